@@ -1,0 +1,28 @@
+"""gridflow: Wasserstein gradient flows and mean-field neural-network training, solved as densities on a grid.
+
+    case = gridflow.load_case("bn-circle")
+    dataset = gridflow.solve(case)
+
+Everything is imported on first use, so that `import gridflow` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gridflow.case import Case, load_case
+    from gridflow.errors import InputError, SolveError
+    from gridflow.plotting import plot
+    from gridflow.solver import solve
+
+__version__ = "0.1.0"
+__all__ = ["Case", "InputError", "SolveError", "load_case", "plot", "solve"]
+
+_HOME = {"Case": "case", "load_case": "case", "InputError": "errors", "SolveError": "errors", "plot": "plotting", "solve": "solver"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gridflow' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"gridflow.{_HOME[name]}"), name)

@@ -1,0 +1,275 @@
+"""What a case is: TOML data, read strictly, with every default filled in.
+
+A case names a space, an energy, an initial density, a flow, a scheme and times. It holds data only: nothing in it is
+evaluated or imported. Unknown keys, wrong types, numbers out of range and non-finite numbers are errors that say where.
+"""
+
+import math
+import re
+import tomllib
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct, field
+
+from gridflow.energy import EnergySpec
+from gridflow.errors import InputError, suggestion
+from gridflow.exact import ExactSpec
+from gridflow.scheme import SchemeSpec
+from gridflow.shipped import shipped_cases
+from gridflow.space.density import Component
+from gridflow.space.factor import Array, Factor, FactorSpec, factor_named
+from gridflow.space.grid import Grid
+
+SIZE_MAX = 2**28
+"""Cells of the largest grid: 2 GiB per field, of which a run holds about ten."""
+
+
+class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
+    """M = value · (coordinate of `factor`)^power, or the constant `value`; 0 freezes a factor."""
+
+    value: Annotated[float, Meta(ge=0.0)] = 1.0
+    factor: str | None = None
+    power: float = 0.0
+
+
+class Flow(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of the gradient flow: temperature D (adds D·Δρ), mobility per factor."""
+
+    temperature: Annotated[float, Meta(ge=0.0)] = 0.0
+    mobility: dict[str, Mobility] = {}
+
+
+class Time(Struct, frozen=True, forbid_unknown_fields=True):
+    """Mean-field time. save: number of equidistant saves including 0 and stop, or a list of times."""
+
+    stop: Annotated[float, Meta(gt=0.0)]
+    save: Annotated[int, Meta(ge=2, le=100_000)] | list[float] = 21
+    steady: Annotated[float, Meta(ge=0.0)] = 0.0
+    max_steps: Annotated[int, Meta(ge=1)] = 1_000_000
+
+    def __post_init__(self) -> None:
+        times = self.save
+        if isinstance(times, list):
+            increasing = all(a < b for a, b in zip(times, times[1:], strict=False))
+            if len(times) < 2 or not increasing or times[0] < 0 or times[-1] > self.stop:
+                raise ValueError(f"save {times} is not an increasing list of at least two times in [0, stop]")
+
+    def save_times(self) -> list[float]:
+        if isinstance(self.save, list):
+            return ([] if self.save[0] == 0 else [0.0]) + list(self.save) + ([] if self.save[-1] == self.stop else [self.stop])
+        return [self.stop * k / (self.save - 1) for k in range(self.save)]
+
+
+class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A case with every default filled in. `directory` is where its relative paths start."""
+
+    title: str
+    space: Annotated[dict[Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]*$")], FactorSpec], Meta(min_length=1, max_length=8)]
+    energy: EnergySpec
+    initial: Annotated[list[Component], Meta(min_length=1)]
+    time: Time
+    scheme: SchemeSpec
+    flow: Flow = field(default_factory=Flow)
+    exact: ExactSpec | None = None
+    source: str = ""
+    description: str = ""
+    seconds: Annotated[float, Meta(ge=0.0)] = 0.0
+    name: str = "case"
+    directory: str = "."
+
+    def grid(self) -> Grid:
+        """The product of the factors of [space], with the mobilities of [flow]."""
+        factors = [spec.factor(name) for name, spec in self.space.items()]
+        size = math.prod(f.size for f in factors)
+        if size > SIZE_MAX:
+            raise InputError(f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor")
+        reserved = {"time", "data", "output", "bounds"} & set(self.space)
+        if reserved:
+            raise InputError(f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself")
+        return Grid(factors, {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()})
+
+    def mobility_values(self, name: str, mobility: Mobility, factors: list[Factor]) -> tuple[str | None, Array]:
+        """(factor that the mobility depends on, its values)."""
+        if mobility.factor is None:
+            return None, np.array([mobility.value])
+        source = factors[factor_named(tuple(factors), mobility.factor, f"flow.mobility.{name}.factor")]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = mobility.value * source.points**mobility.power
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise InputError(
+                f"flow.mobility.{name} = {mobility.value} · {mobility.factor}^{mobility.power} is negative or undefined",
+                "mobilities ≥ 0 on the whole factor", "choose another power or factor",
+            )  # fmt: skip
+        return mobility.factor, values
+
+    def replace(self, changes: dict[str, Any]) -> "Case":
+        """A copy with changes such as {"space.a.cells": 128}; every check runs again."""
+        table = msgspec.to_builtins(self)
+        for key, value in changes.items():
+            set_key(table, key, value)
+        return convert(table, self.name, Path(self.directory))
+
+    def text(self) -> str:
+        """The case as TOML, defaults included."""
+        import tomli_w
+
+        table = msgspec.to_builtins(self)
+        return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in ("name", "directory")})
+
+
+def without_none(value: Any) -> Any:
+    """TOML has no null: a key that is not set is left out."""
+    if isinstance(value, dict):
+        return {k: without_none(v) for k, v in value.items() if v is not None}
+    return [without_none(v) for v in value] if isinstance(value, list) else value
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+def load_case(case: str | Path) -> Case:
+    """Read a shipped case by name, or a TOML file by path.
+
+    Raises InputError that names the key, what was received, what is allowed and how to fix it.
+    """
+    path = find_case(str(case))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", "correct the place that the message names") from None
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions") from None
+    hidden = {"name", "directory"} & set(table)
+    if hidden:
+        raise InputError(f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file")
+    return convert(table, path.stem, path.parent)
+
+
+def find_case(case: str) -> Path:
+    shipped = shipped_cases()
+    if case in shipped:
+        return shipped[case]
+    path = Path(case)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise InputError(
+        f"no case {case!r}",
+        f"a shipped case ({', '.join(sorted(shipped))}) or the path of a TOML file",
+        suggestion(case, shipped) or "run `gridflow list`",
+    )
+
+
+def convert(table: dict[str, Any], name: str, directory: Path) -> Case:
+    reject_non_finite(table, "")
+    try:
+        return msgspec.convert({**table, "name": name, "directory": str(directory)}, Case)
+    except msgspec.ValidationError as error:
+        raise explain(str(error), table) from None
+
+
+def reject_non_finite(value: Any, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{path} = {value}", "finite numbers", "write a number")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in items:
+        reject_non_finite(entry, f"{path}.{key}" if path else str(key))
+
+
+def set_key(table: dict[str, Any], key: str, value: Any) -> None:
+    """table["a"]["b"] = value for the key "a.b"; list entries by number."""
+    *parents, last = key.split(".")
+    node: Any = table
+    for parent in parents:
+        if isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
+            node = node[int(parent)]
+        elif isinstance(node, dict) and isinstance(node.get(parent), dict | list):
+            node = node[parent]
+        elif isinstance(node, dict) and node.get(parent) is None:
+            node[parent] = {}
+            node = node[parent]
+        else:
+            raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """'space.a.cells=128' → ("space.a.cells", 128). The value is TOML; anything else is taken as a string."""
+    key, separator, text = setting.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()
+
+
+# ---------------------------------------------------------------------------------- errors of msgspec in our own words
+def explain(message: str, table: dict[str, Any]) -> InputError:
+    """Turn 'Object contains unknown field `cels` - at `$.space[...]`' into received, allowed, fix."""
+    text, _, place = message.partition(" - at ")
+    where = re.sub(r"^\$\.?", "", place.strip("`")) or "the case"
+    if match := re.search(r"unknown field `(.+)`", text):
+        allowed = allowed_keys(where, match[1], table)
+        return InputError(f"unknown key {match[1]!r} in {where}", f"keys: {', '.join(sorted(allowed))}", suggestion(match[1], allowed) or "remove it")
+    if match := re.search(r"missing required field `(.+)`", text):
+        return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
+    if match := re.search(r"Invalid value '(.+)'|Invalid enum value '(.+)'", text):
+        kinds = sorted(known_tags())
+        word = match[1] or match[2]
+        return InputError(f"{where} = {word!r}", f"one of: {', '.join(kinds)}", suggestion(word, kinds) or "use one of these")
+    if match := re.search(r"Expected `(.+)`, got `(.+)`", text):
+        return InputError(f"{where} is of type {match[2]}", match[1].replace("|", "or").replace("object", "table").replace("str", "string"), f"write {where} as {match[1].split(' ')[0]}")
+    return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", "correct this key")
+
+
+def structs(annotation: Any) -> list[type[Struct]]:
+    """All Struct types inside an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        return [annotation]
+    inner = get_args(annotation) if get_origin(annotation) in (Union, UnionType, list, dict, tuple, Annotated) else ()
+    return [s for part in inner for s in structs(part)]
+
+
+def all_structs(root: type[Struct] = Case) -> list[type[Struct]]:
+    """Every table type that a case may contain."""
+    found: list[type[Struct]] = [root]
+    for struct in found:
+        for annotation in get_type_hints(struct, include_extras=True).values():
+            found += [s for s in structs(annotation) if s not in found]
+    return found
+
+
+def known_tags() -> set[str]:
+    """All `kind`s of all tables, and all words of all Literal fields."""
+    words = {str(s.__struct_config__.tag) for s in all_structs() if s.__struct_config__.tag}
+    for struct in all_structs():
+        for annotation in get_type_hints(struct).values():
+            words |= {a for a in get_args(annotation) if isinstance(a, str)}
+    return words
+
+
+def allowed_keys(where: str, unknown: str, table: dict[str, Any]) -> set[str]:
+    """Keys of the table type at a place: of its `kind` if it has one, else of the type that shares most of its keys."""
+    if where == "the case":
+        return set(Case.__struct_fields__) - {"name", "directory"}
+    for entry in tables_with(unknown, table):
+        kinds = [s for s in all_structs() if s.__struct_config__.tag is not None and s.__struct_config__.tag == entry.get("kind")]
+        candidates = kinds or [s for s in all_structs() if s.__struct_config__.tag is None]
+        best = max(candidates, key=lambda s: len(set(entry) & set(s.__struct_fields__)))
+        return set(best.__struct_fields__) | ({"kind"} if kinds else set())
+    return set()
+
+
+def tables_with(key: str, value: Any) -> list[dict[str, Any]]:
+    """All tables inside a case that contain a key."""
+    found = [value] if isinstance(value, dict) and key in value else []
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        found += tables_with(key, entry)
+    return found

@@ -1,0 +1,58 @@
+"""Checkpoints: what a run needs to go on, in one small file beside its result. Plain arrays and JSON, never pickles.
+
+Written to a temporary file, synchronised, then renamed; the previous one is kept, so that one good checkpoint always exists.
+"""
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridflow.errors import InputError
+from gridflow.space.factor import Array
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    density: Array
+    numbers: dict[str, Any]
+
+
+def checkpoint_path(output: Path) -> Path:
+    return output.with_name(output.name + ".checkpoint")
+
+
+def older_path(output: Path) -> Path:
+    return output.with_name(output.name + ".checkpoint.old")
+
+
+def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
+    path = checkpoint_path(output)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.savez(file, density=checkpoint.density, numbers=np.array(json.dumps(checkpoint.numbers)))
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        os.replace(path, older_path(output))
+    os.replace(temporary, path)
+
+
+def read_checkpoint(output: Path) -> Checkpoint:
+    """The newest readable checkpoint. Raises InputError if there is none."""
+    for path in (checkpoint_path(output), older_path(output)):
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Checkpoint(arrays["density"], json.loads(str(arrays["numbers"])))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            continue
+    raise InputError(f"no readable checkpoint beside {output.name!r}", "a run that was interrupted", "start it without --resume")
+
+
+def remove_checkpoints(output: Path) -> None:
+    for path in (checkpoint_path(output), older_path(output)):
+        path.unlink(missing_ok=True)

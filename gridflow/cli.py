@@ -1,0 +1,177 @@
+"""The command line: list, show, solve, plot.
+
+Results that were asked for go to stdout, files to where -o says, everything else to stderr. Exit codes: 0 good, 1 the run failed
+or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from gridflow import __version__
+from gridflow.errors import InputError, SolveError, suggestion
+
+EXIT_FAILED, EXIT_INPUT = 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors say what is allowed, on one line, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_INPUT, f"{self.prog}: {message}\n  fix: see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="gridflow", description="Wasserstein gradient flows solved as densities on a grid.")
+    parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    listing = commands.add_parser("list", help="cases that ship with gridflow")
+    listing.add_argument("--json", action="store_true", help="as JSON on stdout")
+
+    show = commands.add_parser("show", help="a case with every default filled in, as TOML")
+    show.add_argument("case", help="a shipped name or a TOML file")
+    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key")
+
+    solve = commands.add_parser("solve", help="solve a case and write its density over time to NetCDF")
+    solve.add_argument("case", help="a shipped name or a TOML file")
+    solve.add_argument("-o", "--output", type=Path, metavar="F.nc", help="default: CASE.nc")
+    solve.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key, e.g. space.a.cells=128")
+    solve.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    solve.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    solve.add_argument("--quiet", action="store_true", help="no progress, no messages")
+    solve.add_argument("--plot", action="store_true", help="also draw F.png")
+
+    plot = commands.add_parser("plot", help="draw a result")
+    plot.add_argument("file", type=Path, metavar="F.nc")
+    plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
+    plot.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    return parser
+
+
+def command_list(arguments: argparse.Namespace) -> int:
+    from gridflow.shipped import shipped_cases, summary
+
+    rows = [summary(path) for path in shipped_cases().values()]
+    if arguments.json:
+        import json
+
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return 0
+    table = [("case", "seconds", "grid", "title (source)")]
+    table += [(r["name"], f"{r['seconds']:g}", r["grid"], f"{r['title']} ({r['source']})") for r in rows]
+    columns = [max(len(row[k]) for row in table) for k in range(3)]
+    for row in table:
+        print("  ".join([row[0].ljust(columns[0]), row[1].rjust(columns[1]), row[2].ljust(columns[2]), row[3]]))
+    return 0
+
+
+def command_show(arguments: argparse.Namespace) -> int:
+    from gridflow.case import load_case, parse_setting
+
+    case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+    case.grid()
+    print(case.text(), end="")
+    return 0
+
+
+def command_solve(arguments: argparse.Namespace) -> int:
+    from gridflow.case import load_case, parse_setting
+    from gridflow.dataset import check_output
+    from gridflow.plotting import checked_output, plot
+    from gridflow.progress import Silent, progress_for
+    from gridflow.solver import solve
+
+    case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+    output = arguments.output or Path(f"{case.name}.nc")
+    check_output(output, arguments.overwrite, arguments.resume)
+    picture = output.with_suffix(".png")
+    if arguments.plot:
+        checked_output(picture, arguments.overwrite)
+    signal.signal(signal.SIGTERM, interrupt)
+    progress = Silent() if arguments.quiet else progress_for(case.name, case.time.stop)
+    dataset = solve(case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress)
+    status = dataset.attrs["status"]
+    if status == "interrupted":
+        resume = " ".join(["gridflow solve", arguments.case, f"-o {output}", *(f"--set {s}" for s in arguments.settings), "--resume"])
+        tell(f"interrupted at time {float(dataset['time'][-1]):.6g} or later; the checkpoint is written. Go on with:\n  {resume}", False)
+        return EXIT_FAILED
+    tell(report(dataset, output), arguments.quiet)
+    if arguments.plot:
+        plot(dataset, picture, arguments.overwrite)
+        tell(f"wrote {picture}", arguments.quiet)
+    return EXIT_FAILED if status.startswith("failed") else 0
+
+
+def report(dataset: "object", output: Path) -> str:
+    """A few lines that say whether the result can be trusted."""
+    import xarray
+
+    assert isinstance(dataset, xarray.Dataset)
+    attrs, last = dataset.attrs, dataset.isel(time=-1)
+    lines = [
+        f"{attrs['status']}: wrote {output}",
+        f"  time {float(last['time']):g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s; energy {float(dataset['energy'][0]):.6g} -> {float(last['energy']):.6g}",
+        f"  mass error {attrs['mass_error_max']:.1e}, smallest density {float(last['density_min']):.1e}, boundary mass {float(last['boundary_mass']):.1e}",
+        f"  energy decrease {attrs['energy_decreases']}; largest rise in a step {attrs['energy_rise_max']:.1e}",
+    ]
+    if "data_notes" in attrs:
+        lines.append(f"  data: {attrs['data_notes']}")
+    if "error_w1" in last:
+        lines.append(f"  error against the exact solution: W1 {float(last['error_w1']):.2e}, L1 {float(last['error_l1']):.2e}")
+    return "\n".join(lines)
+
+
+def command_plot(arguments: argparse.Namespace) -> int:
+    from gridflow.plotting import plot
+
+    output = arguments.output or arguments.file.with_suffix(".png")
+    plot(arguments.file, output, arguments.overwrite)
+    tell(f"wrote {output}", False)
+    return 0
+
+
+def tell(message: str, quiet: bool) -> None:
+    if not quiet:
+        print(message, file=sys.stderr)
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM stops as cleanly as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+COMMANDS = {"list": command_list, "show": command_show, "solve": command_solve, "plot": command_plot}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    named = next((w for w in words if not w.startswith("-")), None)
+    if named is not None and named not in COMMANDS:
+        print(f"gridflow: no command {named!r}\n  allowed: {', '.join(COMMANDS)}\n  fix: {suggestion(named, COMMANDS) or 'see gridflow --help'}", file=sys.stderr)
+        return EXIT_INPUT
+    arguments = build_parser().parse_args(words)
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except InputError as error:
+        if arguments.debug:
+            raise
+        print(f"gridflow: {error}", file=sys.stderr)
+        return EXIT_INPUT
+    except SolveError as error:
+        if arguments.debug:
+            raise
+        print(f"gridflow: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:  # `gridflow list | head`
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""What an energy is: immutable model data with `bind(grid)`, and what a bound energy answers.
+
+To add one's own energy write a class with `bind(grid)` that returns an object with `convex` and `evaluate(mass)`, and pass
+it to `gridflow.solve(case, energy=…)`. README.md has a complete example.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An energy at one density.
+
+    value : E(ρ); first_variation : ξ = δE/δρ at the cell points, contiguous, shape of the grid;
+    roundoff : bound on the floating-point error of `value`: what "does not increase" means in practice;
+    prediction : (n_data, n_outputs) for networks, else None.
+    """
+
+    value: float
+    first_variation: Array
+    roundoff: float
+    prediction: Array | None = None
+
+
+class BoundEnergy(Protocol):
+    """An energy on a grid, with everything computed once that evaluations share."""
+
+    @property
+    def convex(self) -> bool:
+        """E is convex in ρ (along straight lines): SSP schemes then inherit the energy decrease of an Euler step."""
+
+    def evaluate(self, mass: Array) -> Evaluation:
+        """Energy of the cell masses ρV, shape of the grid."""
+
+
+class Energy(Protocol):
+    def bind(self, grid: Grid) -> BoundEnergy: ...

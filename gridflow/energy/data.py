@@ -1,0 +1,187 @@
+"""Training data of network energies: files with columns, and named, seeded generators."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.energy.activation import ACTIVATIONS
+from gridflow.errors import InputError, suggestion
+from gridflow.space.factor import Array
+
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Positive = Annotated[float, Meta(gt=0.0)]
+
+
+@dataclass(frozen=True)
+class Data:
+    """inputs (n_data, n_dim), targets (n_data, n_outputs), weights (n_data,) with sum 1; notes say what was done to them."""
+
+    inputs: Array
+    targets: Array
+    weights: Array
+    notes: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
+    """Columns of a CSV file (first row: names; `#` starts a comment) or variables of a NetCDF file.
+
+    `standardize` shifts and scales inputs and targets to mean 0 and standard deviation 1 (weighted), one column at a time.
+    """
+
+    file: str
+    inputs: Annotated[list[str], Meta(min_length=1)]
+    targets: Annotated[list[str], Meta(min_length=1)]
+    weights: str | None = None
+    standardize: bool = False
+
+    def load(self, directory: Path, activation: str) -> Data:
+        columns = read_columns(directory / self.file, self.file)
+        inputs, targets = self.pick(columns, self.inputs), self.pick(columns, self.targets)
+        weights = np.ones(len(inputs)) if self.weights is None else self.pick(columns, [self.weights])[:, 0]
+        if not (weights >= 0).all() or not weights.sum() > 0:
+            raise InputError(f"weights column {self.weights!r} of {self.file!r}", "numbers ≥ 0 with a positive sum", "correct the column")
+        weights = weights / weights.sum()
+        notes: tuple[str, ...] = ()
+        if self.standardize:
+            inputs, targets = (standardized(v, n, weights) for v, n in ((inputs, self.inputs), (targets, self.targets)))
+            notes = ("inputs and targets shifted and scaled to mean 0 and standard deviation 1",)
+        return Data(inputs, targets, weights, notes)
+
+    def pick(self, columns: dict[str, Array], names: list[str]) -> Array:
+        for name in names:
+            if name not in columns:
+                raise InputError(
+                    f"column {name!r} of {self.file!r}", f"its columns: {', '.join(columns)}", suggestion(name, columns) or "use one of them"
+                )
+        picked = np.stack([columns[n] for n in names], axis=1)
+        if not np.isfinite(picked).all():
+            row = int(np.argwhere(~np.isfinite(picked).all(axis=1))[0, 0])
+            raise InputError(
+                f"{self.file!r} has a missing or non-finite value in data row {row + 1} of {', '.join(names)}",
+                "finite numbers",
+                "remove or complete the row",
+            )
+        return picked
+
+
+def standardized(values: Array, names: list[str], weights: Array) -> Array:
+    centred = values - weights @ values
+    deviation = np.sqrt(weights @ centred**2)
+    if not (deviation > 0).all():
+        raise InputError(f"column {names[int(np.argmin(deviation))]!r} is constant", "columns that vary", "set standardize = false")
+    return centred / deviation
+
+
+def read_columns(path: Path, shown: str) -> dict[str, Array]:
+    """Columns of a CSV or NetCDF file by name."""
+    if not path.is_file():
+        raise InputError(f"the data file {shown!r} does not exist", "a CSV or NetCDF file", "check the path; it is relative to the case file")
+    if path.suffix == ".nc":
+        import xarray
+
+        with xarray.open_dataset(path) as dataset:
+            return {str(n): np.asarray(v, dtype=float).ravel() for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
+    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [[entry.strip() for entry in line.split(",")] for line in lines if line]
+    if len(rows) < 2:
+        raise InputError(f"{shown!r} holds no data", "one row of column names and at least one row of numbers", "complete the file")
+    names, body = rows[0], rows[1:]
+    values = np.empty((len(body), len(names)))
+    for number, row in enumerate(body, start=1):
+        if len(row) != len(names):
+            raise InputError(f"data row {number} of {shown!r} has {len(row)} entries", f"{len(names)}, one per column name", "correct the row")
+        for k, entry in enumerate(row):
+            try:
+                values[number - 1, k] = float(entry or "nan")
+            except ValueError:
+                raise InputError(f"{entry!r} in data row {number} of {shown!r}", "numbers", "correct the entry") from None
+    return dict(zip(names, values.T, strict=True))
+
+
+# -------------------------------------------------------------------------------------------------------- generators
+class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_field="kind"):
+    """Normal sample, whitened: its mean is 0 and its covariance is exactly the one asked for (the Σ of S1)."""
+
+    count: Count
+    covariance: list[list[float]]
+    seed: int = 0
+
+    def points(self) -> tuple[Array, Array]:
+        covariance = np.array(self.covariance, dtype=float)
+        dim = len(self.covariance)
+        allowed = "a symmetric positive definite matrix"
+        if covariance.shape != (dim, dim) or not np.allclose(covariance, covariance.T):
+            raise InputError(f"covariance {self.covariance}", allowed, "write it row by row, [[5.0, 0.0], [0.0, 1.0]]")
+        if np.linalg.eigvalsh(covariance).min() <= 0:
+            raise InputError(f"covariance {self.covariance} with eigenvalues {np.linalg.eigvalsh(covariance)}", allowed, "make all eigenvalues positive")
+        if self.count <= dim:
+            raise InputError(f"{self.count} samples in dimension {dim}", f"more than {dim}", "raise count")
+        sample = np.random.default_rng(self.seed).standard_normal((self.count, dim))
+        sample -= sample.mean(axis=0)
+        whiten = np.linalg.inv(np.linalg.cholesky(sample.T @ sample / self.count)).T
+        return sample @ whiten @ np.linalg.cholesky(covariance).T, np.full(self.count, 1 / self.count)
+
+
+class GaussHermiteInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="gauss-hermite", tag_field="kind"):
+    """Gauss–Hermite quadrature of a one-dimensional normal measure with mean 0: exact for polynomials up to degree 2·count − 1."""
+
+    count: Annotated[int, Meta(ge=1, le=180)]
+    deviation: Positive = 1.0
+
+    def points(self) -> tuple[Array, Array]:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(self.count)
+        return self.deviation * nodes[:, None], weights / weights.sum()
+
+
+class UniformInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):
+    """Equidistant midpoints of an interval."""
+
+    count: Count
+    bounds: tuple[float, float]
+
+    def points(self) -> tuple[Array, Array]:
+        lower, upper = self.bounds
+        if not upper > lower:
+            raise InputError(f"bounds {list(self.bounds)}", "increasing bounds", "write bounds = [lower, upper]")
+        nodes = lower + (upper - lower) * (np.arange(self.count) + 0.5) / self.count
+        return nodes[:, None], np.full(self.count, 1 / self.count)
+
+
+class Neuron(Struct, frozen=True, forbid_unknown_fields=True):
+    """One neuron of a teacher: weight·σ(direction·x), or weight·σ(direction·x/‖direction‖_Σ) with batch normalisation."""
+
+    direction: Annotated[list[float], Meta(min_length=1)]
+    weight: float | list[float] = 1.0
+
+
+class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher", tag_field="kind"):
+    """Inputs from a named measure, targets from a narrow network y(x) = Σᵢ wᵢ σ(cᵢ·x) (S3 §2.1)."""
+
+    inputs: NormalInputs | GaussHermiteInputs | UniformInputs
+    neurons: Annotated[list[Neuron], Meta(min_length=1)]
+    normalization: bool = False
+    activation: str | None = None
+
+    def load(self, directory: Path, activation: str) -> Data:
+        inputs, weights = self.inputs.points()
+        sigma = ACTIVATIONS[self.activation or activation].value
+        dim, outputs = inputs.shape[1], {np.size(n.weight) for n in self.neurons}
+        if len(outputs) > 1:
+            raise InputError(f"teacher neurons with {sorted(outputs)} outputs", "one number of outputs", "give every neuron equally many weights")
+        targets = np.zeros((len(inputs), outputs.pop()))
+        for neuron in self.neurons:
+            direction = np.array(neuron.direction)
+            if direction.size != dim:
+                raise InputError(f"teacher direction {neuron.direction}", f"{dim} numbers, one per input", "match the dimension of the inputs")
+            z = inputs @ direction
+            if self.normalization:
+                z /= np.sqrt(weights @ z**2)  # ‖direction‖_Σ; the generators' inputs are centred
+            targets += sigma(z)[:, None] * np.atleast_1d(neuron.weight)
+        return Data(inputs, targets, weights)
+
+
+DataSpec = FileData | TeacherData

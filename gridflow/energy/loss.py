@@ -1,0 +1,27 @@
+"""Convex losses ℓ(f, y) and ∂ℓ/∂f, elementwise. Vector outputs sum over components."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from gridflow.space.factor import Array
+
+
+@dataclass(frozen=True)
+class Loss:
+    value: Callable[[Array, Array], Array]
+    derivative: Callable[[Array, Array], Array]
+
+
+def huber(f: Array, y: Array) -> Array:
+    distance = np.abs(f - y)
+    return np.where(distance <= 1, distance**2 / 2, distance - 0.5)
+
+
+LOSSES = {
+    "squared": Loss(lambda f, y: (f - y) ** 2 / 2, lambda f, y: f - y),
+    "logistic": Loss(lambda f, y: np.logaddexp(0.0, -y * f), lambda f, y: -y * expit(-y * f)),  # labels y = ±1
+    "huber": Loss(huber, lambda f, y: np.clip(f - y, -1.0, 1.0)),
+}

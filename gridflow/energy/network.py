@@ -1,0 +1,277 @@
+"""Two-layer networks in the mean-field limit (S1, S2, S3 §2.1 and §5.1; MATH §1.1).
+
+    f_ρ(x) = ∫ φ(θ; x) dρ,    E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ,    ξ(θ) = Σ_j μ_j ℓ'(f_ρ(x_j), y_j) φ(θ; x_j) + λ G(θ)
+
+Features are sums of branches that factorise over two groups of factors, φ = Σ u(θ_A) v(θ_B; x), v = σ(b(θ_B)·x). The u-moment is
+contracted first, so that an evaluation costs O(n_cells + n_B n_data), never n_cells². A feature that does not factorise is one
+branch with u = 1 on all factors (`FeatureNetwork`). Feature matrices are stored while they fit a memory budget, and
+recomputed block by block beyond it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta, Struct, field
+
+from gridflow.energy.activation import ACTIVATIONS
+from gridflow.energy.base import Evaluation
+from gridflow.energy.data import Data, DataSpec
+from gridflow.energy.loss import LOSSES, Loss
+from gridflow.errors import InputError
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid, Split
+
+STORED_BYTES = 2**30
+"""Feature matrices up to this size are stored: reading them back is faster than recomputing any activation but the ReLU."""
+BLOCK_ENTRIES = 2**17
+"""Entries of a recomputed block: 1 MiB, so that it stays in the second-level cache between its two uses."""
+ROUNDOFF = 8 * float(np.finfo(float).eps)
+"""Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
+
+Rows = Callable[[slice], Array]
+"""Feature values v of a slice of inner cells, (n_rows, n_data)."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFeatures:
+    """Inner features as one matrix (n_inner, n_data)."""
+
+    matrix: Array
+
+    def predict(self, moments: Array) -> Array:
+        """(n_terms, n_inner) → (n_terms, n_data)."""
+        return moments @ self.matrix
+
+    def pull_back(self, residuals: Array) -> Array:
+        """(n_terms, n_data) → (n_terms, n_inner)."""
+        return residuals @ self.matrix.T
+
+    def largest(self) -> Array:
+        return np.abs(self.matrix).max(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class RecomputedFeatures:
+    """Inner features that do not fit the memory budget: recomputed in blocks of rows."""
+
+    rows: Rows
+    n_inner: int
+    n_data: int
+
+    def blocks(self) -> list[slice]:
+        step = max(1, BLOCK_ENTRIES // self.n_data)
+        return [slice(k, min(k + step, self.n_inner)) for k in range(0, self.n_inner, step)]
+
+    def predict(self, moments: Array) -> Array:
+        return reduce(np.add, (moments[:, b] @ self.rows(b) for b in self.blocks()))
+
+    def pull_back(self, residuals: Array) -> Array:
+        return np.concatenate([residuals @ self.rows(b).T for b in self.blocks()], axis=1)
+
+    def largest(self) -> Array:
+        return reduce(np.maximum, (np.abs(self.rows(b)).max(axis=0) for b in self.blocks()))
+
+
+def features(rows: Rows, n_inner: int, n_data: int) -> StoredFeatures | RecomputedFeatures:
+    if n_inner * n_data * 8 <= STORED_BYTES:
+        return StoredFeatures(rows(slice(0, n_inner)))
+    return RecomputedFeatures(rows, n_inner, n_data)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundBranch:
+    """Σ_terms u(θ_A) v(θ_B; x): term t feeds the output `outputs[t]`.
+
+    outer : (n_terms, n_outer) values u; inner : features v over (n_inner, n_data).
+    """
+
+    split: Split
+    outer: Array
+    inner: StoredFeatures | RecomputedFeatures
+    outputs: list[int]
+
+
+class BoundNetwork:
+    """A network energy on a grid."""
+
+    convex = True  # every loss in LOSSES is convex in f, and f is linear in ρ
+
+    def __init__(self, data: Data, loss: Loss, branches: list[BoundBranch], penalty: Array | None) -> None:
+        self.data, self.loss, self.branches, self.penalty = data, loss, branches, penalty
+        self.scale = np.abs(data.targets)
+        for branch in branches:
+            for term, output in enumerate(branch.outputs):
+                self.scale[:, output] += np.abs(branch.outer[term]).max() * branch.inner.largest()
+
+    def predict(self, mass: Array) -> Array:
+        """f_ρ(x_j), (n_data, n_outputs)."""
+        prediction = np.zeros_like(self.data.targets)
+        for branch in self.branches:
+            terms = branch.inner.predict(branch.split.contract(branch.outer, mass))
+            for term, output in enumerate(branch.outputs):
+                prediction[:, output] += terms[term]
+        return prediction
+
+    def evaluate(self, mass: Array) -> Evaluation:
+        data = self.data
+        prediction = self.predict(mass)
+        weights = data.weights[:, None]
+        value = float((weights * self.loss.value(prediction, data.targets)).sum())
+        residual = weights * self.loss.derivative(prediction, data.targets)
+        roundoff = ROUNDOFF * (float((np.abs(residual) * self.scale).sum()) + abs(value))
+        xi = reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
+        if self.penalty is not None:
+            penalty = float(np.vdot(self.penalty, mass))
+            value, roundoff = value + penalty, roundoff + ROUNDOFF * penalty
+            xi += self.penalty
+        return Evaluation(value, xi, roundoff, prediction)
+
+
+# ----------------------------------------------------------------------------------------------- networks in a case
+class Branch(Struct, frozen=True, forbid_unknown_fields=True):
+    """One branch u·σ(b·x) of the neuron.
+
+    weights : factors whose coordinates form b, in the order of the inputs; a circle gives (cos, sin)
+    outputs : for each output of the network the factors whose coordinates are multiplied to u; [[]] means u = 1
+    scale : constant factor, −1 for a negative branch (S2 §10)
+    """
+
+    weights: Annotated[list[str], Meta(min_length=1)]
+    outputs: Annotated[list[list[str]], Meta(min_length=1)] = field(default_factory=lambda: [[]])
+    scale: float = 1.0
+
+
+class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", tag_field="kind"):
+    """A two-layer network: branches, activation, loss, data.
+
+    bias : append 1 to the inputs, so that the last weight is a bias
+    normalization : batch normalisation, b̄ = b/‖b‖_Σ with Σ the covariance of the centred data (S1 (2)–(4))
+    decay, decay_on : weight decay λ Σ θ² over the named factors (S2 §9)
+    """
+
+    data: DataSpec
+    branches: Annotated[list[Branch], Meta(min_length=1)]
+    activation: Literal[tuple(ACTIVATIONS)] = "relu"  # type: ignore[valid-type]
+    loss: Literal[tuple(LOSSES)] = "squared"  # type: ignore[valid-type]
+    bias: bool = False
+    normalization: bool = False
+    decay: Annotated[float, Meta(ge=0.0)] = 0.0
+    decay_on: list[str] = []
+
+    def load(self, directory: Path) -> "NetworkEnergy":
+        """Read or generate the data; batch normalisation centres the inputs (S1 (2)), and says so."""
+        data = self.data.load(directory, self.activation)
+        if self.normalization:
+            mean = data.weights @ data.inputs
+            data = replace(data, inputs=data.inputs - mean, notes=(*data.notes, "inputs centred for batch normalisation (S1 (2))"))
+        if self.loss == "logistic" and not np.isin(data.targets, (-1.0, 1.0)).all():
+            raise InputError("targets other than ±1 with the logistic loss", "targets −1 and 1", "recode the targets or choose another loss")
+        return NetworkEnergy(self, data)
+
+
+@dataclass(frozen=True)
+class NetworkEnergy:
+    """Immutable model data of a network: its description and its training data."""
+
+    spec: Network
+    data: Data
+
+    def bind(self, grid: Grid) -> BoundNetwork:
+        spec, data = self.spec, self.data
+        inputs = np.hstack([data.inputs, np.ones((len(data.inputs), 1))]) if spec.bias else data.inputs
+        branches = [bind_branch(branch, spec, inputs, data, grid) for branch in spec.branches]
+        return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid))
+
+    def penalty(self, grid: Grid) -> Array | None:
+        if self.spec.decay == 0:
+            return None
+        if not self.spec.decay_on:
+            raise InputError("weight decay without factors to act on", f"factors: {', '.join(grid.order)}", "list them in energy.decay_on")
+        total = np.zeros(grid.shape)
+        for name in self.spec.decay_on:
+            total += self.spec.decay * grid.coordinate(name) ** 2
+        return total
+
+
+def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> BoundBranch:
+    named = {name for names in branch.outputs for name in names}
+    both = named & set(branch.weights)
+    if both:
+        raise InputError(f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them")
+    for name in (*branch.weights, *named):
+        grid.coordinate(name)  # raises for an unknown factor
+    if len(branch.outputs) != data.targets.shape[1]:
+        raise InputError(
+            f"{len(branch.outputs)} entries in `outputs` of a branch", f"{data.targets.shape[1]}, one per target column", "give one list of factors for each output"
+        )
+    split = grid.split(tuple(f.name for f in grid.factors if f.name not in branch.weights))
+    outer = np.empty((len(branch.outputs), split.n_outer))
+    for term, names in enumerate(branch.outputs):
+        u = reduce(np.multiply, [grid.coordinate(n) for n in names], np.ones((1,) * len(grid.shape)))
+        shape = [grid.shape[k] if k in split.outer else 1 for k in range(len(grid.shape))]
+        outer[term] = branch.scale * np.broadcast_to(u, shape).reshape(-1)
+    directions = direction_matrix(branch.weights, split, grid)
+    if directions.shape[1] != inputs.shape[1]:
+        raise InputError(
+            f"weights {branch.weights} form vectors of length {directions.shape[1]}",
+            f"{inputs.shape[1]}, the number of inputs{' and the bias' if spec.bias else ''}",
+            "name one factor per input (a circle counts for two), and one more if bias = true",
+        )
+    if spec.normalization:
+        covariance = (inputs * data.weights[:, None]).T @ inputs
+        norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
+        if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):
+            raise InputError("a weight vector with ‖b‖_Σ = 0 under batch normalisation", "weights on a circle, and Σ positive definite", "use a circle factor")
+        directions = directions / norms[:, None]
+    sigma = ACTIVATIONS[spec.activation].value
+
+    def rows(block: slice) -> Array:
+        return sigma(directions[block] @ inputs.T)
+
+    return BoundBranch(split, outer, features(rows, split.n_inner, len(inputs)), list(range(len(branch.outputs))))
+
+
+def direction_matrix(names: list[str], split: Split, grid: Grid) -> Array:
+    """Weight vectors b of the inner cells, (n_inner, n_dim)."""
+    shape = [grid.shape[k] if k in split.inner else 1 for k in range(len(grid.shape))]
+    columns = []
+    for name in names:
+        factor = grid.factors[grid.order.index(name)]
+        angle = grid.coordinate(name) * (2 * np.pi / factor.length) if factor.is_circle else None
+        parts = [grid.coordinate(name)] if angle is None else [np.cos(angle), np.sin(angle)]
+        columns += [np.broadcast_to(part, shape).reshape(-1) for part in parts]
+    return np.stack(columns, axis=1)
+
+
+# ------------------------------------------------------------------------------------------------ arbitrary features
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network with any feature, in Python: φ(coordinates, inputs) → (n_cells, n_data) or (n_cells, n_data, n_outputs).
+
+    `coordinates` maps factor names to flat arrays (n_cells,); `inputs` is (n_data, n_dim). The generic fallback: costs O(n_cells n_data).
+    """
+
+    feature: Callable[[dict[str, Array], Array], Array]
+    data: Data
+    loss: str = "squared"
+
+    def bind(self, grid: Grid) -> BoundNetwork:
+        coordinates = {n: np.broadcast_to(grid.coordinate(n), grid.shape).reshape(-1) for n in grid.order}
+        split = grid.split(())
+        n_data, n_outputs = self.data.targets.shape
+
+        def output_rows(output: int) -> Rows:
+            def rows(block: slice) -> Array:
+                values = self.feature({n: c[block] for n, c in coordinates.items()}, self.data.inputs)
+                return values.reshape(-1, n_data, n_outputs)[:, :, output]
+
+            return rows
+
+        branches = [
+            BoundBranch(split, np.ones((1, 1)), features(output_rows(k), split.n_inner, n_data), [k]) for k in range(n_outputs)
+        ]
+        return BoundNetwork(self.data, LOSSES[self.loss], branches, None)

@@ -1,0 +1,21 @@
+"""The one exception for wrong input: what was received, what is allowed, how to fix it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used. The command line turns it into one message and exit code 2."""
+
+    def __init__(self, received: str, allowed: str, fix: str) -> None:
+        super().__init__(f"{received}\n  allowed: {allowed}\n  fix: {fix}")
+
+
+class SolveError(RuntimeError):
+    """A run cannot go on (non-finite values, no acceptable step). The last good state is kept. Exit code 1."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """'did you mean …?', or the empty string, for a mistyped name."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,142 @@
+"""Exact solutions (MATH §2): cell masses at any time, for tests and for the errors in a dataset.
+
+Each class names one solution that a case may claim under [exact]; it checks that the case is the one it solves.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec import Struct
+from scipy.integrate import solve_ivp
+
+from gridflow.errors import InputError
+from gridflow.space.density import Component, Cosine, Normal
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid
+
+if TYPE_CHECKING:
+    from gridflow.case import Case
+
+
+def require(condition: bool, name: str, needs: str) -> None:
+    if not condition:
+        raise InputError(f'exact solution "{name}" for this case', needs, "remove [exact], or change the case")
+
+
+def normals(case: "Case", name: str, needs: str) -> list[tuple[float, Normal]]:
+    """Weights (sum 1) and normal components of the initial density of a one-dimensional case on an interval."""
+    require(len(case.space) == 1 and next(iter(case.space.values())).factor("x").kind == "interval", name, needs)
+    densities = [(c.weight, *c.density.values()) for c in case.initial]
+    require(all(len(d) == 2 and isinstance(d[1], Normal) for d in densities), name, needs)
+    total = sum(c.weight for c in case.initial)
+    return [(c.weight / total, d) for c in case.initial for d in c.density.values() if isinstance(d, Normal)]
+
+
+def normal_masses(components: list[tuple[float, Normal]], factor: Factor) -> Array:
+    return np.sum([weight * normal.between(factor.edges) for weight, normal in components], axis=0)
+
+
+def affine(components: list[tuple[float, Normal]], scale: float, shift: float, variance: float = 0.0) -> list[tuple[float, Normal]]:
+    """Push a mixture forward by x ↦ scale·x + shift, then convolve it with N(0, variance)."""
+    return [(w, Normal(scale * n.mean + shift, float(np.hypot(scale * n.deviation, np.sqrt(variance))))) for w, n in components]
+
+
+def first_moment(components: list[tuple[float, Normal]]) -> float:
+    return sum(w * n.mean for w, n in components)
+
+
+def second_moment(components: list[tuple[float, Normal]]) -> float:
+    return sum(w * (n.mean**2 + n.deviation**2) for w, n in components)
+
+
+class QuadraticActivation(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic-activation", tag_field="kind"):
+    """φ = (θx)², d = 1: E = (c/2)(m₂ − m₂*)², c = E x⁴; ρ is scaled by s, ṡ = −2c(m₂ − m₂*)s, ṁ₂ = −4c(m₂ − m₂*)m₂."""
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        name, needs = "quadratic-activation", "one interval, normal components, a quadratic teacher and student, no temperature"
+        components = normals(case, name, needs)
+        data = single_neuron_data(case, name, needs, "quadratic")
+        fourth = float(data.weights @ data.inputs[:, 0] ** 4)
+        target = float(data.weights @ (data.inputs[:, 0] ** 2 * data.targets[:, 0])) / fourth  # y = m₂* x²
+        require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0] ** 2), name, needs)
+
+        def rate(_: float, state: Array) -> list[float]:
+            pull = 2 * fourth * (state[1] - target)
+            return [-pull * state[0], -2 * pull * state[1]]
+
+        path = integrate(rate, [1.0, second_moment(components)], times)
+        return np.stack([normal_masses(affine(components, s, 0.0), grid.factors[0]) for s in path[0]])
+
+
+class IdentityActivation(Struct, frozen=True, forbid_unknown_fields=True, tag="identity-activation", tag_field="kind"):
+    """φ = θx, d = 1: translation, ṁ₁ = −c(m₁ − m₁*), c = E x²."""
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        name, needs = "identity-activation", "one interval, normal components, an identity teacher and student, no temperature"
+        components = normals(case, name, needs)
+        data = single_neuron_data(case, name, needs, "identity")
+        rate = float(data.weights @ data.inputs[:, 0] ** 2)
+        target = float(data.weights @ (data.inputs[:, 0] * data.targets[:, 0])) / rate
+        require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]), name, needs)
+        start = first_moment(components)
+        shifts = [(target - start) * -np.expm1(-rate * t) for t in times]
+        return np.stack([normal_masses(affine(components, 1.0, shift), grid.factors[0]) for shift in shifts])
+
+
+class OrnsteinUhlenbeck(Struct, frozen=True, forbid_unknown_fields=True, tag="ornstein-uhlenbeck", tag_field="kind"):
+    """V = k(x − c)²/2 and temperature D: means relax like e^{−kt}, variances to D/k (Uhlenbeck and Ornstein 1930)."""
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        from gridflow.energy.potential import Potential, Quadratic
+
+        name, needs = "ornstein-uhlenbeck", "one interval, normal components and a quadratic potential"
+        components = normals(case, name, needs)
+        terms = list(case.energy.terms.values()) if isinstance(case.energy, Potential) else []
+        require(len(terms) == 1 and isinstance(terms[0], Quadratic) and terms[0].stiffness > 0, name, needs)
+        potential: Any = terms[0]
+        result = []
+        for t in times:
+            decay = float(np.exp(-potential.stiffness * t))
+            variance = -case.flow.temperature / potential.stiffness * float(np.expm1(-2 * potential.stiffness * t))
+            result.append(normal_masses(affine(components, decay, potential.centre * (1 - decay), variance), grid.factors[0]))
+        return np.stack(result)
+
+
+class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field="kind"):
+    """No energy, temperature D, one cosine: the harmonic decays by exp(−D k² t) (Fourier 1822)."""
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        from gridflow.energy.potential import Potential
+
+        name, needs = "heat", "one interval or circle, a cosine as initial density, a potential without terms"
+        require(isinstance(case.energy, Potential) and not case.energy.terms and len(case.initial) == 1 and len(case.space) == 1, name, needs)
+        density: Any = next(iter(case.initial[0].density.values()), None)
+        require(isinstance(density, Cosine), name, needs)
+        factor = grid.factors[0]
+        rate = case.flow.temperature * density.frequency(factor) ** 2
+        return np.stack([Cosine(density.amplitude * float(np.exp(-rate * t)), density.wavenumber).masses(factor) for t in times])
+
+
+ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat
+
+
+def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> Any:
+    from pathlib import Path
+
+    from gridflow.energy.network import Network
+
+    energy = case.energy
+    require(
+        isinstance(energy, Network) and energy.activation == activation and energy.loss == "squared" and energy.decay == 0
+        and not energy.bias and not energy.normalization and case.flow.temperature == 0 and case.flow.mobility == {},
+        name, needs,
+    )  # fmt: skip
+    data = energy.load(Path(case.directory)).data  # type: ignore[union-attr]
+    require(data.inputs.shape[1] == data.targets.shape[1] == 1, name, needs)
+    return data
+
+
+def integrate(rate: Any, start: list[float], times: list[float]) -> Array:
+    """Solution of a small ODE at increasing times, to round-off for our purposes."""
+    solution = solve_ivp(rate, (0.0, max(times[-1], 1e-300)), start, t_eval=times, method="DOP853", rtol=1e-12, atol=1e-14)
+    return solution.y

@@ -1,0 +1,233 @@
+"""Pictures and animations of a result. They need only the dataset, in memory or opened from a file."""
+
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray
+
+from gridflow.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS = 5
+"""Densities shown side by side: the source of the batch-norm figures shows five times."""
+MOVIES = {".gif", ".mp4"}
+PICTURES = {".png", ".pdf", ".svg"}
+
+
+def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, overwrite: bool = False) -> "Figure":
+    """Density at several times, energy, mass error, and the fit of a network; written to `output` if given.
+
+    `output` ends in .png, .pdf or .svg for a picture, in .gif or .mp4 for an animation over the saved times.
+    Raises InputError for a file that is not a gridflow result, an unknown ending, or an output that exists.
+    """
+    target = None if output is None else checked_output(Path(output), overwrite)
+    dataset = result if isinstance(result, xarray.Dataset) else read_result(Path(result))
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    if target is not None and target.suffix in MOVIES:
+        return animate(dataset, target)
+    figure = overview(dataset)
+    if target is not None:
+        figure.savefig(target, dpi=110)
+    return figure
+
+
+def checked_output(path: Path, overwrite: bool) -> Path:
+    if path.suffix not in PICTURES | MOVIES:
+        raise InputError(f"output {path.name!r}", f"endings {', '.join(sorted(PICTURES | MOVIES))}", "choose one of these endings")
+    if path.exists() and not overwrite:
+        raise InputError(f"the output file {path.name!r} exists", "a new file", "choose another name with -o, or add --overwrite")
+    if not path.parent.is_dir():
+        raise InputError(f"the directory {str(path.parent)!r} of the output does not exist", "an existing directory", "create it first")
+    return path
+
+
+def read_result(path: Path) -> xarray.Dataset:
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}", "a NetCDF file written by gridflow", "check the path")
+    try:
+        with xarray.open_dataset(path, decode_coords="all") as file:
+            dataset = file.load()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name!r} cannot be read as NetCDF: {error}", "a NetCDF file written by gridflow", "solve a case first") from None
+    if not {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)):
+        raise InputError(f"{path.name!r} lacks the variables of a gridflow result", "a NetCDF file written by gridflow", "solve a case first")
+    return dataset
+
+
+# -------------------------------------------------------------------------------------------------------- projections
+def factor_names(dataset: xarray.Dataset) -> list[str]:
+    return [str(d) for d in dataset["density"].dims if d != "time"]
+
+
+def is_labels(dataset: xarray.Dataset, name: str) -> bool:
+    return f"{name}_bounds" not in dataset.variables
+
+
+def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
+    """Densities of dimension one or two to draw, by title: one per label; marginals over all lines but the first two."""
+    names = factor_names(dataset)
+    lines = [n for n in names if not is_labels(dataset, n)]
+    labels = [n for n in names if is_labels(dataset, n)]
+    shown = lines[:2]
+    density = dataset["density"]
+    for name in lines[2:]:
+        density = (density * widths(dataset, name)).sum(name)
+    result = {}
+    for values in product(*(dataset[n].to_numpy() for n in labels)):
+        chosen = dict(zip(labels, values, strict=True))
+        title = ", ".join(f"{n} = {v:g}" for n, v in chosen.items())
+        result[title] = density.sel(chosen).transpose("time", *shown)
+    return result
+
+
+def widths(dataset: xarray.Dataset, name: str) -> xarray.DataArray:
+    bounds = dataset[f"{name}_bounds"]
+    return bounds.isel(bounds=1) - bounds.isel(bounds=0)
+
+
+def panel_times(dataset: xarray.Dataset, panels: int = PANELS) -> list[int]:
+    """Indices of about equally spaced saved times, the first and the last included."""
+    return sorted({round(k) for k in np.linspace(0, dataset.sizes["time"] - 1, panels)})
+
+
+# ---------------------------------------------------------------------------------------------------------- pictures
+def overview(dataset: xarray.Dataset) -> "Figure":
+    from matplotlib import pyplot
+
+    parts = projections(dataset)
+    first = next(iter(parts.values()))
+    columns = panel_times(dataset)
+    rows = len(parts) if first.ndim == 3 else 1
+    figure = pyplot.figure(figsize=(3.2 * PANELS, 2.9 * (rows + 1)), layout="constrained")
+    figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[rows, 1])
+    if first.ndim == 3:
+        for line, (title, part) in zip(top.subplots(rows, len(columns), squeeze=False), parts.items(), strict=True):
+            for axes, index in zip(line, columns, strict=True):
+                draw_density(axes, part, index, title)
+    else:
+        draw_curves(top.subplots(), parts, columns)
+    for axes, draw in zip(bottom.subplots(1, 3), (draw_energy, draw_certificates, draw_last), strict=True):
+        draw(axes, dataset)
+    pyplot.close(figure)  # kept by the caller, not by pyplot
+    return figure
+
+
+def draw_density(axes: "Axes", part: xarray.DataArray, index: int, title: str) -> None:
+    """Logarithmic colours over six decades below the largest density at this time: what lies lower is not seen at any scale."""
+    from matplotlib.colors import LogNorm
+
+    y, x = (str(d) for d in part.dims[1:])
+    field = part.isel(time=index).to_numpy()
+    largest = field.max() if field.max() > 0 else 1.0
+    limits = LogNorm(largest * 1e-6, largest)
+    mesh = axes.pcolormesh(part[x], part[y], np.maximum(field, limits.vmin), norm=limits, cmap="magma", shading="nearest", rasterized=True)
+    axes.set(xlabel=x, ylabel=y, title=f"{title + ', ' if title else ''}t = {float(part['time'][index]):.4g}")
+    axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
+
+
+def draw_curves(axes: "Axes", parts: dict[str, xarray.DataArray], columns: list[int]) -> None:
+    from matplotlib import colormaps
+
+    for title, part in parts.items():
+        if part.ndim == 1:  # labels alone: masses over time
+            axes.plot(part["time"], part, label=title)
+            axes.set(xlabel="time", ylabel="density")
+            continue
+        name = str(part.dims[1])
+        for k, index in enumerate(columns):
+            colour = colormaps["viridis"](k / max(1, len(columns) - 1) * 0.9)
+            label = f"{title + ', ' if title else ''}t = {float(part['time'][index]):.4g}"
+            axes.plot(part[name], part.isel(time=index), color=colour, label=label)
+        axes.set(xlabel=name, ylabel="density")
+    axes.legend(fontsize="small")
+
+
+def draw_energy(axes: "Axes", dataset: xarray.Dataset) -> None:
+    energy, time = dataset["energy"].to_numpy(), dataset["time"].to_numpy()
+    if (energy > 0).all():
+        axes.semilogy(time, energy, label="energy")
+    else:  # a free energy has no natural zero: show what is left to fall
+        axes.semilogy(time[:-1], np.maximum(energy[:-1] - energy[-1], 1e-16), label="energy − last energy")
+    dissipation = dataset["dissipation"].to_numpy()
+    axes.semilogy(time[dissipation > 0], dissipation[dissipation > 0], "--", label="dissipation")
+    axes.set(xlabel="time", title="energy and dissipation")
+    axes.legend(fontsize="small")
+
+
+def draw_certificates(axes: "Axes", dataset: xarray.Dataset) -> None:
+    time, mass = dataset["time"], dataset["mass"].to_numpy()
+    axes.semilogy(time, np.maximum(np.abs(mass / mass[0] - 1), 1e-17), label="relative mass error")
+    boundary = dataset["boundary_mass"].to_numpy()
+    if boundary.max() > 0:
+        axes.semilogy(time, np.maximum(boundary, 1e-17), label="boundary mass")
+    for name in ("error_w1", "error_l1"):
+        if name in dataset:
+            axes.semilogy(time, np.maximum(dataset[name], 1e-17), label=name)
+    axes.set(xlabel="time", title="certificates", ylim=(1e-17, None))
+    axes.legend(fontsize="small")
+
+
+def draw_last(axes: "Axes", dataset: xarray.Dataset) -> None:
+    """The fit of a network, or the time step."""
+    if "prediction" not in dataset:
+        axes.plot(dataset["time"][1:], dataset["time_step"][1:])
+        axes.set(xlabel="time", title="time step", ylim=(0.0, None))
+        return
+    target, prediction = dataset["target"].to_numpy(), dataset["prediction"].isel(time=-1).to_numpy()
+    if dataset.sizes["input_component"] == 1 and target.ndim == 1:
+        x = dataset["input"].to_numpy()[:, 0]
+        order = np.argsort(x)
+        axes.plot(x, target, "o", ms=4, label="data")
+        axes.plot(x[order], prediction[order], label="prediction")
+        axes.set(xlabel="input", title="fit at the last time")
+    else:
+        axes.plot(target.ravel(), prediction.ravel(), ".", ms=3, label="data")
+        ends = [float(target.min()), float(target.max())]
+        axes.plot(ends, ends, "k-", lw=0.8, label="perfect fit")
+        axes.set(xlabel="target", ylabel="prediction", title="fit at the last time")
+    axes.legend(fontsize="small")
+
+
+def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
+    """One frame per saved time, all panels on one colour scale per frame."""
+    from matplotlib import pyplot, rcParams
+    from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
+
+    writer: Any = PillowWriter(fps=10)
+    if target.suffix == ".mp4":
+        try:
+            import imageio_ffmpeg
+
+            rcParams["animation.ffmpeg_path"] = imageio_ffmpeg.get_ffmpeg_exe()
+        except ImportError:
+            pass  # an ffmpeg on the PATH will do
+        if not FFMpegWriter.isAvailable():
+            raise InputError("an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", "pip install 'gridflow[movie]', or write -o NAME.gif")
+        writer = FFMpegWriter(fps=10)
+    parts = projections(dataset)
+    flat = next(iter(parts.values())).ndim == 3
+    panels = len(parts) if flat else 1
+    figure, grid = pyplot.subplots(1, panels, figsize=(5 * panels, 4.2), layout="constrained", squeeze=False)
+
+    def draw(index: int) -> list[Any]:
+        figure.clear()
+        for k, axes in enumerate(figure.subplots(1, panels, squeeze=False)[0]):
+            if flat:
+                title, part = list(parts.items())[k]
+                draw_density(axes, part, index, title)
+            else:
+                draw_curves(axes, parts, [index])
+                axes.set_ylim(0, 1.05 * max(float(p.max()) for p in parts.values()))
+        return []
+
+    FuncAnimation(figure, draw, frames=dataset.sizes["time"]).save(target, writer=writer, dpi=80)
+    pyplot.close(figure)
+    return figure

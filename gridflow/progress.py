@@ -1,0 +1,74 @@
+"""Progress on stderr: a bar on a terminal, otherwise one line every ten seconds."""
+
+import sys
+import time
+from typing import Protocol
+
+from gridflow.scheme.finite_volume import State
+
+
+class Progress(Protocol):
+    def update(self, state: State, steps: int, mass_error: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Silent:
+    """No progress."""
+
+    def update(self, state: State, steps: int, mass_error: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def describe(state: State, steps: int, mass_error: float) -> str:
+    return f"E={state.free_energy:.6g} mass error={mass_error:.1e} dt={state.dt:.2e} steps={steps}"
+
+
+class Bar:
+    """A tqdm bar over mean-field time; tqdm knows the remaining time."""
+
+    def __init__(self, title: str, stop: float) -> None:
+        from tqdm import tqdm
+
+        layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}] {postfix}"
+        self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, leave=True)
+
+    def update(self, state: State, steps: int, mass_error: float) -> None:
+        self.bar.set_postfix_str(describe(state, steps, mass_error), refresh=False)
+        self.bar.update(state.time - self.bar.n)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+class Lines:
+    """Log lines for batch systems, with the remaining time if the rest goes like what was done."""
+
+    interval = 10.0
+
+    def __init__(self, title: str, stop: float) -> None:
+        self.title, self.stop = title, stop
+        self.first: float | None = None  # a resumed run does not start at 0
+        self.began = self.printed = time.monotonic()
+
+    def update(self, state: State, steps: int, mass_error: float) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = state.time
+        if now - self.printed < self.interval:
+            return
+        self.printed = now
+        done = state.time - self.first
+        remaining = (self.stop - state.time) * (now - self.began) / done if done > 0 else float("inf")
+        share = 100 * state.time / self.stop
+        print(f"{self.title} {share:.0f}% t={state.time:.4g} {describe(state, steps, mass_error)} remaining={remaining:.0f}s", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+def progress_for(title: str, stop: float) -> Progress:
+    return Bar(title, stop) if sys.stderr.isatty() else Lines(title, stop)

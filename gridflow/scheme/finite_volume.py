@@ -1,0 +1,248 @@
+"""Finite volumes in space, SSP Runge–Kutta 2 in time, with a step that keeps ρ ≥ 0 and lets the energy decrease.
+
+One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gottlieb, Shu and Tadmor 2001):
+
+    ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
+
+with L the face sweep (`gridflow.scheme.sweep`). Three limits on dt (MATH §4):
+
+* positivity: κ·dt·(largest outflow rate) ≤ cfl; every new density is checked, and a step that fails is redone;
+* energy: an Euler step lowers a quadratic energy exactly if dt ≤ 2·Dissipation/D²E[ρ̇, ρ̇], and ρ₂ is a convex combination of
+  ρ₀ and two Euler steps, so that E(ρ₂) ≤ E(ρ₀) for every convex energy if both stages keep the limit. The first stage keeps 0.9
+  of it; the outcome E(ρ₂) ≤ E(ρ₀) is checked, up to round-off, and a step that fails is redone. With positivity alone dt grows
+  without bound where the flow becomes stationary, and then the energy rises;
+* accuracy: the lengths of the Euler and the Heun step, measured in the metric of the flow, differ by ½dt|√D₁ − √D₀| (D the
+  dissipation = squared speed). They may differ by accuracy·L/n² (L, n: length and cells of the finest factor): the same power
+  of the cell size as the error in space, so that the order 2 survives where dt is not bound to the cell size.
+
+Temperature D > 0 adds D·M·Δρ, either by exponentially fitted fluxes ("scharfetter-gummel": the free energy E + D∫ρ log ρ
+decreases; fluxes are first order where |grad ξ| h ≫ D, order 2 as h → 0) or by the heat semigroup of each factor in Strang
+splitting ("heat-semigroup": second-order transport and no parabolic limit on dt, but the free energy may rise by the
+splitting error, and the dataset says by how much).
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.errors import InputError, SolveError
+from gridflow.scheme import sweep
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+EPS = float(np.finfo(float).eps)
+ATTEMPTS = 60
+"""Steps are redone with at most half the step: 60 halvings end below round-off of any time."""
+ENERGY_SAFETY = 0.9
+"""Share of the energy limit that a step uses, so that the second stage rarely violates it."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a scheme carries from step to step: plain arrays and numbers, enough to restart.
+
+    density : shape of the grid; time, dt (proposed next step) in mean-field time; evaluation : of the energy at density;
+    free_energy : the value that decreases; dissipation : −dE/dt before the step; rise : largest increase of the energy so far.
+    """
+
+    density: Array
+    time: float
+    dt: float
+    evaluation: Evaluation
+    free_energy: float
+    dissipation: float = np.nan
+    density_min: float = 0.0
+    rise: float = 0.0
+    rise_roundoff: float = 0.0
+
+
+class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-volume", tag_field="kind"):
+    """Numbers of the scheme. Dimensionless."""
+
+    order: Literal[1, 2] = 2
+    cfl: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
+    accuracy: Annotated[float, Meta(gt=0.0)] = 1.0
+    diffusion: Literal["scharfetter-gummel", "heat-semigroup"] = "scharfetter-gummel"
+
+    label: ClassVar[str] = "finite volumes, SSP-RK2"
+
+    def init(self, grid: Grid, energy: BoundEnergy, temperature: float) -> "FiniteVolumeStepper":
+        return FiniteVolumeStepper(self, grid, energy, temperature)
+
+
+@dataclass
+class FiniteVolumeStepper:
+    """A scheme bound to a grid and an energy: everything that is reused between steps."""
+
+    scheme: FiniteVolume
+    grid: Grid
+    energy: BoundEnergy
+    temperature: float
+    tables: sweep.Tables = field(init=False)
+
+    def __post_init__(self) -> None:
+        grid = self.grid
+        self.tables = sweep.sweep_tables(grid)
+        self.view = (grid.size // grid.shape[-1], grid.shape[-1])
+        self.row_volume = np.ascontiguousarray(grid.volume.reshape(self.view)[:, 0] / grid.factors[-1].volumes[0])
+        self.last_volume = grid.factors[-1].volumes
+        fitted = self.temperature > 0 and self.scheme.diffusion == "scharfetter-gummel"
+        self.fitted_temperature = self.temperature if fitted else None
+        self.second_order = True if self.scheme.order == 2 and not fitted else None
+        self.kappa = sweep.upwind_ratio(grid) if self.second_order else 1.0
+        self.splits = self.temperature > 0 and not fitted
+        lines = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.is_line and m.max() > 0]
+        self.tolerance = self.scheme.accuracy * min((f.length / f.size**2 / float(np.sqrt(m.max())) for f, m in lines), default=np.inf)
+        if self.splits and any(m.size > 1 for m in grid.mobility):
+            raise InputError(
+                'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor',
+                "constant mobilities",
+                'use diffusion = "scharfetter-gummel"',
+            )
+        self.heat_matrices = lru_cache(maxsize=16)(self.make_heat_matrices)
+
+    @property
+    def energy_decreases(self) -> bool:
+        """Whether this scheme claims that the (free) energy never increases."""
+        return self.energy.convex and not self.splits
+
+    # ------------------------------------------------------------------------------------------------ evaluations
+    def evaluate(self, density: Array) -> Evaluation:
+        return self.energy.evaluate(density * self.grid.volume)
+
+    def free_energy(self, density: Array, evaluation: Evaluation) -> tuple[float, float]:
+        """(E + D∫ρ log ρ dV, bound on its round-off)."""
+        if self.temperature == 0:
+            return evaluation.value, evaluation.roundoff
+        positive = np.where(density > 0, density, 1.0)
+        terms = density * np.log(positive) * self.grid.volume
+        noise = 8 * EPS * self.temperature * float(np.abs(terms).sum())
+        return evaluation.value + self.temperature * float(terms.sum()), evaluation.roundoff + noise
+
+    def dissipation(self, density: Array, xi: Array) -> float:
+        """−dE/dt of the discrete flow in space, by faces: Σ F_f (ξ_c − ξ_o), with ξ + D log ρ for a free energy. Terms are ≥ 0."""
+        rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
+        after = np.empty_like(rho)
+        sweep.stage(after, None, rho, potential, 1.0, self.tables, self.second_order, self.fitted_temperature)
+        moved = self.moved(potential, rho, after)
+        if self.fitted_temperature is not None:
+            logarithm = self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
+            moved += self.moved(logarithm, rho, after)
+        return max(0.0, -moved)
+
+    def moved(self, potential: Array, before: Array, after: Array) -> float:
+        return float(sweep.moved_energy(potential, before, after, self.row_volume, self.last_volume))
+
+    def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
+        """The state of a density; without `dt` the first step is bound by positivity alone."""
+        density = np.ascontiguousarray(density, dtype=float)
+        evaluation = self.evaluate(density)
+        value, _ = self.free_energy(density, evaluation)
+        if not np.isfinite(value):
+            raise SolveError(f"the energy of the initial density is {value}")
+        rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
+        if np.isinf(dt):
+            _, outflow = sweep.stage(np.empty_like(rho), None, rho, xi, 0.0, self.tables, self.second_order, self.fitted_temperature)
+            dt = self.scheme.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
+        return State(density, time, dt, evaluation, value, self.dissipation(density, evaluation.first_variation), float(density.min()))
+
+    # ------------------------------------------------------------------------------------------------------ steps
+    def step(self, state: State, dt_max: float) -> State:
+        """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
+        dt = min(state.dt, dt_max)
+        for _ in range(ATTEMPTS):
+            if self.splits and dt < dt_max:
+                dt = 2.0 ** np.floor(np.log2(dt))  # a dyadic ladder: the matrices of the semigroup are reused
+            new, dt_retry = self.attempt(state, dt)
+            if new is not None:
+                return new
+            dt = min(dt_retry, dt / 2)
+        raise SolveError(f"no acceptable step at time {state.time:.6g}: the energy or the density fails its check however small dt; try another scheme or a finer grid")
+
+    def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
+        """(new state, _) or (None, the step to try next)."""
+        scheme, kappa = self.scheme, self.kappa
+        start, evaluation = state.density, state.evaluation
+        if self.splits:
+            start = self.diffuse(start, dt / 2)
+            evaluation = self.evaluate(start)
+        rho0, xi0 = start.reshape(self.view), evaluation.first_variation.reshape(self.view)
+        rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
+        low1, outflow = sweep.stage(rho1, None, rho0, xi0, dt, self.tables, self.second_order, self.fitted_temperature)
+        dt_positive = scheme.cfl / (kappa * outflow) if outflow > 0 else np.inf
+        if kappa * outflow * dt > 1 or low1 < 0:
+            return None, dt_positive
+        middle = self.evaluate(rho1.reshape(start.shape))
+        xi1 = middle.first_variation.reshape(self.view)
+        decrease0 = -self.moved(xi0, rho0, rho1)  # dt·D₀
+        moved1 = self.moved(xi1, rho0, rho1)
+        curvature = moved1 + decrease0  # dt²·D²E[ρ̇, ρ̇]
+        dt_energy = self.energy_limit(dt, decrease0, curvature)
+        if dt > dt_energy / ENERGY_SAFETY:
+            return None, dt_energy
+        low2, _ = sweep.stage(rho2, rho0, rho1, xi1, dt, self.tables, self.second_order, self.fitted_temperature)
+        if low2 < 0:
+            return None, dt / 2
+        decrease1 = -(2 * self.moved(xi1, rho1, rho2) + moved1)  # dt·D₁, since dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
+        dt_accurate = self.accuracy_limit(dt, decrease0, decrease1, max(2 * dt, state.dt))
+        if dt_accurate < dt / 2:
+            return None, dt_accurate
+        density = rho2.reshape(start.shape)
+        if self.splits:
+            density = self.diffuse(density, dt / 2)
+        final = self.evaluate(density)
+        value, roundoff = self.free_energy(density, final)
+        if not np.isfinite(value):
+            raise SolveError(f"non-finite energy {value} at time {state.time + dt:.6g}")
+        rise = value - state.free_energy
+        if self.energy_decreases and rise > roundoff:
+            return None, dt / 2
+        return (
+            State(
+                density,
+                state.time + dt,
+                float(min(dt_positive, dt_energy, dt_accurate)),
+                final,
+                value,
+                (decrease0 if self.temperature == 0 else -rise) / dt,
+                min(state.density_min, low1, low2),
+                max(state.rise, rise),
+                max(state.rise_roundoff, roundoff),
+            ),
+            dt,
+        )
+
+    def energy_limit(self, dt: float, decrease: float, curvature: float) -> float:
+        """0.9·2·Dissipation/D²E[ρ̇, ρ̇]. Fitted fluxes are driven by the entropy too and are only checked afterwards."""
+        if self.fitted_temperature is not None:
+            return np.inf
+        if not decrease > 0:  # stationary up to round-off: nothing to measure a limit on, so the step does not grow
+            return dt
+        return ENERGY_SAFETY * 2 * dt * decrease / curvature if curvature > 0 else np.inf
+
+    def accuracy_limit(self, dt: float, decrease0: float, decrease1: float, largest: float) -> float:
+        """The step for which ½dt|√D₁ − √D₀| meets the tolerance, at most `largest`. Fitted fluxes have dt = O(h²) anyway."""
+        if self.fitted_temperature is not None:
+            return np.inf
+        drift = 0.5 * np.sqrt(dt) * abs(np.sqrt(max(decrease1, 0.0)) - np.sqrt(max(decrease0, 0.0)))
+        return min(largest, dt * float(np.sqrt(self.tolerance / drift))) if drift > 0 else largest
+
+    # -------------------------------------------------------------------------------------------------- diffusion
+    def make_heat_matrices(self, time: float) -> list[Array | None]:
+        return [
+            f.heat_kernel(time * self.temperature * float(m.max())) if f.is_line and m.max() > 0 else None
+            for f, m in zip(self.grid.factors, self.grid.mobility, strict=True)
+        ]
+
+    def diffuse(self, density: Array, time: float) -> Array:
+        """Heat semigroup of every factor for the given time; the mass is kept to the last bit that summation allows."""
+        before = self.grid.integrate(density)
+        for axis, matrix in enumerate(self.heat_matrices(time)):
+            if matrix is not None:
+                density = np.moveaxis(np.tensordot(matrix, density, axes=(1, axis)), 0, axis)
+        density = np.ascontiguousarray(density)
+        return density * (before / self.grid.integrate(density))

@@ -1,0 +1,214 @@
+"""The only time loop on the grid: a case in, a density over time out.
+
+The loop saves at the times of the case, counts steps, checks the mass after each, writes checkpoints, shows progress and stops
+for one of four reasons, which become the status of the dataset: `completed`, `steady` (dissipation below time.steady),
+`interrupted` (Ctrl-C; resumable) or `failed: reason` (with the last good state saved).
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from gridflow import dataset as schema
+from gridflow.case import Case
+from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
+from gridflow.distances import l1, wasserstein1
+from gridflow.energy.base import Energy
+from gridflow.errors import InputError, SolveError
+from gridflow.progress import Progress, Silent
+from gridflow.scheme.finite_volume import State
+from gridflow.space.density import mixture_masses
+
+MASS_ERROR_MAX = 1e-12
+"""Relative mass error that no step may exceed (DESIGN §6): finite volumes conserve mass up to summation round-off."""
+CHECKPOINT_SECONDS = 30.0
+"""A lost machine costs at most this much work."""
+
+
+@dataclass
+class Counters:
+    """What the loop carries beside the state of the scheme."""
+
+    steps: int = 0
+    saved: int = 0
+    last_step: float = 0.0
+    mass: float = 1.0
+    mass_error: float = 0.0
+    wall_seconds: float = 0.0
+
+
+def solve(
+    case: Case,
+    output: str | Path | None = None,
+    *,
+    energy: Energy | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> xarray.Dataset:
+    """Solve a case; return its dataset, and write it to the NetCDF file `output` if given.
+
+    Parameters
+    ----------
+    case : from `gridflow.load_case`
+    output : path of a new .nc file. While the run lasts it is called NAME.nc.part, with NAME.nc.checkpoint beside it
+    energy : an energy of one's own in Python, instead of the one in the case (see `gridflow.energy.base`)
+    overwrite : replace an existing file
+    resume : continue an interrupted run of the same case
+    progress : shows how far the run is; default nothing
+
+    The attribute `status` of the dataset is "completed", "steady", "interrupted" or "failed: reason". An interrupted run with an
+    output leaves the part and the checkpoint for `resume`.
+
+    Raises InputError for wrong input, before anything is written.
+    """
+    if (overwrite or resume) and output is None:
+        raise InputError("overwrite or resume without an output", "both need a file", "name the output")
+    path = None if output is None else Path(output)
+    if path is not None:
+        schema.check_output(path, overwrite, resume)
+    return Run(case, energy, path, resume, progress or Silent()).execute()
+
+
+class Run:
+    """One run of a case: the pieces built from the case, and the loop."""
+
+    def __init__(self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress) -> None:
+        self.case, self.path, self.progress = case, path, progress
+        self.grid = case.grid()
+        self.energy = energy if energy is not None else case.energy.load(Path(case.directory))
+        masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
+        self.stepper = case.scheme.init(self.grid, self.energy.bind(self.grid), case.flow.temperature)
+        self.times = case.time.save_times()
+        self.counters = Counters()
+        if resume and path is not None:
+            self.state = self.restore(read_checkpoint(path))
+        else:
+            self.state = self.stepper.start(masses / self.grid.volume)
+            self.counters.mass = self.grid.integrate(self.state.density)
+        if case.exact is not None:
+            case.exact.masses(case, self.grid, [0.0])  # refuses, before any work, a case that it does not solve
+        self.writer = self.open_writer()
+        self.began = time.monotonic() - self.counters.wall_seconds
+        self.checkpointed = time.monotonic()
+
+    def open_writer(self) -> schema.MemoryWriter | schema.FileWriter:
+        exact = self.case.exact is not None
+        names = [n for n in schema.RECORDS if exact or not n.startswith("error_")]
+        static = schema.static_dataset(self.case, self.grid, getattr(self.energy, "data", None), names)
+        return schema.MemoryWriter(static) if self.path is None else schema.FileWriter(self.path, static, self.counters.saved)
+
+    # ------------------------------------------------------------------------------------------------- the loop
+    def execute(self) -> xarray.Dataset:
+        status = "completed"
+        try:
+            for target in self.times[self.counters.saved :]:
+                self.advance(target)
+                self.save()
+                if self.is_steady():
+                    status = "steady"
+                    break
+        except SolveError as error:
+            status = f"failed: {error}"
+            self.save()
+        except KeyboardInterrupt:
+            status = "interrupted"
+        finally:
+            self.progress.close()
+        return self.finish(status)
+
+    def advance(self, target: float) -> None:
+        """Step to the save time `target`, or to a steady state before it."""
+        while self.state.time < target and not self.is_steady():
+            if self.counters.steps >= self.case.time.max_steps:
+                raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
+            left = target - self.state.time
+            almost = self.state.dt < left < 2 * self.state.dt
+            new = self.stepper.step(self.state, left / 2 if almost else left)  # two equal steps rather than a long and a tiny one
+            taken = new.time - self.state.time
+            if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
+                new = replace(new, time=target)
+            mass_error = abs(self.grid.integrate(new.density) / self.counters.mass - 1)
+            if not mass_error <= MASS_ERROR_MAX:
+                raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
+            self.state = new
+            counters = self.counters
+            counters.steps += 1
+            counters.last_step = taken
+            counters.mass_error = max(counters.mass_error, mass_error)
+            self.progress.update(new, counters.steps, counters.mass_error)
+            if self.path is not None and time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
+                self.checkpoint()
+
+    def is_steady(self) -> bool:
+        return self.counters.steps > 0 and self.state.dissipation <= self.case.time.steady and self.case.time.steady > 0
+
+    # ------------------------------------------------------------------------------------------- what is written
+    def save(self) -> None:
+        """Append a record of the current state."""
+        state, grid = self.state, self.grid
+        numbers = {
+            "energy": state.free_energy,
+            "dissipation": self.stepper.dissipation(state.density, state.evaluation.first_variation),
+            "mass": grid.integrate(state.density),
+            "boundary_mass": grid.boundary_mass(state.density),
+            "density_min": state.density_min,
+            "steps": self.counters.steps,
+            "time_step": self.counters.last_step,
+        }
+        if self.case.exact is not None:
+            exact = self.case.exact.masses(self.case, grid, [state.time])[0]
+            masses = state.density * grid.volume
+            numbers |= {"error_w1": wasserstein1(masses, exact, grid.factors[0]), "error_l1": l1(masses, exact)}
+        self.writer.append(schema.Record(state.time, state.density, state.evaluation.prediction, numbers))
+        self.counters.saved += 1
+
+    def finish(self, status: str) -> xarray.Dataset:
+        claims = self.stepper.energy_decreases
+        self.counters.wall_seconds = time.monotonic() - self.began
+        attrs: dict[str, Any] = {
+            "status": status,
+            "wall_seconds": self.counters.wall_seconds,
+            "mass_error_max": self.counters.mass_error,
+            "energy_decreases": "guaranteed up to round-off" if claims else "not claimed by this scheme and energy",
+            "energy_rise_max": self.state.rise,
+            "energy_roundoff": self.state.rise_roundoff,
+        }
+        if isinstance(self.writer, schema.MemoryWriter):
+            return self.writer.finish(attrs)
+        if status == "interrupted":
+            self.checkpoint()
+            self.writer.suspend(attrs)
+            with xarray.open_dataset(self.writer.part, decode_coords="all") as part:
+                return part.load()
+        result = self.writer.finish(attrs)
+        remove_checkpoints(self.writer.path)
+        return result
+
+    def checkpoint(self) -> None:
+        """Write what `restore` needs; records of the part come first, so that a checkpoint never counts a lost record."""
+        assert self.path is not None
+        state, counters = self.state, self.counters
+        numbers = {
+            "case": self.case.text(),
+            "state": {k: getattr(state, k) for k in ("time", "dt", "dissipation", "density_min", "rise", "rise_roundoff")},
+            "counters": {**vars(counters), "wall_seconds": time.monotonic() - self.began},
+        }
+        write_checkpoint(self.path, Checkpoint(state.density, numbers))
+        self.checkpointed = time.monotonic()
+
+    def restore(self, checkpoint: Checkpoint) -> State:
+        numbers = checkpoint.numbers
+        if numbers["case"] != self.case.text():
+            raise InputError("--resume with a case that differs from the interrupted one", "the same case and settings", "repeat the same --set options, or start anew with --overwrite")
+        assert self.path is not None
+        if not schema.part_path(self.path).is_file():
+            raise InputError(f"{schema.part_path(self.path).name!r} is missing beside its checkpoint", "both files", "start anew with --overwrite")
+        self.counters = Counters(**numbers["counters"])
+        saved = numbers["state"]
+        state = self.stepper.start(np.ascontiguousarray(checkpoint.density), saved["time"], saved["dt"])
+        return replace(state, **saved)

@@ -1,0 +1,1 @@
+"""Parameter spaces as products of factors: factors, the grid, and densities on it."""

@@ -1,0 +1,171 @@
+"""Named probability densities and their exact cell masses: initial densities and targets of a case.
+
+Every density is a distribution function, so that a cell receives its exact mass (difference of the distribution function
+at the cell ends), never a point value: a normal density far narrower than a cell is still represented without error.
+"""
+
+from functools import reduce
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+from scipy.special import ndtr
+
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid
+
+CUT_MAX = 1e-6
+"""Largest share of the initial mass that a box may cut off: below the discretisation error of every shipped case."""
+
+
+class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_field="kind"):
+    """Normal density; wrapped around on a circle."""
+
+    mean: float
+    deviation: Annotated[float, Meta(gt=0.0)]
+
+    def masses(self, factor: Factor) -> Array:
+        if not factor.is_circle:
+            return self.between(factor.edges)
+        reach = 1 + int(np.ceil(10 * self.deviation / factor.length))  # ten deviations hold all but 1e−23 of the mass
+        home = int(np.floor(self.mean / factor.length))
+        turns = range(home - reach, home + reach + 1)
+        return np.sum([self.between(factor.edges + turn * factor.length) for turn in turns], axis=0)
+
+    def between(self, edges: Array) -> Array:
+        """Mass between neighbouring edges, accurate in relative terms in both tails."""
+        z = (edges - self.mean) / self.deviation
+        lower, upper = z[:-1], z[1:]
+        right = lower > 0
+        return np.where(right, ndtr(-lower) - ndtr(-upper), ndtr(upper) - ndtr(lower))
+
+
+class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):
+    """Uniform density on the whole factor, or on `bounds`."""
+
+    bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.bounds is not None and not self.bounds[1] > self.bounds[0]:
+            raise ValueError(f"bounds {list(self.bounds)} are not increasing; write bounds = [lower, upper]")
+
+    def masses(self, factor: Factor) -> Array:
+        if factor.kind == "labels":
+            if self.bounds is not None:
+                raise InputError(f"bounds for a uniform density on the labels {factor.name!r}", "no bounds", "remove `bounds`")
+            return factor.volumes / factor.length
+        lower, upper = self.bounds or (factor.edges[0], factor.edges[-1])
+        return np.diff(np.clip((factor.edges - lower) / (upper - lower), 0.0, 1.0))
+
+
+class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_field="kind"):
+    """1 + amplitude·cos(harmonic): an eigenfunction of the Laplacian with no-flux ends, or of the circle.
+
+    The phase is 2π·wavenumber·x/length on a circle and π·wavenumber·(x − lower)/length on an interval.
+    """
+
+    amplitude: Annotated[float, Meta(ge=-1.0, le=1.0)]
+    wavenumber: Annotated[int, Meta(ge=1)] = 1
+
+    def frequency(self, factor: Factor) -> float:
+        return (2 if factor.is_circle else 1) * np.pi * self.wavenumber / factor.length
+
+    def masses(self, factor: Factor) -> Array:
+        if not factor.is_line:
+            raise InputError(f"a cosine density on the labels {factor.name!r}", "intervals and circles", 'use kind = "weights"')
+        k = self.frequency(factor)
+        x = factor.edges - factor.edges[0]
+        return np.diff(x + self.amplitude * np.sin(k * x) / k) / factor.length
+
+
+class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", tag_field="kind"):
+    """Masses of the cells or labels themselves, up to a common factor."""
+
+    values: list[Annotated[float, Meta(ge=0.0)]]
+
+    def masses(self, factor: Factor) -> Array:
+        values = np.array(self.values)
+        if values.size != factor.size or not values.sum() > 0:
+            raise InputError(
+                f"weights {self.values} for {factor.name!r}", f"{factor.size} numbers ≥ 0 with a positive sum", "give one weight per cell"
+            )
+        return values / values.sum()
+
+
+DensitySpec = Normal | Uniform | Cosine | Weights
+
+
+class Component(Struct, frozen=True, forbid_unknown_fields=True):
+    """One component of a mixture: a product of named densities, one per factor, or a density from a gridflow file."""
+
+    density: dict[str, DensitySpec] = field(default_factory=dict)
+    weight: Annotated[float, Meta(gt=0.0)] = 1.0
+    file: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if bool(self.density) == isinstance(self.file, str):
+            raise ValueError("a component needs either `density.NAME = {kind = …}` for every factor, or `file`")
+
+
+def mixture_masses(components: list[Component], grid: Grid, directory: Path, purpose: str) -> Array:
+    """Cell masses of a mixture, summing to 1, shape of the grid.
+
+    Raises InputError for a factor without density, for a density without factor, for a density without mass on the grid and
+    for a box that cuts off more than 1e−6 of the mass.
+    """
+    total = np.zeros(grid.shape)
+    for component in components:
+        masses = file_masses(component, grid, directory, purpose) if component.density == {} else product_masses(component, grid, purpose)
+        inside = masses.sum()
+        if not inside > 0:
+            raise InputError(f"{purpose}: a density without any mass on the grid", "positive mass", "move the density or the bounds of its space")
+        if 1 - inside > CUT_MAX:
+            raise InputError(
+                f"{purpose}: the box cuts off {1 - inside:.2g} of the mass{cut_detail(component, grid)}",
+                f"at most {CUT_MAX:g}",
+                "widen the bounds of the space, or make the density narrower",
+            )
+        total += component.weight * masses / inside
+    total /= total.sum()
+    return total
+
+
+def product_masses(component: Component, grid: Grid, purpose: str) -> Array:
+    names = [f.name for f in grid.factors]
+    missing = [n for n in names if n not in component.density]
+    unknown = [n for n in component.density if n not in names]
+    if missing or unknown:
+        raise InputError(
+            f"{purpose}: densities for {sorted(component.density)}",
+            f"one for each factor of the space: {sorted(names)}",
+            "; ".join([f"add density.{n}" for n in missing] + [f"remove density.{n}" for n in unknown]),
+        )
+    return reduce(np.multiply.outer, [component.density[f.name].masses(f) for f in grid.factors])
+
+
+def cut_detail(component: Component, grid: Grid) -> str:
+    cut = {f.name: 1 - component.density[f.name].masses(f).sum() for f in grid.factors if f.name in component.density}
+    return "".join(f" ({share:.2g} of it along {name!r})" for name, share in cut.items() if share > CUT_MAX)
+
+
+def file_masses(component: Component, grid: Grid, directory: Path, purpose: str) -> Array:
+    """Masses of the last density in a gridflow dataset on the same grid."""
+    import xarray
+
+    path = directory / str(component.file)
+    if not path.is_file():
+        raise InputError(f"{purpose}: the file {str(component.file)!r} does not exist", "a NetCDF file written by gridflow", "check the path; it is relative to the case file")
+    with xarray.open_dataset(path) as dataset:
+        if "density" not in dataset:
+            raise InputError(f"{purpose}: {path.name} has no variable 'density'", "a NetCDF file written by gridflow", "solve a case first")
+        density = dataset["density"].isel(time=-1)
+        for factor in grid.factors:
+            if factor.name not in density.dims or density.sizes[factor.name] != factor.size or not np.allclose(density[factor.name], factor.points):
+                raise InputError(
+                    f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
+                    "the same factors with the same cells",
+                    "solve both cases on one grid",
+                )
+        return density.transpose(*(f.name for f in grid.factors)).to_numpy() * grid.volume

@@ -1,0 +1,130 @@
+"""The grid: a product of factors.
+
+Densities are arrays with one axis per factor, in *storage order*: labels first, then lines by size, the longest line last,
+because the last axis is contiguous in memory and the sweeps run along it. `Grid.order` names the axes; datasets are
+written with named dimensions, so nobody else needs to know.
+
+Nothing here depends on a scheme or an energy.
+"""
+
+from functools import cached_property, reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor, factor_named
+
+
+class Grid:
+    """Product of factors with an optional mobility per factor.
+
+    Parameters
+    ----------
+    factors : the factors, in any order
+    mobility : {factor name: (factor name it depends on or None, values)}: M of the factor, constant or one value per cell of
+        *another* factor (1/c² of a neuron length c, r^{−2} of a polar angle). Default 1. A mobility 0 freezes the factor.
+
+    Attributes
+    ----------
+    factors : tuple of Factor in storage order
+    shape : tuple of int
+    volume : cell volumes, shape of the grid
+    """
+
+    def __init__(self, factors: list[Factor], mobility: dict[str, tuple[str | None, Array]] | None = None) -> None:
+        mobility = mobility or {}
+        sources = {source for source, _ in mobility.values()}
+        self.factors = tuple(sorted(factors, key=lambda f: (f.is_line, f.is_line and f.name not in sources, f.size)))
+        self.order = tuple(f.name for f in self.factors)
+        self.shape = tuple(f.size for f in self.factors)
+        self.volume: Array = np.ascontiguousarray(reduce(np.multiply.outer, [f.volumes for f in self.factors]))
+        self.mobility = tuple(self.broadcast_mobility(f, *mobility.get(f.name, (None, np.ones(1)))) for f in self.factors)
+        unknown = set(mobility) - set(self.order)
+        if unknown:
+            factor_named(self.factors, min(unknown), "flow.mobility")
+
+    def broadcast_mobility(self, factor: Factor, source: str | None, values: Array) -> Array:
+        """Mobility of a factor as an array that broadcasts against the grid."""
+        if source is None:
+            return np.reshape(values, (1,) * len(self.factors))
+        index = factor_named(self.factors, source, f"flow.mobility.{factor.name}")
+        if source == factor.name or (index == len(self.factors) - 1 and factor.is_line):
+            raise InputError(
+                f"flow.mobility.{factor.name} depends on {source!r}",
+                "a factor other than itself, and not both factors on each other",
+                "let it depend on another factor",
+            )
+        return self.along(index, values)
+
+    def along(self, axis: int, values: Array) -> Array:
+        """Values of one factor, reshaped to broadcast against the grid."""
+        return values.reshape([-1 if k == axis else 1 for k in range(len(self.factors))])
+
+    def coordinate(self, name: str) -> Array:
+        """Cell points of the factor `name`, broadcasting against densities."""
+        axis = factor_named(self.factors, name, "a coordinate")
+        return self.along(axis, self.factors[axis].points)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    def integrate(self, density: Array) -> float:
+        """∫ρ dV."""
+        return float(np.vdot(density, self.volume))
+
+    def marginal_masses(self, density: Array, name: str) -> Array:
+        """Masses of the cells of one factor, (n_cells of it,)."""
+        axis = factor_named(self.factors, name, "a marginal")
+        other = tuple(k for k in range(len(self.factors)) if k != axis)
+        return (density * self.volume).sum(axis=other)
+
+    def boundary_mass(self, density: Array) -> float:
+        """Mass in the outermost cell layer of every no-flux factor: how much the box is felt."""
+        return float((density * self.volume)[self.boundary].sum())
+
+    @cached_property
+    def boundary(self) -> NDArray[np.bool_]:
+        """True in the outermost cell layer of every no-flux factor."""
+        layer = np.zeros(self.shape, dtype=bool)
+        for axis, factor in enumerate(self.factors):
+            if factor.kind == "interval":
+                layer[(slice(None),) * axis + ([0, -1],)] = True
+        return layer
+
+    # ---------------------------------------------------------------- contraction of moments over a group of factors
+    def split(self, names: tuple[str, ...]) -> "Split":
+        """The grid seen as a matrix: the factors `names` against all others."""
+        return Split(self, names)
+
+
+class Split:
+    """Views a field on the grid as a matrix (n_outer, n_inner): the factors `names` (outer) against the rest (inner).
+
+    Contraction of u-moments goes through here: Σ_A u(θ_A) m(θ_A, θ_B) is one matrix product, and costs O(n_cells).
+    """
+
+    def __init__(self, grid: Grid, names: tuple[str, ...]) -> None:
+        self.shape = grid.shape
+        self.outer = tuple(factor_named(grid.factors, n, "a group of factors") for n in names)
+        self.inner = tuple(k for k in range(len(grid.shape)) if k not in self.outer)
+        self.n_outer = int(np.prod([self.shape[k] for k in self.outer]))
+        self.n_inner = int(np.prod([self.shape[k] for k in self.inner]))
+
+    def matrix(self, field: Array) -> Array:
+        """(n_outer, n_inner); a view where the outer factors come first or last in memory, else a copy."""
+        if self.outer == tuple(range(len(self.inner), len(self.shape))):  # outer factors last: transpose of a view
+            return field.reshape(self.n_inner, self.n_outer).T
+        return np.transpose(field, self.outer + self.inner).reshape(self.n_outer, self.n_inner)
+
+    def contract(self, outer_values: Array, field: Array) -> Array:
+        """Σ_outer values·field: (n_terms, n_outer) with a field on the grid → (n_terms, n_inner)."""
+        return outer_values @ self.matrix(field)
+
+    def expand(self, outer_values: Array, inner_values: Array) -> Array:
+        """Σ_terms outer ⊗ inner, (n_terms, n_outer) and (n_terms, n_inner) → contiguous field on the grid."""
+        if self.outer == tuple(range(len(self.inner), len(self.shape))):
+            return (inner_values.T @ outer_values).reshape(self.shape)
+        field = (outer_values.T @ inner_values).reshape([self.shape[k] for k in self.outer + self.inner])
+        return np.ascontiguousarray(np.transpose(field, np.argsort(self.outer + self.inner)))

@@ -1,0 +1,117 @@
+"""Training data: files, the shipped data set, generators."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+
+from gridflow.energy.data import FileData, GaussHermiteInputs, Neuron, NormalInputs, TeacherData, UniformInputs
+from gridflow.errors import InputError
+from gridflow.shipped import shipped_directory
+
+
+def test_the_shipped_data_set_is_the_certified_one():
+    """NIST certifies the residual sum of squares of the cubic/cubic fit to 11 digits: any wrong digit in the file shows."""
+    data = FileData("data/thurber.csv", ["log_density"], ["mobility"]).load(shipped_directory(), "relu")
+    x, y = data.inputs[:, 0], data.targets[:, 0]
+    b = [1.2881396800e3, 1.4910792535e3, 5.8323836877e2, 7.5416644291e1, 9.6629502864e-1, 3.9797285797e-1, 4.9727297349e-2]
+    fit = np.polyval(b[3::-1], x) / np.polyval([*b[:3:-1], 1.0], x)
+    assert len(x) == 37
+    assert ((y - fit) ** 2).sum() == pytest.approx(5.6427082397e3, rel=1e-9)
+
+
+def write(tmp_path, text):
+    (tmp_path / "d.csv").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_columns_weights_and_standardisation(tmp_path):
+    folder = write(tmp_path, "# a comment\nx, y, m # another\n1, 2, 1\n3, 6, 3\n\n")
+    plain = FileData("d.csv", ["x"], ["y"], weights="m").load(folder, "relu")
+    np.testing.assert_allclose(plain.weights, [0.25, 0.75])
+    scaled = FileData("d.csv", ["x"], ["y"], weights="m", standardize=True).load(folder, "relu")
+    assert scaled.weights @ scaled.inputs[:, 0] == pytest.approx(0, abs=1e-15)
+    assert scaled.weights @ scaled.targets[:, 0] ** 2 == pytest.approx(1)
+    assert "standard deviation 1" in scaled.notes[0]
+
+
+def test_netcdf_variables_are_columns(tmp_path):
+    xarray.Dataset({"x": ("data", [1.0, 2.0]), "y": ("data", [3, 4]), "name": ("data", ["a", "b"])}).to_netcdf(tmp_path / "d.nc")
+    data = FileData("d.nc", ["x"], ["y"]).load(tmp_path, "relu")
+    np.testing.assert_array_equal(data.targets, [[3.0], [4.0]])
+
+
+GOOD = "x,y\n1,2\n2,3\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (GOOD, {"inputs": ["X"]}, "(?s)column 'X'.*its columns: x, y.*did you mean 'x'"),
+        (GOOD, {"weights": "w"}, "column 'w'"),
+        ("x,y\n1,nan\n", {}, "missing or non-finite value in data row 1"),
+        ("x,y\n1,2\n1,\n", {}, "missing or non-finite value in data row 2"),
+        ("x,y\n1,2\n1,inf\n", {}, "data row 2"),
+        ("x,y\n1,two\n", {}, "'two' in data row 1"),
+        ("x,y\n1,2,3\n", {}, "has 3 entries"),
+        ("x,y\n", {}, "holds no data"),
+        ("x,y,w\n1,2,-1\n", {"weights": "w"}, "numbers ≥ 0"),
+        ("x,y,w\n1,2,0\n", {"weights": "w"}, "positive sum"),
+        ("x,y\n1,2\n1,3\n", {"standardize": True}, "column 'x' is constant"),
+    ],
+)
+def test_wrong_files_are_refused(tmp_path, text, arguments, message):
+    folder = write(tmp_path, text)
+    with pytest.raises(InputError, match=message):
+        FileData(**({"file": "d.csv", "inputs": ["x"], "targets": ["y"]} | arguments)).load(folder, "relu")
+
+
+def test_a_missing_file_is_refused():
+    with pytest.raises(InputError, match="does not exist"):
+        FileData("no.csv", ["x"], ["y"]).load(Path(), "relu")
+
+
+def test_normal_inputs_have_exactly_the_covariance():
+    points, weights = NormalInputs(count=50, covariance=[[5.0, 1.0], [1.0, 2.0]], seed=7).points()
+    np.testing.assert_allclose(weights @ points, 0, atol=1e-14)
+    np.testing.assert_allclose((points * weights[:, None]).T @ points, [[5.0, 1.0], [1.0, 2.0]], rtol=1e-12)
+    again, _ = NormalInputs(count=50, covariance=[[5.0, 1.0], [1.0, 2.0]], seed=7).points()
+    np.testing.assert_array_equal(points, again)
+
+
+def test_gauss_hermite_integrates_polynomials_exactly():
+    points, weights = GaussHermiteInputs(count=3, deviation=2.0).points()
+    assert weights @ points[:, 0] ** 4 == pytest.approx(3 * 2.0**4, rel=1e-14)
+
+
+def test_uniform_inputs_are_midpoints():
+    points, weights = UniformInputs(count=4, bounds=(0.0, 1.0)).points()
+    assert points[:, 0].tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert weights.sum() == 1.0
+
+
+def test_teacher_with_batch_normalisation_is_invariant_to_scale():
+    def targets(factor, activation=None):
+        inputs = NormalInputs(count=30, covariance=[[5.0, 0.0], [0.0, 1.0]])
+        return TeacherData(inputs, [Neuron([factor, 0.5 * factor])], normalization=True, activation=activation).load(Path(), "relu").targets
+
+    np.testing.assert_allclose(targets(1.0), targets(7.0), rtol=1e-13)
+    assert targets(1.0, "tanh").min() < 0 <= targets(1.0).min()  # the teacher's own activation
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: NormalInputs(10, [[1.0, 2.0], [0.0, 1.0]]).points(), "symmetric positive definite"),
+        (lambda: NormalInputs(10, [[1.0, 2.0], [2.0, 1.0]]).points(), "eigenvalues"),
+        (lambda: NormalInputs(10, [[1.0, 2.0]]).points(), "symmetric positive definite"),
+        (lambda: NormalInputs(2, [[1.0, 0.0], [0.0, 1.0]]).points(), "more than 2"),
+        (lambda: UniformInputs(4, (1.0, 0.0)).points(), "increasing bounds"),
+        (lambda: TeacherData(GaussHermiteInputs(3), [Neuron([1.0, 2.0])]).load(Path(), "relu"), "one per input"),
+        (lambda: TeacherData(GaussHermiteInputs(3), [Neuron([1.0]), Neuron([1.0], [1.0, 2.0])]).load(Path(), "relu"), "one number of outputs"),
+    ],
+)
+def test_wrong_generators_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,233 @@
+"""Energies: every first variation against finite differences of the value, every fast path against its definition."""
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from gridflow.energy import EnergySpec, Sum, SumEnergy, network
+from gridflow.energy.activation import ACTIVATIONS
+from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
+from gridflow.energy.loss import LOSSES
+from gridflow.energy.mmd import MMD
+from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
+from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
+from gridflow.errors import InputError
+from gridflow.space.density import Component, Normal, Uniform
+from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.grid import Grid
+
+HERE = Path()
+A = Interval(bounds=(-2.0, 2.0), cells=9).factor("a")
+ANGLE = Circle(cells=11).factor("angle")
+SIGN = Labels(values=[-1.0, 1.0]).factor("sign")
+W = Interval(bounds=(-1.5, 1.0), cells=6).factor("w")
+B = Interval(bounds=(-1.0, 1.0), cells=7).factor("b")
+
+PLANE = TeacherData(inputs=NormalInputs(count=20, covariance=[[5.0, 1.0], [1.0, 1.0]], seed=3), neurons=[Neuron([1.0, 0.5], 0.7)])
+LINE = TeacherData(inputs=GaussHermiteInputs(count=12), neurons=[Neuron([0.8])])
+TWO_OUTPUTS = TeacherData(inputs=NormalInputs(count=15, covariance=[[1.0]], seed=4), neurons=[Neuron([1.0], [0.5, -1.0])])
+
+TARGET = [Component(density={"a": Normal(0.3, 0.2), "angle": Normal(2.0, 0.4)})]
+MMD_PLANE = MMD(bandwidth=0.8, target=TARGET)
+BATCH_NORM = Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normalization=True)
+
+ENERGIES = {
+    "batch norm": (BATCH_NORM, Grid([A, ANGLE])),
+    "batch norm, tanh, huber": (Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normalization=True, activation="tanh", loss="huber"), Grid([A, ANGLE])),
+    "vanilla with decay": (Network(data=PLANE, branches=[Branch(["w", "b"], [["a"]])], decay=0.1, decay_on=["w", "b", "a"]), Grid([A, W, B])),
+    "fixed signs and a bias": (Network(data=LINE, branches=[Branch(["w", "b"], [["sign"]])], bias=True), Grid([W, B, SIGN])),
+    "no output weight": (Network(data=LINE, branches=[Branch(["a"])], activation="softplus"), Grid([A])),
+    "two branches": (Network(data=LINE, branches=[Branch(["w"]), Branch(["b"], scale=-1.0)]), Grid([W, B])),
+    "two outputs": (Network(data=TWO_OUTPUTS, branches=[Branch(["w"], [["a"], ["b"]])], activation="arctan"), Grid([A, W, B])),
+    "idle factor": (Network(data=LINE, branches=[Branch(["w"])], activation="sigmoid"), Grid([W, SIGN])),
+    "mmd": (MMD_PLANE, Grid([A, ANGLE])),
+    "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
+    "sum": (Sum([MMD_PLANE, Potential({"a": Quadratic(2.0, 0.1)}), BATCH_NORM]), Grid([A, ANGLE])),
+}
+
+
+def random_mass(grid, rng):
+    mass = rng.random(grid.shape)
+    return mass / mass.sum()
+
+
+def test_every_registered_energy_is_tested():
+    assert {type(spec) for spec, _ in ENERGIES.values()} == set(get_args(EnergySpec))
+
+
+@pytest.mark.parametrize(("spec", "grid"), ENERGIES.values(), ids=ENERGIES.keys())
+def test_first_variation_is_the_derivative_of_the_value(spec, grid, rng):
+    bound = spec.load(HERE).bind(grid)
+    mass, direction = random_mass(grid, rng), rng.standard_normal(grid.shape) / grid.size
+    step = 1e-4
+    ahead, back = bound.evaluate(mass + step * direction), bound.evaluate(mass - step * direction)
+    slope = (ahead.value - back.value) / (2 * step)
+    # central differences: exact for quadratic energies up to round-off 1e−16/step, O(step²) for the Huber loss
+    assert np.vdot(bound.evaluate(mass).first_variation, direction) == pytest.approx(slope, rel=1e-7, abs=1e-11)
+
+
+@pytest.mark.parametrize(("spec", "grid"), ENERGIES.values(), ids=ENERGIES.keys())
+def test_energies_that_claim_convexity_are_convex_along_segments(spec, grid, rng):
+    bound = spec.load(HERE).bind(grid)
+    assert bound.convex
+    for _ in range(20):
+        one, two = random_mass(grid, rng), random_mass(grid, rng)
+        middle = bound.evaluate((one + two) / 2)
+        assert middle.value <= (bound.evaluate(one).value + bound.evaluate(two).value) / 2 + middle.roundoff
+
+
+@pytest.mark.parametrize("name", ["logistic", "huber", "squared"])
+def test_losses_have_their_derivatives(name, rng):
+    f, y = rng.standard_normal((50, 1)) * 2, np.sign(rng.standard_normal((50, 1)))
+    loss, step = LOSSES[name], 1e-6
+    slope = (loss.value(f + step, y) - loss.value(f - step, y)) / (2 * step)
+    np.testing.assert_allclose(loss.derivative(f, y), slope, atol=1e-8)  # round-off 1e−16/1e−6; second derivative jumps at isolated points
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_have_their_derivatives(name, rng):
+    z, step = rng.standard_normal(200) * 2, 1e-6
+    sigma = ACTIVATIONS[name]
+    slope = (sigma.value(z + step) - sigma.value(z - step)) / (2 * step)
+    np.testing.assert_allclose(sigma.derivative(z), slope, atol=1e-8)
+    if not sigma.is_smooth:
+        assert sigma.derivative(np.zeros(1))[0] == 0.0  # S2 §9
+
+
+def test_batch_norm_network_is_its_definition(rng):
+    """S1 (4): f = ∫ aσ(b̄ᵀx)dρ with b̄ = b/‖b‖_Σ, by a loop over cells."""
+    grid = Grid([A, ANGLE])
+    energy = BATCH_NORM.load(HERE)
+    mass = random_mass(grid, rng)
+    x = energy.data.inputs
+    sigma = x.T @ x / len(x)
+    f = np.zeros(len(x))
+    for i, a in enumerate(A.points):
+        for k, angle in enumerate(ANGLE.points):
+            b = np.array([np.cos(angle), np.sin(angle)])
+            f += mass[i, k] * a * np.maximum(x @ b / np.sqrt(b @ sigma @ b), 0)
+    result = energy.bind(grid).evaluate(mass)
+    np.testing.assert_allclose(result.prediction[:, 0], f, rtol=1e-13)
+    assert result.value == pytest.approx(((f - energy.data.targets[:, 0]) ** 2).mean() / 2, rel=1e-13)
+
+
+def test_batch_norm_centres_its_inputs_and_says_so():
+    data = Data(np.array([[1.0, 0.0], [3.0, 1.0], [2.0, 5.0]]), np.ones((3, 1)), np.full(3, 1 / 3))
+
+    class Fixed:
+        def load(self, directory, activation):
+            return data
+
+    energy = Network(data=Fixed(), branches=[Branch(["angle"], [["a"]])], normalization=True).load(HERE)
+    np.testing.assert_allclose(energy.data.inputs.mean(axis=0), 0, atol=1e-15)
+    assert "centred" in energy.data.notes[-1]
+
+
+@pytest.mark.parametrize("key", ["batch norm", "two outputs", "two branches"])
+def test_recomputed_features_equal_stored_ones(key, rng, monkeypatch):
+    spec, grid = ENERGIES[key]
+    mass = random_mass(grid, rng)
+    stored = spec.load(HERE).bind(grid).evaluate(mass)
+    monkeypatch.setattr(network, "STORED_BYTES", 0)
+    monkeypatch.setattr(network, "BLOCK_ENTRIES", 40)
+    bound = spec.load(HERE).bind(grid)
+    assert isinstance(bound.branches[0].inner, network.RecomputedFeatures)
+    again = bound.evaluate(mass)
+    np.testing.assert_allclose(again.first_variation, stored.first_variation, rtol=1e-12, atol=1e-15)
+    assert again.value == pytest.approx(stored.value, rel=1e-13)
+    assert again.roundoff == pytest.approx(stored.roundoff)
+
+
+def test_the_generic_feature_equals_the_factorised_one(rng):
+    spec, grid = ENERGIES["fixed signs and a bias"]
+    energy = spec.load(HERE)
+    generic = FeatureNetwork(lambda c, x: c["sign"][:, None] * np.maximum(np.outer(c["w"], x[:, 0]) + c["b"][:, None], 0), energy.data)
+    mass = random_mass(grid, rng)
+    one, two = energy.bind(grid).evaluate(mass), generic.bind(grid).evaluate(mass)
+    assert one.value == pytest.approx(two.value, rel=1e-13)
+    np.testing.assert_allclose(one.first_variation, two.first_variation, rtol=1e-12, atol=1e-15)
+
+
+def test_mmd_is_the_double_sum(rng):
+    """½ΣΣ k(θ, θ')(m − m*)(m − m*)' with the kernel of every pair; windings on the circle."""
+    grid = Grid([A, ANGLE])
+    bound = MMD_PLANE.load(HERE).bind(grid)
+    mass = random_mass(grid, rng)
+    a, angle = (np.broadcast_to(grid.coordinate(n), grid.shape).ravel() for n in ("a", "angle"))
+    line = np.exp(-((a[:, None] - a[None]) ** 2) / (2 * 0.8**2))
+    turns = 2 * np.pi * np.arange(-4, 5)
+    circle = np.exp(-((angle[:, None, None] - angle[None, :, None] + turns) ** 2) / (2 * 0.8**2)).sum(axis=2)
+    difference = (mass - bound.target).ravel()
+    result = bound.evaluate(mass)
+    np.testing.assert_allclose(result.first_variation.ravel(), (line * circle) @ difference, rtol=0, atol=1e-14)
+    assert result.value == pytest.approx(difference @ (line * circle) @ difference / 2, rel=1e-12)
+
+
+def test_mmd_vanishes_at_its_target_and_pulls_towards_it():
+    grid = Grid([Interval(bounds=(-3.0, 3.0), cells=60).factor("x")])
+    bound = MMD(bandwidth=1.0, target=[Component(density={"x": Normal(1.0, 0.3)})]).load(HERE).bind(grid)
+    assert bound.evaluate(bound.target).value == 0.0
+    start = Uniform((-1.2, -0.8)).masses(grid.factors[0])
+    xi = bound.evaluate(start).first_variation
+    assert (np.diff(xi)[20:30] < 0).all()  # velocity −grad ξ > 0 between start and target
+
+
+def test_a_teacher_in_the_model_class_has_zero_loss():
+    """The student at the teacher's weights: E = 0, for every activation and the sum of two neurons."""
+    grid = Grid([Labels(values=[0.5, -1.5]).factor("theta")])
+    for activation in ACTIVATIONS:
+        data = TeacherData(inputs=GaussHermiteInputs(count=9), neurons=[Neuron([0.5], 0.25), Neuron([-1.5], 0.75)])
+        bound = Network(data=data, branches=[Branch(["theta"])], activation=activation).load(HERE).bind(grid)
+        assert bound.evaluate(np.array([0.25, 0.75])).value == pytest.approx(0.0, abs=1e-28)
+
+
+def test_sums_bind_energies_of_ones_own():
+    class Constant:
+        convex = True
+
+        def bind(self, grid):
+            return self
+
+        def evaluate(self, mass):
+            return network.Evaluation(2.0, np.ones(mass.shape), 0.0)
+
+    grid = Grid([A])
+    total = SumEnergy((Constant(), Potential({"a": Linear(1.0)}))).bind(grid)
+    evaluation = total.evaluate(np.full(9, 1 / 9))
+    assert evaluation.value == pytest.approx(2.0, abs=1e-15)
+    np.testing.assert_allclose(evaluation.first_variation, 1 + A.points)
+
+
+def bind(spec, *factors):
+    return spec.load(HERE).bind(Grid(list(factors)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bind(BATCH_NORM, A), "names the factor 'angle'"),
+        (lambda: bind(Network(data=PLANE, branches=[Branch(["a"], [["a"]])]), A, ANGLE), "disjoint groups"),
+        (lambda: bind(Network(data=PLANE, branches=[Branch(["a"])]), A), "2, the number of inputs"),
+        (lambda: bind(Network(data=PLANE, branches=[Branch(["a"])], bias=True), A), "inputs and the bias"),
+        (lambda: bind(Network(data=TWO_OUTPUTS, branches=[Branch(["w"])]), W), "2, one per target column"),
+        (lambda: bind(Network(data=LINE, branches=[Branch(["a"])], decay=1.0), A), "energy.decay_on"),
+        (lambda: bind(Network(data=LINE, branches=[Branch(["a"])], loss="logistic"), A), "targets −1 and 1"),
+        (lambda: bind(Network(data=LINE, branches=[Branch(["b"])], normalization=True), Interval(bounds=(-1.0, 1.0), cells=5).factor("b")), "‖b‖_Σ = 0"),
+        (lambda: bind(MMD(bandwidth=0.1, target=TARGET), A, ANGLE), "below the cell size"),
+        (lambda: bind(Potential({"z": Linear(1.0)}), A), "factors of this space: a"),
+        (lambda: bind(Potential({"angle": Linear(1.0)}), ANGLE), "linear on intervals"),
+        (lambda: bind(Potential({"angle": Quadratic()}), ANGLE), "quadratic on intervals"),
+        (lambda: bind(Potential({"angle": DoubleWell()}), ANGLE), "double wells on intervals"),
+    ],
+)
+def test_energies_that_do_not_fit_the_space_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_network_energy_is_data():
+    assert isinstance(BATCH_NORM.load(HERE), NetworkEnergy)
+    with pytest.raises(AttributeError):
+        BATCH_NORM.activation = "tanh"
