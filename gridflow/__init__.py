@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Case", "InputError", "SolveError", "load_case", "plot", "solve"]
 
-_HOME = {"Case": "case", "load_case": "case", "InputError": "errors", "SolveError": "errors", "plot": "plotting", "solve": "solver"}
+_HOME = {
+    "Case": "case",
+    "load_case": "case",
+    "InputError": "errors",
+    "SolveError": "errors",
+    "plot": "plotting",
+    "solve": "solver",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 import math
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -54,7 +55,7 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         times = self.save
         if isinstance(times, list):
-            increasing = all(a < b for a, b in zip(times, times[1:], strict=False))
+            increasing = all(a < b for a, b in pairwise(times))
             if len(times) < 2 or not increasing or times[0] < 0 or times[-1] > self.stop:
                 raise ValueError(f"save {times} is not an increasing list of at least two times in [0, stop]")
 
@@ -86,10 +87,14 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         factors = [spec.factor(name) for name, spec in self.space.items()]
         size = math.prod(f.size for f in factors)
         if size > SIZE_MAX:
-            raise InputError(f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor")
+            raise InputError(
+                f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor"
+            )
         reserved = {"time", "data", "output", "bounds"} & set(self.space)
         if reserved:
-            raise InputError(f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself")
+            raise InputError(
+                f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
+            )
         return Grid(factors, {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()})
 
     def mobility_values(self, name: str, mobility: Mobility, factors: list[Factor]) -> tuple[str | None, Array]:
@@ -138,12 +143,18 @@ def load_case(case: str | Path) -> Case:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", "correct the place that the message names") from None
+        raise InputError(
+            f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", "correct the place that the message names"
+        ) from None
     except OSError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions") from None
+        raise InputError(
+            f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions"
+        ) from None
     hidden = {"name", "directory"} & set(table)
     if hidden:
-        raise InputError(f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file")
+        raise InputError(
+            f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file"
+        )
     return convert(table, path.stem, path.parent)
 
 
@@ -217,7 +228,11 @@ def explain(message: str, table: dict[str, Any]) -> InputError:
     where = re.sub(r"^\$\.?", "", place.strip("`")) or "the case"
     if match := re.search(r"unknown field `(.+)`", text):
         allowed = allowed_keys(where, match[1], table)
-        return InputError(f"unknown key {match[1]!r} in {where}", f"keys: {', '.join(sorted(allowed))}", suggestion(match[1], allowed) or "remove it")
+        return InputError(
+            f"unknown key {match[1]!r} in {where}",
+            f"keys: {', '.join(sorted(allowed))}",
+            suggestion(match[1], allowed) or "remove it",
+        )
     if match := re.search(r"missing required field `(.+)`", text):
         return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
     if match := re.search(r"Invalid value '(.+)'|Invalid enum value '(.+)'", text):
@@ -225,7 +240,11 @@ def explain(message: str, table: dict[str, Any]) -> InputError:
         word = match[1] or match[2]
         return InputError(f"{where} = {word!r}", f"one of: {', '.join(kinds)}", suggestion(word, kinds) or "use one of these")
     if match := re.search(r"Expected `(.+)`, got `(.+)`", text):
-        return InputError(f"{where} is of type {match[2]}", match[1].replace("|", "or").replace("object", "table").replace("str", "string"), f"write {where} as {match[1].split(' ')[0]}")
+        return InputError(
+            f"{where} is of type {match[2]}",
+            match[1].replace("|", "or").replace("object", "table").replace("str", "string"),
+            f"write {where} as {match[1].split(' ')[0]}",
+        )
     return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", "correct this key")
 
 

@@ -46,7 +46,7 @@ def read_checkpoint(output: Path) -> Checkpoint:
     """The newest readable checkpoint. Raises InputError if there is none."""
     for path in (checkpoint_path(output), older_path(output)):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return Checkpoint(arrays["density"], json.loads(str(arrays["numbers"])))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             continue

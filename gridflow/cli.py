@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     solve = commands.add_parser("solve", help="solve a case and write its density over time to NetCDF")
     solve.add_argument("case", help="a shipped name or a TOML file")
     solve.add_argument("-o", "--output", type=Path, metavar="F.nc", help="default: CASE.nc")
-    solve.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key, e.g. space.a.cells=128")
+    solve.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key, e.g. space.a.cells=128"
+    )
     solve.add_argument("--resume", action="store_true", help="continue an interrupted run")
     solve.add_argument("--overwrite", action="store_true", help="replace an existing file")
     solve.add_argument("--quiet", action="store_true", help="no progress, no messages")
@@ -98,8 +100,13 @@ def command_solve(arguments: argparse.Namespace) -> int:
     dataset = solve(case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress)
     status = dataset.attrs["status"]
     if status == "interrupted":
-        resume = " ".join(["gridflow solve", arguments.case, f"-o {output}", *(f"--set {s}" for s in arguments.settings), "--resume"])
-        tell(f"interrupted at time {float(dataset['time'][-1]):.6g} or later; the checkpoint is written. Go on with:\n  {resume}", False)
+        resume = " ".join(
+            ["gridflow solve", arguments.case, f"-o {output}", *(f"--set {s}" for s in arguments.settings), "--resume"]
+        )
+        tell(
+            f"interrupted at time {float(dataset['time'][-1]):.6g} or later; the checkpoint is written. Go on with:\n  {resume}",
+            False,
+        )
         return EXIT_FAILED
     tell(report(dataset, output), arguments.quiet)
     if arguments.plot:
@@ -116,9 +123,11 @@ def report(dataset: "object", output: Path) -> str:
     attrs, last = dataset.attrs, dataset.isel(time=-1)
     lines = [
         f"{attrs['status']}: wrote {output}",
-        f"  time {float(last['time']):g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s; energy {float(dataset['energy'][0]):.6g} -> {float(last['energy']):.6g}",
-        f"  mass error {attrs['mass_error_max']:.1e}, smallest density {float(last['density_min']):.1e}, boundary mass {float(last['boundary_mass']):.1e}",
-        f"  energy decrease {attrs['energy_decreases']}; largest rise in a step {attrs['energy_rise_max']:.1e}",
+        f"  time {float(last['time']):g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s",
+        f"  energy {float(dataset['energy'][0]):.6g} -> {float(last['energy']):.6g}; decrease {attrs['energy_decreases']},"
+        f" largest rise in a step {attrs['energy_rise_max']:.1e}",
+        f"  mass error {attrs['mass_error_max']:.1e}, smallest density {float(last['density_min']):.1e},"
+        f" boundary mass {float(last['boundary_mass']):.1e}",
     ]
     if "data_notes" in attrs:
         lines.append(f"  data: {attrs['data_notes']}")
@@ -153,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     named = next((w for w in words if not w.startswith("-")), None)
     if named is not None and named not in COMMANDS:
-        print(f"gridflow: no command {named!r}\n  allowed: {', '.join(COMMANDS)}\n  fix: {suggestion(named, COMMANDS) or 'see gridflow --help'}", file=sys.stderr)
+        fix = suggestion(named, COMMANDS) or "see gridflow --help"
+        tell(f"gridflow: no command {named!r}\n  allowed: {', '.join(COMMANDS)}\n  fix: {fix}", False)
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
     try:
@@ -163,14 +173,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"gridflow: {error}", file=sys.stderr)
         return EXIT_INPUT
-    except SolveError as error:
+    except BrokenPipeError:  # `gridflow list | head`
+        sys.stderr.close()
+        return 0
+    except (SolveError, OSError) as error:  # a run that cannot go on, a disk that is full
         if arguments.debug:
             raise
         print(f"gridflow: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except BrokenPipeError:  # `gridflow list | head`
-        sys.stderr.close()
-        return 0
 
 
 if __name__ == "__main__":

@@ -72,7 +72,11 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
     )
     for name in names:
         units, long_name = RECORDS[name]
-        dataset[name] = ("time", np.zeros(0, dtype=np.int64 if name in INTEGERS else float), {"units": units, "long_name": long_name})
+        dataset[name] = (
+            "time",
+            np.zeros(0, dtype=np.int64 if name in INTEGERS else float),
+            {"units": units, "long_name": long_name},
+        )
     if data is not None:
         add_data(dataset, data)
     return dataset.set_coords(["cell_volume", *[n for n in map(str, dataset.variables) if n.endswith("_bounds")]])
@@ -179,14 +183,22 @@ def check_output(path: Path, overwrite: bool, resume: bool) -> None:
         raise InputError(f"the output file {path.name!r} exists", "a new file", "choose another name with -o, or add --overwrite")
     if part_path(path).exists() and not (overwrite or resume):
         raise InputError(
-            f"{part_path(path).name!r} exists: a run that is going on or was interrupted", "a new file", "add --resume to continue it, or --overwrite to start anew"
+            f"{part_path(path).name!r} exists: a run that is going on or was interrupted",
+            "a new file",
+            "add --resume to continue it, or --overwrite to start anew",
         )
     folder = path.parent
     if not folder.is_dir():
-        raise InputError(f"the directory {str(folder)!r} of the output does not exist", "an existing directory", "create it first")
+        raise InputError(
+            f"the directory {str(folder)!r} of the output does not exist", "an existing directory", "create it first"
+        )
     probe = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise InputError(f"the directory {str(folder)!r} cannot be written: {error.strerror}", "a writable directory", "choose another place with -o") from None
+        raise InputError(
+            f"the directory {str(folder)!r} cannot be written: {error.strerror}",
+            "a writable directory",
+            "choose another place with -o",
+        ) from None

@@ -17,5 +17,6 @@ class SolveError(RuntimeError):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """'did you mean …?', or the empty string, for a mistyped name."""
-    close = get_close_matches(word, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), list(by_lower), n=1)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -10,7 +10,7 @@ from msgspec import Struct
 from scipy.integrate import solve_ivp
 
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Cosine, Normal
+from gridflow.space.density import Cosine, Normal
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -36,7 +36,9 @@ def normal_masses(components: list[tuple[float, Normal]], factor: Factor) -> Arr
     return np.sum([weight * normal.between(factor.edges) for weight, normal in components], axis=0)
 
 
-def affine(components: list[tuple[float, Normal]], scale: float, shift: float, variance: float = 0.0) -> list[tuple[float, Normal]]:
+def affine(
+    components: list[tuple[float, Normal]], scale: float, shift: float, variance: float = 0.0
+) -> list[tuple[float, Normal]]:
     """Push a mixture forward by x ↦ scale·x + shift, then convolve it with N(0, variance)."""
     return [(w, Normal(scale * n.mean + shift, float(np.hypot(scale * n.deviation, np.sqrt(variance))))) for w, n in components]
 
@@ -109,7 +111,11 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
         from gridflow.energy.potential import Potential
 
         name, needs = "heat", "one interval or circle, a cosine as initial density, a potential without terms"
-        require(isinstance(case.energy, Potential) and not case.energy.terms and len(case.initial) == 1 and len(case.space) == 1, name, needs)
+        require(
+            isinstance(case.energy, Potential) and not case.energy.terms and len(case.initial) == 1 and len(case.space) == 1,
+            name,
+            needs,
+        )
         density: Any = next(iter(case.initial[0].density.values()), None)
         require(isinstance(density, Cosine), name, needs)
         factor = grid.factors[0]

@@ -40,11 +40,15 @@ def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, 
 
 def checked_output(path: Path, overwrite: bool) -> Path:
     if path.suffix not in PICTURES | MOVIES:
-        raise InputError(f"output {path.name!r}", f"endings {', '.join(sorted(PICTURES | MOVIES))}", "choose one of these endings")
+        raise InputError(
+            f"output {path.name!r}", f"endings {', '.join(sorted(PICTURES | MOVIES))}", "choose one of these endings"
+        )
     if path.exists() and not overwrite:
         raise InputError(f"the output file {path.name!r} exists", "a new file", "choose another name with -o, or add --overwrite")
     if not path.parent.is_dir():
-        raise InputError(f"the directory {str(path.parent)!r} of the output does not exist", "an existing directory", "create it first")
+        raise InputError(
+            f"the directory {str(path.parent)!r} of the output does not exist", "an existing directory", "create it first"
+        )
     return path
 
 
@@ -55,9 +59,13 @@ def read_result(path: Path) -> xarray.Dataset:
         with xarray.open_dataset(path, decode_coords="all") as file:
             dataset = file.load()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path.name!r} cannot be read as NetCDF: {error}", "a NetCDF file written by gridflow", "solve a case first") from None
+        raise InputError(
+            f"{path.name!r} cannot be read as NetCDF: {error}", "a NetCDF file written by gridflow", "solve a case first"
+        ) from None
     if not {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)):
-        raise InputError(f"{path.name!r} lacks the variables of a gridflow result", "a NetCDF file written by gridflow", "solve a case first")
+        raise InputError(
+            f"{path.name!r} lacks the variables of a gridflow result", "a NetCDF file written by gridflow", "solve a case first"
+        )
     return dataset
 
 
@@ -107,7 +115,8 @@ def overview(dataset: xarray.Dataset) -> "Figure":
     rows = len(parts) if first.ndim == 3 else 1
     figure = pyplot.figure(figsize=(3.2 * PANELS, 2.9 * (rows + 1)), layout="constrained")
     figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[rows, 1])
+    subfigures: Any = figure.subfigures(2, 1, height_ratios=[rows, 1])
+    top, bottom = subfigures
     if first.ndim == 3:
         for line, (title, part) in zip(top.subplots(rows, len(columns), squeeze=False), parts.items(), strict=True):
             for axes, index in zip(line, columns, strict=True):
@@ -127,8 +136,11 @@ def draw_density(axes: "Axes", part: xarray.DataArray, index: int, title: str) -
     y, x = (str(d) for d in part.dims[1:])
     field = part.isel(time=index).to_numpy()
     largest = field.max() if field.max() > 0 else 1.0
-    limits = LogNorm(largest * 1e-6, largest)
-    mesh = axes.pcolormesh(part[x], part[y], np.maximum(field, limits.vmin), norm=limits, cmap="magma", shading="nearest", rasterized=True)
+    smallest = largest * 1e-6
+    colours = LogNorm(smallest, largest)
+    mesh = axes.pcolormesh(
+        part[x], part[y], np.maximum(field, smallest), norm=colours, cmap="magma", shading="nearest", rasterized=True
+    )
     axes.set(xlabel=x, ylabel=y, title=f"{title + ', ' if title else ''}t = {float(part['time'][index]):.4g}")
     axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
 
@@ -210,12 +222,14 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
         except ImportError:
             pass  # an ffmpeg on the PATH will do
         if not FFMpegWriter.isAvailable():
-            raise InputError("an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", "pip install 'gridflow[movie]', or write -o NAME.gif")
+            raise InputError(
+                "an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", "pip install 'gridflow[movie]', or write -o NAME.gif"
+            )
         writer = FFMpegWriter(fps=10)
     parts = projections(dataset)
     flat = next(iter(parts.values())).ndim == 3
     panels = len(parts) if flat else 1
-    figure, grid = pyplot.subplots(1, panels, figsize=(5 * panels, 4.2), layout="constrained", squeeze=False)
+    figure = pyplot.figure(figsize=(5 * panels, 4.2), layout="constrained")
 
     def draw(index: int) -> list[Any]:
         figure.clear()

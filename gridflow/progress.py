@@ -64,7 +64,11 @@ class Lines:
         done = state.time - self.first
         remaining = (self.stop - state.time) * (now - self.began) / done if done > 0 else float("inf")
         share = 100 * state.time / self.stop
-        print(f"{self.title} {share:.0f}% t={state.time:.4g} {describe(state, steps, mass_error)} remaining={remaining:.0f}s", file=sys.stderr, flush=True)
+        print(
+            f"{self.title} {share:.0f}% t={state.time:.4g} {describe(state, steps, mass_error)} remaining={remaining:.0f}s",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         pass

@@ -85,6 +85,7 @@ class Run:
         self.stepper = case.scheme.init(self.grid, self.energy.bind(self.grid), case.flow.temperature)
         self.times = case.time.save_times()
         self.counters = Counters()
+        self.saved_time = -1.0
         if resume and path is not None:
             self.state = self.restore(read_checkpoint(path))
         else:
@@ -114,11 +115,12 @@ class Run:
                     break
         except SolveError as error:
             status = f"failed: {error}"
-            self.save()
         except KeyboardInterrupt:
             status = "interrupted"
         finally:
             self.progress.close()
+        if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
+            self.save()  # the last good state
         return self.finish(status)
 
     def advance(self, target: float) -> None:
@@ -166,6 +168,7 @@ class Run:
             numbers |= {"error_w1": wasserstein1(masses, exact, grid.factors[0]), "error_l1": l1(masses, exact)}
         self.writer.append(schema.Record(state.time, state.density, state.evaluation.prediction, numbers))
         self.counters.saved += 1
+        self.saved_time = state.time
 
     def finish(self, status: str) -> xarray.Dataset:
         claims = self.stepper.energy_decreases
@@ -204,10 +207,18 @@ class Run:
     def restore(self, checkpoint: Checkpoint) -> State:
         numbers = checkpoint.numbers
         if numbers["case"] != self.case.text():
-            raise InputError("--resume with a case that differs from the interrupted one", "the same case and settings", "repeat the same --set options, or start anew with --overwrite")
+            raise InputError(
+                "--resume with a case that differs from the interrupted one",
+                "the same case and settings",
+                "repeat the same --set options, or start anew with --overwrite",
+            )
         assert self.path is not None
         if not schema.part_path(self.path).is_file():
-            raise InputError(f"{schema.part_path(self.path).name!r} is missing beside its checkpoint", "both files", "start anew with --overwrite")
+            raise InputError(
+                f"{schema.part_path(self.path).name!r} is missing beside its checkpoint",
+                "both files",
+                "start anew with --overwrite",
+            )
         self.counters = Counters(**numbers["counters"])
         saved = numbers["state"]
         state = self.stepper.start(np.ascontiguousarray(checkpoint.density), saved["time"], saved["dt"])

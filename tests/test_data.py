@@ -94,7 +94,11 @@ def test_uniform_inputs_are_midpoints():
 def test_teacher_with_batch_normalisation_is_invariant_to_scale():
     def targets(factor, activation=None):
         inputs = NormalInputs(count=30, covariance=[[5.0, 0.0], [0.0, 1.0]])
-        return TeacherData(inputs, [Neuron([factor, 0.5 * factor])], normalization=True, activation=activation).load(Path(), "relu").targets
+        return (
+            TeacherData(inputs, [Neuron([factor, 0.5 * factor])], normalization=True, activation=activation)
+            .load(Path(), "relu")
+            .targets
+        )
 
     np.testing.assert_allclose(targets(1.0), targets(7.0), rtol=1e-13)
     assert targets(1.0, "tanh").min() < 0 <= targets(1.0).min()  # the teacher's own activation
@@ -109,7 +113,10 @@ def test_teacher_with_batch_normalisation_is_invariant_to_scale():
         (lambda: NormalInputs(2, [[1.0, 0.0], [0.0, 1.0]]).points(), "more than 2"),
         (lambda: UniformInputs(4, (1.0, 0.0)).points(), "increasing bounds"),
         (lambda: TeacherData(GaussHermiteInputs(3), [Neuron([1.0, 2.0])]).load(Path(), "relu"), "one per input"),
-        (lambda: TeacherData(GaussHermiteInputs(3), [Neuron([1.0]), Neuron([1.0], [1.0, 2.0])]).load(Path(), "relu"), "one number of outputs"),
+        (
+            lambda: TeacherData(GaussHermiteInputs(3), [Neuron([1.0]), Neuron([1.0], [1.0, 2.0])]).load(Path(), "relu"),
+            "one number of outputs",
+        ),
     ],
 )
 def test_wrong_generators_are_refused(call, message):

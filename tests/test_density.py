@@ -1,5 +1,6 @@
 """Named densities: exact cell masses, mixtures, refusals."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ CASES = {
 @pytest.mark.parametrize(("spec", "factor", "density"), CASES.values(), ids=CASES.keys())
 def test_cell_masses_are_the_integrals_of_the_density(spec, factor, density):
     edges = factor.edges
-    expected = [quad(density, a, b, points=[0.1, 1.6], epsabs=1e-13)[0] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    expected = [quad(density, a, b, points=[0.1, 1.6], epsabs=1e-13)[0] for a, b in pairwise(edges)]
     np.testing.assert_allclose(spec.masses(factor), expected, atol=1e-11)  # quad's own error at the jumps
 
 
@@ -74,7 +75,10 @@ def one(density, factor=LINE):
         (lambda: one(Weights([1.0]), LABELS), "2 numbers"),
         (lambda: one(Uniform((0.0, 1.0)), LABELS), "no bounds"),
         (lambda: one(Cosine(0.5), LABELS), "intervals and circles"),
-        (lambda: mixture_masses([Component(density={"y": Uniform()})], Grid([LINE]), Path(), "initial"), "add density.x; remove density.y"),
+        (
+            lambda: mixture_masses([Component(density={"y": Uniform()})], Grid([LINE]), Path(), "initial"),
+            "add density.x; remove density.y",
+        ),
         (lambda: mixture_masses([Component(file="no.nc")], Grid([LINE]), Path(), "initial"), "does not exist"),
     ],
 )

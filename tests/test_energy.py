@@ -35,8 +35,14 @@ BATCH_NORM = Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normaliz
 
 ENERGIES = {
     "batch norm": (BATCH_NORM, Grid([A, ANGLE])),
-    "batch norm, tanh, huber": (Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normalization=True, activation="tanh", loss="huber"), Grid([A, ANGLE])),
-    "vanilla with decay": (Network(data=PLANE, branches=[Branch(["w", "b"], [["a"]])], decay=0.1, decay_on=["w", "b", "a"]), Grid([A, W, B])),
+    "batch norm, tanh, huber": (
+        Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normalization=True, activation="tanh", loss="huber"),
+        Grid([A, ANGLE]),
+    ),
+    "vanilla with decay": (
+        Network(data=PLANE, branches=[Branch(["w", "b"], [["a"]])], decay=0.1, decay_on=["w", "b", "a"]),
+        Grid([A, W, B]),
+    ),
     "fixed signs and a bias": (Network(data=LINE, branches=[Branch(["w", "b"], [["sign"]])], bias=True), Grid([W, B, SIGN])),
     "no output weight": (Network(data=LINE, branches=[Branch(["a"])], activation="softplus"), Grid([A])),
     "two branches": (Network(data=LINE, branches=[Branch(["w"]), Branch(["b"], scale=-1.0)]), Grid([W, B])),
@@ -83,7 +89,9 @@ def test_losses_have_their_derivatives(name, rng):
     f, y = rng.standard_normal((50, 1)) * 2, np.sign(rng.standard_normal((50, 1)))
     loss, step = LOSSES[name], 1e-6
     slope = (loss.value(f + step, y) - loss.value(f - step, y)) / (2 * step)
-    np.testing.assert_allclose(loss.derivative(f, y), slope, atol=1e-8)  # round-off 1e−16/1e−6; second derivative jumps at isolated points
+    np.testing.assert_allclose(
+        loss.derivative(f, y), slope, atol=1e-8
+    )  # round-off 1e−16/1e−6; second derivative jumps at isolated points
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -143,7 +151,9 @@ def test_recomputed_features_equal_stored_ones(key, rng, monkeypatch):
 def test_the_generic_feature_equals_the_factorised_one(rng):
     spec, grid = ENERGIES["fixed signs and a bias"]
     energy = spec.load(HERE)
-    generic = FeatureNetwork(lambda c, x: c["sign"][:, None] * np.maximum(np.outer(c["w"], x[:, 0]) + c["b"][:, None], 0), energy.data)
+    generic = FeatureNetwork(
+        lambda c, x: c["sign"][:, None] * np.maximum(np.outer(c["w"], x[:, 0]) + c["b"][:, None], 0), energy.data
+    )
     mass = random_mass(grid, rng)
     one, two = energy.bind(grid).evaluate(mass), generic.bind(grid).evaluate(mass)
     assert one.value == pytest.approx(two.value, rel=1e-13)
@@ -214,7 +224,13 @@ def bind(spec, *factors):
         (lambda: bind(Network(data=TWO_OUTPUTS, branches=[Branch(["w"])]), W), "2, one per target column"),
         (lambda: bind(Network(data=LINE, branches=[Branch(["a"])], decay=1.0), A), "energy.decay_on"),
         (lambda: bind(Network(data=LINE, branches=[Branch(["a"])], loss="logistic"), A), "targets −1 and 1"),
-        (lambda: bind(Network(data=LINE, branches=[Branch(["b"])], normalization=True), Interval(bounds=(-1.0, 1.0), cells=5).factor("b")), "‖b‖_Σ = 0"),
+        (
+            lambda: bind(
+                Network(data=LINE, branches=[Branch(["b"])], normalization=True),
+                Interval(bounds=(-1.0, 1.0), cells=5).factor("b"),
+            ),
+            "‖b‖_Σ = 0",
+        ),
         (lambda: bind(MMD(bandwidth=0.1, target=TARGET), A, ANGLE), "below the cell size"),
         (lambda: bind(Potential({"z": Linear(1.0)}), A), "factors of this space: a"),
         (lambda: bind(Potential({"angle": Linear(1.0)}), ANGLE), "linear on intervals"),

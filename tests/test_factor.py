@@ -39,7 +39,9 @@ def test_distance_on_the_circle_is_geodesic():
 @pytest.mark.parametrize("factor", LINES.values(), ids=LINES.keys())
 def test_laplacian_conserves_mass_and_keeps_constants(factor):
     laplacian = factor.laplacian()
-    np.testing.assert_allclose(laplacian @ np.ones(factor.size), 0, atol=1e-11)  # entries of size 1/h² = 1e2..1e3, times round-off
+    np.testing.assert_allclose(
+        laplacian @ np.ones(factor.size), 0, atol=1e-11
+    )  # entries of size 1/h² = 1e2..1e3, times round-off
     np.testing.assert_allclose(factor.volumes @ laplacian, 0, atol=1e-12)
     assert (laplacian - np.diag(laplacian.diagonal()) >= 0).all()
 

@@ -23,7 +23,9 @@ LEAK = 0.01
 
 ACTIVATIONS = {
     "relu": Activation(lambda z: np.maximum(z, 0.0), lambda z: (z > 0).astype(float), is_smooth=False),
-    "leaky-relu": Activation(lambda z: np.where(z > 0, z, LEAK * z), lambda z: np.where(z > 0, 1.0, LEAK * (z < 0)), is_smooth=False),
+    "leaky-relu": Activation(
+        lambda z: np.where(z > 0, z, LEAK * z), lambda z: np.where(z > 0, 1.0, LEAK * (z < 0)), is_smooth=False
+    ),
     "tanh": Activation(np.tanh, lambda z: 1 - np.tanh(z) ** 2),
     "sigmoid": Activation(expit, lambda z: expit(z) * expit(-z)),
     "softplus": Activation(lambda z: np.logaddexp(0.0, z), expit),

@@ -7,8 +7,13 @@ it to `gridflow.solve(case, energy=…)`. README.md has a complete example.
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+
+ROUNDOFF = 8 * float(np.finfo(float).eps)
+"""Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
 
 
 @dataclass(frozen=True)

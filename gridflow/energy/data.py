@@ -43,7 +43,9 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         inputs, targets = self.pick(columns, self.inputs), self.pick(columns, self.targets)
         weights = np.ones(len(inputs)) if self.weights is None else self.pick(columns, [self.weights])[:, 0]
         if not (weights >= 0).all() or not weights.sum() > 0:
-            raise InputError(f"weights column {self.weights!r} of {self.file!r}", "numbers ≥ 0 with a positive sum", "correct the column")
+            raise InputError(
+                f"weights column {self.weights!r} of {self.file!r}", "numbers ≥ 0 with a positive sum", "correct the column"
+            )
         weights = weights / weights.sum()
         notes: tuple[str, ...] = ()
         if self.standardize:
@@ -55,7 +57,9 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         for name in names:
             if name not in columns:
                 raise InputError(
-                    f"column {name!r} of {self.file!r}", f"its columns: {', '.join(columns)}", suggestion(name, columns) or "use one of them"
+                    f"column {name!r} of {self.file!r}",
+                    f"its columns: {', '.join(columns)}",
+                    suggestion(name, columns) or "use one of them",
                 )
         picked = np.stack([columns[n] for n in names], axis=1)
         if not np.isfinite(picked).all():
@@ -72,14 +76,18 @@ def standardized(values: Array, names: list[str], weights: Array) -> Array:
     centred = values - weights @ values
     deviation = np.sqrt(weights @ centred**2)
     if not (deviation > 0).all():
-        raise InputError(f"column {names[int(np.argmin(deviation))]!r} is constant", "columns that vary", "set standardize = false")
+        raise InputError(
+            f"column {names[int(np.argmin(deviation))]!r} is constant", "columns that vary", "set standardize = false"
+        )
     return centred / deviation
 
 
 def read_columns(path: Path, shown: str) -> dict[str, Array]:
     """Columns of a CSV or NetCDF file by name."""
     if not path.is_file():
-        raise InputError(f"the data file {shown!r} does not exist", "a CSV or NetCDF file", "check the path; it is relative to the case file")
+        raise InputError(
+            f"the data file {shown!r} does not exist", "a CSV or NetCDF file", "check the path; it is relative to the case file"
+        )
     if path.suffix == ".nc":
         import xarray
 
@@ -88,12 +96,16 @@ def read_columns(path: Path, shown: str) -> dict[str, Array]:
     lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
     rows = [[entry.strip() for entry in line.split(",")] for line in lines if line]
     if len(rows) < 2:
-        raise InputError(f"{shown!r} holds no data", "one row of column names and at least one row of numbers", "complete the file")
+        raise InputError(
+            f"{shown!r} holds no data", "one row of column names and at least one row of numbers", "complete the file"
+        )
     names, body = rows[0], rows[1:]
     values = np.empty((len(body), len(names)))
     for number, row in enumerate(body, start=1):
         if len(row) != len(names):
-            raise InputError(f"data row {number} of {shown!r} has {len(row)} entries", f"{len(names)}, one per column name", "correct the row")
+            raise InputError(
+                f"data row {number} of {shown!r} has {len(row)} entries", f"{len(names)}, one per column name", "correct the row"
+            )
         for k, entry in enumerate(row):
             try:
                 values[number - 1, k] = float(entry or "nan")
@@ -117,7 +129,11 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
         if covariance.shape != (dim, dim) or not np.allclose(covariance, covariance.T):
             raise InputError(f"covariance {self.covariance}", allowed, "write it row by row, [[5.0, 0.0], [0.0, 1.0]]")
         if np.linalg.eigvalsh(covariance).min() <= 0:
-            raise InputError(f"covariance {self.covariance} with eigenvalues {np.linalg.eigvalsh(covariance)}", allowed, "make all eigenvalues positive")
+            raise InputError(
+                f"covariance {self.covariance} with eigenvalues {np.linalg.eigvalsh(covariance)}",
+                allowed,
+                "make all eigenvalues positive",
+            )
         if self.count <= dim:
             raise InputError(f"{self.count} samples in dimension {dim}", f"more than {dim}", "raise count")
         sample = np.random.default_rng(self.seed).standard_normal((self.count, dim))
@@ -127,7 +143,7 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
 
 
 class GaussHermiteInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="gauss-hermite", tag_field="kind"):
-    """Gauss–Hermite quadrature of a one-dimensional normal measure with mean 0: exact for polynomials up to degree 2·count − 1."""
+    """Gauss–Hermite quadrature of a one-dimensional normal measure with mean 0: exact up to degree 2·count − 1."""
 
     count: Annotated[int, Meta(ge=1, le=180)]
     deviation: Positive = 1.0
@@ -171,12 +187,18 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
         sigma = ACTIVATIONS[self.activation or activation].value
         dim, outputs = inputs.shape[1], {np.size(n.weight) for n in self.neurons}
         if len(outputs) > 1:
-            raise InputError(f"teacher neurons with {sorted(outputs)} outputs", "one number of outputs", "give every neuron equally many weights")
+            raise InputError(
+                f"teacher neurons with {sorted(outputs)} outputs",
+                "one number of outputs",
+                "give every neuron equally many weights",
+            )
         targets = np.zeros((len(inputs), outputs.pop()))
         for neuron in self.neurons:
             direction = np.array(neuron.direction)
             if direction.size != dim:
-                raise InputError(f"teacher direction {neuron.direction}", f"{dim} numbers, one per input", "match the dimension of the inputs")
+                raise InputError(
+                    f"teacher direction {neuron.direction}", f"{dim} numbers, one per input", "match the dimension of the inputs"
+                )
             z = inputs @ direction
             if self.normalization:
                 z /= np.sqrt(weights @ z**2)  # ‖direction‖_Σ; the generators' inputs are centred

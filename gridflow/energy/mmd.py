@@ -13,20 +13,17 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation
 from gridflow.errors import InputError
 from gridflow.space.density import Component, mixture_masses
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-ROUNDOFF = 8 * float(np.finfo(float).eps)
-"""Relative error allowed for a sum of many terms."""
-
 
 def kernel_gaussian(factor: Factor, bandwidth: float) -> Array:
-    """exp(−d²/(2h²)) between the cell points, (n_cells, n_cells); summed over all windings on a circle, so that it is positive definite.
+    """exp(−d²/(2h²)) between the cell points, (n_cells, n_cells). Midpoint rule for the double integral: second order.
 
-    With the cell ends instead of the points it would be exact for piecewise constant densities; the points are second order.
+    On a circle it is summed over all windings: a Gaussian of the geodesic distance is not positive definite there.
     """
     if not factor.is_circle:
         return np.exp(-(factor.distance() ** 2) / (2 * bandwidth**2))
@@ -77,7 +74,11 @@ class BoundMMD:
         for axis in reversed(range(len(self.kernels))):
             matrix = self.kernels[axis]
             before, after = int(np.prod(mass.shape[:axis])), int(np.prod(mass.shape[axis + 1 :]))
-            field = np.matmul(matrix, field.reshape(before, mass.shape[axis], after)) if after > 1 else field.reshape(before, -1) @ matrix
+            field = (
+                np.matmul(matrix, field.reshape(before, mass.shape[axis], after))
+                if after > 1
+                else field.reshape(before, -1) @ matrix
+            )
         return np.ascontiguousarray(field.reshape(mass.shape))
 
     def evaluate(self, mass: Array) -> Evaluation:

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta, Struct, field
 
 from gridflow.energy.activation import ACTIVATIONS
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation
 from gridflow.energy.data import Data, DataSpec
 from gridflow.energy.loss import LOSSES, Loss
 from gridflow.errors import InputError
@@ -29,8 +29,6 @@ STORED_BYTES = 2**30
 """Feature matrices up to this size are stored: reading them back is faster than recomputing any activation but the ReLU."""
 BLOCK_ENTRIES = 2**17
 """Entries of a recomputed block: 1 MiB, so that it stays in the second-level cache between its two uses."""
-ROUNDOFF = 8 * float(np.finfo(float).eps)
-"""Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
 
 Rows = Callable[[slice], Array]
 """Feature values v of a slice of inner cells, (n_rows, n_data)."""
@@ -167,9 +165,13 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
         data = self.data.load(directory, self.activation)
         if self.normalization:
             mean = data.weights @ data.inputs
-            data = replace(data, inputs=data.inputs - mean, notes=(*data.notes, "inputs centred for batch normalisation (S1 (2))"))
+            data = replace(
+                data, inputs=data.inputs - mean, notes=(*data.notes, "inputs centred for batch normalisation (S1 (2))")
+            )
         if self.loss == "logistic" and not np.isin(data.targets, (-1.0, 1.0)).all():
-            raise InputError("targets other than ±1 with the logistic loss", "targets −1 and 1", "recode the targets or choose another loss")
+            raise InputError(
+                "targets other than ±1 with the logistic loss", "targets −1 and 1", "recode the targets or choose another loss"
+            )
         return NetworkEnergy(self, data)
 
 
@@ -190,7 +192,9 @@ class NetworkEnergy:
         if self.spec.decay == 0:
             return None
         if not self.spec.decay_on:
-            raise InputError("weight decay without factors to act on", f"factors: {', '.join(grid.order)}", "list them in energy.decay_on")
+            raise InputError(
+                "weight decay without factors to act on", f"factors: {', '.join(grid.order)}", "list them in energy.decay_on"
+            )
         total = np.zeros(grid.shape)
         for name in self.spec.decay_on:
             total += self.spec.decay * grid.coordinate(name) ** 2
@@ -201,12 +205,16 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
     named = {name for names in branch.outputs for name in names}
     both = named & set(branch.weights)
     if both:
-        raise InputError(f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them")
+        raise InputError(
+            f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them"
+        )
     for name in (*branch.weights, *named):
         grid.coordinate(name)  # raises for an unknown factor
     if len(branch.outputs) != data.targets.shape[1]:
         raise InputError(
-            f"{len(branch.outputs)} entries in `outputs` of a branch", f"{data.targets.shape[1]}, one per target column", "give one list of factors for each output"
+            f"{len(branch.outputs)} entries in `outputs` of a branch",
+            f"{data.targets.shape[1]}, one per target column",
+            "give one list of factors for each output",
         )
     split = grid.split(tuple(f.name for f in grid.factors if f.name not in branch.weights))
     outer = np.empty((len(branch.outputs), split.n_outer))
@@ -225,7 +233,11 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
         covariance = (inputs * data.weights[:, None]).T @ inputs
         norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
         if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):
-            raise InputError("a weight vector with ‖b‖_Σ = 0 under batch normalisation", "weights on a circle, and Σ positive definite", "use a circle factor")
+            raise InputError(
+                "a weight vector with ‖b‖_Σ = 0 under batch normalisation",
+                "weights on a circle, and Σ positive definite",
+                "use a circle factor",
+            )
         directions = directions / norms[:, None]
     sigma = ACTIVATIONS[spec.activation].value
 
@@ -252,7 +264,8 @@ def direction_matrix(names: list[str], split: Split, grid: Grid) -> Array:
 class FeatureNetwork:
     """A network with any feature, in Python: φ(coordinates, inputs) → (n_cells, n_data) or (n_cells, n_data, n_outputs).
 
-    `coordinates` maps factor names to flat arrays (n_cells,); `inputs` is (n_data, n_dim). The generic fallback: costs O(n_cells n_data).
+    `coordinates` maps factor names to flat arrays (n_cells,); `inputs` is (n_data, n_dim). The generic
+    fallback: an evaluation costs O(n_cells n_data).
     """
 
     feature: Callable[[dict[str, Array], Array], Array]

@@ -7,13 +7,10 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-
-ROUNDOFF = 8 * float(np.finfo(float).eps)
-"""Relative error allowed for a sum of many terms."""
 
 
 class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic", tag_field="kind"):
@@ -24,7 +21,9 @@ class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic"
 
     def values(self, factor: Factor) -> Array:
         if factor.is_circle:
-            raise InputError(f"a quadratic potential on the circle {factor.name!r}", "quadratic on intervals", 'use kind = "cosine"')
+            raise InputError(
+                f"a quadratic potential on the circle {factor.name!r}", "quadratic on intervals", 'use kind = "cosine"'
+            )
         return 0.5 * self.stiffness * (factor.points - self.centre) ** 2
 
 
@@ -47,7 +46,11 @@ class DoubleWell(Struct, frozen=True, forbid_unknown_fields=True, tag="double-we
 
     def values(self, factor: Factor) -> Array:
         if factor.is_circle:
-            raise InputError(f"a double well on the circle {factor.name!r}", "double wells on intervals", 'use kind = "cosine" with wavenumber = 2')
+            raise InputError(
+                f"a double well on the circle {factor.name!r}",
+                "double wells on intervals",
+                'use kind = "cosine" with wavenumber = 2',
+            )
         return self.height * ((factor.points / self.position) ** 2 - 1) ** 2
 
 
@@ -75,7 +78,9 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
         for name, term in self.terms.items():
             axis = grid.order.index(name) if name in grid.order else -1
             if axis < 0:
-                raise InputError(f"energy.terms.{name}", f"factors of this space: {', '.join(grid.order)}", "use one of these names")
+                raise InputError(
+                    f"energy.terms.{name}", f"factors of this space: {', '.join(grid.order)}", "use one of these names"
+                )
             potential += grid.along(axis, term.values(grid.factors[axis]))
         return BoundPotential(potential)
 

@@ -28,13 +28,12 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.scheme import sweep
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
-EPS = float(np.finfo(float).eps)
 ATTEMPTS = 60
 """Steps are redone with at most half the step: 60 halvings end below round-off of any time."""
 ENERGY_SAFETY = 0.9
@@ -96,7 +95,9 @@ class FiniteVolumeStepper:
         self.kappa = sweep.upwind_ratio(grid) if self.second_order else 1.0
         self.splits = self.temperature > 0 and not fitted
         lines = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.is_line and m.max() > 0]
-        self.tolerance = self.scheme.accuracy * min((f.length / f.size**2 / float(np.sqrt(m.max())) for f, m in lines), default=np.inf)
+        self.tolerance = self.scheme.accuracy * min(
+            (f.length / f.size**2 / float(np.sqrt(m.max())) for f, m in lines), default=np.inf
+        )
         if self.splits and any(m.size > 1 for m in grid.mobility):
             raise InputError(
                 'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor',
@@ -120,11 +121,11 @@ class FiniteVolumeStepper:
             return evaluation.value, evaluation.roundoff
         positive = np.where(density > 0, density, 1.0)
         terms = density * np.log(positive) * self.grid.volume
-        noise = 8 * EPS * self.temperature * float(np.abs(terms).sum())
+        noise = ROUNDOFF * self.temperature * float(np.abs(terms).sum())
         return evaluation.value + self.temperature * float(terms.sum()), evaluation.roundoff + noise
 
     def dissipation(self, density: Array, xi: Array) -> float:
-        """−dE/dt of the discrete flow in space, by faces: Σ F_f (ξ_c − ξ_o), with ξ + D log ρ for a free energy. Terms are ≥ 0."""
+        """−dE/dt of the discrete flow in space, Σ F_f (ξ_c − ξ_o) over faces, with ξ + D log ρ for a free energy; terms are ≥ 0."""
         rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
         after = np.empty_like(rho)
         sweep.stage(after, None, rho, potential, 1.0, self.tables, self.second_order, self.fitted_temperature)
@@ -146,9 +147,13 @@ class FiniteVolumeStepper:
             raise SolveError(f"the energy of the initial density is {value}")
         rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
         if np.isinf(dt):
-            _, outflow = sweep.stage(np.empty_like(rho), None, rho, xi, 0.0, self.tables, self.second_order, self.fitted_temperature)
+            _, outflow = sweep.stage(
+                np.empty_like(rho), None, rho, xi, 0.0, self.tables, self.second_order, self.fitted_temperature
+            )
             dt = self.scheme.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
-        return State(density, time, dt, evaluation, value, self.dissipation(density, evaluation.first_variation), float(density.min()))
+        return State(
+            density, time, dt, evaluation, value, self.dissipation(density, evaluation.first_variation), float(density.min())
+        )
 
     # ------------------------------------------------------------------------------------------------------ steps
     def step(self, state: State, dt_max: float) -> State:
@@ -161,7 +166,10 @@ class FiniteVolumeStepper:
             if new is not None:
                 return new
             dt = min(dt_retry, dt / 2)
-        raise SolveError(f"no acceptable step at time {state.time:.6g}: the energy or the density fails its check however small dt; try another scheme or a finer grid")
+        raise SolveError(
+            f"no acceptable step at time {state.time:.6g}: the energy or the density fails its check however small dt;"
+            " try another scheme or a finer grid"
+        )
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""

@@ -18,7 +18,7 @@ fields are read once. Loops are kept so short that LLVM proves, with at most eig
 fusing them again costs a factor of two.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -26,14 +26,14 @@ from numba import njit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-FAST = {"fastmath": True, "error_model": "numpy", "cache": True}
-INLINE = {**FAST, "forceinline": True}
+kernel: Any = njit(fastmath=True, error_model="numpy", cache=True)
+inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 TINY = 1e-290
 """Densities below this are set to 0: far below round-off of any mass, and subnormal numbers cost 3 to 5 times the time."""
 
 SHRINK = 1.0 - 16 * float(np.finfo(float).eps)
-"""Face values are extrapolated over this share of the distance: where a neighbour is empty ρ_f = ρ_a − ρ_a, and no rounding of the
-product d·t may turn that negative."""
+"""Face values are extrapolated over this share of the distance: beside an empty cell ρ_f = ρ_a − ρ_a, and no rounding of the product
+d·t may turn that negative."""
 
 
 class Tables(NamedTuple):
@@ -110,20 +110,20 @@ def upwind_ratio(grid: Grid) -> float:
 
 
 # ------------------------------------------------------------------------------------------ one row of one factor
-@njit(**INLINE)
+@inlined
 def half_slope(x, y):
     """Half the MC-limited slope from the one-sided slopes x and y."""
     return min(max(0.25 * (x + y), min(max(x, y), 0.0)), max(min(x, y), 0.0))
 
 
-@njit(**INLINE)
+@inlined
 def slopes_across(out, west, centre, east, inverse_west, inverse_east):
     """Half slopes of a row along a leading factor, from the rows on both sides."""
     for q in range(out.size):
         out[q] = half_slope((centre[q] - west[q]) * inverse_west, (east[q] - centre[q]) * inverse_east)
 
 
-@njit(**INLINE)
+@inlined
 def slopes_along(out, rho, inverse, circle):
     """Half slopes along the last factor."""
     m = rho.size
@@ -133,13 +133,13 @@ def slopes_along(out, rho, inverse, circle):
     out[m - 1] = half_slope((rho[m - 1] - rho[m - 2]) * inverse[m - 1], (rho[0] - rho[m - 1]) * inverse[m]) if circle else 0.0
 
 
-@njit(**INLINE)
+@inlined
 def upwind(u, c, o, dt_c, dt_o):
     """Flux from c to o; dt = distance × half slope of either cell."""
     return max(u, 0.0) * (c + dt_c) + min(u, 0.0) * (o - dt_o)
 
 
-@njit(**INLINE)
+@inlined
 def bernoulli(s):
     """(B(−s), B(s)) for B(s) = s/(eˢ − 1), without overflow: B(−s) = B(s) + s."""
     z = abs(s)
@@ -147,20 +147,20 @@ def bernoulli(s):
     return b + max(s, 0.0), b + max(-s, 0.0)
 
 
-@njit(**INLINE)
+@inlined
 def fitted(dxi, c, o, rate, temperature):
     """Scharfetter–Gummel flux from c to o."""
     ahead, back = bernoulli(dxi / temperature)
     return rate * temperature * (ahead * c - back * o)
 
 
-@njit(**INLINE)
+@inlined
 def fitted_outflow(dxi, rate, temperature):
     """Coefficient of the upwind cell in `fitted`: what leaves the cell per density."""
     return rate * temperature * bernoulli(dxi / temperature)[0]
 
 
-@njit(**INLINE)
+@inlined
 def fluxes_across(out, rho_c, rho_o, t_c, t_o, xi_c, xi_o, rate, distance, temperature):
     for q in range(out.size):
         if temperature is None:
@@ -169,7 +169,7 @@ def fluxes_across(out, rho_c, rho_o, t_c, t_o, xi_c, xi_o, rate, distance, tempe
             out[q] = fitted(xi_c[q] - xi_o[q], rho_c[q], rho_o[q], rate, temperature)
 
 
-@njit(**INLINE)
+@inlined
 def face_along(left, right, f, rho, t, xi, rate, distance, mobility, temperature):
     if temperature is None:
         u = (xi[left] - xi[right]) * (rate[f] * mobility)
@@ -177,7 +177,7 @@ def face_along(left, right, f, rho, t, xi, rate, distance, mobility, temperature
     return fitted(xi[left] - xi[right], rho[left], rho[right], rate[f] * mobility, temperature)
 
 
-@njit(**INLINE)
+@inlined
 def fluxes_along(out, rho, t, xi, rate, distance, mobility, circle, temperature):
     m = rho.size
     for f in range(1, m):
@@ -186,25 +186,25 @@ def fluxes_along(out, rho, t, xi, rate, distance, mobility, circle, temperature)
     out[m] = out[0]
 
 
-@njit(**INLINE)
+@inlined
 def divergence_along(acc, flux, inverse_volume):
     for q in range(acc.size):
         acc[q] = (flux[q] - flux[q + 1]) * inverse_volume[q]
 
 
-@njit(**INLINE)
+@inlined
 def divergence_across(acc, west, east, inverse_volume):
     for q in range(acc.size):
         acc[q] += (west[q] - east[q]) * inverse_volume
 
 
-@njit(**INLINE)
+@inlined
 def leaving(dxi, rate, temperature):
     """Rate at which mass leaves a cell through one face, per density."""
     return max(dxi, 0.0) * rate if temperature is None else fitted_outflow(dxi, rate, temperature)
 
 
-@njit(**INLINE)
+@inlined
 def outflow_along(out, xi, rate, mobility, inverse_volume, circle, temperature):
     m = xi.size
     for q in range(1, m - 1):
@@ -217,44 +217,44 @@ def outflow_along(out, xi, rate, mobility, inverse_volume, circle, temperature):
         out[q] = (east + west) * inverse_volume[q]
 
 
-@njit(**INLINE)
+@inlined
 def outflow_across(out, west, centre, east, rate_west, rate_east, temperature):
     for q in range(out.size):
         out[q] += leaving(centre[q] - east[q], rate_east, temperature) + leaving(centre[q] - west[q], rate_west, temperature)
 
 
-@njit(**INLINE)
+@inlined
 def maximum_into(top, values):
     for q in range(top.size):
         top[q] = max(top[q], values[q])
 
 
-@njit(**INLINE)
+@inlined
 def minimum_into(low, values):
     for q in range(low.size):
         low[q] = min(low[q], values[q])
 
 
-@njit(**INLINE)
+@inlined
 def flushed(value):
     """Zero instead of values next to the smallest floats: their rounding is not relative and may turn a density negative."""
     return value if abs(value) > TINY else 0.0
 
 
-@njit(**INLINE)
+@inlined
 def euler(out, rho, acc, dt):
     for q in range(out.size):
         out[q] = flushed(rho[q] + dt * acc[q])
 
 
-@njit(**INLINE)
+@inlined
 def euler_average(out, base, rho, acc, dt):
     for q in range(out.size):
         out[q] = flushed(0.5 * (base[q] + (rho[q] + dt * acc[q])))
 
 
 # ------------------------------------------------------------------------------------------------------ the stage
-@njit(**FAST)
+@kernel
 def stage(out, base, rho, xi, dt, T, second_order, temperature):
     """One stage on fields of shape (rows, m): out = ρ + dt·L(ρ) if `base` is None, else (base + ρ + dt·L(ρ))/2.
 
@@ -271,7 +271,9 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     flux = np.zeros(m + 1)
     t = np.zeros(m)
     t_row = np.zeros(m)
-    carried_flux = np.zeros((2 * T.buffers, m))  # two rows each, by the parity of the cell: one is read while the other is written
+    carried_flux = np.zeros(
+        (2 * T.buffers, m)
+    )  # two rows each, by the parity of the cell: one is read while the other is written
     carried_slope = np.zeros((2 * T.buffers, m))
     last_circle = T.is_circle[K]
     for r in range(rows):
@@ -301,10 +303,14 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
             here, there = b + i % 2, b + (i + 1) % 2
             if i == 0:  # nothing carried yet: the slope of this row, and on a circle the flux through its west face
                 if second_order is not None:
-                    slopes_across(carried_slope[here], rho[west], centre, rho[east], T.inverse_distance[j], T.inverse_distance[j + 1])
+                    slopes_across(
+                        carried_slope[here], rho[west], centre, rho[east], T.inverse_distance[j], T.inverse_distance[j + 1]
+                    )
                     if T.is_circle[k]:
                         beyond_west = first + s * ((n - 2) % n)
-                        slopes_across(t_row, rho[beyond_west], rho[west], centre, T.inverse_distance[j + n - 1], T.inverse_distance[j])
+                        slopes_across(
+                            t_row, rho[beyond_west], rho[west], centre, T.inverse_distance[j + n - 1], T.inverse_distance[j]
+                        )
                 fluxes_across(
                     carried_flux[here], rho[west], centre, t_row, carried_slope[here], xi[west], xi[r],
                     T.rate[j] * mobility, T.distance[j], temperature,
@@ -332,7 +338,7 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     return low.min(), top.max()
 
 
-@njit(**FAST)
+@kernel
 def moved_energy(potential, before, after, row_volume, last_volume):
     """Σ V ξ (ρ_after − ρ_before) on fields of shape (rows, m)."""
     total = 0.0

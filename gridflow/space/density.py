@@ -89,7 +89,9 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", ta
         values = np.array(self.values)
         if values.size != factor.size or not values.sum() > 0:
             raise InputError(
-                f"weights {self.values} for {factor.name!r}", f"{factor.size} numbers ≥ 0 with a positive sum", "give one weight per cell"
+                f"weights {self.values} for {factor.name!r}",
+                f"{factor.size} numbers ≥ 0 with a positive sum",
+                "give one weight per cell",
             )
         return values / values.sum()
 
@@ -117,10 +119,18 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     """
     total = np.zeros(grid.shape)
     for component in components:
-        masses = file_masses(component, grid, directory, purpose) if component.density == {} else product_masses(component, grid, purpose)
+        masses = (
+            file_masses(component, grid, directory, purpose)
+            if component.density == {}
+            else product_masses(component, grid, purpose)
+        )
         inside = masses.sum()
         if not inside > 0:
-            raise InputError(f"{purpose}: a density without any mass on the grid", "positive mass", "move the density or the bounds of its space")
+            raise InputError(
+                f"{purpose}: a density without any mass on the grid",
+                "positive mass",
+                "move the density or the bounds of its space",
+            )
         if 1 - inside > CUT_MAX:
             raise InputError(
                 f"{purpose}: the box cuts off {1 - inside:.2g} of the mass{cut_detail(component, grid)}",
@@ -156,13 +166,23 @@ def file_masses(component: Component, grid: Grid, directory: Path, purpose: str)
 
     path = directory / str(component.file)
     if not path.is_file():
-        raise InputError(f"{purpose}: the file {str(component.file)!r} does not exist", "a NetCDF file written by gridflow", "check the path; it is relative to the case file")
+        raise InputError(
+            f"{purpose}: the file {str(component.file)!r} does not exist",
+            "a NetCDF file written by gridflow",
+            "check the path; it is relative to the case file",
+        )
     with xarray.open_dataset(path) as dataset:
         if "density" not in dataset:
-            raise InputError(f"{purpose}: {path.name} has no variable 'density'", "a NetCDF file written by gridflow", "solve a case first")
+            raise InputError(
+                f"{purpose}: {path.name} has no variable 'density'", "a NetCDF file written by gridflow", "solve a case first"
+            )
         density = dataset["density"].isel(time=-1)
         for factor in grid.factors:
-            if factor.name not in density.dims or density.sizes[factor.name] != factor.size or not np.allclose(density[factor.name], factor.points):
+            if (
+                factor.name not in density.dims
+                or density.sizes[factor.name] != factor.size
+                or not np.allclose(density[factor.name], factor.points)
+            ):
                 raise InputError(
                     f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
                     "the same factors with the same cells",

@@ -154,10 +154,10 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
     units: str = "radian"
 
     def factor(self, name: str) -> Factor:
-        edges = np.linspace(0.0, self.length, self.cells + 1)
+        edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
         points = (np.arange(self.cells) + 0.5) * h
-        ones = np.ones(self.cells + 1)
+        ones: Array = np.ones(self.cells + 1)
         return Factor(name, "circle", self.units, points, np.full(self.cells, h), edges, ones, h * ones)
 
 
@@ -188,5 +188,7 @@ def factor_named(factors: tuple[Factor, ...], name: str, purpose: str) -> int:
     """Index of the factor called `name`, or a clear error."""
     names = [f.name for f in factors]
     if name not in names:
-        raise InputError(f"{purpose} names the factor {name!r}", f"factors of this space: {', '.join(names)}", "use one of these names")
+        raise InputError(
+            f"{purpose} names the factor {name!r}", f"factors of this space: {', '.join(names)}", "use one of these names"
+        )
     return names.index(name)

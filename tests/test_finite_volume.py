@@ -1,0 +1,205 @@
+"""Invariants over scheme × space × energy: mass, positivity, energy decrease, the identity of dissipation and energy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import HEAT_CIRCLE, QUADRATIC, case_of
+
+from gridflow.energy.base import Evaluation
+from gridflow.energy.data import Neuron, NormalInputs, TeacherData
+from gridflow.energy.mmd import MMD
+from gridflow.energy.network import Branch, Network
+from gridflow.energy.potential import DoubleWell, Potential, Wave
+from gridflow.errors import InputError, SolveError
+from gridflow.scheme.finite_volume import FiniteVolume
+from gridflow.space.density import Component, Normal, Uniform, mixture_masses
+from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.grid import Grid
+
+FIRST = Interval(bounds=(-2.0, 2.0), cells=24, grading=Grading(focus=0.0, ratio=2.0)).factor("a")
+ANGLE = Circle(cells=20).factor("angle")
+SIGN = Labels(values=[-1.0, 1.0]).factor("sign")
+SPACES = {
+    "line × circle": Grid([FIRST, ANGLE]),
+    "line × circle × labels": Grid([FIRST, ANGLE, SIGN]),
+    "mobility": Grid([FIRST, ANGLE, SIGN], {"angle": ("sign", np.array([1.0, 0.25]))}),
+}
+DATA = TeacherData(NormalInputs(count=25, covariance=[[2.0, 0.0], [0.0, 1.0]]), [Neuron([1.0, 0.5]), Neuron([0.0, -1.0], 0.5)])
+MARGINALS = {"a": Normal(0.5, 0.2), "angle": Normal(2.0, 0.5), "sign": Uniform()}
+ENERGIES = {
+    "network": lambda names: Network(data=DATA, branches=[Branch(["angle"], [["a"]])], normalization=True),
+    "logistic network": lambda names: Network(
+        data=TeacherData(NormalInputs(count=25, covariance=[[1.0, 0.0], [0.0, 1.0]]), [Neuron([3.0, 1.0])], activation="sign"),
+        branches=[Branch(["angle"], [["a"]])],
+        activation="tanh",
+        loss="logistic",
+    ),
+    "mmd": lambda names: MMD(bandwidth=0.8, target=[Component(density={n: MARGINALS[n] for n in names})]),
+    "potential": lambda names: Potential({"a": DoubleWell(), "angle": Wave()}),
+}
+SCHEMES = {
+    "first order": (FiniteVolume(order=1), 0.0),
+    "second order": (FiniteVolume(), 0.0),
+    "fitted": (FiniteVolume(), 0.2),
+    "Strang": (FiniteVolume(diffusion="heat-semigroup"), 0.2),
+}
+
+
+@pytest.fixture(autouse=True)
+def sign_activation(monkeypatch):
+    """Labels ±1 for the logistic loss."""
+    from gridflow.energy import activation
+
+    sign = activation.Activation(lambda z: np.where(z > 0, 1.0, -1.0), np.zeros_like, is_smooth=False)
+    monkeypatch.setitem(activation.ACTIVATIONS, "sign", sign)
+
+
+def start_density(grid):
+    densities = {"a": Normal(-0.3, 0.3), "angle": Uniform(), "sign": Uniform()}
+    component = Component(density={f.name: densities[f.name] for f in grid.factors})
+    return mixture_masses([component], grid, Path(), "initial") / grid.volume
+
+
+def start(scheme, temperature, grid, energy):
+    stepper = scheme.init(grid, energy(grid.order).load(Path()).bind(grid), temperature)
+    return stepper, stepper.start(start_density(grid))
+
+
+@pytest.mark.parametrize("energy", ENERGIES.values(), ids=ENERGIES.keys())
+@pytest.mark.parametrize("grid", SPACES.values(), ids=SPACES.keys())
+@pytest.mark.parametrize(("scheme", "temperature"), SCHEMES.values(), ids=SCHEMES.keys())
+def test_invariants_hold_at_every_step(scheme, temperature, grid, energy):
+    if scheme.diffusion == "heat-semigroup" and any(m.size > 1 for m in grid.mobility):
+        with pytest.raises(InputError, match="constant mobilities"):
+            start(scheme, temperature, grid, energy)
+        return
+    stepper, state = start(scheme, temperature, grid, energy)
+    labels = grid.marginal_masses(state.density, "sign") if "sign" in grid.order else None
+    for _ in range(60):
+        new = stepper.step(state, np.inf if np.isfinite(state.dt) else 1.0)
+        assert new.time > state.time
+        assert new.density.min() >= 0
+        assert grid.integrate(new.density) == pytest.approx(1.0, abs=1e-13)
+        if stepper.energy_decreases:
+            assert new.free_energy <= state.free_energy + 1e-13 * max(
+                1.0, abs(state.free_energy)
+            )  # round-off of a sum of 1e3 terms
+        state = new
+    if labels is not None:
+        np.testing.assert_allclose(grid.marginal_masses(state.density, "sign"), labels, rtol=1e-13)  # mass is kept per label
+    assert state.free_energy < stepper.start(start_density(grid)).free_energy - 1e-4
+
+
+@pytest.mark.parametrize("energy", ENERGIES.values(), ids=ENERGIES.keys())
+@pytest.mark.parametrize(("scheme", "temperature"), list(SCHEMES.values())[:3], ids=list(SCHEMES)[:3])
+def test_dissipation_is_the_rate_of_the_energy(scheme, temperature, energy):
+    """dE/dt = −Σ A d ρ_f u²/M exactly in space; in time by an Euler step, whose error is dt·E''/2."""
+    grid = SPACES["line × circle"]
+    stepper, state = start(scheme, temperature, grid, energy)
+    state = stepper.step(state, 0.01)
+    dissipation = stepper.dissipation(state.density, state.evaluation.first_variation)
+    rates = []
+    for dt in (1e-5, 5e-6):
+        new, _ = stepper.attempt(state, dt)
+        rates.append((state.free_energy - new.free_energy) / dt)
+    extrapolated = 2 * rates[1] - rates[0]
+    assert extrapolated == pytest.approx(dissipation, rel=1e-4)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_step_does_not_grow_until_the_energy_rises(order):
+    """Towards the stationary state the velocity vanishes; with the positivity limit alone E stalls at 3e−5 and rises."""
+    case = case_of(QUADRATIC, scheme__order=order)
+    grid = case.grid()
+    stepper = case.scheme.init(grid, case.energy.load(Path()).bind(grid), 0.0)
+    state = stepper.start(mixture_masses(case.initial, grid, Path(), "initial") / grid.volume)
+    for _ in range(400):
+        new = stepper.step(state, 1000.0 - state.time)
+        assert new.free_energy <= state.free_energy + 1e-16
+        state = new
+    assert state.time > 20
+    assert state.free_energy < 1e-25  # E = (c/2)(m₂ − m₂*)², m₂ to round-off
+
+
+def test_without_the_energy_limit_the_energy_rises(monkeypatch):
+    """The test above can fail: it does so as soon as the limit is gone (the check after the step too)."""
+    from gridflow.scheme import finite_volume
+
+    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_limit", lambda self, dt, decrease, curvature: np.inf)
+    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "accuracy_limit", lambda self, dt, d0, d1, largest: np.inf)
+    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_decreases", False)
+    case = case_of(QUADRATIC)
+    grid = case.grid()
+    stepper = case.scheme.init(grid, case.energy.load(Path()).bind(grid), 0.0)
+    state = stepper.start(mixture_masses(case.initial, grid, Path(), "initial") / grid.volume)
+    for _ in range(200):
+        state = stepper.step(state, 1000.0)
+    assert state.rise > 1e-6
+
+
+def test_fitted_fluxes_keep_the_discrete_equilibrium():
+    """ρ ∝ exp(−V/D) at the cell points is stationary for Scharfetter–Gummel fluxes, to round-off."""
+    grid = SPACES["line × circle"]
+    energy = ENERGIES["potential"](grid.order).load(Path()).bind(grid)
+    density = np.exp(-energy.potential / 0.2)
+    density /= grid.integrate(density)
+    stepper = FiniteVolume().init(grid, energy, 0.2)
+    new = stepper.step(stepper.start(density), np.inf)
+    np.testing.assert_allclose(new.density, density, rtol=1e-12)
+
+
+def test_strang_says_by_how_much_the_free_energy_rose():
+    stepper, state = start(*SCHEMES["Strang"], SPACES["line × circle"], ENERGIES["potential"])
+    assert not stepper.energy_decreases
+    for _ in range(200):
+        state = stepper.step(state, np.inf)
+    assert 0 <= state.rise < 1e-3
+
+
+def test_a_large_first_step_is_cut_to_an_accepted_one():
+    case = case_of(HEAT_CIRCLE)
+    grid = case.grid()
+    stepper = case.scheme.init(grid, case.energy.load(Path()).bind(grid), 0.2)
+    density = mixture_masses(case.initial, grid, Path(), "initial") / grid.volume
+    h = grid.factors[0].volumes[0]
+    new = stepper.step(stepper.start(density, dt=100.0), 100.0)
+    assert new.time <= h**2 / (2 * 0.2)  # explicit diffusion: positivity is dt ≤ h²/(2D)
+
+
+class Broken:
+    """An energy that turns into NaN away from its start."""
+
+    convex = True
+
+    def __init__(self, good: int) -> None:
+        self.calls, self.good = 0, good
+
+    def bind(self, grid):
+        return self
+
+    def evaluate(self, mass):
+        self.calls += 1
+        value = 1.0 / self.calls if self.calls <= self.good else np.nan
+        return Evaluation(value, np.linspace(0, 1, mass.size).reshape(mass.shape), 1e-15)
+
+
+def test_non_finite_energies_stop_the_run():
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
+    with pytest.raises(SolveError, match="initial density is nan"):
+        FiniteVolume().init(grid, Broken(0), 0.0).start(np.full(8, 0.5))
+    stepper = FiniteVolume().init(grid, Broken(2), 0.0)
+    with pytest.raises(SolveError, match="non-finite energy"):
+        stepper.step(stepper.start(np.full(8, 0.5)), 1e-3)
+
+
+def test_an_energy_that_rises_whatever_the_step_is_reported():
+    class Rising(Broken):
+        def evaluate(self, mass):
+            self.calls += 1
+            return Evaluation(float(self.calls), np.linspace(0, 1, mass.size).reshape(mass.shape), 0.0)
+
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
+    stepper = FiniteVolume().init(grid, Rising(0), 0.0)
+    with pytest.raises(SolveError, match="no acceptable step"):
+        stepper.step(stepper.start(np.full(8, 0.5)), 1.0)

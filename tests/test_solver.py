@@ -1,0 +1,178 @@
+"""The time loop: saves, stops, restarts, energies of one's own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray
+from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+
+from gridflow.checkpoint import checkpoint_path, older_path, read_checkpoint
+from gridflow.dataset import part_path
+from gridflow.energy.base import Evaluation
+from gridflow.errors import InputError
+from gridflow.scheme.finite_volume import FiniteVolumeStepper
+from gridflow.solver import solve
+
+
+class InterruptAt:
+    """Progress that presses Ctrl-C in the given step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def update(self, state, steps, mass_error):
+        if steps == self.step:
+            raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+def test_saves_are_at_the_times_asked_for():
+    dataset = solve(case_of(QUADRATIC, time__save=[0.1, 0.25, 0.7]))
+    assert dataset["time"].to_numpy().tolist() == [0.0, 0.1, 0.25, 0.7, 1.0]
+    assert dataset.attrs["status"] == "completed"
+    assert dataset["steps"].to_numpy()[0] == 0
+    assert (np.diff(dataset["steps"]) > 0).all()
+
+
+def test_a_steady_state_stops_the_run():
+    dataset = solve(case_of(QUADRATIC, time__stop=100.0, time__save=3, time__steady=1e-8))
+    assert dataset.attrs["status"] == "steady"
+    assert dataset["time"].to_numpy()[-1] < 50
+    assert dataset["dissipation"].to_numpy()[-1] < 1e-7
+
+
+def test_a_limit_on_steps_fails_the_run_and_keeps_the_last_state(tmp_path):
+    dataset = solve(case_of(QUADRATIC, time__max_steps=7), tmp_path / "a.nc")
+    assert dataset.attrs["status"].startswith("failed: 7 steps done at time")
+    assert dataset["steps"].to_numpy()[-1] == 7
+    assert (tmp_path / "a.nc").is_file()
+    assert not part_path(tmp_path / "a.nc").exists()
+
+
+def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
+    evaluate = FiniteVolumeStepper.evaluate
+    calls = []
+
+    def breaks(self, density):
+        calls.append(1)
+        good = evaluate(self, density)
+        return good if len(calls) < 20 else Evaluation(np.nan, good.first_variation, good.roundoff, good.prediction)
+
+    monkeypatch.setattr(FiniteVolumeStepper, "evaluate", breaks)
+    dataset = solve(case_of(QUADRATIC))
+    assert "failed: non-finite energy" in dataset.attrs["status"]
+    assert np.isfinite(dataset["density"]).all()
+    assert dataset["time"].to_numpy()[-1] > 0
+
+
+def test_a_mass_error_fails_the_run(monkeypatch):
+    step = FiniteVolumeStepper.step
+
+    def leaks(self, state, dt):
+        from dataclasses import replace
+
+        new = step(self, state, dt)
+        return replace(new, density=new.density * (1 - 1e-11))
+
+    monkeypatch.setattr(FiniteVolumeStepper, "step", leaks)
+    assert "failed: relative mass error 1.00e-11" in solve(case_of(QUADRATIC)).attrs["status"]
+
+
+def test_an_interrupted_run_in_memory_returns_what_it_has():
+    dataset = solve(case_of(QUADRATIC), progress=InterruptAt(13))
+    assert dataset.attrs["status"] == "interrupted"
+    assert dataset["steps"].to_numpy()[-1] >= 12
+
+
+@pytest.mark.parametrize("changes", [{}, {"scheme__diffusion": "heat-semigroup"}], ids=["explicit", "Strang"])
+def test_a_resumed_run_is_the_same_run_bit_by_bit(tmp_path, changes):
+    table = ORNSTEIN_UHLENBECK if changes else QUADRATIC
+    case = case_of(table, time__save=9, **changes)
+    whole = solve(case)
+    path = tmp_path / "a.nc"
+    for number in (3, 9, 11):
+        part = solve(case, path, progress=InterruptAt(number), resume=path.with_name("a.nc.part").exists())
+        assert part.attrs["status"] == "interrupted"
+        assert not path.exists()
+        assert part_path(path).exists()
+    resumed = solve(case, path, resume=True)
+    assert resumed.attrs["status"] == "completed"
+    assert not checkpoint_path(path).exists()
+    assert not part_path(path).exists()
+    for name in ("time", "density", "energy", "steps", "density_min"):
+        np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+def test_resume_refuses_another_case_and_missing_files(tmp_path):
+    path = tmp_path / "a.nc"
+    solve(case_of(QUADRATIC), path, progress=InterruptAt(9))
+    with pytest.raises(InputError, match="differs from the interrupted one"):
+        solve(case_of(QUADRATIC, time__stop=2.0), path, resume=True)
+    part_path(path).unlink()
+    with pytest.raises(InputError, match="missing beside its checkpoint"):
+        solve(case_of(QUADRATIC), path, resume=True)
+    with pytest.raises(InputError, match="no readable checkpoint"):
+        solve(case_of(QUADRATIC), tmp_path / "b.nc", resume=True)
+    with pytest.raises(InputError, match="both need a file"):
+        solve(case_of(QUADRATIC), resume=True)
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
+    path = tmp_path / "a.nc"
+    solve(case_of(QUADRATIC), path, progress=InterruptAt(9))
+    good = read_checkpoint(path)
+    older_path(path).write_bytes(checkpoint_path(path).read_bytes())
+    checkpoint_path(path).write_bytes(checkpoint_path(path).read_bytes()[:100])
+    assert read_checkpoint(path).numbers == good.numbers
+
+
+def test_a_killed_run_leaves_a_readable_part(tmp_path):
+    """SIGKILL in the middle: the part opens and holds every record that it counts."""
+    script = (
+        "import gridflow, sys; from gridflow import solver; solver.CHECKPOINT_SECONDS = 0.0;"
+        "changes = {'time.stop': 1e4, 'time.save': 20001, 'space.w.cells': 32, 'space.b.cells': 32};"
+        "case = gridflow.load_case('relu-regression').replace(changes);"
+        "gridflow.solve(case, sys.argv[1])"
+    )
+    path = tmp_path / "a.nc"
+    process = subprocess.Popen([sys.executable, "-c", script, str(path)])
+    deadline = time.monotonic() + 60
+    while not checkpoint_path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    with xarray.open_dataset(part_path(path)) as part:
+        records = int(part.attrs["records"])
+        assert records > 0
+        assert np.isfinite(part["density"].isel(time=slice(0, records))).all()
+    assert json.loads(json.dumps(read_checkpoint(path).numbers))["counters"]["saved"] <= records
+
+
+def test_an_energy_of_ones_own():
+    class Attraction:
+        """½∬|x − y|²/2: particles attract each other; the mean stays, the variance falls like e^{−2t}."""
+
+        convex = False  # along mixtures it is concave, along the flow the energy falls all the same
+
+        def bind(self, grid):
+            self.x = grid.coordinate("theta")
+            return self
+
+        def evaluate(self, mass):
+            mean, second = (mass * self.x).sum(), (mass * self.x**2).sum()
+            return Evaluation((second - mean**2) / 2, (self.x - mean) ** 2 / 2, 1e-15)
+
+    table = {k: v for k, v in QUADRATIC.items() if k != "exact"}
+    dataset = solve(case_of(table, space__theta__cells=512, time__save=2), energy=Attraction())
+    ratio = dataset["energy"].to_numpy()[-1] / dataset["energy"].to_numpy()[0]
+    assert ratio == pytest.approx(np.exp(-2), rel=2e-3)  # second order, h/σ = 1/5 of the narrower peak at the end
+    assert "not claimed" in dataset.attrs["energy_decreases"]

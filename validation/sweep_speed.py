@@ -1,0 +1,124 @@
+"""How fast is the face sweep? ns per cell and full second-order RK2 step (both stages), on one thread.
+
+    python validation/sweep_speed.py
+
+Prints, all measured in this run: the time of a step on product grids, the share of the memory bandwidth that a STREAM triad
+reaches, and, as a yardstick that does not depend on the machine, the ratio to a plain two-dimensional stencil written by hand for
+uniform lines only (no factors, no walls, no mobility, one fused loop).
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from gridflow.scheme import sweep
+from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.grid import Grid
+
+REPEATS = 31
+BYTES_PER_CELL_STEP = 7 * 8  # stage 1 reads ρ₀, ξ₀ and writes ρ₁; stage 2 reads ρ₀, ρ₁, ξ₁ and writes ρ₂
+
+
+def line(name: str, cells: int) -> object:
+    return Interval(bounds=(0.0, 1.0), cells=cells).factor(name)
+
+
+GRIDS = {
+    "line 512 × line 512": [line("x", 512), line("y", 512)],
+    "line 256 × line 256": [line("x", 256), line("y", 256)],
+    "line 1024 × line 1024": [line("x", 1024), line("y", 1024)],
+    "line 128 × line 128 × line 128": [line("x", 128), line("y", 128), line("z", 128)],
+    "line 192 × circle 256": [line("a", 192), Circle(cells=256).factor("angle")],
+    "labels 2 × line 160 × line 160": [Labels(values=[-1.0, 1.0]).factor("s"), line("x", 160), line("y", 160)],
+    "line 100000": [line("x", 100_000)],
+}
+
+
+def median_and_best(function: Callable[[], object]) -> tuple[float, float]:
+    function()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)), min(times)
+
+
+def triad_bandwidth() -> float:
+    """Bytes per second of a = b + s·c on arrays far larger than the caches."""
+
+    @njit(fastmath=True)
+    def triad(a, b, c):
+        for i in range(a.size):
+            a[i] = b[i] + 3.0 * c[i]
+
+    a, b, c = (np.ones(20_000_000) for _ in range(3))
+    return 3 * a.nbytes / median_and_best(lambda: triad(a, b, c))[0]
+
+
+@njit(fastmath=True, error_model="numpy")
+def handwritten_stage(out, base, rho, xi, first, dt):
+    """The same second-order stage for uniform lines in two dimensions, h = 1, inner cells only."""
+    n, m = rho.shape
+    largest = 0.0
+    flux = np.zeros(m)
+    row = np.zeros(m + 1)
+    for r in range(1, n - 2):
+        for q in range(2, m - 1):
+            u = xi[r, q - 1] - xi[r, q]
+            x = rho[r, q] - rho[r, q - 1]
+            y = rho[r, q - 1] - rho[r, q - 2] if u > 0 else rho[r, q + 1] - rho[r, q]
+            s = min(max(0.25 * (x + y), min(max(x, y), 0.0)), max(min(x, y), 0.0))
+            row[q] = u * (rho[r, q - 1] + s if u > 0 else rho[r, q] - s)
+        for q in range(1, m - 1):
+            u = xi[r, q] - xi[r + 1, q]
+            x = rho[r + 1, q] - rho[r, q]
+            y = rho[r, q] - rho[r - 1, q] if u > 0 else rho[r + 2, q] - rho[r + 1, q]
+            s = min(max(0.25 * (x + y), min(max(x, y), 0.0)), max(min(x, y), 0.0))
+            g = u * (rho[r, q] + s if u > 0 else rho[r + 1, q] - s)
+            leaving = max(u, 0.0) + max(xi[r, q] - xi[r - 1, q], 0.0)
+            leaving += max(xi[r, q] - xi[r, q + 1], 0.0) + max(xi[r, q] - xi[r, q - 1], 0.0)
+            largest = max(largest, leaving)
+            new = rho[r, q] + dt * (row[q] - row[q + 1] + flux[q] - g)
+            flux[q] = g
+            out[r, q] = new if first else 0.5 * (base[r, q] + new)
+    return largest
+
+
+def fields(shape: tuple[int, ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    rho, xi = rng.random(shape), 0.01 * rng.random(shape)
+    return [rho, xi, np.empty(shape), np.empty(shape)]
+
+
+def main() -> None:
+    bandwidth = triad_bandwidth()
+    print(f"STREAM triad: {bandwidth / 1e9:.1f} GB/s, median of {REPEATS}")
+    rho, xi, one, two = fields((512, 512))
+
+    def by_hand() -> None:
+        handwritten_stage(one, rho, rho, xi, True, 1e-3)
+        handwritten_stage(two, rho, one, xi, False, 1e-3)
+
+    yardstick = median_and_best(by_hand)[0] / rho.size * 1e9
+    print(f"yardstick, fused 2D stencil written by hand, 512²: {yardstick:.2f} ns per cell-step\n")
+    print(f"{'grid':34s} {'median':>8s} {'best':>8s} {'of triad':>9s} {'to yardstick':>13s}   (ns per cell and RK2 step)")
+    for name, factors in GRIDS.items():
+        grid = Grid(factors)
+        tables = sweep.sweep_tables(grid)
+        rho, xi, one, two = fields((grid.size // grid.shape[-1], grid.shape[-1]))
+
+        def step(rho=rho, xi=xi, one=one, two=two, tables=tables) -> None:
+            sweep.stage(one, None, rho, xi, 1e-9, tables, True, None)
+            sweep.stage(two, rho, one, xi, 1e-9, tables, True, None)
+
+        median, best = median_and_best(step)
+        share = grid.size * BYTES_PER_CELL_STEP / median / bandwidth
+        per_cell = 1e9 / grid.size
+        print(f"{name:34s} {median * per_cell:8.2f} {best * per_cell:8.2f} {share:9.0%} {median * per_cell / yardstick:13.2f}")
+
+
+if __name__ == "__main__":
+    main()
