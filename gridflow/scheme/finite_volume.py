@@ -125,18 +125,24 @@ class FiniteVolumeStepper:
         return evaluation.value + self.temperature * float(terms.sum()), evaluation.roundoff + noise
 
     def dissipation(self, density: Array, xi: Array) -> float:
-        """−dE/dt of the discrete flow in space, Σ F_f (ξ_c − ξ_o) over faces, with ξ + D log ρ for a free energy; terms are ≥ 0."""
+        """−dE/dt of the discrete flow: Σ F_f (ξ_c − ξ_o) over faces, with ξ + D log ρ for a free energy; its terms are ≥ 0."""
         rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
         after = np.empty_like(rho)
-        sweep.stage(after, None, rho, potential, 1.0, self.tables, self.second_order, self.fitted_temperature)
-        moved = self.moved(potential, rho, after)
+        self.stage(after, None, rho, potential, 1.0)
+        moved, _ = self.moved(potential, rho, after)
         if self.fitted_temperature is not None:
             logarithm = self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-            moved += self.moved(logarithm, rho, after)
+            moved += self.moved(logarithm, rho, after)[0]
         return max(0.0, -moved)
 
-    def moved(self, potential: Array, before: Array, after: Array) -> float:
-        return float(sweep.moved_energy(potential, before, after, self.row_volume, self.last_volume))
+    def stage(self, out: Array, base: Array | None, rho: Array, xi: Array, dt: float) -> float:
+        """One sweep; returns the largest outflow rate (first stages)."""
+        return float(sweep.stage(out, base, rho, xi, dt, self.tables, self.second_order, self.fitted_temperature))
+
+    def moved(self, potential: Array, before: Array, after: Array) -> tuple[float, float]:
+        """(Σ V ξ (ρ_after − ρ_before), min ρ_after)."""
+        total, low = sweep.moved_energy(potential, before, after, self.row_volume, self.last_volume)
+        return float(total), float(low)
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; without `dt` the first step is bound by positivity alone."""
@@ -147,12 +153,15 @@ class FiniteVolumeStepper:
             raise SolveError(f"the energy of the initial density is {value}")
         rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
         if np.isinf(dt):
-            _, outflow = sweep.stage(
-                np.empty_like(rho), None, rho, xi, 0.0, self.tables, self.second_order, self.fitted_temperature
-            )
-            dt = self.scheme.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
+            dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, xi, 0.0))
         return State(
-            density, time, dt, evaluation, value, self.dissipation(density, evaluation.first_variation), float(density.min())
+            density=density,
+            time=time,
+            dt=dt,
+            evaluation=evaluation,
+            free_energy=value,
+            dissipation=self.dissipation(density, xi),
+            density_min=float(density.min()),
         )
 
     # ------------------------------------------------------------------------------------------------------ steps
@@ -173,32 +182,33 @@ class FiniteVolumeStepper:
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
-        scheme, kappa = self.scheme, self.kappa
         start, evaluation = state.density, state.evaluation
         if self.splits:
             start = self.diffuse(start, dt / 2)
             evaluation = self.evaluate(start)
         rho0, xi0 = start.reshape(self.view), evaluation.first_variation.reshape(self.view)
         rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
-        low1, outflow = sweep.stage(rho1, None, rho0, xi0, dt, self.tables, self.second_order, self.fitted_temperature)
-        dt_positive = scheme.cfl / (kappa * outflow) if outflow > 0 else np.inf
-        if kappa * outflow * dt > 1 or low1 < 0:
+
+        # first stage: ρ₁, then what it tells about the positivity and the energy limit
+        dt_positive = self.positivity_limit(self.stage(rho1, None, rho0, xi0, dt))
+        moved0, low1 = self.moved(xi0, rho0, rho1)  # −dt·D₀
+        if dt * self.scheme.cfl > dt_positive or low1 < 0:
             return None, dt_positive
-        middle = self.evaluate(rho1.reshape(start.shape))
-        xi1 = middle.first_variation.reshape(self.view)
-        decrease0 = -self.moved(xi0, rho0, rho1)  # dt·D₀
-        moved1 = self.moved(xi1, rho0, rho1)
-        curvature = moved1 + decrease0  # dt²·D²E[ρ̇, ρ̇]
-        dt_energy = self.energy_limit(dt, decrease0, curvature)
-        if dt > dt_energy / ENERGY_SAFETY:
+        xi1 = self.evaluate(rho1.reshape(start.shape)).first_variation.reshape(self.view)
+        moved1, _ = self.moved(xi1, rho0, rho1)
+        dt_energy = self.energy_limit(dt, -moved0, moved1 - moved0)
+        if dt * ENERGY_SAFETY > dt_energy:
             return None, dt_energy
-        low2, _ = sweep.stage(rho2, rho0, rho1, xi1, dt, self.tables, self.second_order, self.fitted_temperature)
+
+        # second stage: ρ₂, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
+        self.stage(rho2, rho0, rho1, xi1, dt)
+        moved2, low2 = self.moved(xi1, rho1, rho2)
         if low2 < 0:
             return None, dt / 2
-        decrease1 = -(2 * self.moved(xi1, rho1, rho2) + moved1)  # dt·D₁, since dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
-        dt_accurate = self.accuracy_limit(dt, decrease0, decrease1, max(2 * dt, state.dt))
+        dt_accurate = self.accuracy_limit(dt, -moved0, -(2 * moved2 + moved1), max(2 * dt, state.dt))
         if dt_accurate < dt / 2:
             return None, dt_accurate
+
         density = rho2.reshape(start.shape)
         if self.splits:
             density = self.diffuse(density, dt / 2)
@@ -209,20 +219,22 @@ class FiniteVolumeStepper:
         rise = value - state.free_energy
         if self.energy_decreases and rise > roundoff:
             return None, dt / 2
-        return (
-            State(
-                density,
-                state.time + dt,
-                float(min(dt_positive, dt_energy, dt_accurate)),
-                final,
-                value,
-                (decrease0 if self.temperature == 0 else -rise) / dt,
-                min(state.density_min, low1, low2),
-                max(state.rise, rise),
-                max(state.rise_roundoff, roundoff),
-            ),
-            dt,
+        new = State(
+            density=density,
+            time=state.time + dt,
+            dt=float(min(dt_positive, dt_energy, dt_accurate)),
+            evaluation=final,
+            free_energy=value,
+            dissipation=(-moved0 if self.temperature == 0 else -rise) / dt,
+            density_min=min(state.density_min, low1, low2),
+            rise=max(state.rise, rise),
+            rise_roundoff=max(state.rise_roundoff, roundoff),
         )
+        return new, dt
+
+    def positivity_limit(self, outflow: float) -> float:
+        """cfl/(κ·largest outflow rate)."""
+        return self.scheme.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
 
     def energy_limit(self, dt: float, decrease: float, curvature: float) -> float:
         """0.9·2·Dissipation/D²E[ρ̇, ρ̇]. Fitted fluxes are driven by the entropy too and are only checked afterwards."""

@@ -187,12 +187,6 @@ def fluxes_along(out, rho, t, xi, rate, distance, mobility, circle, temperature)
 
 
 @inlined
-def divergence_along(acc, flux, inverse_volume):
-    for q in range(acc.size):
-        acc[q] = (flux[q] - flux[q + 1]) * inverse_volume[q]
-
-
-@inlined
 def divergence_across(acc, west, east, inverse_volume):
     for q in range(acc.size):
         acc[q] += (west[q] - east[q]) * inverse_volume
@@ -225,6 +219,7 @@ def outflow_across(out, west, centre, east, rate_west, rate_east, temperature):
 
 @inlined
 def maximum_into(top, values):
+    """Elementwise: a scalar maximum would be one long chain of dependent operations."""
     for q in range(top.size):
         top[q] = max(top[q], values[q])
 
@@ -242,15 +237,17 @@ def flushed(value):
 
 
 @inlined
-def euler(out, rho, acc, dt):
+def euler(out, rho, acc, flux, inverse_volume, dt):
+    """out = ρ + dt·(what the leading factors bring + what the last factor brings)."""
     for q in range(out.size):
-        out[q] = flushed(rho[q] + dt * acc[q])
+        out[q] = flushed(rho[q] + dt * (acc[q] + (flux[q] - flux[q + 1]) * inverse_volume[q]))
 
 
 @inlined
-def euler_average(out, base, rho, acc, dt):
+def euler_average(out, base, rho, acc, flux, inverse_volume, dt):
     for q in range(out.size):
-        out[q] = flushed(0.5 * (base[q] + (rho[q] + dt * acc[q])))
+        new = rho[q] + dt * (acc[q] + (flux[q] - flux[q + 1]) * inverse_volume[q])
+        out[q] = flushed(0.5 * (base[q] + new))
 
 
 # ------------------------------------------------------------------------------------------------------ the stage
@@ -259,15 +256,14 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     """One stage on fields of shape (rows, m): out = ρ + dt·L(ρ) if `base` is None, else (base + ρ + dt·L(ρ))/2.
 
     `second_order` is None (first order, or fitted fluxes) or True, `temperature` None or D > 0: numba compiles one kernel
-    for each combination. `out` must be none of the inputs. Returns the smallest new density and, in first stages, the largest
-    outflow rate max_cells Σ_faces (what leaves per density and time); 0 in second stages.
+    for each combination. `out` must be none of the inputs. Returns, in first stages, the largest outflow rate
+    max_cells Σ_faces (what leaves per density and time); 0 in second stages.
     """
     rows, m = rho.shape
     K = T.size.size
     acc = np.zeros(m)
     rate_out = np.zeros(m)
     top = np.zeros(m)
-    low = np.full(m, np.inf)
     flux = np.zeros(m + 1)
     t = np.zeros(m)
     t_row = np.zeros(m)
@@ -281,7 +277,7 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
         if second_order is not None:
             slopes_along(t, centre, T.last_inverse_distance, last_circle)
         fluxes_along(flux, centre, t, xi[r], T.last_rate, T.last_distance, T.mobility[K, r], last_circle, temperature)
-        divergence_along(acc, flux, T.last_inverse_volume)
+        acc[:] = 0.0
         if base is None:
             outflow_along(rate_out, xi[r], T.last_rate, T.mobility[K, r], T.last_inverse_volume, last_circle, temperature)
         for k in range(K):
@@ -331,20 +327,21 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
                 outflow_across(rate_out, xi[west], xi[r], xi[east], T.rate[j] * scale, T.rate[j + 1] * scale, temperature)
         if base is None:
             maximum_into(top, rate_out)
-            euler(out[r], centre, acc, dt)
+            euler(out[r], centre, acc, flux, T.last_inverse_volume, dt)
         else:
-            euler_average(out[r], base[r], centre, acc, dt)
-        minimum_into(low, out[r])
-    return low.min(), top.max()
+            euler_average(out[r], base[r], centre, acc, flux, T.last_inverse_volume, dt)
+    return top.max()
 
 
 @kernel
 def moved_energy(potential, before, after, row_volume, last_volume):
-    """Σ V ξ (ρ_after − ρ_before) on fields of shape (rows, m)."""
+    """(Σ V ξ (ρ_after − ρ_before), min ρ_after) on fields of shape (rows, m), in one pass."""
     total = 0.0
+    low = np.full(before.shape[1], np.inf)
     for r in range(before.shape[0]):
         part = 0.0
         for q in range(before.shape[1]):
             part += potential[r, q] * (after[r, q] - before[r, q]) * last_volume[q]
+        minimum_into(low, after[r])
         total += part * row_volume[r]
-    return total
+    return total, low.min()

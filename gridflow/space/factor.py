@@ -156,7 +156,7 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
     def factor(self, name: str) -> Factor:
         edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
-        points = (np.arange(self.cells) + 0.5) * h
+        points: Array = (np.arange(self.cells) + 0.5) * h
         ones: Array = np.ones(self.cells + 1)
         return Factor(name, "circle", self.units, points, np.full(self.cells, h), edges, ones, h * ones)
 
