@@ -32,8 +32,8 @@ TINY = 1e-290
 """Densities below this are set to 0: far below round-off of any mass, and subnormal numbers cost 3 to 5 times the time."""
 
 SHRINK = 1.0 - 16 * float(np.finfo(float).eps)
-"""Face values are extrapolated over this share of the distance: beside an empty cell ρ_f = ρ_a − ρ_a, and no rounding of the product
-d·t may turn that negative."""
+"""Face values are extrapolated over this share of the distance: beside an empty cell ρ_f = ρ_a − ρ_a, and no rounding of
+the product d·t may turn that negative."""
 
 
 class Tables(NamedTuple):

@@ -157,8 +157,8 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
         edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
         points: Array = (np.arange(self.cells) + 0.5) * h
-        ones: Array = np.ones(self.cells + 1)
-        return Factor(name, "circle", self.units, points, np.full(self.cells, h), edges, ones, h * ones)
+        ones, volumes = np.ones(self.cells + 1), np.full(self.cells, h)
+        return Factor(name, "circle", self.units, points, volumes, edges, ones, np.full(self.cells + 1, h))
 
 
 class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_field="kind"):
