@@ -156,7 +156,7 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
     def factor(self, name: str) -> Factor:
         edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
-        points: Array = (np.arange(self.cells) + 0.5) * h
+        points = (np.arange(self.cells, dtype=np.float64) + 0.5) * h
         ones, volumes = np.ones(self.cells + 1), np.full(self.cells, h)
         return Factor(name, "circle", self.units, points, volumes, edges, ones, np.full(self.cells + 1, h))
 
