@@ -202,26 +202,14 @@ class NetworkEnergy:
 
 
 def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> BoundBranch:
-    named = {name for names in branch.outputs for name in names}
-    both = named & set(branch.weights)
-    if both:
-        raise InputError(
-            f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them"
-        )
-    for name in (*branch.weights, *named):
-        grid.coordinate(name)  # raises for an unknown factor
-    if len(branch.outputs) != data.targets.shape[1]:
-        raise InputError(
-            f"{len(branch.outputs)} entries in `outputs` of a branch",
-            f"{data.targets.shape[1]}, one per target column",
-            "give one list of factors for each output",
-        )
+    """Tabulate u over the outer cells and b over the inner ones. Raises InputError for a branch that does not fit."""
+    check_branch(branch, data, grid)
     split = grid.split(tuple(f.name for f in grid.factors if f.name not in branch.weights))
+    outer_shape = [grid.shape[k] if k in split.outer else 1 for k in range(len(grid.shape))]
     outer = np.empty((len(branch.outputs), split.n_outer))
     for term, names in enumerate(branch.outputs):
-        u = reduce(np.multiply, [grid.coordinate(n) for n in names], np.ones((1,) * len(grid.shape)))
-        shape = [grid.shape[k] if k in split.outer else 1 for k in range(len(grid.shape))]
-        outer[term] = branch.scale * np.broadcast_to(u, shape).reshape(-1)
+        u = reduce(np.multiply, [grid.coordinate(n) for n in names], np.array(branch.scale))
+        outer[term] = np.broadcast_to(u, outer_shape).reshape(-1)
     directions = direction_matrix(branch.weights, split, grid)
     if directions.shape[1] != inputs.shape[1]:
         raise InputError(
@@ -230,15 +218,7 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
             "name one factor per input (a circle counts for two), and one more if bias = true",
         )
     if spec.normalization:
-        covariance = (inputs * data.weights[:, None]).T @ inputs
-        norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
-        if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):
-            raise InputError(
-                "a weight vector with ‖b‖_Σ = 0 under batch normalisation",
-                "weights on a circle, and Σ positive definite",
-                "use a circle factor",
-            )
-        directions = directions / norms[:, None]
+        directions = batch_normalized(directions, inputs, data.weights)
     sigma = ACTIVATIONS[spec.activation].value
 
     def rows(block: slice) -> Array:
@@ -247,16 +227,45 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
     return BoundBranch(split, outer, features(rows, split.n_inner, len(inputs)), list(range(len(branch.outputs))))
 
 
+def check_branch(branch: Branch, data: Data, grid: Grid) -> None:
+    named = {name for names in branch.outputs for name in names}
+    both = named & set(branch.weights)
+    if both:
+        raise InputError(
+            f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them"
+        )
+    for name in (*branch.weights, *sorted(named)):
+        grid.coordinate(name)  # raises for an unknown factor
+    if len(branch.outputs) != data.targets.shape[1]:
+        raise InputError(
+            f"{len(branch.outputs)} entries in `outputs` of a branch",
+            f"{data.targets.shape[1]}, one per target column",
+            "give one list of factors for each output",
+        )
+
+
 def direction_matrix(names: list[str], split: Split, grid: Grid) -> Array:
-    """Weight vectors b of the inner cells, (n_inner, n_dim)."""
-    shape = [grid.shape[k] if k in split.inner else 1 for k in range(len(grid.shape))]
+    """Weight vectors b of the inner cells, (n_inner, n_dim): the embeddings of the named factors, side by side."""
+    inner_shape = [grid.shape[k] if k in split.inner else 1 for k in range(len(grid.shape))]
     columns = []
     for name in names:
-        factor = grid.factors[grid.order.index(name)]
-        angle = grid.coordinate(name) * (2 * np.pi / factor.length) if factor.is_circle else None
-        parts = [grid.coordinate(name)] if angle is None else [np.cos(angle), np.sin(angle)]
-        columns += [np.broadcast_to(part, shape).reshape(-1) for part in parts]
+        axis = grid.order.index(name)
+        for component in grid.factors[axis].embedding.T:
+            columns.append(np.broadcast_to(grid.along(axis, component), inner_shape).reshape(-1))
     return np.stack(columns, axis=1)
+
+
+def batch_normalized(directions: Array, inputs: Array, weights: Array) -> Array:
+    """b̄ = b/‖b‖_Σ, Σ = Σ_j μ_j x_j x_jᵀ of centred inputs (S1 (3)), (n_inner, n_dim)."""
+    covariance = (inputs * weights[:, None]).T @ inputs
+    norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
+    if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):  # zero up to the rounding of the coordinates
+        raise InputError(
+            "a weight vector with ‖b‖_Σ = 0 under batch normalisation",
+            "weights on a circle, and Σ positive definite",
+            "use a circle factor",
+        )
+    return directions / norms[:, None]
 
 
 # ------------------------------------------------------------------------------------------------ arbitrary features

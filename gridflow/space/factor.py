@@ -65,6 +65,24 @@ class Factor:
         d = np.abs(self.points[:, None] - self.points[None, :])
         return np.minimum(d, self.length - d) if self.is_circle else d
 
+    @property
+    def embedding(self) -> Array:
+        """The cell points as weight vectors, (n_cells, n_components): x itself on a line, (cos, sin) on a circle."""
+        if not self.is_circle:
+            return self.points[:, None]
+        angle = self.points * (2 * pi / self.length)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def gaussian_kernel(self, bandwidth: float) -> Array:
+        """exp(−d²/(2·bandwidth²)) between the cell points, (n_cells, n_cells).
+
+        On a circle it is summed over all windings: a Gaussian of the geodesic distance is not positive definite there.
+        """
+        turns = 1 + int(np.ceil(9 * bandwidth / self.length)) if self.is_circle else 0  # exp(−9²/2) is below round-off
+        distance = self.points[:, None] - self.points[None, :]
+        shifts = self.length * np.arange(-turns, turns + 1)
+        return np.sum([np.exp(-((distance + shift) ** 2) / (2 * bandwidth**2)) for shift in shifts], axis=0)
+
     def laplacian(self) -> Array:
         """Two-point Laplacian acting on cell values, (n_cells, n_cells): rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""
         matrix = np.zeros((self.size, self.size))
