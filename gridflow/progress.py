@@ -1,5 +1,6 @@
 """Progress on stderr: a bar on a terminal, otherwise one line every ten seconds."""
 
+import shutil
 import sys
 import time
 from typing import Protocol
@@ -33,8 +34,9 @@ class Bar:
     def __init__(self, title: str, stop: float) -> None:
         from tqdm import tqdm
 
-        layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}] {postfix}"
-        self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, leave=True)
+        layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}]{postfix}"
+        columns = shutil.get_terminal_size().columns  # 80 where the terminal does not know
+        self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         self.bar.set_postfix_str(describe(state, steps, mass_error), refresh=False)
