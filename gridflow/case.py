@@ -5,12 +5,10 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 """
 
 import math
-import re
 import tomllib
 from itertools import pairwise
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -19,6 +17,7 @@ from msgspec import Meta, Struct, field
 from gridflow.energy import EnergySpec
 from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
+from gridflow.explain import explain
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
 from gridflow.space.density import Component
@@ -173,19 +172,25 @@ def find_case(case: str) -> Path:
 
 
 def convert(table: dict[str, Any], name: str, directory: Path) -> Case:
-    reject_non_finite(table, "")
+    """A case from the tables of a TOML file. Raises InputError."""
+    reject_absurd_numbers(table, "")
     try:
-        return msgspec.convert({**table, "name": name, "directory": str(directory)}, Case)
+        return decode(table, name, directory)
     except msgspec.ValidationError as error:
-        raise explain(str(error), table) from None
+        raise explain(str(error), table, Case, decode) from None
 
 
-def reject_non_finite(value: Any, path: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{path} = {value}", "finite numbers", "write a number")
+def decode(table: dict[str, Any], name: str = "case", directory: Path = Path()) -> Case:
+    return msgspec.convert({**table, "name": name, "directory": str(directory)}, Case)
+
+
+def reject_absurd_numbers(value: Any, path: str) -> None:
+    """NaN, infinities, and numbers whose squares overflow."""
+    if isinstance(value, float) and not abs(value) < 1e150:
+        raise InputError(f"{path} = {value}", "finite numbers below 1e150", "write a number")
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in items:
-        reject_non_finite(entry, f"{path}.{key}" if path else str(key))
+        reject_absurd_numbers(entry, f"{path}.{key}" if path else str(key))
 
 
 def set_key(table: dict[str, Any], key: str, value: Any) -> None:
@@ -219,76 +224,3 @@ def parse_setting(setting: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), text.strip()
-
-
-# ---------------------------------------------------------------------------------- errors of msgspec in our own words
-def explain(message: str, table: dict[str, Any]) -> InputError:
-    """Turn 'Object contains unknown field `cels` - at `$.space[...]`' into received, allowed, fix."""
-    text, _, place = message.partition(" - at ")
-    where = re.sub(r"^\$\.?", "", place.strip("`")) or "the case"
-    if match := re.search(r"unknown field `(.+)`", text):
-        allowed = allowed_keys(where, match[1], table)
-        return InputError(
-            f"unknown key {match[1]!r} in {where}",
-            f"keys: {', '.join(sorted(allowed))}",
-            suggestion(match[1], allowed) or "remove it",
-        )
-    if match := re.search(r"missing required field `(.+)`", text):
-        return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
-    if match := re.search(r"Invalid value '(.+)'|Invalid enum value '(.+)'", text):
-        kinds = sorted(known_tags())
-        word = match[1] or match[2]
-        return InputError(f"{where} = {word!r}", f"one of: {', '.join(kinds)}", suggestion(word, kinds) or "use one of these")
-    if match := re.search(r"Expected `(.+)`, got `(.+)`", text):
-        return InputError(
-            f"{where} is of type {match[2]}",
-            match[1].replace("|", "or").replace("object", "table").replace("str", "string"),
-            f"write {where} as {match[1].split(' ')[0]}",
-        )
-    return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", "correct this key")
-
-
-def structs(annotation: Any) -> list[type[Struct]]:
-    """All Struct types inside an annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return [annotation]
-    inner = get_args(annotation) if get_origin(annotation) in (Union, UnionType, list, dict, tuple, Annotated) else ()
-    return [s for part in inner for s in structs(part)]
-
-
-def all_structs(root: type[Struct] = Case) -> list[type[Struct]]:
-    """Every table type that a case may contain."""
-    found: list[type[Struct]] = [root]
-    for struct in found:
-        for annotation in get_type_hints(struct, include_extras=True).values():
-            found += [s for s in structs(annotation) if s not in found]
-    return found
-
-
-def known_tags() -> set[str]:
-    """All `kind`s of all tables, and all words of all Literal fields."""
-    words = {str(s.__struct_config__.tag) for s in all_structs() if s.__struct_config__.tag}
-    for struct in all_structs():
-        for annotation in get_type_hints(struct).values():
-            words |= {a for a in get_args(annotation) if isinstance(a, str)}
-    return words
-
-
-def allowed_keys(where: str, unknown: str, table: dict[str, Any]) -> set[str]:
-    """Keys of the table type at a place: of its `kind` if it has one, else of the type that shares most of its keys."""
-    if where == "the case":
-        return set(Case.__struct_fields__) - {"name", "directory"}
-    for entry in tables_with(unknown, table):
-        kinds = [s for s in all_structs() if s.__struct_config__.tag is not None and s.__struct_config__.tag == entry.get("kind")]
-        candidates = kinds or [s for s in all_structs() if s.__struct_config__.tag is None]
-        best = max(candidates, key=lambda s: len(set(entry) & set(s.__struct_fields__)))
-        return set(best.__struct_fields__) | ({"kind"} if kinds else set())
-    return set()
-
-
-def tables_with(key: str, value: Any) -> list[dict[str, Any]]:
-    """All tables inside a case that contain a key."""
-    found = [value] if isinstance(value, dict) and key in value else []
-    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        found += tables_with(key, entry)
-    return found

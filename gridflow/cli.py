@@ -139,8 +139,9 @@ def report(dataset: "object", output: Path) -> str:
 def command_plot(arguments: argparse.Namespace) -> int:
     from gridflow.plotting import plot
 
-    output = arguments.output or arguments.file.with_suffix(".png")
-    plot(arguments.file, output, arguments.overwrite)
+    file = arguments.file
+    output = arguments.output or file.parent / f"{file.stem}.png"
+    plot(file, output, arguments.overwrite)
     tell(f"wrote {output}", False)
     return 0
 

@@ -179,6 +179,8 @@ def check_output(path: Path, overwrite: bool, resume: bool) -> None:
     """Refuse, before any work is done, an output that exists or cannot be written."""
     if path.suffix != ".nc":
         raise InputError(f"output {path.name!r}", "a file name that ends in .nc", "write -o NAME.nc")
+    if path.is_dir():
+        raise InputError(f"the output {path.name!r} is a directory", "the name of a file", "choose another name with -o")
     if path.exists() and not overwrite:
         raise InputError(f"the output file {path.name!r} exists", "a new file", "choose another name with -o, or add --overwrite")
     if part_path(path).exists() and not (overwrite or resume):

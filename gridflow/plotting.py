@@ -60,8 +60,8 @@ def read_result(path: Path) -> xarray.Dataset:
             dataset = file.load()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path.name!r} cannot be read as NetCDF: {error}", "a NetCDF file written by gridflow", "solve a case first"
-        ) from None
+            f"{path.name!r} cannot be read as NetCDF", "a NetCDF file written by gridflow", "solve a case first"
+        ) from error
     if not {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)):
         raise InputError(
             f"{path.name!r} lacks the variables of a gridflow result", "a NetCDF file written by gridflow", "solve a case first"

@@ -14,7 +14,7 @@ from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Normal, Uniform
+from gridflow.space.density import Component, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -210,6 +210,105 @@ def test_sums_bind_energies_of_ones_own():
     np.testing.assert_allclose(evaluation.first_variation, 1 + A.points)
 
 
+# ------------------------------------------------------------------------------------------------------- particles
+def cloud_at_cells(grid, rng):
+    """Particles at the cell points with random masses: the same measure as a density on the grid."""
+    mass = random_mass(grid, rng)
+    columns = [np.broadcast_to(grid.coordinate(n), grid.shape).ravel() for n in grid.order]
+    return mass, np.stack(columns, axis=1), mass.ravel()
+
+
+@pytest.mark.parametrize("name", [n for n in ENERGIES if n not in ("mmd", "sum")])
+def test_particles_at_the_cells_have_the_energy_of_the_grid(name, rng):
+    """The same sum over the same points: networks and potentials agree to round-off."""
+    spec, grid = ENERGIES[name]
+    energy = spec.load(HERE)
+    mass, points, weights = cloud_at_cells(grid, rng)
+    on_grid, cloud = energy.bind(grid).evaluate(mass), energy.particles(grid.factors).evaluate(points, weights)
+    assert cloud.value == pytest.approx(on_grid.value, rel=1e-12)
+    if on_grid.prediction is not None:
+        np.testing.assert_allclose(cloud.prediction, on_grid.prediction, atol=1e-13)
+
+
+def test_mmd_of_particles_at_the_cells_converges_to_that_of_the_grid():
+    """The grid's target sits at the cell points, the particles' target is a fine quadrature: second order apart."""
+    gaps = []
+    for n in (18, 36, 72):
+        grid = Grid([Interval(bounds=(-2.0, 2.0), cells=n).factor("a"), Circle(cells=n).factor("angle")])
+        start = Component(density={"a": Normal(-0.2, 0.3), "angle": Normal(3.0, 0.7)})
+        mass = mixture_masses([start], grid, HERE, "initial")
+        points = np.stack([np.broadcast_to(grid.coordinate(k), grid.shape).ravel() for k in grid.order], axis=1)
+        energy = MMD_PLANE.load(HERE)
+        cloud = energy.particles(grid.factors).evaluate(points, mass.ravel())
+        gaps.append(abs(energy.bind(grid).evaluate(mass).value - cloud.value))
+    slopes = np.log2(np.array(gaps[:-1]) / np.array(gaps[1:]))
+    assert np.abs(slopes - 2).max() <= 0.15, f"gaps {gaps}"
+
+
+@pytest.mark.parametrize(("spec", "grid"), ENERGIES.values(), ids=ENERGIES.keys())
+def test_the_gradient_of_particles_is_the_derivative_of_the_value(spec, grid, rng):
+    """w_i grad ξ(θ_i) = ∂E/∂θ_i by central differences, for every moving coordinate; labels do not move."""
+    energy = spec.load(HERE).particles(grid.factors)
+    n = 7
+    points = np.stack([f.points[rng.integers(0, f.size, n)] + 0.123 * f.is_line * rng.random(n) for f in grid.factors], axis=1)
+    weights = rng.random(n)
+    weights /= weights.sum()
+    gradient = energy.evaluate(points, weights).gradient
+    step = 1e-6
+    for k, factor in enumerate(grid.factors):
+        if not factor.is_line:
+            assert (gradient[:, k] == 0).all()
+            continue
+        for i in range(n):
+            ahead, back = points.copy(), points.copy()
+            ahead[i, k] += step
+            back[i, k] -= step
+            slope = (energy.evaluate(ahead, weights).value - energy.evaluate(back, weights).value) / (2 * step)
+            # round-off 1e−16/1e−6, and the cubic spline of the MMD target: its derivative to 1e−9
+            assert weights[i] * gradient[i, k] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+def test_batch_norm_gradients_are_those_of_the_source():
+    """S1 (10): v_b = −E[ℓ'aσ'(b̄ᵀx)‖b‖_Σ^{-1}(I − Σbbᵀ/‖b‖_Σ²)x] on the unit circle; its part along the circle is −∂ξ/∂angle."""
+    energy = BATCH_NORM.load(HERE)
+    data = energy.data
+    points, weights = np.array([[0.7, 0.4], [-1.1, 2.5], [0.3, 5.0]]), np.array([0.5, 0.3, 0.2])
+    factors = (A, ANGLE)
+    result = energy.particles(factors).evaluate(points, weights)
+    sigma = data.inputs.T @ data.inputs / len(data.inputs)
+    error = (result.prediction - data.targets)[:, 0]
+    for (a, angle), gradient in zip(points, result.gradient, strict=True):
+        b = np.array([np.cos(angle), np.sin(angle)])
+        norm = np.sqrt(b @ sigma @ b)
+        active = data.inputs @ b > 0
+        velocity = -((error * a * active) @ (data.inputs @ (np.eye(2) - np.outer(sigma @ b, b) / norm**2).T)) / (
+            len(error) * norm
+        )
+        assert b @ velocity == pytest.approx(0.0, abs=1e-14)
+        assert -gradient[1] == pytest.approx(np.array([-b[1], b[0]]) @ velocity, rel=1e-12)
+
+
+def test_a_minibatch_is_the_energy_of_its_data(rng):
+    energy = BATCH_NORM.load(HERE)
+    points, weights = np.array([[0.7, 0.4], [-1.1, 2.5]]), np.array([0.5, 0.5])
+    particles = energy.particles((A, ANGLE))
+    batches = [np.arange(10), np.arange(10, 20)]
+    parts = [particles.evaluate(points, weights, batch) for batch in batches]
+    whole = particles.evaluate(points, weights)
+    np.testing.assert_allclose((parts[0].gradient + parts[1].gradient) / 2, whole.gradient, atol=1e-15)
+    assert (parts[0].value + parts[1].value) / 2 == pytest.approx(whole.value)
+
+
+def test_one_gradient_step_on_the_three_points_of_the_source():
+    """S2 §7: data (1, 2), (2, 4), (4, 8) with a bias, one ReLU neuron (w, b) = (1, 0), step 1, loss 1/(2n): W¹ = (8, 7/3)."""
+    data = Data(np.array([[1.0], [2.0], [4.0]]), np.array([[2.0], [4.0], [8.0]]), np.full(3, 1 / 3))
+    spec = Network(data=LINE, branches=[Branch(["w", "b"])], bias=True)
+    wide = tuple(Interval(bounds=(-10.0, 10.0), cells=8).factor(n) for n in ("w", "b"))
+    particles = NetworkEnergy(spec, data).particles(wide)
+    start = np.array([[1.0, 0.0]])
+    np.testing.assert_allclose(start - particles.evaluate(start, np.ones(1)).gradient, [[8.0, 7 / 3]], rtol=1e-15)
+
+
 def bind(spec, *factors):
     return spec.load(HERE).bind(Grid(list(factors)))
 
@@ -232,10 +331,10 @@ def bind(spec, *factors):
             "‖b‖_Σ = 0",
         ),
         (lambda: bind(MMD(bandwidth=0.1, target=TARGET), A, ANGLE), "below the cell size"),
-        (lambda: bind(Potential({"z": Linear(1.0)}), A), "factors of this space: a"),
+        (lambda: bind(Potential({"z": Linear(1.0)}), A), "names the factor 'z'"),
         (lambda: bind(Potential({"angle": Linear(1.0)}), ANGLE), "linear on intervals"),
         (lambda: bind(Potential({"angle": Quadratic()}), ANGLE), "quadratic on intervals"),
-        (lambda: bind(Potential({"angle": DoubleWell()}), ANGLE), "double wells on intervals"),
+        (lambda: bind(Potential({"angle": DoubleWell()}), ANGLE), "double-well on intervals"),
     ],
 )
 def test_energies_that_do_not_fit_the_space_are_refused(call, message):

@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
-from gridflow.energy.base import BoundEnergy, Energy, Evaluation
+from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Network
 from gridflow.energy.potential import Potential
-from gridflow.space.factor import Array
+from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
 EnergyPart = Network | MMD | Potential
@@ -32,10 +33,13 @@ EnergySpec = Network | MMD | Potential | Sum
 
 @dataclass(frozen=True)
 class SumEnergy:
-    parts: tuple[Energy, ...]
+    parts: tuple[Any, ...]
 
     def bind(self, grid: Grid) -> "BoundSum":
         return BoundSum([part.bind(grid) for part in self.parts])
+
+    def particles(self, factors: tuple[Factor, ...]) -> "SumParticles":
+        return SumParticles([part.particles(factors) for part in self.parts])
 
 
 class BoundSum:
@@ -50,3 +54,13 @@ class BoundSum:
         xi = np.ascontiguousarray(reduce(np.add, [t.first_variation for t in terms]))
         prediction = next((t.prediction for t in terms if t.prediction is not None), None)
         return Evaluation(sum(t.value for t in terms), xi, sum(t.roundoff for t in terms), prediction)
+
+
+@dataclass(frozen=True)
+class SumParticles:
+    parts: list[ParticleEnergy]
+
+    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        terms = [part.evaluate(points, weights, batch) for part in self.parts]
+        prediction = next((t.prediction for t in terms if t.prediction is not None), None)
+        return ParticleEvaluation(sum(t.value for t in terms), reduce(np.add, [t.gradient for t in terms]), prediction)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -44,3 +45,22 @@ class BoundEnergy(Protocol):
 
 class Energy(Protocol):
     def bind(self, grid: Grid) -> BoundEnergy: ...
+
+
+@dataclass(frozen=True)
+class ParticleEvaluation:
+    """An energy at weighted particles.
+
+    value : E of the empirical measure; gradient : grad ξ at the particles, (n_particles, n_factors), 0 along labels;
+    prediction : (n_data, n_outputs) for networks, else None.
+    """
+
+    value: float
+    gradient: Array
+    prediction: Array | None = None
+
+
+class ParticleEnergy(Protocol):
+    """An energy for particles. `batch` are indices of data for a stochastic gradient; energies without data ignore it."""
+
+    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation: ...

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.errors import InputError, suggestion
@@ -23,6 +24,11 @@ class Data:
     targets: Array
     weights: Array
     notes: tuple[str, ...] = ()
+
+    def subset(self, rows: NDArray[np.int64]) -> "Data":
+        """A minibatch, with its weights scaled to sum 1."""
+        weights = self.weights[rows]
+        return Data(self.inputs[rows], self.targets[rows], weights / weights.sum(), self.notes)
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -16,13 +16,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct, field
+from numpy.typing import NDArray
 
 from gridflow.energy.activation import ACTIVATIONS
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.energy.data import Data, DataSpec
 from gridflow.energy.loss import LOSSES, Loss
 from gridflow.errors import InputError
-from gridflow.space.factor import Array
+from gridflow.space.factor import Array, Factor, factor_named
 from gridflow.space.grid import Grid, Split
 
 STORED_BYTES = 2**30
@@ -184,9 +185,12 @@ class NetworkEnergy:
 
     def bind(self, grid: Grid) -> BoundNetwork:
         spec, data = self.spec, self.data
-        inputs = np.hstack([data.inputs, np.ones((len(data.inputs), 1))]) if spec.bias else data.inputs
+        inputs = augmented(data, spec.bias)
         branches = [bind_branch(branch, spec, inputs, data, grid) for branch in spec.branches]
         return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid))
+
+    def particles(self, factors: tuple[Factor, ...]) -> "NetworkParticles":
+        return NetworkParticles(self.spec, self.data, factors)
 
     def penalty(self, grid: Grid) -> Array | None:
         if self.spec.decay == 0:
@@ -199,6 +203,11 @@ class NetworkEnergy:
         for name in self.spec.decay_on:
             total += self.spec.decay * grid.coordinate(name) ** 2
         return total
+
+
+def augmented(data: Data, bias: bool) -> Array:
+    """Inputs, with a last column of ones for the bias, (n_data, n_dim)."""
+    return np.hstack([data.inputs, np.ones((len(data.inputs), 1))]) if bias else data.inputs
 
 
 def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> BoundBranch:
@@ -250,7 +259,7 @@ def direction_matrix(names: list[str], split: Split, grid: Grid) -> Array:
     columns = []
     for name in names:
         axis = grid.order.index(name)
-        for component in grid.factors[axis].embedding.T:
+        for component in grid.factors[axis].embed(grid.factors[axis].points).T:
             columns.append(np.broadcast_to(grid.along(axis, component), inner_shape).reshape(-1))
     return np.stack(columns, axis=1)
 
@@ -266,6 +275,81 @@ def batch_normalized(directions: Array, inputs: Array, weights: Array) -> Array:
             "use a circle factor",
         )
     return directions / norms[:, None]
+
+
+# -------------------------------------------------------------------------------------------------------- particles
+@dataclass(frozen=True)
+class NetworkParticles:
+    """A network of N neurons: prediction, loss and grad ξ at the neurons, O(N·n_data·n_dim), in blocks of neurons.
+
+    Velocities are −grad ξ = −N ∂E/∂θ_i for equal weights (MATH §0). With batch normalisation S1 (10) holds for neurons on the
+    unit circle; the derivative of b̄ = b/‖b‖_Σ is (I − b̄ b̄ᵀΣ) db/‖b‖_Σ.
+    """
+
+    spec: Network
+    data: Data
+    factors: tuple[Factor, ...]
+
+    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        spec, loss = self.spec, LOSSES[self.spec.loss]
+        data = self.data if batch is None else self.data.subset(batch)
+        inputs = augmented(data, spec.bias)
+        branches = [self.neurons(branch, points) for branch in spec.branches]
+        blocks = [
+            slice(k, k + max(1, BLOCK_ENTRIES // len(inputs)))
+            for k in range(0, len(points), max(1, BLOCK_ENTRIES // len(inputs)))
+        ]
+        prediction = np.zeros_like(data.targets)
+        sigma = ACTIVATIONS[spec.activation]
+        for block in blocks:
+            for outer, _, directions, _ in branches:
+                prediction += sigma.value(inputs @ directions[block].T) @ (weights[block, None] * outer[block])
+        value = float((data.weights[:, None] * loss.value(prediction, data.targets)).sum())
+        residual = data.weights[:, None] * loss.derivative(prediction, data.targets)
+        gradient = np.zeros(points.shape)
+        for block in blocks:
+            for outer, outer_slopes, directions, tangents in branches:
+                z = directions[block] @ inputs.T
+                pulled = sigma.value(z) @ residual  # (n_block, n_outputs)
+                for column, slope in outer_slopes.items():
+                    gradient[block, column] += (slope[block] * pulled).sum(axis=1)
+                along = (sigma.derivative(z) * (outer[block] @ residual.T)) @ inputs  # (n_block, n_dim)
+                for column, tangent in tangents.items():
+                    gradient[block, column] += (tangent[block] * along).sum(axis=1)
+        for name in spec.decay_on if spec.decay > 0 else ():
+            column = factor_named(self.factors, name, "energy.decay_on")
+            value += spec.decay * float(weights @ points[:, column] ** 2)
+            gradient[:, column] += 2 * spec.decay * points[:, column]
+        gradient[:, [not f.is_line for f in self.factors]] = 0.0
+        return ParticleEvaluation(value, gradient, prediction)
+
+    def neurons(self, branch: Branch, points: Array) -> tuple[Array, dict[int, Array], Array, dict[int, Array]]:
+        """u (n, n_outputs), ∂u by column, b (n, n_dim), ∂b by column."""
+        columns = {f.name: k for k, f in enumerate(self.factors)}
+        outer = np.full((len(points), len(branch.outputs)), branch.scale)
+        slopes = {columns[n]: np.zeros(outer.shape) for names in branch.outputs for n in names}
+        for term, names in enumerate(branch.outputs):
+            for n in names:
+                others = [points[:, columns[m]] for m in names if m != n]
+                slopes[columns[n]][:, term] = reduce(np.multiply, others, np.full(len(points), branch.scale))
+            outer[:, term] = reduce(np.multiply, [points[:, columns[n]] for n in names], outer[:, term])
+        embedded = [(columns[n], self.factors[columns[n]]) for n in branch.weights]
+        parts = [factor.embed(points[:, k]) for k, factor in embedded]
+        directions = np.hstack(parts)
+        tangents, start = {}, 0
+        for (k, factor), part in zip(embedded, parts, strict=True):
+            tangent = np.zeros(directions.shape)
+            tangent[:, start : start + part.shape[1]] = factor.embed_tangent(points[:, k])
+            tangents[k] = tangent
+            start += part.shape[1]
+        if self.spec.normalization:
+            covariance = (self.data.inputs * self.data.weights[:, None]).T @ self.data.inputs
+            norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))[:, None]
+            directions = directions / norms
+            for k, tangent in tangents.items():
+                along = np.einsum("id,de,ie->i", directions, covariance, tangent)[:, None]
+                tangents[k] = (tangent - directions * along) / norms
+        return outer, slopes, directions, tangents
 
 
 # ------------------------------------------------------------------------------------------------ arbitrary features

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array, Factor, factor_named
 from gridflow.space.grid import Grid
 
 
@@ -18,24 +19,26 @@ class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic"
 
     stiffness: float = 1.0
     centre: float = 0.0
+    periodic: ClassVar[bool] = False
 
-    def values(self, factor: Factor) -> Array:
-        if factor.is_circle:
-            raise InputError(
-                f"a quadratic potential on the circle {factor.name!r}", "quadratic on intervals", 'use kind = "cosine"'
-            )
-        return 0.5 * self.stiffness * (factor.points - self.centre) ** 2
+    def value(self, x: Array, length: float) -> Array:
+        return 0.5 * self.stiffness * (x - self.centre) ** 2
+
+    def derivative(self, x: Array, length: float) -> Array:
+        return self.stiffness * (x - self.centre)
 
 
 class Linear(Struct, frozen=True, forbid_unknown_fields=True, tag="linear", tag_field="kind"):
     """slope·x."""
 
     slope: float
+    periodic: ClassVar[bool] = False
 
-    def values(self, factor: Factor) -> Array:
-        if factor.is_circle:
-            raise InputError(f"a linear potential on the circle {factor.name!r}", "linear on intervals", 'use kind = "cosine"')
-        return self.slope * factor.points
+    def value(self, x: Array, length: float) -> Array:
+        return self.slope * x
+
+    def derivative(self, x: Array, length: float) -> Array:
+        return np.full(x.shape, self.slope)
 
 
 class DoubleWell(Struct, frozen=True, forbid_unknown_fields=True, tag="double-well", tag_field="kind"):
@@ -43,15 +46,13 @@ class DoubleWell(Struct, frozen=True, forbid_unknown_fields=True, tag="double-we
 
     position: Annotated[float, Meta(gt=0.0)] = 1.0
     height: Annotated[float, Meta(gt=0.0)] = 1.0
+    periodic: ClassVar[bool] = False
 
-    def values(self, factor: Factor) -> Array:
-        if factor.is_circle:
-            raise InputError(
-                f"a double well on the circle {factor.name!r}",
-                "double wells on intervals",
-                'use kind = "cosine" with wavenumber = 2',
-            )
-        return self.height * ((factor.points / self.position) ** 2 - 1) ** 2
+    def value(self, x: Array, length: float) -> Array:
+        return self.height * ((x / self.position) ** 2 - 1) ** 2
+
+    def derivative(self, x: Array, length: float) -> Array:
+        return 4 * self.height * x / self.position**2 * ((x / self.position) ** 2 - 1)
 
 
 class Wave(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_field="kind"):
@@ -60,9 +61,14 @@ class Wave(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_fi
     amplitude: float = 1.0
     centre: float = 0.0
     wavenumber: Annotated[int, Meta(ge=1)] = 1
+    periodic: ClassVar[bool] = True
 
-    def values(self, factor: Factor) -> Array:
-        return -self.amplitude * np.cos(2 * np.pi * self.wavenumber * (factor.points - self.centre) / factor.length)
+    def value(self, x: Array, length: float) -> Array:
+        return -self.amplitude * np.cos(2 * np.pi * self.wavenumber * (x - self.centre) / length)
+
+    def derivative(self, x: Array, length: float) -> Array:
+        k = 2 * np.pi * self.wavenumber / length
+        return self.amplitude * k * np.sin(k * (x - self.centre))
 
 
 class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
@@ -74,15 +80,26 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
         return self
 
     def bind(self, grid: Grid) -> "BoundPotential":
+        self.check(grid.factors)
         potential = np.zeros(grid.shape)
-        for name, term in self.terms.items():
-            axis = grid.order.index(name) if name in grid.order else -1
-            if axis < 0:
-                raise InputError(
-                    f"energy.terms.{name}", f"factors of this space: {', '.join(grid.order)}", "use one of these names"
-                )
-            potential += grid.along(axis, term.values(grid.factors[axis]))
+        for axis, factor in enumerate(grid.factors):
+            if factor.name in self.terms:
+                potential += grid.along(axis, self.terms[factor.name].value(factor.points, factor.length))
         return BoundPotential(potential)
+
+    def particles(self, factors: tuple[Factor, ...]) -> "PotentialParticles":
+        self.check(factors)
+        return PotentialParticles(self, factors)
+
+    def check(self, factors: tuple[Factor, ...]) -> None:
+        """Raises InputError for a term of an unknown factor, and for one that is not periodic on a circle."""
+        for name, term in self.terms.items():
+            factor = factors[factor_named(factors, name, f"energy.terms.{name}")]
+            if factor.is_circle and not term.periodic:
+                kind = term.__struct_config__.tag
+                raise InputError(
+                    f"a {kind} potential on the circle {name!r}", f"{kind} on intervals and labels", 'use kind = "cosine"'
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +111,19 @@ class BoundPotential:
     def evaluate(self, mass: Array) -> Evaluation:
         roundoff = ROUNDOFF * float(np.abs(self.potential * mass).sum())
         return Evaluation(float(np.vdot(self.potential, mass)), self.potential, roundoff)
+
+
+@dataclass(frozen=True)
+class PotentialParticles:
+    potential: Potential
+    factors: tuple[Factor, ...]
+
+    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        value, gradient = 0.0, np.zeros(points.shape)
+        for k, factor in enumerate(self.factors):
+            if factor.name in self.potential.terms:
+                term = self.potential.terms[factor.name]
+                value += float(weights @ term.value(points[:, k], factor.length))
+                if factor.is_line:
+                    gradient[:, k] = term.derivative(points[:, k], factor.length)
+        return ParticleEvaluation(value, gradient)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType, field
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
@@ -33,6 +33,13 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
         home = int(np.floor(self.mean / factor.length))
         turns = range(home - reach, home + reach + 1)
         return np.sum([self.between(factor.edges + turn * factor.length) for turn in turns], axis=0)
+
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        """Positions with the given levels in (0, 1); the density is cut at the walls of an interval, as the grid's is."""
+        if factor.is_circle:
+            return np.mod(self.mean + self.deviation * ndtri(level), factor.length)
+        lower, upper = ndtr((factor.edges[[0, -1]] - self.mean) / self.deviation)
+        return np.clip(self.mean + self.deviation * ndtri(lower + (upper - lower) * level), factor.edges[0], factor.edges[-1])
 
     def between(self, edges: Array) -> Array:
         """Mass between neighbouring edges, accurate in relative terms in both tails."""
@@ -59,6 +66,12 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
         lower, upper = self.bounds or (factor.edges[0], factor.edges[-1])
         return np.diff(np.clip((factor.edges - lower) / (upper - lower), 0.0, 1.0))
 
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        if factor.kind == "labels":
+            return label_quantile(self.masses(factor), level, factor)
+        lower, upper = self.bounds or (factor.edges[0], factor.edges[-1])
+        return lower + (upper - lower) * level
+
 
 class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_field="kind"):
     """1 + amplitude·cos(harmonic): an eigenfunction of the Laplacian with no-flux ends, or of the circle.
@@ -79,6 +92,16 @@ class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_
         x = factor.edges - factor.edges[0]
         return np.diff(x + self.amplitude * np.sin(k * x) / k) / factor.length
 
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        """The distribution function x + (A/k) sin kx, inverted by bisection: it may be flat where A = ±1."""
+        k, length = self.frequency(factor), factor.length
+        lower, upper = np.zeros(level.shape), np.full(level.shape, length)
+        for _ in range(60):  # halves the length below round-off
+            middle = (lower + upper) / 2
+            below = (middle + self.amplitude * np.sin(k * middle) / k) / length < level
+            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
+        return factor.edges[0] + (lower + upper) / 2
+
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", tag_field="kind"):
     """Masses of the cells or labels themselves, up to a common factor."""
@@ -94,6 +117,16 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", ta
                 "give one weight per cell",
             )
         return values / values.sum()
+
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        masses = self.masses(factor)
+        if factor.kind == "labels":
+            return label_quantile(masses, level, factor)
+        return np.interp(level, np.concatenate([[0.0], np.cumsum(masses)]), factor.edges)  # uniform inside each cell
+
+
+def label_quantile(masses: Array, level: Array, factor: Factor) -> Array:
+    return factor.points[np.minimum(np.searchsorted(np.cumsum(masses), level, side="right"), factor.size - 1)]
 
 
 DensitySpec = Normal | Uniform | Cosine | Weights

@@ -65,23 +65,50 @@ class Factor:
         d = np.abs(self.points[:, None] - self.points[None, :])
         return np.minimum(d, self.length - d) if self.is_circle else d
 
-    @property
-    def embedding(self) -> Array:
-        """The cell points as weight vectors, (n_cells, n_components): x itself on a line, (cos, sin) on a circle."""
+    def embed(self, x: Array) -> Array:
+        """Positions as weight vectors, (n,) → (n, n_components): x itself on a line, (cos, sin) on a circle."""
         if not self.is_circle:
-            return self.points[:, None]
-        angle = self.points * (2 * pi / self.length)
+            return x[:, None]
+        angle = x * (2 * pi / self.length)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
-    def gaussian_kernel(self, bandwidth: float) -> Array:
-        """exp(−d²/(2·bandwidth²)) between the cell points, (n_cells, n_cells).
+    def embed_tangent(self, x: Array) -> Array:
+        """Derivative of `embed` along the coordinate, (n,) → (n, n_components)."""
+        if not self.is_circle:
+            return np.ones((x.size, 1))
+        angle = x * (2 * pi / self.length)
+        return np.stack([-np.sin(angle), np.cos(angle)], axis=1) * (2 * pi / self.length)
+
+    def fold(self, x: Array) -> Array:
+        """Positions brought back into the factor: mirrored at the walls of an interval, modulo the length of a circle."""
+        if not self.is_line:
+            return x
+        lower, length = self.edges[0], self.length
+        if self.is_circle:
+            return np.mod(x - lower, length) + lower
+        y = np.mod(x - lower, 2 * length)
+        return lower + np.minimum(y, 2 * length - y)
+
+    def gaussian(self, difference: Array, bandwidth: float) -> Array:
+        """exp(−d²/(2·bandwidth²)) of coordinate differences, any shape.
 
         On a circle it is summed over all windings: a Gaussian of the geodesic distance is not positive definite there.
         """
         turns = 1 + int(np.ceil(9 * bandwidth / self.length)) if self.is_circle else 0  # exp(−9²/2) is below round-off
-        distance = self.points[:, None] - self.points[None, :]
         shifts = self.length * np.arange(-turns, turns + 1)
-        return np.sum([np.exp(-((distance + shift) ** 2) / (2 * bandwidth**2)) for shift in shifts], axis=0)
+        return np.sum([np.exp(-((difference + shift) ** 2) / (2 * bandwidth**2)) for shift in shifts], axis=0)
+
+    def gaussian_kernel(self, bandwidth: float) -> Array:
+        """`gaussian` between the cell points, (n_cells, n_cells)."""
+        return self.gaussian(self.points[:, None] - self.points[None, :], bandwidth)
+
+    def refined(self, cells: int) -> "Factor":
+        """The same line or circle with at least so many uniform cells, for quadratures; labels stay."""
+        if not self.is_line or self.size >= cells:
+            return self
+        if self.is_circle:
+            return Circle(cells=cells, length=self.length, units=self.units).factor(self.name)
+        return Interval(bounds=(float(self.edges[0]), float(self.edges[-1])), cells=cells, units=self.units).factor(self.name)
 
     def laplacian(self) -> Array:
         """Two-point Laplacian acting on cell values, (n_cells, n_cells): rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""

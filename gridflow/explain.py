@@ -1,0 +1,124 @@
+"""Errors of msgspec in our own words: which key of the case, what was received, what is allowed, how to fix it.
+
+msgspec names the first wrong place by a path like `$.space[...].cells`; here the path is resolved to the key that the user wrote,
+and the types at that place say what is allowed.
+"""
+
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from gridflow.errors import InputError, suggestion
+
+HIDDEN = {"name", "directory"}
+"""Fields of a case that are not keys of its file."""
+
+Key = str | int
+
+
+def explain(message: str, table: dict[str, Any], root: type[Struct], decode: Callable[[dict[str, Any]], Any]) -> InputError:
+    """Turn 'Object contains unknown field `cels` - at `$.space[...]`' into received, allowed, fix."""
+    text, _, place = message.partition(" - at ")
+    keys = resolve(place.strip("`"), message, table, decode)
+    where = ".".join(map(str, keys)) or "the case"
+    received = entry_at(table, keys)
+    if match := re.search(r"unknown field `(.+)`", text):
+        known = sorted({key for struct in structs_at(keys, table, root) for key in keys_of(struct)})
+        fix = suggestion(match[1], known) or "remove it"
+        return InputError(f"unknown key {match[1]!r} in {where}", f"keys: {', '.join(known)}", fix)
+    if match := re.search(r"missing required field `(.+)`", text):
+        return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
+    if match := re.search(r"Invalid (?:enum )?value '(.+)'", text):
+        words = sorted(words_at(keys, table, root))
+        return InputError(
+            f"{where} = {match[1]!r}", f"one of: {', '.join(words)}", suggestion(match[1], words) or "use one of these"
+        )
+    if match := re.search(r"Expected (`.+?`.*?)(?:, got `(.+)`)?$", text):
+        allowed = match[1].replace("`", "").replace("object", "table").replace("| null", "").replace("str", "string")
+        kind = f" (a {match[2]})" if match[2] else ""
+        return InputError(f"{where} = {received!r}{kind}", allowed.replace("|", "or").strip(), f"change {where}")
+    return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", f"correct {where}")
+
+
+def resolve(place: str, message: str, table: dict[str, Any], decode: Callable[[dict[str, Any]], Any]) -> list[Key]:
+    """The keys of a msgspec path; '[...]', any key of a dictionary, becomes the key without which the error is another."""
+    keys: list[Key] = []
+    for part in re.findall(r"\[\.\.\.\]|\[\d+\]|[^.\[\]$]+", place):
+        if part == "[...]":
+            keys.append(next((k for k in entry_at(table, keys) if error_without(table, [*keys, k], decode) != message), "?"))
+        else:
+            keys.append(int(part[1:-1]) if part.startswith("[") else part)
+    return keys
+
+
+def error_without(table: dict[str, Any], keys: list[Key], decode: Callable[[dict[str, Any]], Any]) -> str:
+    """The message that the case gives without the entry at a place."""
+    copy = deepcopy(table)
+    del entry_at(copy, keys[:-1])[keys[-1]]
+    try:
+        decode(copy)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def entry_at(table: Any, keys: list[Key]) -> Any:
+    """What the case holds at a place; None where it holds nothing."""
+    for key in keys:
+        if isinstance(table, list) and isinstance(key, int) and key < len(table):
+            table = table[key]
+        else:
+            table = table.get(key) if isinstance(table, dict) else None
+    return table
+
+
+def annotations_at(keys: list[Key], table: Any, root: type[Struct]) -> list[Any]:
+    """Types that may stand at a place of a case, unions taken apart."""
+    found: list[Any] = [root]
+    for depth, key in enumerate(keys):
+        kind = (entry_at(table, keys[:depth]) or {}).get("kind") if isinstance(key, str) else None
+        following: list[Any] = []
+        for annotation in found:
+            if is_struct(annotation):
+                tagged = annotation.__struct_config__.tag
+                if key == "kind" and tagged is not None:
+                    following.append(Literal[tagged])
+                elif tagged in (None, kind):
+                    following.append(get_type_hints(annotation).get(str(key)))
+            else:
+                following.append(get_args(annotation)[-1] if get_args(annotation) else None)
+        found = [part for annotation in following for part in alternatives(annotation)]
+    kind = (entry_at(table, keys) or {}).get("kind") if isinstance(entry_at(table, keys), dict) else None
+    exact = [a for a in found if is_struct(a) and a.__struct_config__.tag is not None and a.__struct_config__.tag == kind]
+    return exact or found
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """The members of a union, however it is nested in annotations."""
+    if get_origin(annotation) is Annotated:
+        return alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [part for member in get_args(annotation) for part in alternatives(member)]
+    return [annotation]
+
+
+def is_struct(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Struct)
+
+
+def structs_at(keys: list[Key], table: Any, root: type[Struct]) -> list[type[Struct]]:
+    return [a for a in annotations_at(keys, table, root) if is_struct(a)]
+
+
+def keys_of(struct: type[Struct]) -> set[str]:
+    return set(struct.__struct_fields__) - HIDDEN | ({"kind"} if struct.__struct_config__.tag is not None else set())
+
+
+def words_at(keys: list[Key], table: Any, root: type[Struct]) -> set[str]:
+    """The words that a string at a place may be."""
+    return {str(word) for a in annotations_at(keys, table, root) if get_origin(a) is Literal for word in get_args(a)}
