@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, field
 from gridflow.energy import EnergySpec
 from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
-from gridflow.explain import explain
+from gridflow.explain import HIDDEN, explain
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
 from gridflow.space.density import Component
@@ -89,7 +89,9 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor"
             )
-        reserved = {"time", "data", "output", "bounds"} & set(self.space)
+        from gridflow.dataset import RESERVED
+
+        reserved = {name for name in self.space if name in RESERVED or name.endswith("_bounds")}
         if reserved:
             raise InputError(
                 f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
@@ -114,6 +116,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A copy with changes such as {"space.a.cells": 128}; every check runs again."""
         table = msgspec.to_builtins(self)
         for key, value in changes.items():
+            if key in HIDDEN:
+                raise InputError(f"key {key!r}", "keys that `gridflow show` prints", "a case is named by its file")
             set_key(table, key, value)
         return convert(table, self.name, Path(self.directory))
 
@@ -149,12 +153,12 @@ def load_case(case: str | Path) -> Case:
         raise InputError(
             f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions"
         ) from None
-    hidden = {"name", "directory"} & set(table)
+    hidden = HIDDEN & set(table)
     if hidden:
         raise InputError(
             f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file"
         )
-    return convert(table, path.stem, path.parent)
+    return convert(table, path.stem, path.parent.resolve())
 
 
 def find_case(case: str) -> Path:

@@ -18,7 +18,7 @@ from gridflow.space.factor import Array
 
 @dataclass(frozen=True)
 class Checkpoint:
-    density: Array
+    arrays: dict[str, Array]
     numbers: dict[str, Any]
 
 
@@ -34,7 +34,7 @@ def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
     path = checkpoint_path(output)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
-        np.savez(file, density=checkpoint.density, numbers=np.array(json.dumps(checkpoint.numbers)))
+        np.savez(file, allow_pickle=False, **checkpoint.arrays, numbers=np.array(json.dumps(checkpoint.numbers)))
         file.flush()
         os.fsync(file.fileno())
     if path.exists():
@@ -47,10 +47,12 @@ def read_checkpoint(output: Path) -> Checkpoint:
     for path in (checkpoint_path(output), older_path(output)):
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Checkpoint(arrays["density"], json.loads(str(arrays["numbers"])))
+                return Checkpoint({n: arrays[n] for n in arrays if n != "numbers"}, json.loads(str(arrays["numbers"])))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             continue
-    raise InputError(f"no readable checkpoint beside {output.name!r}", "a run that was interrupted", "start it without --resume")
+    raise InputError(
+        f"no readable checkpoint beside {output.name!r}", "a run that was interrupted", "start it anew with --overwrite"
+    )
 
 
 def remove_checkpoints(output: Path) -> None:

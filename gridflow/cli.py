@@ -5,15 +5,19 @@ or was interrupted, 2 the input is wrong. Heavy modules are imported inside the 
 """
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from gridflow import __version__
 from gridflow.errors import InputError, SolveError, suggestion
+
+if TYPE_CHECKING:
+    import xarray
 
 EXIT_FAILED, EXIT_INPUT = 1, 2
 
@@ -28,7 +32,6 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="gridflow", description="Wasserstein gradient flows solved as densities on a grid.")
     parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     listing = commands.add_parser("list", help="cases that ship with gridflow")
@@ -53,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     plot.add_argument("file", type=Path, metavar="F.nc")
     plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
     plot.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
@@ -85,7 +90,8 @@ def command_show(arguments: argparse.Namespace) -> int:
 def command_solve(arguments: argparse.Namespace) -> int:
     from gridflow.case import load_case, parse_setting
     from gridflow.dataset import check_output
-    from gridflow.plotting import checked_output, plot
+    from gridflow.files import check_new_file
+    from gridflow.plotting import plot
     from gridflow.progress import Silent, progress_for
     from gridflow.solver import solve
 
@@ -94,32 +100,30 @@ def command_solve(arguments: argparse.Namespace) -> int:
     check_output(output, arguments.overwrite, arguments.resume)
     picture = output.with_suffix(".png")
     if arguments.plot:
-        checked_output(picture, arguments.overwrite)
+        check_new_file(picture, {".png"}, arguments.overwrite)
     signal.signal(signal.SIGTERM, interrupt)
     progress = Silent() if arguments.quiet else progress_for(case.name, case.time.stop)
     dataset = solve(case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress)
     status = dataset.attrs["status"]
     if status == "interrupted":
-        resume = " ".join(
-            ["gridflow solve", arguments.case, f"-o {output}", *(f"--set {s}" for s in arguments.settings), "--resume"]
-        )
+        flags = [flag for flag in ("overwrite", "quiet", "plot") if getattr(arguments, flag)]
+        settings = [word for setting in arguments.settings for word in ("--set", setting)]
+        words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *(f"--{flag}" for flag in flags), "--resume"]
         tell(
-            f"interrupted at time {float(dataset['time'][-1]):.6g} or later; the checkpoint is written. Go on with:\n  {resume}",
+            f"interrupted after time {float(dataset['time'][-1]):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}",
             False,
         )
         return EXIT_FAILED
-    tell(report(dataset, output), arguments.quiet)
+    failed = status.startswith("failed")
+    tell(report(dataset, output), arguments.quiet and not failed)
     if arguments.plot:
         plot(dataset, picture, arguments.overwrite)
         tell(f"wrote {picture}", arguments.quiet)
-    return EXIT_FAILED if status.startswith("failed") else 0
+    return EXIT_FAILED if failed else 0
 
 
-def report(dataset: "object", output: Path) -> str:
+def report(dataset: "xarray.Dataset", output: Path) -> str:
     """A few lines that say whether the result can be trusted."""
-    import xarray
-
-    assert isinstance(dataset, xarray.Dataset)
     attrs, last = dataset.attrs, dataset.isel(time=-1)
     lines = [
         f"{attrs['status']}: wrote {output}",
@@ -177,6 +181,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:  # before the first step or after the last one: nothing to resume
+        tell("gridflow: interrupted", False)
+        return EXIT_FAILED
     except (SolveError, OSError) as error:  # a run that cannot go on, a disk that is full
         if arguments.debug:
             raise

@@ -18,6 +18,7 @@ import xarray
 import gridflow
 from gridflow.case import Case
 from gridflow.errors import InputError
+from gridflow.files import check_new_file
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -34,6 +35,9 @@ RECORDS: dict[str, tuple[str, str]] = {
     "error_l1": ("1", "L1 distance to the exact solution"),
 }
 INTEGERS = {"steps"}
+RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
+RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}
+"""Names of the dataset, which no factor may have."""
 NO_FILL: dict[str, Any] = {"_FillValue": None}
 
 
@@ -171,36 +175,22 @@ class FileWriter:
         self.file.close()
 
 
+def records_of(part: Path) -> int:
+    """Records that a part is known to hold."""
+    with xarray.open_dataset(part) as dataset:
+        return int(dataset.attrs.get("records", 0))
+
+
 def part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
 def check_output(path: Path, overwrite: bool, resume: bool) -> None:
-    """Refuse, before any work is done, an output that exists or cannot be written."""
-    if path.suffix != ".nc":
-        raise InputError(f"output {path.name!r}", "a file name that ends in .nc", "write -o NAME.nc")
-    if path.is_dir():
-        raise InputError(f"the output {path.name!r} is a directory", "the name of a file", "choose another name with -o")
-    if path.exists() and not overwrite:
-        raise InputError(f"the output file {path.name!r} exists", "a new file", "choose another name with -o, or add --overwrite")
+    """Refuse, before any work is done, an output that exists or cannot be written. Raises InputError."""
+    check_new_file(path, {".nc"}, overwrite)
     if part_path(path).exists() and not (overwrite or resume):
         raise InputError(
             f"{part_path(path).name!r} exists: a run that is going on or was interrupted",
             "a new file",
             "add --resume to continue it, or --overwrite to start anew",
         )
-    folder = path.parent
-    if not folder.is_dir():
-        raise InputError(
-            f"the directory {str(folder)!r} of the output does not exist", "an existing directory", "create it first"
-        )
-    probe = folder / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"the directory {str(folder)!r} cannot be written: {error.strerror}",
-            "a writable directory",
-            "choose another place with -o",
-        ) from None

@@ -25,6 +25,7 @@ def require(condition: bool, name: str, needs: str) -> None:
 
 def normals(case: "Case", name: str, needs: str) -> list[tuple[float, Normal]]:
     """Weights (sum 1) and normal components of the initial density of a one-dimensional case on an interval."""
+    require(case.flow.mobility == {}, name, needs + ", no mobility")
     require(len(case.space) == 1 and next(iter(case.space.values())).factor("x").kind == "interval", name, needs)
     densities = [(c.weight, *c.density.values()) for c in case.initial]
     require(all(len(d) == 2 and isinstance(d[1], Normal) for d in densities), name, needs)
@@ -111,6 +112,7 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
         from gridflow.energy.potential import Potential
 
         name, needs = "heat", "one interval or circle, a cosine as initial density, a potential without terms"
+        require(case.flow.mobility == {}, name, needs + ", no mobility")
         require(
             isinstance(case.energy, Potential) and not case.energy.terms and len(case.initial) == 1 and len(case.space) == 1,
             name,
@@ -134,7 +136,7 @@ def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> 
     energy = case.energy
     require(
         isinstance(energy, Network) and energy.activation == activation and energy.loss == "squared" and energy.decay == 0
-        and not energy.bias and not energy.normalization and case.flow.temperature == 0 and case.flow.mobility == {},
+        and not energy.bias and not energy.normalization and case.flow.temperature == 0,
         name, needs,
     )  # fmt: skip
     data = energy.load(Path(case.directory)).data  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ import numpy as np
 import xarray
 
 from gridflow.errors import InputError
+from gridflow.files import check_new_file, open_netcdf
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,11 +26,10 @@ def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, 
     `output` ends in .png, .pdf or .svg for a picture, in .gif or .mp4 for an animation over the saved times.
     Raises InputError for a file that is not a gridflow result, an unknown ending, or an output that exists.
     """
-    target = None if output is None else checked_output(Path(output), overwrite)
+    target = None if output is None else Path(output)
+    if target is not None:
+        check_new_file(target, PICTURES | MOVIES, overwrite)
     dataset = result if isinstance(result, xarray.Dataset) else read_result(Path(result))
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     if target is not None and target.suffix in MOVIES:
         return animate(dataset, target)
     figure = overview(dataset)
@@ -38,31 +38,10 @@ def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, 
     return figure
 
 
-def checked_output(path: Path, overwrite: bool) -> Path:
-    if path.suffix not in PICTURES | MOVIES:
-        raise InputError(
-            f"output {path.name!r}", f"endings {', '.join(sorted(PICTURES | MOVIES))}", "choose one of these endings"
-        )
-    if path.exists() and not overwrite:
-        raise InputError(f"the output file {path.name!r} exists", "a new file", "choose another name with -o, or add --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"the directory {str(path.parent)!r} of the output does not exist", "an existing directory", "create it first"
-        )
-    return path
-
-
 def read_result(path: Path) -> xarray.Dataset:
-    if not path.is_file():
-        raise InputError(f"no file {str(path)!r}", "a NetCDF file written by gridflow", "check the path")
-    try:
-        with xarray.open_dataset(path, decode_coords="all") as file:
-            dataset = file.load()
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path.name!r} cannot be read as NetCDF", "a NetCDF file written by gridflow", "solve a case first"
-        ) from error
-    if not {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)):
+    with open_netcdf(path, "plot") as file:
+        dataset = file.load()
+    if not {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)) or dataset.sizes["time"] == 0:
         raise InputError(
             f"{path.name!r} lacks the variables of a gridflow result", "a NetCDF file written by gridflow", "solve a case first"
         )
@@ -107,13 +86,13 @@ def panel_times(dataset: xarray.Dataset, panels: int = PANELS) -> list[int]:
 
 # ---------------------------------------------------------------------------------------------------------- pictures
 def overview(dataset: xarray.Dataset) -> "Figure":
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     parts = projections(dataset)
     first = next(iter(parts.values()))
     columns = panel_times(dataset)
     rows = len(parts) if first.ndim == 3 else 1
-    figure = pyplot.figure(figsize=(3.2 * PANELS, 2.9 * (rows + 1)), layout="constrained")
+    figure = Figure(figsize=(3.2 * PANELS, 2.9 * (rows + 1)), layout="constrained")
     figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
     subfigures: Any = figure.subfigures(2, 1, height_ratios=[rows, 1])
     top, bottom = subfigures
@@ -125,7 +104,6 @@ def overview(dataset: xarray.Dataset) -> "Figure":
         draw_curves(top.subplots(), parts, columns)
     for axes, draw in zip(bottom.subplots(1, 3), (draw_energy, draw_certificates, draw_last), strict=True):
         draw(axes, dataset)
-    pyplot.close(figure)  # kept by the caller, not by pyplot
     return figure
 
 
@@ -210,8 +188,10 @@ def draw_last(axes: "Axes", dataset: xarray.Dataset) -> None:
 
 def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
     """One frame per saved time, all panels on one colour scale per frame."""
-    from matplotlib import pyplot, rcParams
+    from matplotlib import rcParams
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     writer: Any = PillowWriter(fps=10)
     if target.suffix == ".mp4":
@@ -229,7 +209,8 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
     parts = projections(dataset)
     flat = next(iter(parts.values())).ndim == 3
     panels = len(parts) if flat else 1
-    figure = pyplot.figure(figsize=(5 * panels, 4.2), layout="constrained")
+    figure = Figure(figsize=(5 * panels, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
 
     def draw(index: int) -> list[Any]:
         figure.clear()
@@ -243,5 +224,4 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
         return []
 
     FuncAnimation(figure, draw, frames=dataset.sizes["time"]).save(target, writer=writer, dpi=80)
-    pyplot.close(figure)
     return figure

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Protocol
 
-from gridflow.scheme.finite_volume import State
+from gridflow.scheme.base import State
 
 
 class Progress(Protocol):
@@ -35,10 +35,14 @@ class Bar:
         from tqdm import tqdm
 
         layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}]{postfix}"
+        self.fresh = True
         columns = shutil.get_terminal_size().columns  # 80 where the terminal does not know
         self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
+        if self.fresh and steps > 1:  # a resumed run: what was done before says nothing about the speed
+            self.bar.n = self.bar.initial = state.time
+        self.fresh = False
         self.bar.set_postfix_str(describe(state, steps, mass_error), refresh=False)
         self.bar.update(state.time - self.bar.n)
 

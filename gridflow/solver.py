@@ -6,11 +6,10 @@ for one of four reasons, which become the status of the dataset: `completed`, `s
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray
 
 from gridflow import dataset as schema
@@ -18,9 +17,10 @@ from gridflow.case import Case
 from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.distances import l1, wasserstein1
 from gridflow.energy.base import Energy
+from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
-from gridflow.scheme.finite_volume import State
+from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
 
 MASS_ERROR_MAX = 1e-12
@@ -71,6 +71,8 @@ def solve(
     path = None if output is None else Path(output)
     if path is not None:
         schema.check_output(path, overwrite, resume)
+    if energy is not None and case.exact is not None:
+        raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
     return Run(case, energy, path, resume, progress or Silent()).execute()
 
 
@@ -80,9 +82,10 @@ class Run:
     def __init__(self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress) -> None:
         self.case, self.path, self.progress = case, path, progress
         self.grid = case.grid()
-        self.energy = energy if energy is not None else case.energy.load(Path(case.directory))
+        self.own_energy = None if energy is None else f"{type(energy).__module__}.{type(energy).__qualname__}"
         masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
-        self.stepper = case.scheme.init(self.grid, self.energy.bind(self.grid), case.flow.temperature)
+        self.bound = (energy or case.energy.load(Path(case.directory))).bind(self.grid)
+        self.stepper: Stepper = case.scheme.init(self.grid, self.bound, case.flow.temperature)
         self.times = case.time.save_times()
         self.counters = Counters()
         self.saved_time = -1.0
@@ -100,7 +103,12 @@ class Run:
     def open_writer(self) -> schema.MemoryWriter | schema.FileWriter:
         exact = self.case.exact is not None
         names = [n for n in schema.RECORDS if exact or not n.startswith("error_")]
-        static = schema.static_dataset(self.case, self.grid, getattr(self.energy, "data", None), names)
+        data = getattr(self.bound, "data", None)
+        static = schema.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
+        if self.own_energy is not None:
+            static.attrs["energy_class"] = self.own_energy  # instead of the [energy] of the case
+        if self.path is not None and self.counters.saved == 0:
+            remove_checkpoints(self.path)  # of an earlier run under this name
         return schema.MemoryWriter(static) if self.path is None else schema.FileWriter(self.path, static, self.counters.saved)
 
     # ------------------------------------------------------------------------------------------------- the loop
@@ -125,17 +133,20 @@ class Run:
 
     def advance(self, target: float) -> None:
         """Step to the save time `target`, or to a steady state before it."""
+        interval = target - self.times[max(0, self.counters.saved - 1)]
         while self.state.time < target and not self.is_steady():
             if self.counters.steps >= self.case.time.max_steps:
                 raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
             left = target - self.state.time
             almost = self.state.dt < left < 2 * self.state.dt
-            new = self.stepper.step(self.state, left / 2 if almost else left)  # two equal steps rather than a long and a tiny one
+            new = self.stepper.step(
+                self.state, left / 2 if almost else left, interval
+            )  # two equal steps rather than a long and a tiny one
             taken = new.time - self.state.time
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
             mass_error = abs(self.grid.integrate(new.density) / self.counters.mass - 1)
-            if not mass_error <= MASS_ERROR_MAX:
+            if self.stepper.conserves_mass and not mass_error <= MASS_ERROR_MAX:
                 raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
             self.state = new
             counters = self.counters
@@ -147,7 +158,11 @@ class Run:
                 self.checkpoint()
 
     def is_steady(self) -> bool:
-        return self.counters.steps > 0 and self.state.dissipation <= self.case.time.steady and self.case.time.steady > 0
+        """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
+        steady, state = self.case.time.steady, self.state
+        if steady == 0 or self.counters.steps == 0 or state.dissipation > steady:
+            return False
+        return self.stepper.dissipation(state.density, state.evaluation.first_variation) <= steady
 
     # ------------------------------------------------------------------------------------------- what is written
     def save(self) -> None:
@@ -198,10 +213,10 @@ class Run:
         state, counters = self.state, self.counters
         numbers = {
             "case": self.case.text(),
-            "state": {k: getattr(state, k) for k in ("time", "dt", "dissipation", "density_min", "rise", "rise_roundoff")},
+            "state": {f.name: getattr(state, f.name) for f in fields(state) if isinstance(getattr(state, f.name), float)},
             "counters": {**vars(counters), "wall_seconds": time.monotonic() - self.began},
         }
-        write_checkpoint(self.path, Checkpoint(state.density, numbers))
+        write_checkpoint(self.path, Checkpoint({**state.arrays, "density": state.density}, numbers))
         self.checkpointed = time.monotonic()
 
     def restore(self, checkpoint: Checkpoint) -> State:
@@ -220,6 +235,13 @@ class Run:
                 "start anew with --overwrite",
             )
         self.counters = Counters(**numbers["counters"])
+        if schema.records_of(schema.part_path(self.path)) < self.counters.saved:
+            raise InputError(
+                f"{schema.part_path(self.path).name!r} holds fewer records than its checkpoint counts",
+                "files of one run",
+                "start anew with --overwrite",
+            )
         saved = numbers["state"]
-        state = self.stepper.start(np.ascontiguousarray(checkpoint.density), saved["time"], saved["dt"])
-        return replace(state, **saved)
+        arrays = dict(checkpoint.arrays)
+        state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])
+        return replace(state, **saved, arrays=arrays)

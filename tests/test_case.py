@@ -1,8 +1,10 @@
 """Cases: strict reading, changes, errors that say what was received, what is allowed and how to fix it."""
 
+import json
+
 import numpy as np
 import pytest
-from helpers import QUADRATIC, case_of
+from helpers import HEAT_CIRCLE, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.case import convert, load_case, parse_setting
 from gridflow.errors import InputError
@@ -124,6 +126,9 @@ def test_wrong_cases_are_refused(tmp_path, old, new, message):
             "400000000 cells, 30 GiB",
         ),
         ({"space": {"time": {"kind": "circle", "cells": 8}}}, "a factor called 'time'"),
+        ({"space": {"energy": {"kind": "circle", "cells": 8}}}, "a factor called 'energy'"),
+        ({"space": {"a_bounds": {"kind": "circle", "cells": 8}}}, "a factor called 'a_bounds'"),
+        ({"name": "x"}, "key 'name'"),
         ({"flow.mobility.theta": {"factor": "c"}}, "names the factor 'c'"),
         ({"flow.mobility.theta": {"value": -1.0}}, "mobility"),
         (
@@ -153,11 +158,24 @@ def test_unknown_cases_are_refused(tmp_path):
     [
         {"energy.activation": "tanh"},
         {"flow.temperature": 0.1},
+        {"flow.mobility.theta.value": 2.0},
         {"energy.data.neurons.0.direction": [1.0], "initial.0.density.theta": {"kind": "uniform"}},
     ],
 )
 def test_an_exact_solution_is_only_claimed_for_its_case(change):
     case = case_of(QUADRATIC).replace(change)
+    with pytest.raises(InputError, match="exact solution"):
+        case.exact.masses(case, case.grid(), [0.0])
+
+
+@pytest.mark.parametrize("table", [IDENTITY, ORNSTEIN_UHLENBECK, HEAT_CIRCLE], ids=["identity", "Ornstein–Uhlenbeck", "heat"])
+@pytest.mark.parametrize(
+    "change", [{"flow.mobility": {"*": {"value": 2.0}}}, {"initial": [{"density": {"*": {"kind": "uniform"}}}]}], ids=str
+)
+def test_every_exact_solution_refuses_what_it_does_not_solve(table, change):
+    name = next(iter(table["space"]))
+    named = {key: json.loads(json.dumps(value).replace("*", name)) for key, value in change.items()}
+    case = case_of(table).replace(named)
     with pytest.raises(InputError, match="exact solution"):
         case.exact.masses(case, case.grid(), [0.0])
 

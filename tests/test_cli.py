@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tomllib
 import pytest
 import xarray
 
-from gridflow.cli import main
+from gridflow.cli import interrupt, main
 from gridflow.shipped import shipped_cases, shipped_directory
 
 SMALL = ["--set", "space.theta.cells=32", "--set", "time.save=3"]
@@ -98,12 +99,50 @@ def test_ctrl_c_says_how_to_resume_and_resume_works(here):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 1, error
-    command = error.splitlines()[-1].split()
+    command = shlex.split(error.splitlines()[-1])
     assert command[0] == "gridflow"
     assert command[-1] == "--resume"
-    resumed = gridflow(*command[1:], "--set", "time.stop=3000.0")
+    resumed = gridflow(*command[1:])
     assert resumed.returncode == 0, resumed.stderr
     assert sorted(p.name for p in here.iterdir()) == ["a.nc"]
+
+
+def test_ctrl_c_before_the_first_step_is_no_traceback(here, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gridflow.solver.solve", interrupted)
+    assert main(["solve", CASE, "-o", "a.nc"]) == 1
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_sigterm_is_ctrl_c():
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(signal.SIGTERM, None)
+
+
+def test_a_full_disk_is_one_message(here, capsys, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gridflow.solver.solve", full)
+    assert main(["solve", CASE, "-o", "a.nc"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_directory_that_refuses_has_exit_code_2(here, capsys, monkeypatch):
+    def denied(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", denied)  # root may write anywhere
+    assert main(["solve", CASE, "-o", "a.nc"]) == 2
+    assert "cannot be written: Permission denied" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_a_failed_quiet_run_says_why(here, capsys):
+    assert main(["solve", CASE, "-o", "a.nc", *SMALL, "--quiet", "--set", "time.max_steps=2"]) == 1
+    assert "failed: 2 steps done" in capsys.readouterr().err
 
 
 def test_a_closed_pipe_is_no_error():
@@ -163,7 +202,7 @@ WRONG_WORDS = {
     "existing picture": (["solve", CASE, "-o", "new.nc", "--plot"], ["'new.png' exists"]),
     "plot of nothing": (["plot", "no.nc"], ["no file 'no.nc'"]),
     "plot of a foreign file": (["plot", "old.nc"], ["cannot be read as NetCDF"]),
-    "plot to a foreign format": (["plot", "old.nc", "-o", "a.xyz"], ["endings"]),
+    "plot to a foreign format": (["plot", "old.nc", "-o", "a.xyz"], ["ends in .gif"]),
 }
 
 
@@ -193,5 +232,5 @@ def test_missing_words_have_exit_code_2(capsys):
 
 
 def test_debug_shows_the_traceback(here):
-    result = gridflow("--debug", "solve", "no.toml")
+    result = gridflow("solve", "no.toml", "--debug")
     assert "Traceback" in result.stderr

@@ -58,6 +58,7 @@ GOOD = "x,y\n1,2\n2,3\n"
         ("x,y\n", {}, "holds no data"),
         ("x,y,w\n1,2,-1\n", {"weights": "w"}, "numbers ≥ 0"),
         ("x,y,w\n1,2,0\n", {"weights": "w"}, "positive sum"),
+        ("x,x\n1,2\n", {}, "columns of the same name"),
         ("x,y\n1,2\n1,3\n", {"standardize": True}, "column 'x' is constant"),
     ],
 )
@@ -102,6 +103,30 @@ def test_teacher_with_batch_normalisation_is_invariant_to_scale():
 
     np.testing.assert_allclose(targets(1.0), targets(7.0), rtol=1e-13)
     assert targets(1.0, "tanh").min() < 0 <= targets(1.0).min()  # the teacher's own activation
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
+    with pytest.raises(InputError, match="cannot be read as text"):
+        FileData("latin.csv", ["x"], ["y"]).load(tmp_path, "relu")
+    (tmp_path / "text.nc").write_text("no NetCDF")
+    with pytest.raises(InputError, match="cannot be read as NetCDF"):
+        FileData("text.nc", ["x"], ["y"]).load(tmp_path, "relu")
+    xarray.Dataset({"x": ("a", [1.0, 2.0]), "y": ("b", [3.0]), "z": ("b", [1.0])}).to_netcdf(tmp_path / "odd.nc")
+    with pytest.raises(InputError, match="2 inputs and 1 targets"):
+        FileData("odd.nc", ["x"], ["y"]).load(tmp_path, "relu")
+    with pytest.raises(InputError, match=r"have \[1, 2\] entries"):
+        FileData("odd.nc", ["x", "z"], ["y"]).load(tmp_path, "relu")
+
+
+def test_a_teacher_with_batch_normalisation_centres_its_inputs():
+    """‖·‖_Σ is the standard deviation of the projected inputs (S1 (2)), whatever their mean."""
+    inputs = UniformInputs(count=40, bounds=(3.0, 5.0))
+    data = TeacherData(inputs, [Neuron([2.0])], normalization=True, activation="identity").load(Path(), "relu")
+    assert data.targets.mean() == pytest.approx(0.0, abs=1e-14)
+    assert (data.targets**2).mean() == pytest.approx(1.0, rel=1e-14)
+    with pytest.raises(InputError, match="in which the inputs vary"):
+        TeacherData(inputs, [Neuron([0.0])], normalization=True).load(Path(), "relu")
 
 
 @pytest.mark.parametrize(

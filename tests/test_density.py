@@ -74,12 +74,13 @@ def one(density, factor=LINE):
         (lambda: one(Weights([0.0, 0.0]), LABELS), "positive sum"),
         (lambda: one(Weights([1.0]), LABELS), "2 numbers"),
         (lambda: one(Uniform((0.0, 1.0)), LABELS), "no bounds"),
+        (lambda: one(Normal(0.0, 1.0), LABELS), "intervals and circles"),
         (lambda: one(Cosine(0.5), LABELS), "intervals and circles"),
         (
             lambda: mixture_masses([Component(density={"y": Uniform()})], Grid([LINE]), Path(), "initial"),
             "add density.x; remove density.y",
         ),
-        (lambda: mixture_masses([Component(file="no.nc")], Grid([LINE]), Path(), "initial"), "does not exist"),
+        (lambda: mixture_masses([Component(file="no.nc")], Grid([LINE]), Path(), "initial"), "no file 'no.nc'"),
     ],
 )
 def test_wrong_densities_are_refused(call, message):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import HEAT_CIRCLE, QUADRATIC, case_of
+from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.energy.base import Evaluation
 from gridflow.energy.data import Neuron, NormalInputs, TeacherData
@@ -12,7 +12,8 @@ from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Branch, Network
 from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
-from gridflow.scheme.finite_volume import FiniteVolume
+from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
+from gridflow.solver import solve
 from gridflow.space.density import Component, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
@@ -136,8 +137,8 @@ def test_without_the_energy_limit_the_energy_rises(monkeypatch):
     """The test above can fail: it does so as soon as the limit is gone (the check after the step too)."""
     from gridflow.scheme import finite_volume
 
-    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_limit", lambda self, dt, decrease, curvature: np.inf)
-    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "accuracy_limit", lambda self, dt, d0, d1, largest: np.inf)
+    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_limit", lambda self, *limits: np.inf)
+    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "accuracy_limit", lambda self, *limits: np.inf)
     monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_decreases", False)
     case = case_of(QUADRATIC)
     grid = case.grid()
@@ -196,11 +197,48 @@ class Broken:
 
 def test_non_finite_energies_stop_the_run():
     grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
-    with pytest.raises(SolveError, match="initial density is nan"):
+    with pytest.raises(SolveError, match="non-finite energy"):
         FiniteVolume().init(grid, Broken(0), 0.0).start(np.full(8, 0.5))
     stepper = FiniteVolume().init(grid, Broken(2), 0.0)
     with pytest.raises(SolveError, match="non-finite energy"):
         stepper.step(stepper.start(np.full(8, 0.5)), 1e-3)
+
+
+def test_a_first_variation_that_is_not_finite_stops_the_run():
+    """Even where there is no mass: the sweep alone would not notice."""
+
+    class Singular(Broken):
+        def evaluate(self, mass):
+            xi = np.zeros(mass.shape)
+            xi[0] = np.nan
+            return Evaluation(1.0, xi, 1e-15)
+
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
+    with pytest.raises(SolveError, match="first variation"):
+        FiniteVolume().init(grid, Singular(0), 0.0).start(np.array([0.0] * 4 + [1.0] * 4))
+
+
+def test_the_step_keeps_its_size_in_a_stationary_state():
+    """Saves cut single steps short; the next ones must not stay short: 2000 time units at dt = 0.45 are 4500 steps."""
+    dataset = solve(case_of(QUADRATIC, time__stop=2000.0, time__save=50))
+    assert dataset.attrs["status"] == "completed"
+    assert int(dataset["steps"][-1]) < 3 * 4500
+
+
+def test_strang_splitting_reuses_its_matrices(monkeypatch):
+    """Steps are save intervals over powers of two: a handful of different ones in a whole run."""
+    built = []
+    make = FiniteVolumeStepper.make_heat_matrices
+
+    def counted(self, time):
+        built.append(time)
+        return make(self, time)
+
+    monkeypatch.setattr(FiniteVolumeStepper, "make_heat_matrices", counted)
+    table = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k != "exact"}
+    dataset = solve(case_of(table, scheme__diffusion="heat-semigroup", time__stop=3.0, time__save=31))
+    assert int(dataset["steps"][-1]) > 50
+    assert len(built) <= 8
 
 
 def test_an_energy_that_rises_whatever_the_step_is_reported():

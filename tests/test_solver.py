@@ -14,7 +14,7 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 from gridflow.checkpoint import checkpoint_path, older_path, read_checkpoint
 from gridflow.dataset import part_path
 from gridflow.energy.base import Evaluation
-from gridflow.errors import InputError
+from gridflow.errors import InputError, SolveError
 from gridflow.scheme.finite_volume import FiniteVolumeStepper
 from gridflow.solver import solve
 
@@ -62,8 +62,9 @@ def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
 
     def breaks(self, density):
         calls.append(1)
-        good = evaluate(self, density)
-        return good if len(calls) < 20 else Evaluation(np.nan, good.first_variation, good.roundoff, good.prediction)
+        if len(calls) == 20:
+            raise SolveError("non-finite energy")
+        return evaluate(self, density)
 
     monkeypatch.setattr(FiniteVolumeStepper, "evaluate", breaks)
     dataset = solve(case_of(QUADRATIC))
@@ -75,10 +76,10 @@ def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
 def test_a_mass_error_fails_the_run(monkeypatch):
     step = FiniteVolumeStepper.step
 
-    def leaks(self, state, dt):
+    def leaks(self, state, dt, interval):
         from dataclasses import replace
 
-        new = step(self, state, dt)
+        new = step(self, state, dt, interval)
         return replace(new, density=new.density * (1 - 1e-11))
 
     monkeypatch.setattr(FiniteVolumeStepper, "step", leaks)
@@ -157,6 +158,50 @@ def test_a_killed_run_leaves_a_readable_part(tmp_path):
     assert json.loads(json.dumps(read_checkpoint(path).numbers))["counters"]["saved"] <= records
 
 
+def test_a_stale_checkpoint_is_never_resumed(tmp_path):
+    """Interrupt, start anew with overwrite, be killed at once: the first run's checkpoint is gone, and resume says so."""
+    path = tmp_path / "a.nc"
+    solve(case_of(QUADRATIC), path, progress=InterruptAt(18))
+    stale = checkpoint_path(path).read_bytes()
+
+    class Killed(Exception):
+        pass
+
+    class KillAt(InterruptAt):
+        def update(self, state, steps, mass_error):
+            raise Killed
+
+    with pytest.raises(Killed):
+        solve(case_of(QUADRATIC), path, overwrite=True, progress=KillAt(1))
+    assert not checkpoint_path(path).exists()
+    with pytest.raises(InputError, match="no readable checkpoint"):
+        solve(case_of(QUADRATIC), path, resume=True)
+    checkpoint_path(path).write_bytes(stale)  # put back by hand: it counts records that the part does not hold
+    with pytest.raises(InputError, match="fewer records"):
+        solve(case_of(QUADRATIC), path, resume=True)
+
+
+def test_steady_is_confirmed_by_the_true_dissipation():
+    """Under Strang splitting a rising free energy looks like a negative dissipation."""
+    table = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k != "exact"}
+    case = case_of(table, scheme__diffusion="heat-semigroup", time__stop=30.0, time__save=4, time__steady=1e-6)
+    dataset = solve(case)
+    assert dataset.attrs["status"] == "completed" or float(dataset["dissipation"][-1]) <= 1e-6
+
+
+def test_an_exact_solution_is_not_claimed_for_another_energy():
+    with pytest.raises(InputError, match="one's own"):
+        solve(case_of(QUADRATIC), energy=object())
+
+
+def test_a_network_inside_a_sum_keeps_its_predictions():
+    table = {k: v for k, v in QUADRATIC.items() if k != "exact"}
+    parts = [{"kind": "potential", "terms": {"theta": {"kind": "linear", "slope": 0.1}}}, QUADRATIC["energy"]]
+    dataset = solve(case_of({**table, "energy": {"kind": "sum", "parts": parts}}, time__stop=0.1))
+    assert dataset["prediction"].shape == (5, 3)
+    assert dataset["target"].shape == (3,)
+
+
 def test_an_energy_of_ones_own():
     class Attraction:
         """½∬|x − y|²/2: particles attract each other; the mean stays, the variance falls like e^{−2t}."""
@@ -176,3 +221,4 @@ def test_an_energy_of_ones_own():
     ratio = dataset["energy"].to_numpy()[-1] / dataset["energy"].to_numpy()[0]
     assert ratio == pytest.approx(np.exp(-2), rel=2e-3)  # second order, h/σ = 1/5 of the narrower peak at the end
     assert "not claimed" in dataset.attrs["energy_decreases"]
+    assert dataset.attrs["energy_class"].endswith("Attraction")

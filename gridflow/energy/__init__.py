@@ -28,7 +28,7 @@ class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field=
         return SumEnergy(tuple(part.load(directory) for part in self.parts))
 
 
-EnergySpec = Network | MMD | Potential | Sum
+EnergySpec = EnergyPart | Sum
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class BoundSum:
     def __init__(self, parts: list[BoundEnergy]) -> None:
         self.parts = parts
         self.convex = all(part.convex for part in parts)
+        self.data = next((part.data for part in parts if hasattr(part, "data")), None)
 
     def evaluate(self, mass: Array) -> Evaluation:
         terms = [part.evaluate(mass) for part in self.parts]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.errors import InputError, suggestion
+from gridflow.files import open_netcdf
 from gridflow.space.factor import Array
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -47,6 +48,10 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
     def load(self, directory: Path, activation: str) -> Data:
         columns = read_columns(directory / self.file, self.file)
         inputs, targets = self.pick(columns, self.inputs), self.pick(columns, self.targets)
+        if len(inputs) != len(targets):
+            raise InputError(
+                f"{len(inputs)} inputs and {len(targets)} targets in {self.file!r}", "equally many", "correct the file"
+            )
         weights = np.ones(len(inputs)) if self.weights is None else self.pick(columns, [self.weights])[:, 0]
         if not (weights >= 0).all() or not weights.sum() > 0:
             raise InputError(
@@ -67,6 +72,11 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
                     f"its columns: {', '.join(columns)}",
                     suggestion(name, columns) or "use one of them",
                 )
+        sizes = {columns[n].size for n in names}
+        if len(sizes) > 1:
+            raise InputError(
+                f"{', '.join(names)} of {self.file!r} have {sorted(sizes)} entries", "equally many", "correct the file"
+            )
         picked = np.stack([columns[n] for n in names], axis=1)
         if not np.isfinite(picked).all():
             row = int(np.argwhere(~np.isfinite(picked).all(axis=1))[0, 0])
@@ -90,22 +100,29 @@ def standardized(values: Array, names: list[str], weights: Array) -> Array:
 
 def read_columns(path: Path, shown: str) -> dict[str, Array]:
     """Columns of a CSV or NetCDF file by name."""
+    if path.suffix == ".nc":
+        with open_netcdf(path, "energy.data") as dataset:
+            columns = {str(n): np.asarray(v, dtype=float).ravel() for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
+        return columns
     if not path.is_file():
         raise InputError(
             f"the data file {shown!r} does not exist", "a CSV or NetCDF file", "check the path; it is relative to the case file"
         )
-    if path.suffix == ".nc":
-        import xarray
-
-        with xarray.open_dataset(path) as dataset:
-            return {str(n): np.asarray(v, dtype=float).ravel() for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
-    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the data file {shown!r} cannot be read as text", "a CSV file in UTF-8", "convert it, or check its permissions"
+        ) from error
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
     rows = [[entry.strip() for entry in line.split(",")] for line in lines if line]
     if len(rows) < 2:
         raise InputError(
             f"{shown!r} holds no data", "one row of column names and at least one row of numbers", "complete the file"
         )
     names, body = rows[0], rows[1:]
+    if len(set(names)) < len(names):
+        raise InputError(f"{shown!r} has columns of the same name: {', '.join(names)}", "distinct names", "rename them")
     values = np.empty((len(body), len(names)))
     for number, row in enumerate(body, start=1):
         if len(row) != len(names):
@@ -129,10 +146,11 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
     seed: int = 0
 
     def points(self) -> tuple[Array, Array]:
-        covariance = np.array(self.covariance, dtype=float)
         dim = len(self.covariance)
         allowed = "a symmetric positive definite matrix"
-        if covariance.shape != (dim, dim) or not np.allclose(covariance, covariance.T):
+        square = dim > 0 and all(len(row) == dim for row in self.covariance)
+        covariance = np.array(self.covariance if square else [[np.nan]], dtype=float)
+        if not np.allclose(covariance, covariance.T):
             raise InputError(f"covariance {self.covariance}", allowed, "write it row by row, [[5.0, 0.0], [0.0, 1.0]]")
         if np.linalg.eigvalsh(covariance).min() <= 0:
             raise InputError(
@@ -186,7 +204,7 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
     inputs: NormalInputs | GaussHermiteInputs | UniformInputs
     neurons: Annotated[list[Neuron], Meta(min_length=1)]
     normalization: bool = False
-    activation: str | None = None
+    activation: Literal[tuple(ACTIVATIONS)] | None = None  # type: ignore[valid-type]
 
     def load(self, directory: Path, activation: str) -> Data:
         inputs, weights = self.inputs.points()
@@ -206,8 +224,16 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
                     f"teacher direction {neuron.direction}", f"{dim} numbers, one per input", "match the dimension of the inputs"
                 )
             z = inputs @ direction
-            if self.normalization:
-                z /= np.sqrt(weights @ z**2)  # ‖direction‖_Σ; the generators' inputs are centred
+            if self.normalization:  # centred, then divided by ‖direction‖_Σ (S1 (2))
+                z = z - weights @ z
+                norm = np.sqrt(weights @ z**2)
+                if not norm > 0:
+                    raise InputError(
+                        f"teacher direction {neuron.direction} under batch normalisation",
+                        "a direction in which the inputs vary",
+                        "change it",
+                    )
+                z = z / norm
             targets += sigma(z)[:, None] * np.atleast_1d(neuron.weight)
         return Data(inputs, targets, weights)
 

@@ -31,6 +31,7 @@ from msgspec import Meta, Struct
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.scheme import sweep
+from gridflow.scheme.base import State
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -38,25 +39,6 @@ ATTEMPTS = 60
 """Steps are redone with at most half the step: 60 halvings end below round-off of any time."""
 ENERGY_SAFETY = 0.9
 """Share of the energy limit that a step uses, so that the second stage rarely violates it."""
-
-
-@dataclass(frozen=True)
-class State:
-    """What a scheme carries from step to step: plain arrays and numbers, enough to restart.
-
-    density : shape of the grid; time, dt (proposed next step) in mean-field time; evaluation : of the energy at density;
-    free_energy : the value that decreases; dissipation : −dE/dt before the step; rise : largest increase of the energy so far.
-    """
-
-    density: Array
-    time: float
-    dt: float
-    evaluation: Evaluation
-    free_energy: float
-    dissipation: float = np.nan
-    density_min: float = 0.0
-    rise: float = 0.0
-    rise_roundoff: float = 0.0
 
 
 class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-volume", tag_field="kind"):
@@ -70,6 +52,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     label: ClassVar[str] = "finite volumes, SSP-RK2"
 
     def init(self, grid: Grid, energy: BoundEnergy, temperature: float) -> "FiniteVolumeStepper":
+        """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         return FiniteVolumeStepper(self, grid, energy, temperature)
 
 
@@ -106,6 +89,8 @@ class FiniteVolumeStepper:
             )
         self.heat_matrices = lru_cache(maxsize=16)(self.make_heat_matrices)
 
+    conserves_mass: ClassVar[bool] = True
+
     @property
     def energy_decreases(self) -> bool:
         """Whether this scheme claims that the (free) energy never increases."""
@@ -113,7 +98,11 @@ class FiniteVolumeStepper:
 
     # ------------------------------------------------------------------------------------------------ evaluations
     def evaluate(self, density: Array) -> Evaluation:
-        return self.energy.evaluate(density * self.grid.volume)
+        """The energy at a density. Raises SolveError if its value or its first variation is not finite."""
+        evaluation = self.energy.evaluate(density * self.grid.volume)
+        if not np.isfinite(evaluation.value + evaluation.first_variation.sum()):
+            raise SolveError(f"non-finite energy ({evaluation.value}) or first variation")
+        return evaluation
 
     def free_energy(self, density: Array, evaluation: Evaluation) -> tuple[float, float]:
         """(E + D∫ρ log ρ dV, bound on its round-off)."""
@@ -152,8 +141,6 @@ class FiniteVolumeStepper:
         density = np.ascontiguousarray(density, dtype=float)
         evaluation = self.evaluate(density)
         value, _ = self.free_energy(density, evaluation)
-        if not np.isfinite(value):
-            raise SolveError(f"the energy of the initial density is {value}")
         rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
         if np.isinf(dt):
             dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, xi, 0.0))
@@ -168,12 +155,13 @@ class FiniteVolumeStepper:
         )
 
     # ------------------------------------------------------------------------------------------------------ steps
-    def step(self, state: State, dt_max: float) -> State:
+    def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
         dt = min(state.dt, dt_max)
         for _ in range(ATTEMPTS):
-            if self.splits and dt < dt_max:
-                dt = 2.0 ** np.floor(np.log2(dt))  # a dyadic ladder: the matrices of the semigroup are reused
+            if self.splits:  # a dyadic ladder below the time between saves: the matrices of the semigroup are reused
+                unit = interval if np.isfinite(interval) else 1.0
+                dt = unit * 2.0 ** np.floor(np.log2(dt / unit * (1 + 1e-9)))
             new, dt_retry = self.attempt(state, dt)
             if new is not None:
                 return new
@@ -199,7 +187,7 @@ class FiniteVolumeStepper:
             return None, dt_positive
         xi1 = self.evaluate(rho1.reshape(start.shape)).first_variation.reshape(self.view)
         moved1, _ = self.moved(xi1, rho0, rho1)
-        dt_energy = self.energy_limit(dt, -moved0, moved1 - moved0)
+        dt_energy = self.energy_limit(dt, -moved0, moved1 - moved0, max(dt, state.dt))
         if dt * ENERGY_SAFETY > dt_energy:
             return None, dt_energy
 
@@ -217,8 +205,6 @@ class FiniteVolumeStepper:
             density = self.diffuse(density, dt / 2)
         final = self.evaluate(density)
         value, roundoff = self.free_energy(density, final)
-        if not np.isfinite(value):
-            raise SolveError(f"non-finite energy {value} at time {state.time + dt:.6g}")
         rise = value - state.free_energy
         if self.energy_decreases and rise > roundoff:
             return None, dt / 2
@@ -239,12 +225,12 @@ class FiniteVolumeStepper:
         """cfl/(κ·largest outflow rate)."""
         return self.scheme.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
 
-    def energy_limit(self, dt: float, decrease: float, curvature: float) -> float:
+    def energy_limit(self, dt: float, decrease: float, curvature: float, proposed: float) -> float:
         """0.9·2·Dissipation/D²E[ρ̇, ρ̇]. Fitted fluxes are driven by the entropy too and are only checked afterwards."""
         if self.fitted_temperature is not None:
             return np.inf
         if not decrease > 0:  # stationary up to round-off: nothing to measure a limit on, so the step does not grow
-            return dt
+            return proposed
         return ENERGY_SAFETY * 2 * dt * decrease / curvature if curvature > 0 else np.inf
 
     def accuracy_limit(self, dt: float, decrease0: float, decrease1: float, largest: float) -> float:

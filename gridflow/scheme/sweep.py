@@ -95,7 +95,7 @@ def sweep_tables(grid: Grid) -> Tables:
 
 
 def inverse_distance(factor: Factor) -> Array:
-    return factor.areas / factor.distances
+    return np.where(factor.areas > 0, 1 / factor.distances, 0.0)
 
 
 def upwind_ratio(grid: Grid) -> float:

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from scipy.special import ndtr, ndtri
 
 from gridflow.errors import InputError
+from gridflow.files import open_netcdf
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -27,6 +28,8 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
     deviation: Annotated[float, Meta(gt=0.0)]
 
     def masses(self, factor: Factor) -> Array:
+        if not factor.is_line:
+            raise InputError(f"a normal density on the labels {factor.name!r}", "intervals and circles", 'use kind = "weights"')
         if not factor.is_circle:
             return self.between(factor.edges)
         reach = 1 + int(np.ceil(10 * self.deviation / factor.length))  # ten deviations hold all but 1e−23 of the mass
@@ -195,30 +198,19 @@ def cut_detail(component: Component, grid: Grid) -> str:
 
 def file_masses(component: Component, grid: Grid, directory: Path, purpose: str) -> Array:
     """Masses of the last density in a gridflow dataset on the same grid."""
-    import xarray
-
     path = directory / str(component.file)
-    if not path.is_file():
-        raise InputError(
-            f"{purpose}: the file {str(component.file)!r} does not exist",
-            "a NetCDF file written by gridflow",
-            "check the path; it is relative to the case file",
-        )
-    with xarray.open_dataset(path) as dataset:
-        if "density" not in dataset:
+    with open_netcdf(path, purpose) as dataset:
+        if "density" not in dataset or dataset.sizes.get("time", 0) == 0:
             raise InputError(
                 f"{purpose}: {path.name} has no variable 'density'", "a NetCDF file written by gridflow", "solve a case first"
             )
         density = dataset["density"].isel(time=-1)
         for factor in grid.factors:
-            if (
-                factor.name not in density.dims
-                or density.sizes[factor.name] != factor.size
-                or not np.allclose(density[factor.name], factor.points)
-            ):
+            same = factor.name in density.dims and density.sizes[factor.name] == factor.size
+            if not same or not np.allclose(density[factor.name], factor.points):
                 raise InputError(
                     f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
                     "the same factors with the same cells",
                     "solve both cases on one grid",
                 )
-        return density.transpose(*(f.name for f in grid.factors)).to_numpy() * grid.volume
+        return density.transpose(*grid.order).to_numpy() * grid.volume

@@ -1,0 +1,52 @@
+"""What every scheme shares: the state that it carries from step to step, and what the time loop asks of it."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from gridflow.energy.base import Evaluation
+from gridflow.space.factor import Array
+
+
+@dataclass(frozen=True)
+class State:
+    """What a scheme carries from step to step: plain arrays and numbers, enough to restart.
+
+    density : shape of the grid; time, dt (proposed next step) : mean-field time; evaluation : of the energy at the density, which
+    a restart computes again; free_energy : the value that decreases; dissipation : −dE/dt during the step, cheaply measured;
+    density_min : smallest density so far; rise : largest increase of the energy in a step so far; rise_roundoff : largest
+    round-off allowed for it; arrays : whatever else a scheme needs to go on.
+    """
+
+    density: Array
+    time: float
+    dt: float
+    evaluation: Evaluation
+    free_energy: float
+    dissipation: float = np.nan
+    density_min: float = 0.0
+    rise: float = 0.0
+    rise_roundoff: float = 0.0
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+
+class Stepper(Protocol):
+    """A scheme bound to a grid, an energy and a flow."""
+
+    @property
+    def energy_decreases(self) -> bool:
+        """Whether the (free) energy is claimed never to increase by more than round-off."""
+
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether the loop may hold every step to the conservation of mass."""
+
+    def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
+        """The state of a density."""
+
+    def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
+        """One accepted step of at most dt_max; `interval` is the time between the saves around it."""
+
+    def dissipation(self, density: Array, xi: Array) -> float:
+        """−dE/dt of the flow discrete in space."""
