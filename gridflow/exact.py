@@ -1,4 +1,4 @@
-"""Exact solutions (MATH §2): cell masses at any time, for tests and for the errors in a dataset.
+"""Exact solutions: cell masses at any time, for tests and for the errors in a dataset.
 
 Each class names one solution that a case may claim under [exact]; it checks that the case is the one it solves.
 """

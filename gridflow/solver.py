@@ -24,7 +24,7 @@ from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
 
 MASS_ERROR_MAX = 1e-12
-"""Relative mass error that no step may exceed (DESIGN §6): finite volumes conserve mass up to summation round-off."""
+"""Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
 CHECKPOINT_SECONDS = 30.0
 """A lost machine costs at most this much work."""
 

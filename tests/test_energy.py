@@ -330,6 +330,7 @@ def bind(spec, *factors):
             ),
             "‖b‖_Σ = 0",
         ),
+        (lambda: bind(Network(data=LINE, branches=[Branch(["a"])], bias=True, normalization=True), A), "one of the two"),
         (lambda: bind(MMD(bandwidth=0.1, target=TARGET), A, ANGLE), "below the cell size"),
         (lambda: bind(Potential({"z": Linear(1.0)}), A), "names the factor 'z'"),
         (lambda: bind(Potential({"angle": Linear(1.0)}), ANGLE), "linear on intervals"),

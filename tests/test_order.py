@@ -1,4 +1,4 @@
-"""Orders against exact solutions (MATH §2), in space and in time.
+"""Orders against exact solutions, in space and in time.
 
 Slopes in W1 ≥ 1.9 (theory 2); in L1 ≥ 1.8, because the limiter clips the extrema of the density and L1 sees it.
 """
@@ -13,9 +13,9 @@ CELLS = (256, 512, 1024)
 STRANG = {"scheme__diffusion": "heat-semigroup"}
 
 SECOND_ORDER = {
-    # name: (case, factor, changes, ceiling on the W1 error at 256 cells). Ceilings: the prototype's 3.2e−4 with a margin for the
-    # quadratic activation; elsewhere (h/σ)²·(distance travelled) = 1e−3 or less for the narrowest peak, or the amplitude times
-    # the relative error (kh)²/12·Dk²t of the discrete rate of a harmonic
+    # name: (case, factor, changes, ceiling on the W1 error at 256 cells). Ceilings: 4e−4 is what we promise for the quadratic
+    # activation; a translation clips the peaks over a longer way; the harmonics have the relative error (kh)²/12·Dk²t of their
+    # discrete rate, times the amplitude
     "quadratic activation": (QUADRATIC, "theta", {}, 4e-4),
     "identity activation": (IDENTITY, "theta", {}, 1e-3),
     "Ornstein–Uhlenbeck, fitted": (ORNSTEIN_UHLENBECK, "x", {}, 4e-4),
@@ -43,11 +43,6 @@ def test_second_order_in_space(table, factor, changes, ceiling):
     assert w1[0] <= ceiling
     assert slopes(w1).min() >= 1.9, f"W1 errors {w1}, slopes {slopes(w1)}"
     assert slopes(l1).min() >= 1.8, f"L1 errors {l1}, slopes {slopes(l1)}"
-
-
-def test_the_prototype_problem_reaches_its_error():
-    """MATH §3 and §4: the prototype has a W1 error of 3.2e−4 at 256 cells."""
-    assert errors(QUADRATIC, "theta", {}, 256)[0] <= 4e-4
 
 
 @pytest.mark.parametrize(("table", "factor"), [(QUADRATIC, "theta"), (IDENTITY, "theta")])

@@ -1,4 +1,4 @@
-"""What does one evaluation of a network energy cost? O(n_cells + n_circle·n_data), never n_cells·n_data (MATH §1.1).
+"""What does one evaluation of a network energy cost? O(n_cells + n_circle·n_data), never n_cells·n_data.
 
     python validation/energy_cost.py
 

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy to a target (S4; MATH §1.5):
+"""Maximum mean discrepancy to a target (S4):
 
     F(ν) = ½∬k d(ν − ν*)⊗²,    ξ = ∫k(·, u)(ν − ν*)(du)
 

@@ -1,4 +1,4 @@
-"""Two-layer networks in the mean-field limit (S1, S2, S3 §2.1 and §5.1; MATH §1.1).
+"""Two-layer networks in the mean-field limit (S1, S2, S3 §2.1 and §5.1).
 
     f_ρ(x) = ∫ φ(θ; x) dρ,    E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ,    ξ(θ) = Σ_j μ_j ℓ'(f_ρ(x_j), y_j) φ(θ; x_j) + λ G(θ)
 
@@ -169,6 +169,10 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
             data = replace(
                 data, inputs=data.inputs - mean, notes=(*data.notes, "inputs centred for batch normalisation (S1 (2))")
             )
+        if self.normalization and self.bias:
+            raise InputError(
+                "a bias under batch normalisation", "one of the two", "remove bias: normalised inputs have mean 0 (S1 (2))"
+            )
         if self.loss == "logistic" and not np.isin(data.targets, (-1.0, 1.0)).all():
             raise InputError(
                 "targets other than ±1 with the logistic loss", "targets −1 and 1", "recode the targets or choose another loss"
@@ -211,15 +215,11 @@ def augmented(data: Data, bias: bool) -> Array:
 
 
 def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> BoundBranch:
-    """Tabulate u over the outer cells and b over the inner ones. Raises InputError for a branch that does not fit."""
+    """Tabulate u over the outer cells and v over the inner ones. Raises InputError for a branch that does not fit."""
     check_branch(branch, data, grid)
     split = grid.split(tuple(f.name for f in grid.factors if f.name not in branch.weights))
-    outer_shape = [grid.shape[k] if k in split.outer else 1 for k in range(len(grid.shape))]
-    outer = np.empty((len(branch.outputs), split.n_outer))
-    for term, names in enumerate(branch.outputs):
-        u = reduce(np.multiply, [grid.coordinate(n) for n in names], np.array(branch.scale))
-        outer[term] = np.broadcast_to(u, outer_shape).reshape(-1)
-    directions = direction_matrix(branch.weights, split, grid)
+    outer = output_weights(branch, grid.flat_coordinates(split.outer), split.n_outer).T
+    directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(split.inner)))
     if directions.shape[1] != inputs.shape[1]:
         raise InputError(
             f"weights {branch.weights} form vectors of length {directions.shape[1]}",
@@ -227,7 +227,7 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
             "name one factor per input (a circle counts for two), and one more if bias = true",
         )
     if spec.normalization:
-        directions = batch_normalized(directions, inputs, data.weights)
+        directions = directions / norms_of_weights(directions, inputs, data.weights)
     sigma = ACTIVATIONS[spec.activation].value
 
     def rows(block: slice) -> Array:
@@ -253,19 +253,20 @@ def check_branch(branch: Branch, data: Data, grid: Grid) -> None:
         )
 
 
-def direction_matrix(names: list[str], split: Split, grid: Grid) -> Array:
-    """Weight vectors b of the inner cells, (n_inner, n_dim): the embeddings of the named factors, side by side."""
-    inner_shape = [grid.shape[k] if k in split.inner else 1 for k in range(len(grid.shape))]
-    columns = []
-    for name in names:
-        axis = grid.order.index(name)
-        for component in grid.factors[axis].embed(grid.factors[axis].points).T:
-            columns.append(np.broadcast_to(grid.along(axis, component), inner_shape).reshape(-1))
-    return np.stack(columns, axis=1)
+def output_weights(branch: Branch, coordinates: dict[str, Array], n_points: int) -> Array:
+    """u at points given by their coordinates, (n_points, n_outputs)."""
+    start = np.full(n_points, branch.scale)
+    return np.stack([reduce(np.multiply, [coordinates[n] for n in names], start) for names in branch.outputs], axis=1)
 
 
-def batch_normalized(directions: Array, inputs: Array, weights: Array) -> Array:
-    """b̄ = b/‖b‖_Σ, Σ = Σ_j μ_j x_j x_jᵀ of centred inputs (S1 (3)), (n_inner, n_dim)."""
+def embedded_weights(branch: Branch, factors: tuple[Factor, ...], coordinates: dict[str, Array]) -> list[Array]:
+    """The parts of the weight vectors b, one (n_points, n_components) for each factor in `weights`."""
+    by_name = {f.name: f for f in factors}
+    return [by_name[n].embed(coordinates[n]) for n in branch.weights]
+
+
+def norms_of_weights(directions: Array, inputs: Array, weights: Array) -> Array:
+    """‖b‖_Σ, Σ = Σ_j μ_j x_j x_jᵀ of centred inputs (S1 (3)), (n_points, 1)."""
     covariance = (inputs * weights[:, None]).T @ inputs
     norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
     if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):  # zero up to the rounding of the coordinates
@@ -274,7 +275,7 @@ def batch_normalized(directions: Array, inputs: Array, weights: Array) -> Array:
             "weights on a circle, and Σ positive definite",
             "use a circle factor",
         )
-    return directions / norms[:, None]
+    return norms[:, None]
 
 
 # -------------------------------------------------------------------------------------------------------- particles
@@ -282,7 +283,7 @@ def batch_normalized(directions: Array, inputs: Array, weights: Array) -> Array:
 class NetworkParticles:
     """A network of N neurons: prediction, loss and grad ξ at the neurons, O(N·n_data·n_dim), in blocks of neurons.
 
-    Velocities are −grad ξ = −N ∂E/∂θ_i for equal weights (MATH §0). With batch normalisation S1 (10) holds for neurons on the
+    Velocities are −grad ξ = −N ∂E/∂θ_i for equal weights. With batch normalisation S1 (10) holds for neurons on the
     unit circle; the derivative of b̄ = b/‖b‖_Σ is (I − b̄ b̄ᵀΣ) db/‖b‖_Σ.
     """
 
@@ -295,10 +296,8 @@ class NetworkParticles:
         data = self.data if batch is None else self.data.subset(batch)
         inputs = augmented(data, spec.bias)
         branches = [self.neurons(branch, points) for branch in spec.branches]
-        blocks = [
-            slice(k, k + max(1, BLOCK_ENTRIES // len(inputs)))
-            for k in range(0, len(points), max(1, BLOCK_ENTRIES // len(inputs)))
-        ]
+        size = max(1, BLOCK_ENTRIES // len(inputs))
+        blocks = [slice(k, k + size) for k in range(0, len(points), size)]
         prediction = np.zeros_like(data.targets)
         sigma = ACTIVATIONS[spec.activation]
         for block in blocks:
@@ -324,31 +323,30 @@ class NetworkParticles:
         return ParticleEvaluation(value, gradient, prediction)
 
     def neurons(self, branch: Branch, points: Array) -> tuple[Array, dict[int, Array], Array, dict[int, Array]]:
-        """u (n, n_outputs), ∂u by column, b (n, n_dim), ∂b by column."""
+        """u (n, n_outputs), ∂u by column, b or b̄ (n, n_dim), its derivative by column."""
         columns = {f.name: k for k, f in enumerate(self.factors)}
-        outer = np.full((len(points), len(branch.outputs)), branch.scale)
-        slopes = {columns[n]: np.zeros(outer.shape) for names in branch.outputs for n in names}
-        for term, names in enumerate(branch.outputs):
-            for n in names:
-                others = [points[:, columns[m]] for m in names if m != n]
-                slopes[columns[n]][:, term] = reduce(np.multiply, others, np.full(len(points), branch.scale))
-            outer[:, term] = reduce(np.multiply, [points[:, columns[n]] for n in names], outer[:, term])
-        embedded = [(columns[n], self.factors[columns[n]]) for n in branch.weights]
-        parts = [factor.embed(points[:, k]) for k, factor in embedded]
+        coordinates = {name: points[:, k] for name, k in columns.items()}
+        outer = output_weights(branch, coordinates, len(points))
+        slopes = {}
+        for name in {n for names in branch.outputs for n in names}:
+            # u is linear in each of its factors: its derivative is u with the factor replaced by 1, where it occurs
+            present = np.array([name in names for names in branch.outputs])
+            slopes[columns[name]] = present * output_weights(branch, {**coordinates, name: np.ones(len(points))}, len(points))
+        parts = embedded_weights(branch, self.factors, coordinates)
         directions = np.hstack(parts)
         tangents, start = {}, 0
-        for (k, factor), part in zip(embedded, parts, strict=True):
+        for name, part in zip(branch.weights, parts, strict=True):
             tangent = np.zeros(directions.shape)
-            tangent[:, start : start + part.shape[1]] = factor.embed_tangent(points[:, k])
-            tangents[k] = tangent
+            tangent[:, start : start + part.shape[1]] = self.factors[columns[name]].embed_tangent(coordinates[name])
+            tangents[columns[name]] = tangent
             start += part.shape[1]
         if self.spec.normalization:
-            covariance = (self.data.inputs * self.data.weights[:, None]).T @ self.data.inputs
-            norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))[:, None]
+            norms = norms_of_weights(directions, self.data.inputs, self.data.weights)
             directions = directions / norms
-            for k, tangent in tangents.items():
+            covariance = (self.data.inputs * self.data.weights[:, None]).T @ self.data.inputs
+            for column, tangent in tangents.items():
                 along = np.einsum("id,de,ie->i", directions, covariance, tangent)[:, None]
-                tangents[k] = (tangent - directions * along) / norms
+                tangents[column] = (tangent - directions * along) / norms
         return outer, slopes, directions, tangents
 
 
@@ -366,7 +364,7 @@ class FeatureNetwork:
     loss: str = "squared"
 
     def bind(self, grid: Grid) -> BoundNetwork:
-        coordinates = {n: np.broadcast_to(grid.coordinate(n), grid.shape).reshape(-1) for n in grid.order}
+        coordinates = grid.flat_coordinates(tuple(range(len(grid.shape))))
         split = grid.split(())
         n_data, n_outputs = self.data.targets.shape
 

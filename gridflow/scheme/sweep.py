@@ -8,7 +8,7 @@ Notation, per face f between the cells c and o of one factor, all others fixed:
 
 with x, y the one-sided differences per length on both sides of a. Then ρ_f lies between the two cells, ρ_f ≥ 0, and
 ρ_f ≤ κ ρ_a with κ = 1 + (largest ratio of neighbouring distances), so that the stage keeps ρ ≥ 0 as soon as
-dt·κ·max_cells Σ_faces A_f max(u_f, 0)/V ≤ 1 (MATH §4). With a temperature D the flux is exponentially fitted instead
+dt·κ·max_cells Σ_faces A_f max(u_f, 0)/V ≤ 1. With a temperature D the flux is exponentially fitted instead
 (Scharfetter and Gummel 1969): F = (A D M/d)(B(−s) ρ_c − B(s) ρ_o), s = (ξ_c − ξ_o)/D, B(s) = s/(eˢ − 1), which has the sign of
 (ξ + D log ρ)_c − (ξ + D log ρ)_o: the discrete free energy decreases.
 

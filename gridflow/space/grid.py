@@ -66,6 +66,15 @@ class Grid:
         axis = factor_named(self.factors, name, "a coordinate")
         return self.along(axis, self.factors[axis].points)
 
+    def flat_coordinates(self, axes: tuple[int, ...]) -> dict[str, Array]:
+        """Coordinates of all points of a group of factors by name, (product of their sizes,) each, the last axis fastest."""
+        shape = [self.shape[k] for k in axes]
+        result = {}
+        for position, axis in enumerate(axes):
+            points = self.factors[axis].points.reshape([-1 if k == position else 1 for k in range(len(axes))])
+            result[self.factors[axis].name] = np.broadcast_to(points, shape).reshape(-1)
+        return result
+
     @property
     def size(self) -> int:
         return int(np.prod(self.shape))
