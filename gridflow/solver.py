@@ -91,6 +91,7 @@ class Run:
         self.saved_time = -1.0
         if resume and path is not None:
             self.state = self.restore(read_checkpoint(path))
+            self.saved_time = self.times[self.counters.saved - 1] if self.counters.saved else -1.0
         else:
             self.state = self.stepper.start(masses / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)

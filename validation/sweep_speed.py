@@ -2,9 +2,9 @@
 
     python validation/sweep_speed.py
 
-Prints, all measured in this run: the time of a step on product grids (both sweeps; once the whole step with its controls too), the
-share of the memory bandwidth that a STREAM triad reaches, and, as a yardstick that does not depend on the machine, the ratio to a
-plain two-dimensional stencil written by hand for uniform lines only (no factors, no walls, no mobility).
+Prints, all measured in this run: the time of a step on product grids (both sweeps; once the whole step with its controls too),
+the share of the memory bandwidth that a STREAM triad reaches, and, as a yardstick that does not depend on the machine, the
+ratio to a plain two-dimensional stencil written by hand for uniform lines only (no factors, no walls, no mobility).
 """
 
 import time
