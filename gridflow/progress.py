@@ -57,13 +57,15 @@ class Lines:
 
     def __init__(self, title: str, stop: float) -> None:
         self.title, self.stop = title, stop
-        self.first: float | None = None  # a resumed run does not start at 0
+        self.first: float | None = None
         self.began = self.printed = time.monotonic()
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         now = time.monotonic()
-        if self.first is None:
-            self.first = state.time
+        if (
+            self.first is None
+        ):  # the first step compiles, and a resumed run does not start at 0: neither says how fast the rest is
+            self.first, self.began = state.time, now
         if now - self.printed < self.interval:
             return
         self.printed = now
