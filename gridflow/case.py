@@ -18,6 +18,7 @@ from gridflow.energy import EnergySpec
 from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
 from gridflow.explain import HIDDEN, explain
+from gridflow.schema import RESERVED
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
 from gridflow.space.density import Component
@@ -89,8 +90,6 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor"
             )
-        from gridflow.dataset import RESERVED
-
         reserved = {name for name in self.space if name in RESERVED or name.endswith("_bounds")}
         if reserved:
             raise InputError(

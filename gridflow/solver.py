@@ -12,7 +12,7 @@ from typing import Any
 
 import xarray
 
-from gridflow import dataset as schema
+from gridflow import dataset as results
 from gridflow.case import Case
 from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.distances import l1, wasserstein1
@@ -20,6 +20,7 @@ from gridflow.energy.base import Energy
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
+from gridflow.schema import RECORDS
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
 
@@ -70,7 +71,7 @@ def solve(
         raise InputError("overwrite or resume without an output", "both need a file", "name the output")
     path = None if output is None else Path(output)
     if path is not None:
-        schema.check_output(path, overwrite, resume)
+        results.check_output(path, overwrite, resume)
     if energy is not None and case.exact is not None:
         raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
     return Run(case, energy, path, resume, progress or Silent()).execute()
@@ -101,16 +102,16 @@ class Run:
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpointed = time.monotonic()
 
-    def open_writer(self) -> schema.MemoryWriter | schema.FileWriter:
+    def open_writer(self) -> results.MemoryWriter | results.FileWriter:
         exact = self.case.exact is not None
-        names = [n for n in schema.RECORDS if exact or not n.startswith("error_")]
+        names = [n for n in RECORDS if exact or not n.startswith("error_")]
         data = getattr(self.bound, "data", None)
-        static = schema.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
+        static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
         if self.own_energy is not None:
             static.attrs["energy_class"] = self.own_energy  # instead of the [energy] of the case
         if self.path is not None and self.counters.saved == 0:
             remove_checkpoints(self.path)  # of an earlier run under this name
-        return schema.MemoryWriter(static) if self.path is None else schema.FileWriter(self.path, static, self.counters.saved)
+        return results.MemoryWriter(static) if self.path is None else results.FileWriter(self.path, static, self.counters.saved)
 
     # ------------------------------------------------------------------------------------------------- the loop
     def execute(self) -> xarray.Dataset:
@@ -182,7 +183,7 @@ class Run:
             exact = self.case.exact.masses(self.case, grid, [state.time])[0]
             masses = state.density * grid.volume
             numbers |= {"error_w1": wasserstein1(masses, exact, grid.factors[0]), "error_l1": l1(masses, exact)}
-        self.writer.append(schema.Record(state.time, state.density, state.evaluation.prediction, numbers))
+        self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
         self.counters.saved += 1
         self.saved_time = state.time
 
@@ -197,7 +198,7 @@ class Run:
             "energy_rise_max": self.state.rise,
             "energy_roundoff": self.state.rise_roundoff,
         }
-        if isinstance(self.writer, schema.MemoryWriter):
+        if isinstance(self.writer, results.MemoryWriter):
             return self.writer.finish(attrs)
         if status == "interrupted":
             self.checkpoint()
@@ -229,16 +230,16 @@ class Run:
                 "repeat the same --set options, or start anew with --overwrite",
             )
         assert self.path is not None
-        if not schema.part_path(self.path).is_file():
+        if not results.part_path(self.path).is_file():
             raise InputError(
-                f"{schema.part_path(self.path).name!r} is missing beside its checkpoint",
+                f"{results.part_path(self.path).name!r} is missing beside its checkpoint",
                 "both files",
                 "start anew with --overwrite",
             )
         self.counters = Counters(**numbers["counters"])
-        if schema.records_of(schema.part_path(self.path)) < self.counters.saved:
+        if results.records_of(results.part_path(self.path)) < self.counters.saved:
             raise InputError(
-                f"{schema.part_path(self.path).name!r} holds fewer records than its checkpoint counts",
+                f"{results.part_path(self.path).name!r} holds fewer records than its checkpoint counts",
                 "files of one run",
                 "start anew with --overwrite",
             )
