@@ -125,7 +125,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         import tomli_w
 
         table = msgspec.to_builtins(self)
-        return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in ("name", "directory")})
+        return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in HIDDEN})
 
 
 def without_none(value: Any) -> Any:

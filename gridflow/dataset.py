@@ -1,6 +1,6 @@
-"""The one schema: every variable, dimension, unit and attribute of a result, in memory and in NetCDF.
+"""Results: every variable, dimension, unit and attribute of a dataset, in memory and in NetCDF.
 
-Nothing else spells these names. A result is an `xarray.Dataset`, CF-1.11; every file opens with plain `xarray.open_dataset`.
+The names are those of `gridflow.schema`. A result is an `xarray.Dataset`, CF-1.11; `xarray.open_dataset` is enough to open one.
 
 A file is written as NAME.part, one record per saved time, synchronised after each (a killed run loses nothing that was
 announced), and renamed at the end: NAME is complete or absent.
@@ -125,9 +125,9 @@ class MemoryWriter:
 
 
 class FileWriter:
-    """Writes records to NAME.part and renames it to NAME at the end.
+    """Writes records to NAME.part and renames it to NAME at the end; `records` > 0 continues an existing part.
 
-    Opening refuses to touch an existing file unless `overwrite`; with `resume` it continues the records of an existing part.
+    What may be overwritten is decided before, by `check_output`.
     """
 
     def __init__(self, path: Path, static: xarray.Dataset, records: int = 0) -> None:
@@ -149,15 +149,16 @@ class FileWriter:
         self.file.sync()
 
     def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
-        self.suspend(attrs)
+        dataset = self.suspend(attrs)
         os.replace(self.part, self.path)
-        with xarray.open_dataset(self.path, decode_coords="all") as dataset:
-            return dataset.load()
+        return dataset
 
-    def suspend(self, attrs: dict[str, Any]) -> None:
-        """Close the part so that it can be read, or resumed."""
+    def suspend(self, attrs: dict[str, Any]) -> xarray.Dataset:
+        """Close the part so that it can be read, or resumed; returns what it holds."""
         self.file.setncatts(attrs)
         self.file.close()
+        with xarray.open_dataset(self.part, decode_coords="all") as dataset:
+            return dataset.load()
 
 
 def records_of(part: Path) -> int:

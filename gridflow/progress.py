@@ -62,9 +62,7 @@ class Lines:
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         now = time.monotonic()
-        if (
-            self.first is None
-        ):  # the first step compiles, and a resumed run does not start at 0: neither says how fast the rest is
+        if self.first is None:  # neither the compilation before it nor what a resumed run did earlier says how fast the rest is
             self.first, self.began = state.time, now
         if now - self.printed < self.interval:
             return

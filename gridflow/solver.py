@@ -140,10 +140,9 @@ class Run:
             if self.counters.steps >= self.case.time.max_steps:
                 raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
             left = target - self.state.time
-            almost = self.state.dt < left < 2 * self.state.dt
-            new = self.stepper.step(
-                self.state, left / 2 if almost else left, interval
-            )  # two equal steps rather than a long and a tiny one
+            if self.state.dt < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
+                left /= 2
+            new = self.stepper.step(self.state, left, interval)
             taken = new.time - self.state.time
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
@@ -202,9 +201,7 @@ class Run:
             return self.writer.finish(attrs)
         if status == "interrupted":
             self.checkpoint()
-            self.writer.suspend(attrs)
-            with xarray.open_dataset(self.writer.part, decode_coords="all") as part:
-                return part.load()
+            return self.writer.suspend(attrs)
         result = self.writer.finish(attrs)
         remove_checkpoints(self.writer.path)
         return result

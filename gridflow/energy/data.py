@@ -26,6 +26,10 @@ class Data:
     weights: Array
     notes: tuple[str, ...] = ()
 
+    def covariance(self) -> Array:
+        """Σ_j μ_j x_j x_jᵀ, (n_dim, n_dim): the Σ of S1 where the inputs are centred."""
+        return (self.inputs * self.weights[:, None]).T @ self.inputs
+
     def subset(self, rows: NDArray[np.int64]) -> "Data":
         """A minibatch, with its weights scaled to sum 1."""
         weights = self.weights[rows]

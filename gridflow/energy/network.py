@@ -227,7 +227,7 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
             "name one factor per input (a circle counts for two), and one more if bias = true",
         )
     if spec.normalization:
-        directions = directions / norms_of_weights(directions, inputs, data.weights)
+        directions = directions / norms_of_weights(directions, data.covariance())
     sigma = ACTIVATIONS[spec.activation].value
 
     def rows(block: slice) -> Array:
@@ -265,9 +265,8 @@ def embedded_weights(branch: Branch, factors: tuple[Factor, ...], coordinates: d
     return [by_name[n].embed(coordinates[n]) for n in branch.weights]
 
 
-def norms_of_weights(directions: Array, inputs: Array, weights: Array) -> Array:
-    """‖b‖_Σ, Σ = Σ_j μ_j x_j x_jᵀ of centred inputs (S1 (3)), (n_points, 1)."""
-    covariance = (inputs * weights[:, None]).T @ inputs
+def norms_of_weights(directions: Array, covariance: Array) -> Array:
+    """‖b‖_Σ (S1 (3)), (n_points, 1)."""
     norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
     if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):  # zero up to the rounding of the coordinates
         raise InputError(
@@ -341,9 +340,9 @@ class NetworkParticles:
             tangents[columns[name]] = tangent
             start += part.shape[1]
         if self.spec.normalization:
-            norms = norms_of_weights(directions, self.data.inputs, self.data.weights)
+            covariance = self.data.covariance()
+            norms = norms_of_weights(directions, covariance)
             directions = directions / norms
-            covariance = (self.data.inputs * self.data.weights[:, None]).T @ self.data.inputs
             for column, tangent in tangents.items():
                 along = np.einsum("id,de,ie->i", directions, covariance, tangent)[:, None]
                 tangents[column] = (tangent - directions * along) / norms

@@ -174,8 +174,7 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
                 "widen the bounds of the space, or make the density narrower",
             )
         total += component.weight * masses / inside
-    total /= total.sum()
-    return total
+    return total / total.sum()
 
 
 def product_masses(component: Component, grid: Grid, purpose: str) -> Array:
