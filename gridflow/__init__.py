@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gridflow.case import Case, load_case
     from gridflow.errors import InputError, SolveError
+    from gridflow.particles.simulation import simulate
     from gridflow.plotting import plot
     from gridflow.solver import solve
+    from gridflow.validation.runner import validate
 
 __version__ = "0.1.0"
-__all__ = ["Case", "InputError", "SolveError", "load_case", "plot", "solve"]
+__all__ = ["Case", "InputError", "SolveError", "load_case", "plot", "simulate", "solve", "validate"]
 
 _HOME = {
     "Case": "case",
@@ -23,7 +25,9 @@ _HOME = {
     "InputError": "errors",
     "SolveError": "errors",
     "plot": "plotting",
+    "simulate": "particles.simulation",
     "solve": "solver",
+    "validate": "validation.runner",
 }
 
 

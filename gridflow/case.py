@@ -18,12 +18,14 @@ from gridflow.energy import EnergySpec
 from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
 from gridflow.explain import HIDDEN, explain
+from gridflow.particles.simulation import Particles
 from gridflow.schema import RESERVED
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
 from gridflow.space.density import Component
 from gridflow.space.factor import Array, Factor, FactorSpec, factor_named
 from gridflow.space.grid import Grid
+from gridflow.validation.quantities import Validation
 
 SIZE_MAX = 2**28
 """Cells of the largest grid: 2 GiB per field, of which a run holds about ten."""
@@ -76,6 +78,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scheme: SchemeSpec
     flow: Flow = field(default_factory=Flow)
     exact: ExactSpec | None = None
+    particles: Particles | None = None
+    validation: Validation = field(default_factory=Validation)
     source: str = ""
     description: str = ""
     seconds: Annotated[float, Meta(ge=0.0)] = 0.0

@@ -1,4 +1,4 @@
-"""The command line: list, show, solve, plot.
+"""The command line: list, show, solve, validate, plot.
 
 Results that were asked for go to stdout, files to where -o says, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
@@ -51,6 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
     solve.add_argument("--overwrite", action="store_true", help="replace an existing file")
     solve.add_argument("--quiet", action="store_true", help="no progress, no messages")
     solve.add_argument("--plot", action="store_true", help="also draw F.png")
+
+    validate = commands.add_parser("validate", help="compare the grid with particles and exact solutions: a verdict")
+    validate.add_argument("case", help="a shipped name or a TOML file")
+    validate.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="where CASE-validation.nc and .png go; default: this directory"
+    )
+    validate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key")
+    validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
+    validate.add_argument("--overwrite", action="store_true", help="replace existing files")
+    validate.add_argument("--quiet", action="store_true", help="no progress")
 
     plot = commands.add_parser("plot", help="draw a result")
     plot.add_argument("file", type=Path, metavar="F.nc")
@@ -140,6 +150,22 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
     return "\n".join(lines)
 
 
+def command_validate(arguments: argparse.Namespace) -> int:
+    from gridflow.case import load_case, parse_setting
+    from gridflow.progress import RunTally
+    from gridflow.validation.report import table
+    from gridflow.validation.runner import validate
+
+    case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+    signal.signal(signal.SIGTERM, interrupt)
+    directory = arguments.output or Path()
+    progress = None if arguments.quiet else RunTally(case.name)
+    result = validate(case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress)
+    print(table(result))
+    tell(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
+    return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
+
+
 def command_plot(arguments: argparse.Namespace) -> int:
     from gridflow.plotting import plot
 
@@ -160,7 +186,13 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-COMMANDS = {"list": command_list, "show": command_show, "solve": command_solve, "plot": command_plot}
+COMMANDS = {
+    "list": command_list,
+    "show": command_show,
+    "solve": command_solve,
+    "validate": command_validate,
+    "plot": command_plot,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ class Record:
 def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarray.Dataset:
     """Everything that does not change in time, and empty variables (time = 0) for what does."""
     order = grid.order
-    dataset = xarray.Dataset(attrs=attributes(case))
+    dataset = xarray.Dataset(attrs=attributes(case, "solve"))
     dataset["time"] = ("time", np.zeros(0), {"units": "1", "axis": "T", "long_name": "mean-field time"})
     for factor in grid.factors:
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
@@ -84,7 +84,7 @@ def add_data(dataset: xarray.Dataset, data: Any) -> None:
         dataset.attrs["data_notes"] = "; ".join(data.notes)
 
 
-def attributes(case: Case) -> dict[str, Any]:
+def attributes(case: Case, command: str) -> dict[str, Any]:
     return {
         "Conventions": "CF-1.11",
         "title": case.title,
@@ -93,7 +93,7 @@ def attributes(case: Case) -> dict[str, Any]:
         "case_name": case.name,
         "gridflow_version": gridflow.__version__,
         "scheme": f"{type(case.scheme).label}, {case.scheme!r}",
-        "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} gridflow {gridflow.__version__}: solve {case.name}",
+        "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} gridflow {gridflow.__version__}: {command} {case.name}",
     }
 
 

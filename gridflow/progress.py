@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from gridflow.scheme.base import State
 
@@ -82,3 +82,61 @@ class Lines:
 
 def progress_for(title: str, stop: float) -> Progress:
     return Bar(title, stop) if sys.stderr.isatty() else Lines(title, stop)
+
+
+class Tally(Protocol):
+    """Progress of a job that consists of many runs."""
+
+    def start(self, runs: int) -> None: ...
+
+    def tell(self, text: str) -> None: ...
+
+    def advance(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class SilentTally:
+    """No progress."""
+
+    def start(self, runs: int) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class RunTally:
+    """Runs done out of all: a tqdm bar on a terminal, otherwise one line per kind of run."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.total, self.done = title, 0, 0
+        self.bar: Any = None
+
+    def start(self, runs: int) -> None:
+        self.total = runs
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=runs, desc=self.title, file=sys.stderr, unit="run", mininterval=0.2)
+
+    def tell(self, text: str) -> None:
+        if self.bar is None:
+            print(f"{self.title} {self.done}/{self.total} runs; now {text}", file=sys.stderr, flush=True)
+        else:
+            self.bar.set_postfix_str(text)
+
+    def advance(self) -> None:
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -5,7 +5,7 @@ import sys
 import pytest
 from helpers import QUADRATIC, case_of
 
-from gridflow.progress import Bar, Lines, progress_for
+from gridflow.progress import Bar, Lines, RunTally, progress_for
 from gridflow.solver import solve
 
 
@@ -31,3 +31,17 @@ def test_lines_go_to_logs_and_bars_to_terminals(monkeypatch):
     bar = progress_for("a", 1.0)
     assert isinstance(bar, Bar)
     bar.close()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_tally_counts_runs(terminal, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    tally = RunTally("mine")
+    tally.start(3)
+    for name in ("coarse", "fine", "particles"):
+        tally.tell(name)
+        tally.advance()
+    tally.close()
+    text = capsys.readouterr().err
+    assert "mine" in text
+    assert ("3/3" if terminal else "2/3 runs; now particles") in text

@@ -48,6 +48,7 @@ class BoundSum:
     def __init__(self, parts: list[BoundEnergy]) -> None:
         self.parts = parts
         self.convex = all(part.convex for part in parts)
+        self.smooth = all(getattr(part, "smooth", True) for part in parts)
         self.data = next((part.data for part in parts if hasattr(part, "data")), None)
 
     def evaluate(self, mass: Array) -> Evaluation:
@@ -60,6 +61,10 @@ class BoundSum:
 @dataclass(frozen=True)
 class SumParticles:
     parts: list[ParticleEnergy]
+
+    @property
+    def order(self) -> int:
+        return max(getattr(part, "order", 1) for part in self.parts)
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         terms = [part.evaluate(points, weights, batch) for part in self.parts]

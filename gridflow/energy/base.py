@@ -33,7 +33,10 @@ class Evaluation:
 
 
 class BoundEnergy(Protocol):
-    """An energy on a grid, with everything computed once that evaluations share."""
+    """An energy on a grid, with everything computed once that evaluations share.
+
+    An energy whose first variation has kinks says so by an attribute `smooth = False`; the default is True.
+    """
 
     @property
     def convex(self) -> bool:
@@ -61,6 +64,9 @@ class ParticleEvaluation:
 
 
 class ParticleEnergy(Protocol):
-    """An energy for particles. `batch` are indices of data for a stochastic gradient; energies without data ignore it."""
+    """An energy for particles. `batch` are indices of data for a stochastic gradient; energies without data ignore it.
+
+    An energy whose evaluation costs O(N²) says so by an attribute `order = 2`; the default is 1.
+    """
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation: ...

@@ -31,9 +31,8 @@ class Data:
         return (self.inputs * self.weights[:, None]).T @ self.inputs
 
     def subset(self, rows: NDArray[np.int64]) -> "Data":
-        """A minibatch, with its weights scaled to sum 1."""
-        weights = self.weights[rows]
-        return Data(self.inputs[rows], self.targets[rows], weights / weights.sum(), self.notes)
+        """A minibatch; its weights are scaled so that a uniformly drawn batch has the right mean, n/|rows|·μ_j."""
+        return Data(self.inputs[rows], self.targets[rows], self.weights[rows] * (len(self.weights) / len(rows)), self.notes)
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -95,6 +95,8 @@ class MMDParticles:
     The smoothed target Π_k ∫κ(x_k − u) ν*_k(du) of each component is tabulated once per factor, as a cubic spline.
     """
 
+    order = 2  # the cost of an evaluation is that of all pairs
+
     def __init__(self, spec: MMD, factors: tuple[Factor, ...]) -> None:
         self.spec, self.factors = spec, factors
         self.lengths = np.array([f.length if f.is_circle else 0.0 for f in factors])

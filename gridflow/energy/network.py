@@ -10,7 +10,7 @@ recomputed block by block beyond it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
+from gridflow.energy import neurons
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.energy.data import Data, DataSpec
@@ -99,8 +100,8 @@ class BoundNetwork:
 
     convex = True  # every loss in LOSSES is convex in f, and f is linear in ρ
 
-    def __init__(self, data: Data, loss: Loss, branches: list[BoundBranch], penalty: Array | None) -> None:
-        self.data, self.loss, self.branches, self.penalty = data, loss, branches, penalty
+    def __init__(self, data: Data, loss: Loss, branches: list[BoundBranch], penalty: Array | None, smooth: bool = True) -> None:
+        self.data, self.loss, self.branches, self.penalty, self.smooth = data, loss, branches, penalty, smooth
         self.scale = np.abs(data.targets)
         for branch in branches:
             for term, output in enumerate(branch.outputs):
@@ -191,7 +192,7 @@ class NetworkEnergy:
         spec, data = self.spec, self.data
         inputs = augmented(data, spec.bias)
         branches = [bind_branch(branch, spec, inputs, data, grid) for branch in spec.branches]
-        return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid))
+        return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), ACTIVATIONS[spec.activation].is_smooth)
 
     def particles(self, factors: tuple[Factor, ...]) -> "NetworkParticles":
         return NetworkParticles(self.spec, self.data, factors)
@@ -267,7 +268,7 @@ def embedded_weights(branch: Branch, factors: tuple[Factor, ...], coordinates: d
 
 def norms_of_weights(directions: Array, covariance: Array) -> Array:
     """‖b‖_Σ (S1 (3)), (n_points, 1)."""
-    norms = np.sqrt(np.einsum("id,de,ie->i", directions, covariance, directions))
+    norms = np.sqrt(((directions @ covariance) * directions).sum(axis=1))
     if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):  # zero up to the rounding of the coordinates
         raise InputError(
             "a weight vector with ‖b‖_Σ = 0 under batch normalisation",
@@ -280,7 +281,7 @@ def norms_of_weights(directions: Array, covariance: Array) -> Array:
 # -------------------------------------------------------------------------------------------------------- particles
 @dataclass(frozen=True)
 class NetworkParticles:
-    """A network of N neurons: prediction, loss and grad ξ at the neurons, O(N·n_data·n_dim), in blocks of neurons.
+    """A network of N neurons: prediction, loss and grad ξ at the neurons, O(N·n_data·n_dim) in compiled sums.
 
     Velocities are −grad ξ = −N ∂E/∂θ_i for equal weights. With batch normalisation S1 (10) holds for neurons on the
     unit circle; the derivative of b̄ = b/‖b‖_Σ is (I − b̄ b̄ᵀΣ) db/‖b‖_Σ.
@@ -290,30 +291,32 @@ class NetworkParticles:
     data: Data
     factors: tuple[Factor, ...]
 
+    @cached_property
+    def columns(self) -> Array:
+        """All inputs, (n_dim, n_data)."""
+        return np.ascontiguousarray(augmented(self.data, self.spec.bias).T)
+
+    @cached_property
+    def covariance(self) -> Array:
+        return self.data.covariance()
+
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        spec, loss = self.spec, LOSSES[self.spec.loss]
+        spec, loss, kind = self.spec, LOSSES[self.spec.loss], neurons.KINDS.index(self.spec.activation)
         data = self.data if batch is None else self.data.subset(batch)
-        inputs = augmented(data, spec.bias)
+        columns = self.columns if batch is None else np.ascontiguousarray(augmented(data, spec.bias).T)
         branches = [self.neurons(branch, points) for branch in spec.branches]
-        size = max(1, BLOCK_ENTRIES // len(inputs))
-        blocks = [slice(k, k + size) for k in range(0, len(points), size)]
         prediction = np.zeros_like(data.targets)
-        sigma = ACTIVATIONS[spec.activation]
-        for block in blocks:
-            for outer, _, directions, _ in branches:
-                prediction += sigma.value(inputs @ directions[block].T) @ (weights[block, None] * outer[block])
+        for outer, _, directions, _ in branches:
+            prediction += neurons.predict(kind, directions, weights[:, None] * outer, columns).T
         value = float((data.weights[:, None] * loss.value(prediction, data.targets)).sum())
-        residual = data.weights[:, None] * loss.derivative(prediction, data.targets)
+        residual = np.ascontiguousarray((data.weights[:, None] * loss.derivative(prediction, data.targets)).T)
         gradient = np.zeros(points.shape)
-        for block in blocks:
-            for outer, outer_slopes, directions, tangents in branches:
-                z = directions[block] @ inputs.T
-                pulled = sigma.value(z) @ residual  # (n_block, n_outputs)
-                for column, slope in outer_slopes.items():
-                    gradient[block, column] += (slope[block] * pulled).sum(axis=1)
-                along = (sigma.derivative(z) * (outer[block] @ residual.T)) @ inputs  # (n_block, n_dim)
-                for column, tangent in tangents.items():
-                    gradient[block, column] += (tangent[block] * along).sum(axis=1)
+        for outer, outer_slopes, directions, tangents in branches:
+            pulled, along = neurons.pull_back(kind, directions, outer, residual, columns)
+            for column, slope in outer_slopes.items():
+                gradient[:, column] += (slope * pulled).sum(axis=1)
+            for column, tangent in tangents.items():
+                gradient[:, column] += (tangent * along).sum(axis=1)
         for name in spec.decay_on if spec.decay > 0 else ():
             column = factor_named(self.factors, name, "energy.decay_on")
             value += spec.decay * float(weights @ points[:, column] ** 2)
@@ -340,11 +343,11 @@ class NetworkParticles:
             tangents[columns[name]] = tangent
             start += part.shape[1]
         if self.spec.normalization:
-            covariance = self.data.covariance()
-            norms = norms_of_weights(directions, covariance)
+            norms = norms_of_weights(directions, self.covariance)
             directions = directions / norms
+            turned = directions @ self.covariance
             for column, tangent in tangents.items():
-                along = np.einsum("id,de,ie->i", directions, covariance, tangent)[:, None]
+                along = (turned * tangent).sum(axis=1, keepdims=True)
                 tangents[column] = (tangent - directions * along) / norms
         return outer, slopes, directions, tangents
 

@@ -89,6 +89,12 @@ class Factor:
         y = np.mod(x - lower, 2 * length)
         return lower + np.minimum(y, 2 * length - y)
 
+    def fold_slope(self, x: Array) -> Array:
+        """Derivative of `fold`: −1 in mirror images of an interval, else 1."""
+        if self.kind != "interval":
+            return np.ones(x.shape)
+        return np.where(np.mod(x - self.edges[0], 2 * self.length) <= self.length, 1.0, -1.0)
+
     def gaussian(self, difference: Array, bandwidth: float) -> Array:
         """exp(−d²/(2·bandwidth²)) of coordinate differences, any shape.
 

@@ -1,0 +1,165 @@
+"""Time integrators of particles: dθ = v(θ) dt + √(2 D M) dW, v = −M grad ξ, the Lagrangian form of the flow.
+
+Positions are *unfolded* while they move: an interval is continued by mirror images and a circle by windings, and the velocity
+with them, so that every integrator sees R^n; `gridflow.particles.cloud.fold` brings positions back.
+
+N equal particles move with v = −N ∂E/∂θ_i. One step of gradient descent with learning rate η is therefore an explicit Euler step
+of mean-field time η/N, and iteration k is t = kη/N.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+
+from gridflow.energy.base import ParticleEnergy
+from gridflow.errors import InputError, SolveError
+from gridflow.particles.cloud import fold
+from gridflow.space.factor import Array, Factor
+
+Positive = Annotated[float, Meta(gt=0.0)]
+
+
+@dataclass
+class Dynamics:
+    """What an integrator needs to know: the velocity of unfolded positions (n_particles, n_factors), and the noise.
+
+    mobility : positions inside the space → M, broadcastable to the points; temperature : D
+    pieces : normal increments that make up one step; a run of half the step and half the pieces follows the same Brownian path
+    """
+
+    energy: ParticleEnergy
+    factors: tuple[Factor, ...]
+    weights: Array
+    mobility: Callable[[Array], Array]
+    temperature: float
+    random: Generator
+    pieces: int = 1
+    evaluations: int = 0
+
+    def velocity(self, points: Array, batch: NDArray[np.int64] | None = None) -> Array:
+        """−M grad ξ, mirrored with the positions. Raises SolveError if it is not finite."""
+        self.evaluations += 1
+        inside = fold(points, self.factors)
+        gradient = self.energy.evaluate(inside, self.weights, batch).gradient
+        if not np.isfinite(gradient.sum()):
+            raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
+        mirrored = np.stack([f.fold_slope(points[:, k]) for k, f in enumerate(self.factors)], axis=1)
+        return -self.mobility(inside) * gradient * mirrored
+
+    def noise(self, points: Array, dt: float) -> Array | float:
+        """√(2 D M dt)·(standard normal numbers): on lines only."""
+        if self.temperature == 0:
+            return 0.0
+        normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
+        lines = np.array([f.is_line for f in self.factors], dtype=float)
+        return np.sqrt(2 * self.temperature * dt * self.mobility(fold(points, self.factors))) * normal * lines
+
+
+class Integrator(Protocol):
+    def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
+        """Unfolded positions at each of the increasing times, the first of which is 0."""
+
+    def refined(self) -> "Integrator":
+        """The same with a smaller error in time: how it changes a result is what the error was."""
+
+
+class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="gradient-descent", tag_field="kind"):
+    """Explicit Euler, θ ← θ + dt·v + noise: plain gradient descent (S2 §7, S3 §2), with `batch` stochastic gradient descent.
+
+    step : dt in mean-field time, or learning_rate : η, dt = η/N; saves divide their interval into equal steps of at most dt
+    batch : data drawn afresh for each step, uniformly and without repetition; order 1, with a batch ½ in the mean square
+    """
+
+    step: Positive | None = None
+    learning_rate: Positive | None = None
+    batch: Annotated[int, Meta(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.step is None) == (self.learning_rate is None):
+            raise ValueError("gradient descent needs either step (mean-field time) or learning_rate (step = learning_rate/N)")
+
+    def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
+        dt_max = self.step if self.step is not None else float(self.learning_rate or 0) / len(points)
+        n_data = self.count_data(dynamics, points) if self.batch is not None else 0
+
+        def advance(points: Array, dt: float) -> Array:
+            batch = dynamics.random.choice(n_data, self.batch, replace=False) if self.batch is not None else None
+            return points + dt * dynamics.velocity(points, batch) + dynamics.noise(points, dt)
+
+        return fixed_steps(advance, points, times, dt_max)
+
+    def count_data(self, dynamics: Dynamics, points: Array) -> int:
+        prediction = dynamics.energy.evaluate(fold(points, dynamics.factors), dynamics.weights).prediction
+        if prediction is None or len(prediction) < (self.batch or 0):
+            available = "no data" if prediction is None else f"{len(prediction)} data"
+            raise InputError(f"batch = {self.batch} for an energy with {available}", "at most all data", "lower or remove batch")
+        return len(prediction)
+
+    def refined(self) -> "GradientDescent":
+        return replace(self, **{name: getattr(self, name) and getattr(self, name) / 2 for name in ("step", "learning_rate")})
+
+
+class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", tag_field="kind"):
+    """Heun's method, the same increment of noise in both stages: order 2, weakly too where the noise is additive.
+
+    (Where the mobility depends on a factor that itself moves, the noise is taken at the start of the step: weak order 1.)
+    """
+
+    step: Positive
+
+    def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
+        def advance(points: Array, dt: float) -> Array:
+            noise = dynamics.noise(points, dt)
+            first = dynamics.velocity(points)
+            second = dynamics.velocity(points + dt * first + noise)
+            return points + 0.5 * dt * (first + second) + noise
+
+        return fixed_steps(advance, points, times, self.step)
+
+    def refined(self) -> "RungeKutta2":
+        return RungeKutta2(self.step / 2)
+
+
+class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", tag_field="kind"):
+    """Dormand–Prince of order 8 (scipy's DOP853) with error control, relative and absolute; without noise."""
+
+    tolerance: Annotated[float, Meta(gt=1e-14, lt=1.0)] = 1e-6
+
+    def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
+        if dynamics.temperature > 0:
+            raise InputError(
+                "the adaptive integrator with a temperature", "adaptive without noise", 'use particles.integrator.kind = "rk2"'
+            )
+        shape = points.shape
+        solution: Any = solve_ivp(
+            lambda _, y: dynamics.velocity(y.reshape(shape)).ravel(), (0.0, times[-1]), points.ravel(),
+            method="DOP853", t_eval=times, rtol=self.tolerance, atol=self.tolerance,
+        )  # fmt: skip
+        if not solution.success:
+            raise SolveError(f"a particle run failed: {solution.message}")
+        return (column.reshape(shape) for column in solution.y.T)
+
+    def refined(self) -> "Adaptive":
+        return Adaptive(max(self.tolerance / 100, 2e-14))
+
+
+IntegratorSpec = GradientDescent | RungeKutta2 | Adaptive
+
+
+def fixed_steps(advance: Callable[[Array, float], Array], points: Array, times: list[float], dt_max: float) -> Iterator[Array]:
+    """Positions at the times; between two of them equal steps of at most dt_max."""
+    yield points
+    for before, after in pairwise(times):
+        count = max(1, ceil((after - before) / dt_max * (1 - 1e-9)))  # a multiple of dt_max up to round-off is one
+        for _ in range(count):
+            points = advance(points, (after - before) / count)
+        yield points

@@ -1,0 +1,146 @@
+"""Particle runs of a case: the same energy, space and flow as on the grid, as N weighted particles."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from msgspec import Meta, Struct, field
+
+from gridflow.energy.base import ParticleEnergy
+from gridflow.errors import InputError, SolveError
+from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
+from gridflow.particles.integrator import Dynamics, IntegratorSpec, RungeKutta2
+from gridflow.space.factor import Array, Factor
+
+if TYPE_CHECKING:
+    from gridflow.case import Case
+
+Count = Annotated[int, Meta(ge=2, le=10_000_000)]
+
+
+class VerdictRuns(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ensembles that a verdict rests on: scrambled Sobol points are as independent of each other as random ones, and far
+    closer to the density, so that the verdict is sharper."""
+
+    count: Count = 4096
+    ensembles: Annotated[int, Meta(ge=8, le=1000)] = 12
+    sampling: Sampling = "sobol"
+
+
+class Particles(Struct, frozen=True, forbid_unknown_fields=True):
+    """The particle runs of a case.
+
+    counts : N of the random runs that show the sampling error of a particle run, increasing; ensembles : independent runs of each
+    """
+
+    counts: Annotated[list[Count], Meta(min_length=3)]
+    integrator: IntegratorSpec = field(default_factory=lambda: RungeKutta2(0.05))
+    ensembles: Annotated[int, Meta(ge=8, le=1000)] = 32
+    verdict: VerdictRuns = field(default_factory=VerdictRuns)
+    seed: Annotated[int, Meta(ge=0)] = 1
+
+    def __post_init__(self) -> None:
+        if sorted(set(self.counts)) != self.counts or self.counts[-1] < 8 * self.counts[0]:
+            raise ValueError(f"counts {self.counts} do not increase to at least eight times the first: too few for a rate")
+
+
+@dataclass(frozen=True)
+class ParticleRun:
+    """points : (n_times, n_particles, n_factors), columns in the storage order of the grid; energy : (n_times,);
+    prediction : (n_times, n_data, n_outputs) or None; evaluations of the velocity; seconds of wall time."""
+
+    times: list[float]
+    points: Array
+    weights: Array
+    energy: Array
+    prediction: Array | None
+    evaluations: int
+    seconds: float
+
+
+class Simulator:
+    """Particle runs of one case: what they share (data, tabulated kernels) is computed once. Runs may go side by side in threads.
+
+    energy : an energy of one's own with `particles(factors)`, instead of the one in the case
+    """
+
+    def __init__(self, case: "Case", energy: Any = None) -> None:
+        self.case = case
+        self.factors = case.grid().factors
+        model = energy or case.energy.load(Path(case.directory))
+        if not hasattr(model, "particles"):
+            raise InputError(
+                "an energy without particles(factors)", "an energy for particles", "write that method beside bind(grid)"
+            )
+        self.energy: ParticleEnergy = model.particles(self.factors)
+        self.mobility = particle_mobility(case, self.factors)
+
+    def run(
+        self,
+        particles: int | Cloud,
+        *,
+        times: list[float] | None = None,
+        seed: int = 0,
+        sampling: Sampling = "random",
+        integrator: IntegratorSpec | None = None,
+        pieces: int = 1,
+    ) -> ParticleRun:
+        """See `simulate`; pieces : see `Dynamics`."""
+        case, factors = self.case, self.factors
+        chosen = integrator or (case.particles.integrator if case.particles is not None else None)
+        if chosen is None:
+            raise InputError(f"a particle run of {case.name} without an integrator", "one in [particles]", "pass integrator=…")
+        cloud = particles if isinstance(particles, Cloud) else draw_cloud(case.initial, factors, particles, seed, sampling)
+        saves = case.time.save_times() if times is None else times
+        random = np.random.default_rng([seed, 1])
+        dynamics = Dynamics(self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, pieces)
+        began = time.perf_counter()
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told by its velocity
+            points = [fold(p, factors) for p in chosen.run(dynamics, cloud.points, saves)]
+            seconds = time.perf_counter() - began
+            results = [self.energy.evaluate(p, cloud.weights) for p in points]
+        values = np.array([r.value for r in results])
+        if not np.isfinite(values).all():
+            raise SolveError("a particle run diverged (its energy is not finite); use a smaller step")
+        predictions = [r.prediction for r in results if r.prediction is not None]
+        prediction = np.stack(predictions) if predictions else None
+        return ParticleRun(saves, np.stack(points), cloud.weights, values, prediction, dynamics.evaluations, seconds)
+
+
+def simulate(
+    case: "Case",
+    particles: int | Cloud,
+    *,
+    times: list[float] | None = None,
+    seed: int = 0,
+    sampling: Sampling = "random",
+    integrator: IntegratorSpec | None = None,
+    energy: Any = None,
+) -> ParticleRun:
+    """Run N particles drawn from the initial density of a case, or a weighted cloud of one's own.
+
+    times : of the saves, increasing from 0; default those of the case; integrator : default that of [particles];
+    energy : an energy of one's own with `particles(factors)`, instead of the one in the case
+
+    Raises InputError for a case or a choice that cannot run, SolveError for a run that diverges.
+    """
+    return Simulator(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
+
+
+def particle_mobility(case: "Case", factors: tuple[Factor, ...]) -> Any:
+    """M of every factor at the particles: (n_particles, n_factors), or (n_factors,) where it is constant."""
+    columns = {f.name: k for k, f in enumerate(factors)}
+    constant = np.array([case.flow.mobility[f.name].value if f.name in case.flow.mobility else 1.0 for f in factors])
+    varying = {columns[n]: (columns[m.factor], m.power) for n, m in case.flow.mobility.items() if m.factor is not None}
+    if not varying:
+        return lambda points: constant
+
+    def mobility(points: Array) -> Array:
+        values = np.broadcast_to(constant, points.shape).copy()
+        for column, (source, power) in varying.items():
+            values[:, column] *= points[:, source] ** power
+        return values
+
+    return mobility

@@ -1,0 +1,289 @@
+"""Everything that a verdict rests on, run and measured: grids, exact solution, particle ensembles.
+
+    grid            the case, and the same with two and with four times wider cells
+    exact           where the case names an exact solution
+    random runs     `ensembles` independent runs of N particles for every N in `counts`
+    verdict runs    as many of `verdict` particles, drawn by `sampling`
+    time step       one run repeated with a refined step on the same Brownian path
+
+A particle run is reduced to its sketches as soon as it is done: distances are all that is kept.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from gridflow.case import Case
+from gridflow.energy.data import Data
+from gridflow.errors import InputError, SolveError
+from gridflow.particles.cloud import Sampling
+from gridflow.particles.simulation import ParticleRun, Simulator
+from gridflow.progress import Tally
+from gridflow.solver import solve
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+from gridflow.validation.quantities import Measure, Quantity, quantities_of
+
+LEVELS = (4, 2, 1)
+"""Factors by which the cells of the grid are widened; the coarse ones come first and compile for the fine one."""
+LAGS = (1, 2, 3)
+"""Ensemble k is compared with k + 1, k + 2, k + 3, cyclically: nearly all that all pairs would tell, for less."""
+RISE_MAX = 1e-6
+"""An energy that rises by more than this share above its start tells a particle run without noise that diverges."""
+
+Sketches = list[list[Any]]
+"""One sketch per quantity and time."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Ensembles of one N.
+
+    distance : (n_quantities, n_times, n_ensembles) to the grid; null : (n_quantities, n_times, n_pairs) between two of them;
+    energy : (n_times, n_ensembles); seconds : of the first run, alone
+    """
+
+    count: int
+    distance: Array
+    null: Array
+    energy: Array
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Distances, (n_quantities, n_times) unless said, between all that was run.
+
+    coarse : [between the grid and the twice wider one, between that and the four times wider one], the largest over the saves
+        around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
+    sensitivity : per relative error of the velocity; time_step : of a particle run to its refined twin;
+    energy : (n_times,) of the grid; smooth : the velocity is continuous; grid_seconds, particle_order : cost of the grid run, and
+        power of N in the cost of a particle run
+    """
+
+    times: list[float]
+    quantities: list[Quantity]
+    coarse: Array
+    exact: Array | None
+    sensitivity: Array
+    time_step: Array
+    energy: Array
+    random: list[Series]
+    verdict: Series
+    smooth: bool
+    grid_seconds: float
+    grid_cells: int
+    grid_steps: int
+    particle_order: int
+
+
+def check_case(case: Case) -> None:
+    """Raises InputError for a case that says too little for a verdict."""
+    if case.particles is None:
+        raise InputError(
+            f"{case.name} has no [particles]",
+            "counts, ensembles, integrator and seed of particle runs",
+            "add [particles] to the case",
+        )
+    if not case.validation.thresholds():
+        raise InputError(
+            f"{case.name} has no thresholds in [validation]",
+            "for example w1 = { threshold = 0.01, reason = '…' }",
+            "add one for each quantity that should be judged; nothing passes by default",
+        )
+
+
+def validation_times(case: Case) -> list[int]:
+    """Numbers of the saves that are compared: the last one and, denser towards the start, earlier ones, but never time 0."""
+    last = len(case.time.save_times()) - 1
+    wanted = np.geomspace(1, last, min(case.validation.times, last))
+    return sorted({round(float(k)) for k in wanted})
+
+
+def coarsened(case: Case, factor: int) -> Case:
+    """The same case on `factor` times wider cells; labels stay."""
+    changes = {f"space.{n}.cells": f.cells // factor for n, f in case.space.items() if hasattr(f, "cells")}
+    try:
+        return case.replace(changes)
+    except InputError as error:
+        raise InputError(
+            f"the grid with {factor} times wider cells: {error}", "grids that can be coarsened", "use more cells"
+        ) from None
+
+
+def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
+    """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
+    check_case(case)
+    particles = case.particles
+    assert particles is not None
+    case = case.replace({"time.steady": 0.0})  # all runs end at the same time
+    model = energy or case.energy.load(Path(case.directory))
+    picked = validation_times(case)
+    times = [case.time.save_times()[k] for k in picked]
+    n_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
+    tally.start(len(LEVELS) + 1 + n_runs)
+
+    grid = case.grid()
+    bound = model.bind(grid)
+    data = getattr(bound, "data", None)
+    quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
+    sketches: dict[int, Sketches] = {}  # at every save
+    for factor in LEVELS:
+        tally.tell(f"grid with {factor}-fold cells" if factor > 1 else "grid")
+        measures, dataset = grid_path(coarsened(case, factor).replace({"exact": None}), model, energy)
+        sketches[factor] = [[q.sketch(m) for m in measures] for q in quantities]
+        tally.advance()
+    grid_energy = np.array([measures[k].energy for k in picked])
+    seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
+    tally.tell("sensitivity")
+    rate = sensitivity(coarsened(case, 2), model, energy, quantities, times)
+    tally.advance()
+
+    fine = [[s[k] for k in picked] for s in sketches[1]]
+    exact = None
+    if case.exact is not None:
+        solution = [grid_measure(grid, bound, m) for m in case.exact.masses(case, grid, times)]
+        exact = between(quantities, fine, [[q.sketch(m) for m in solution] for q in quantities])
+    pairs = [(sketches[1], sketches[2]), (sketches[2], sketches[4])]
+    coarse_pair = np.stack([largest_around(between(quantities, *pair), picked) for pair in pairs])
+
+    runs = Runs(case, Simulator(case, model), quantities, times)
+    tally.tell("time step of the particles")
+    time_step = runs.time_step(tally)
+    series = [runs.series(n, particles.ensembles, "random", fine, tally) for n in particles.counts]
+    chosen = particles.verdict
+    verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, fine, tally)
+    order = getattr(runs.simulator.energy, "order", 1)
+    return Experiment(
+        times,
+        quantities,
+        coarse_pair,
+        exact,
+        rate,
+        time_step,
+        grid_energy,
+        series,
+        verdict,
+        getattr(bound, "smooth", True),
+        seconds,
+        grid.size,
+        steps,
+        order,
+    )
+
+
+def grid_measure(grid: Grid, bound: Any, masses: Array) -> Measure:
+    evaluation = bound.evaluate(masses)
+    return Measure(grid.factors, evaluation.value, evaluation.prediction, grid=grid, masses=masses)
+
+
+def sensitivity(case: Case, model: Any, energy: Any, quantities: list[Quantity], times: list[float]) -> Array:
+    """Distance per relative error of the velocity, (n_quantities, n_times).
+
+    A velocity that is 1 + δ times too large solves the same case in faster time, ρ((1 + δ)t): measured at δ = 1 %.
+    """
+    late = [1.01 * t for t in times]
+    saves = sorted({*times, *late})
+    path = grid_path(case.replace({"time.stop": late[-1], "time.save": saves, "exact": None}), model, energy)[0]
+    measures = dict(zip([0.0, *saves], path, strict=True))
+    rows = [
+        [q.distance(q.sketch(measures[t]), q.sketch(measures[s])) for t, s in zip(times, late, strict=True)] for q in quantities
+    ]
+    return np.array(rows) / 0.01
+
+
+def grid_path(case: Case, model: Any, energy: Any) -> tuple[list[Measure], xarray.Dataset]:
+    """The grid solution at every save, and its dataset. Raises SolveError for a run that does not complete."""
+    grid = case.grid()
+    dataset = solve(case, energy=energy)
+    if dataset.attrs["status"] != "completed":
+        raise SolveError(f"the grid run ended {dataset.attrs['status']}")
+    bound = model.bind(grid)
+    masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
+    return [grid_measure(grid, bound, m) for m in masses], dataset
+
+
+def largest_around(distances: Array, picked: list[int]) -> Array:
+    """Maxima over the saves nearest, in ratio, to each of the picked ones: (n_quantities, n_saves) → (n_quantities, n_times)."""
+    borders = [0, *(round(float(np.sqrt(a * b))) for a, b in pairwise(picked)), distances.shape[1] - 1]
+    return np.stack([distances[:, a : b + 1].max(axis=1) for a, b in pairwise(borders)], axis=1)
+
+
+def between(quantities: list[Quantity], one: Sketches, two: Sketches) -> Array:
+    """Distances of two histories, (n_quantities, n_times)."""
+    return np.array(
+        [[q.distance(a, b) for a, b in zip(*pair, strict=True)] for q, *pair in zip(quantities, one, two, strict=True)]
+    )
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Particle runs of a case, as sketches at the validated times."""
+
+    case: Case
+    simulator: Simulator
+    quantities: list[Quantity]
+    times: list[float]
+
+    def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
+        """Run number `number` of N particles. Raises SolveError if it diverges."""
+        particles = self.case.particles
+        assert particles is not None
+        seed = int(np.random.SeedSequence([particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
+        times = [0.0, *self.times]
+        try:
+            run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
+        except SolveError as error:
+            raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
+        if self.case.flow.temperature == 0 and run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0]):
+            rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"
+            raise SolveError(
+                f"ensemble {number + 1} of {count} particles diverged: its energy rose from {rise}; use a smaller step in"
+                " particles.integrator"
+            )
+        return run
+
+    def sketches(self, run: ParticleRun) -> Sketches:
+        factors = self.simulator.factors
+        measures = [
+            Measure(factors, e, None if run.prediction is None else run.prediction[k + 1], points=p, weights=run.weights)
+            for k, (p, e) in enumerate(zip(run.points[1:], run.energy[1:], strict=True))
+        ]
+        return [[q.sketch(m) for m in measures] for q in self.quantities]
+
+    def time_step(self, tally: Tally) -> Array:
+        """Distance of a run to the same run with a refined integrator; the noise follows one Brownian path."""
+        particles = self.case.particles
+        assert particles is not None
+        count = particles.counts[-1]
+        coarse = self.run(count, particles.verdict.sampling, 0, pieces=2)
+        tally.advance()
+        fine = self.run(count, particles.verdict.sampling, 0, integrator=particles.integrator.refined())
+        tally.advance()
+        return between(self.quantities, self.sketches(coarse), self.sketches(fine))
+
+    def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Tally) -> Series:
+        """Independent ensembles of one N; the first one alone, for its time, the others side by side."""
+        tally.tell(f"{ensembles} × {count} particles, {sampling}")
+        sketches, energies, seconds = [], [], []
+        for run in self.ensembles(count, sampling, ensembles):
+            sketches.append(self.sketches(run))
+            energies.append(run.energy[1:])
+            seconds.append(run.seconds)
+            tally.advance()
+        pairs = [(k, (k + lag) % ensembles) for lag in LAGS for k in range(ensembles)]
+        distance = np.stack([between(self.quantities, s, grid) for s in sketches], axis=-1)
+        null = np.stack([between(self.quantities, sketches[i], sketches[j]) for i, j in pairs], axis=-1)
+        return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0])
+
+    def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
+        yield self.run(count, sampling, 0)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))

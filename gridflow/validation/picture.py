@@ -1,0 +1,97 @@
+"""The picture of a validation, from its dataset alone."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TINY = 1e-17
+
+
+def draw(result: xarray.Dataset) -> "Figure":
+    """A panel per quantity with a rate (distance against N), then the verdict over time, errors over time, and energies."""
+    from matplotlib.figure import Figure
+
+    judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])]
+    panels = len(judged) + 3
+    columns = min(4, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.3 * columns, 3.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, k in zip(axes, judged, strict=False):
+        draw_rate(ax, result.isel(quantity=k))
+    draw_verdict(axes[len(judged)], result)
+    draw_errors(axes[len(judged) + 1], result)
+    draw_energy(axes[len(judged) + 2], result)
+    for ax in axes[panels:]:
+        ax.set_axis_off()
+    a = result.attrs
+    worth = "" if a["worth_quantity"] == "none" else f"; worth {a['worth']:.1e} particles"
+    figure.suptitle(f"{a['title']}: {a['verdict']}{' (quick)' if a['quick'] else ''}{worth}")
+    return figure
+
+
+def draw_rate(axes: "Axes", row: xarray.Dataset) -> None:
+    """Distances of random ensembles at the time where the grid is worth least, against N."""
+    count = row["count"].to_numpy().astype(float)
+    sampling = row["random_null"].mean("pair") / np.sqrt(2)
+    worst = int((row["grid_error"] / (sampling * np.sqrt(count)).mean("count")).to_numpy().argmax())
+    at = row.isel(time=worst)
+    distance, null = at["random_distance"], at["random_null"]
+    axes.fill_between(
+        count, null.quantile(0.05, "pair"), null.quantile(0.95, "pair"), alpha=0.25, label="between ensembles, 90 %"
+    )
+    axes.loglog(count, distance.mean("ensemble"), "o-", label="to the grid")
+    fitted = float(np.exp(np.log(sampling.isel(time=worst) * np.sqrt(count)).mean()))
+    floor = float(at["grid_error"])
+    reach = np.geomspace(count[0], max(count[-1], min(4 * (fitted / max(floor, TINY)) ** 2, 1e12)), 50)
+    axes.loglog(reach, fitted / np.sqrt(reach), "k--", lw=0.8, label="$N^{-1/2}$")
+    axes.axhline(floor, color="tab:red", lw=1, label="grid error")
+    axes.axhline(float(at["allowed"]), color="tab:green", ls=":", lw=1)
+    axes.axhline(float(at["distance"]), color="tab:green", lw=1, label="verdict ensembles; allowed (dotted)")
+    name = str(row["quantity"].values)
+    axes.set(
+        xlabel="particles N",
+        title=f"{name}, t = {float(at['time']):.3g}: slope {float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}",
+    )
+    axes.legend(fontsize="x-small")
+
+
+def draw_verdict(axes: "Axes", result: xarray.Dataset) -> None:
+    for name in result["quantity"].values:
+        row = result.sel(quantity=name)
+        axes.semilogy(
+            row["time"], np.maximum(row["distance"] / np.maximum(row["allowed"], TINY), 1e-3), "o-", ms=3, label=str(name)
+        )
+    axes.axhline(1.0, color="k", lw=1)
+    axes.set(xlabel="time", title="distance to the particles / allowed")
+    axes.legend(fontsize="x-small")
+
+
+def draw_errors(axes: "Axes", result: xarray.Dataset) -> None:
+    for k, name in enumerate(result["quantity"].values):
+        row = result.sel(quantity=name)
+        axes.semilogy(row["time"], np.maximum(row["grid_error"], TINY), "o-", ms=3, color=f"C{k}", label=str(name))
+        if "exact_error" in row:
+            axes.semilogy(row["time"], np.maximum(row["exact_error"], TINY), "x--", ms=4, color=f"C{k}")
+        axes.axhline(float(row["threshold"]), color=f"C{k}", lw=0.6, ls=":")
+    exact = ", exact (x)" if "exact_error" in result else ""
+    axes.set(xlabel="time", title=f"grid error: estimated (o){exact}; thresholds dotted")
+    axes.legend(fontsize="x-small")
+
+
+def draw_energy(axes: "Axes", result: xarray.Dataset) -> None:
+    time, energy = result["time"], result["random_energy"]
+    for k in (0, result.sizes["count"] - 1):
+        part = energy.isel(count=k)
+        label = f"{int(part['count'])} particles, ensembles"
+        axes.fill_between(time, part.min("ensemble"), part.max("ensemble"), alpha=0.3, label=label)
+    axes.plot(time, result["energy"], "k.-", lw=1, label="grid")
+    if (energy > 0).all() and (result["energy"] > 0).all():
+        axes.set_yscale("log")
+    axes.set(xlabel="time", title="energy")
+    axes.legend(fontsize="x-small")

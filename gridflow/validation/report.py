@@ -1,0 +1,68 @@
+"""The verdict in words: a table and a few lines, from the dataset alone."""
+
+import numpy as np
+import xarray
+
+
+def table(result: xarray.Dataset) -> str:
+    """One row per quantity, each number at its worst time, and the headline figures."""
+    exact = "exact_error" in result
+    head = [
+        "quantity",
+        "grid error",
+        *(["vs exact"] if exact else []),
+        "distance",
+        "allowed",
+        "threshold",
+        "slope in N",
+        "worth N",
+        "detects",
+    ]
+    rows = [[*head, "verdict"]]
+    for k, name in enumerate(result["quantity"].values):
+        row = result.isel(quantity=k)
+        ratio = row["distance"].values / np.maximum(row["allowed"].values, np.finfo(float).tiny)
+        worst = int(ratio.argmax())
+        judged = bool(row["slope_judged"])
+        rows.append(
+            [
+                str(name),
+                f"{float(row['grid_error'].max()):.1e}",
+                *([f"{float(row['exact_error'].max()):.1e}"] if exact else []),
+                f"{float(row['distance'][worst]):.1e}",
+                f"{float(row['allowed'][worst]):.1e}",
+                f"{float(row['threshold']):.1e}",
+                f"{float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}" + ("" if judged else " (not judged)"),
+                number(float(row["worth"])) if judged else "",
+                percent(float(row["detects"].min())),
+                str(row["outcome"].values),
+            ]
+        )
+    columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
+    reasons = [f"  {q}: {r}" for q, r in zip(result["quantity"].values, result["reason"].values, strict=True) if r]
+    return "\n".join([*lines, *reasons, *headline(result)])
+
+
+def headline(result: xarray.Dataset) -> list[str]:
+    a = result.attrs
+    quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
+    lines = [f"verdict: {a['verdict']}{quick}", f"  smallest relative velocity error that is detected: {percent(a['detects'])}"]
+    if a["worth_quantity"] != "none":
+        lines.append(
+            f"  this grid ({a['grid_cells']} cells, {a['grid_steps']} steps, {a['grid_seconds']:.2g} s) is worth"
+            f" {number(a['worth'])} particles ({a['worth_quantity']}, worst time)"
+        )
+        lines.append(
+            f"  a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's"
+            f" ({a['particle_seconds_count']} particles took {a['particle_seconds']:.2g} s; cost ~ N^{a['particle_cost_order']})"
+        )
+    return lines
+
+
+def number(value: float) -> str:
+    return f"{value:.1e}" if value >= 1e4 else f"{value:.0f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2g} %" if np.isfinite(value) else "none"

@@ -1,0 +1,274 @@
+"""The verdict: green for what is right, red for planted faults, and never green by default."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray
+from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+
+from gridflow.case import load_case
+from gridflow.cli import main
+from gridflow.energy.base import ParticleEvaluation
+from gridflow.errors import InputError, SolveError
+from gridflow.shipped import shipped_cases
+from gridflow.validation import experiment
+from gridflow.validation.experiment import coarsened, validation_times
+from gridflow.validation.quantities import Threshold
+from gridflow.validation.report import table
+from gridflow.validation.runner import validate
+from gridflow.validation.verdict import grid_error, rate_of_sampling, slope_error
+
+LIMIT = {"threshold": 0.02, "reason": "a few standard errors of the verdict ensembles"}
+PARTICLES = {"counts": [32, 128, 512], "ensembles": 20, "verdict": {"count": 512, "ensembles": 8}}
+FLOW = {
+    **QUADRATIC,
+    "space": {"theta": {"kind": "interval", "bounds": [-3.0, 3.0], "cells": 128}},
+    "particles": {**PARTICLES, "integrator": {"kind": "adaptive", "tolerance": 1e-7}},
+    "validation": {"w1": LIMIT, "energy_distance": LIMIT, "prediction": LIMIT, "energy": LIMIT, "times": 3},
+}
+NOISY = {
+    **ORNSTEIN_UHLENBECK,
+    "particles": {**PARTICLES, "integrator": {"kind": "rk2", "step": 0.05}, "verdict": {"count": 4096, "ensembles": 8}},
+    "validation": {"w1": {**LIMIT, "threshold": 0.05}, "moments": {**LIMIT, "threshold": 0.05}, "times": 2},
+}
+
+
+def trained_in_both_layers():
+    """bn-circle, small and smooth: a and the angle move, so that a fault may sit in one derivative alone."""
+    return load_case("bn-circle").replace(
+        {
+            "energy.activation": "tanh",
+            "space.a.cells": 96,
+            "space.a.bounds": [-4.0, 4.0],
+            "space.angle.cells": 96,
+            "energy.data.inputs.count": 40,
+            "time.stop": 3.0,
+            "time.save": 7,
+            "particles": {**PARTICLES, "integrator": {"kind": "rk2", "step": 0.1}},
+            "validation": {kind: {**LIMIT, "threshold": 0.05} for kind in ("w1", "energy_distance", "prediction")} | {"times": 3},
+        }
+    )
+
+
+class Faulty:
+    """The energy of a case, right on the grid; `spoil(gradient, factors)` plants a fault into the velocity of the particles."""
+
+    def __init__(self, case, spoil):
+        self.energy, self.spoil = case.energy.load(Path(case.directory)), spoil
+
+    def bind(self, grid):
+        return self.energy.bind(grid)
+
+    def particles(self, factors):
+        right = self.energy.particles(factors)
+
+        def evaluate(points, weights, batch=None):
+            result = right.evaluate(points, weights, batch)
+            return ParticleEvaluation(result.value, self.spoil(result.gradient, factors), result.prediction)
+
+        return SimpleNamespace(evaluate=evaluate)
+
+
+def failures(result):
+    return [str(q) for q, o in zip(result["quantity"].values, result["outcome"].values, strict=True) if o == "fail"]
+
+
+# ------------------------------------------------------------------------------------------------- green where right
+@pytest.mark.parametrize("case", [case_of(FLOW), case_of(NOISY), trained_in_both_layers()], ids=["flow", "noise", "network"])
+def test_right_cases_pass(case, tmp_path):
+    result = validate(case, tmp_path)
+    assert result.attrs["verdict"] == "pass", table(result)
+    assert (result["consistent"] == 1).all()
+    slopes = result["slope"].where(result["slope_judged"] == 1, drop=True)
+    errors = result["slope_error"].where(result["slope_judged"] == 1, drop=True)
+    assert (np.abs(slopes + 0.5) <= 0.1 + 2 * errors).all()
+    assert (errors <= 0.1).all()
+    with xarray.open_dataset(tmp_path / f"{case.name}-validation.nc") as file:
+        xarray.testing.assert_identical(file.load(), result)
+    assert (tmp_path / f"{case.name}-validation.png").stat().st_size > 20_000
+    text = table(result)
+    assert "verdict: pass" in text
+    assert "is worth" in text
+    assert all(str(q) in text for q in result["quantity"].values)
+
+
+@pytest.mark.slow
+def test_chance_does_not_fail_a_verdict():
+    """Twelve seeds of two right cases: consistency never fails. (The slope of so few ensembles may leave its band.)"""
+    for table_ in (FLOW, NOISY):
+        for seed in range(12):
+            result = validate(case_of(table_).replace({"particles.seed": seed}))
+            assert (result["consistent"] == 1).all(), table(result)
+            assert (result["random_consistent"] == 1).all(), table(result)
+
+
+# ---------------------------------------------------------------------------------------------------- red where wrong
+def flip_angle(gradient, factors):
+    return gradient * [-1.0 if f.is_circle else 1.0 for f in factors]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda g, _: 1.02 * g, lambda g, _: 0.98 * g, flip_angle, lambda g, _: g / 2, lambda g, _: 2 * g],
+    ids=["2 % too fast", "2 % too slow", "sign of the feature's derivative", "half the time", "twice the time"],
+)
+def test_planted_faults_are_rejected(spoil):
+    case = trained_in_both_layers().replace({"particles.ensembles": 8, "particles.counts": [8, 16, 64]})
+    assert failures(validate(case, energy=Faulty(case, spoil)))
+
+
+def test_what_a_verdict_claims_to_detect_it_does_detect():
+    """A fault a little larger than `detects` fails the verdict; `detects` is at most 2 % here."""
+    case = case_of(FLOW, exact=None)
+    smallest = validate(case).attrs["detects"]
+    assert smallest <= 0.02
+    for sign in (1, -1):
+        factor = 1 + sign * 1.2 * smallest
+        assert failures(validate(case, energy=Faulty(case, lambda g, _, factor=factor: factor * g)))
+
+
+def test_a_wrong_temperature_is_rejected(monkeypatch):
+    """Particles at half the temperature of the grid: their noise is √D instead of √(2D)."""
+    right = experiment.Simulator
+    monkeypatch.setattr(experiment, "Simulator", lambda case, energy: right(case.replace({"flow.temperature": 0.15}), energy))
+    assert failures(validate(case_of(NOISY, exact=None)))
+
+
+def test_an_error_above_the_threshold_fails():
+    strict = {**FLOW, "validation": {"w1": {**LIMIT, "threshold": 1e-4}, "times": 1}}
+    result = validate(case_of(strict))
+    assert result.attrs["verdict"] == "fail"
+    assert "above the threshold" in str(result["reason"].values[0])
+
+
+def test_too_few_particles_are_inconclusive():
+    few = {**NOISY, "particles": {**NOISY["particles"], "verdict": {"count": 16, "ensembles": 8}}}
+    few["validation"] = {"w1": {**LIMIT, "threshold": 0.05}, "times": 1}
+    result = validate(case_of(few))
+    assert result.attrs["verdict"] == "inconclusive"
+    assert "raise particles.verdict" in str(result["reason"].values[0])
+
+
+# ---------------------------------------------------------------------------------------------------------- bad input
+def test_a_case_that_says_too_little_is_refused():
+    with pytest.raises(InputError, match=r"no \[particles\]"):
+        validate(case_of(QUADRATIC))
+    with pytest.raises(InputError, match=r"no thresholds in \[validation\]"):
+        validate(case_of({**FLOW, "validation": {}}))
+    with pytest.raises(InputError, match="one of the two"):
+        validate(case_of(FLOW), energy=Faulty(case_of(FLOW), lambda g, _: g))
+    with pytest.raises(InputError, match="energy without data"):
+        validate(case_of({**NOISY, "validation": {"prediction": LIMIT}}))
+    with pytest.raises(InputError, match="wider cells"):
+        validate(case_of(FLOW, space__theta__cells=12))
+    with pytest.raises(InputError, match="reason"):
+        case_of({**FLOW, "validation": {"w1": {"threshold": 1.0}}})
+    with pytest.raises(InputError, match="unknown key 'w3'"):
+        case_of({**FLOW, "validation": {"w3": LIMIT}})
+
+
+def test_a_diverging_ensemble_is_said():
+    explosive = {**FLOW, "particles": {**PARTICLES, "integrator": {"kind": "gradient-descent", "step": 0.5}}}
+    explosive["space"] = {"theta": {**FLOW["space"]["theta"], "bounds": [-60.0, 60.0], "cells": 512}}
+    explosive["initial"] = [{"density": {"theta": {"kind": "normal", "mean": 2.5, "deviation": 0.5}}}]
+    with pytest.raises(SolveError, match=r"ensemble 1 of 512 particles diverged: its energy rose"):
+        validate(case_of(explosive, time__stop=0.5, time__save=2))
+
+
+def test_files_are_not_overwritten(tmp_path):
+    (tmp_path / "test-validation.nc").touch()
+    with pytest.raises(InputError, match="exists"):
+        validate(case_of(FLOW), tmp_path)
+    with pytest.raises(InputError, match="not a directory"):
+        validate(case_of(FLOW), tmp_path / "test-validation.nc")
+    with pytest.raises(InputError, match="cannot be created"):
+        validate(case_of(FLOW), tmp_path / "a" / "b")
+
+
+# ------------------------------------------------------------------------------------------------------------- pieces
+@pytest.mark.parametrize("order", [0.7, 1.0, 1.5, 2.0])
+def test_extrapolation_finds_the_error_of_a_power(order):
+    """ρ^h = ρ + C h^p: d(h, 2h) = C(2^p − 1)h^p, and the estimate is C h^p."""
+    coarse = np.array([2**order - 1, 4**order - 2**order])
+    error, observed = grid_error(coarse)
+    assert error == pytest.approx(1.0)
+    assert observed == pytest.approx(order)
+
+
+def test_extrapolation_is_careful():
+    error, order = grid_error(np.array([[3.0, 0.0, 1.0], [48.0, 12.0, 1.0]]))
+    np.testing.assert_allclose(order, [2.0, 2.0, 0.5])  # no faster than the scheme, no slower than believable
+    np.testing.assert_allclose(error, [4.0, 1.0, 1 / (np.sqrt(2) - 1)])  # a difference that crosses zero is no small error
+
+
+def test_the_rate_of_a_power_is_its_exponent():
+    counts = np.array([10.0, 100.0, 1000.0])
+    slope, constant = rate_of_sampling(counts, 3.0 / np.sqrt(counts)[None, None, :])
+    assert slope == pytest.approx(-0.5)
+    np.testing.assert_allclose(constant, 3.0)
+
+
+def test_the_error_of_a_slope_covers_its_scatter(rng):
+    """Chi-distributed distances of one degree of freedom, 200 experiments: the slope is in ±2 errors most of the time."""
+    counts, hits = np.array([10.0, 40.0, 160.0]), 0
+    for _ in range(200):
+        samples = [rng.normal(size=24) / np.sqrt(n) for n in counts]
+        nulls = [np.concatenate([np.abs(x - np.roll(x, -lag)) for lag in (1, 2, 3)])[None, None, :] for x in samples]
+        slope = rate_of_sampling(counts, np.stack([n.mean(axis=-1) for n in nulls], axis=-1))[0]
+        hits += abs(slope[0] + 0.5) <= 2 * slope_error(counts, nulls)[0]
+    assert hits >= 160  # Student's t with three degrees of freedom: 86 % = 172, standard deviation 5
+
+
+def test_times_are_denser_at_the_start():
+    case = case_of(FLOW, time__save=41, validation__times=5)
+    assert validation_times(case) == [1, 3, 6, 16, 40]
+    assert validation_times(case_of(FLOW, time__save=2)) == [1]
+
+
+def test_coarse_cases_keep_their_labels():
+    case = coarsened(load_case("relu-regression"), 2)
+    assert case.space["w"].cells == load_case("relu-regression").space["w"].cells // 2
+    assert case.space["sign"].values == [-1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", shipped_cases())
+def test_every_shipped_case_gives_thresholds_with_reasons(name):
+    case = load_case(name)
+    assert case.particles is not None
+    thresholds = case.validation.thresholds()
+    assert {"w1", "energy_distance", "energy"} <= set(thresholds)
+    assert all(isinstance(t, Threshold) and len(t.reason) >= 15 for t in thresholds.values())
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+def test_the_command_line_prints_the_table_and_tells_by_its_exit_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(case_of(FLOW).text(), encoding="utf-8")
+    more = ["--set", "space.theta.cells=256", "--set", "particles.counts=[128, 512, 2048]", "--set", "validation.times=2"]
+    assert main(["validate", "mine.toml", "-o", "out", "--quick", *more]) == 0
+    shown = capsys.readouterr()
+    assert "w1:theta" in shown.out
+    assert "verdict: pass (quick" in shown.out
+    assert "runs; now" in shown.err
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["mine-validation.nc", "mine-validation.png"]
+    words = ["validate", "mine.toml", "--quiet", "--set", "validation.w1.threshold=1e-5", "--set", "validation.times=1"]
+    assert main(words) == 1
+    shown = capsys.readouterr()
+    assert "verdict: fail" in shown.out
+    assert shown.err == ""
+    assert main([*words, "--overwrite", "--set", "particles=0"]) == 2
+    assert main(words) == 2  # the files exist
+    assert "exists" in capsys.readouterr().err
+
+
+def test_a_verdict_that_cannot_be_reached_leaves_no_files(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(case_of(FLOW).text(), encoding="utf-8")
+    monkeypatch.setattr(experiment.Runs, "time_step", interrupt)
+    assert main(["validate", "mine.toml", "-o", "out"]) == 1
+    assert list((tmp_path / "out").iterdir()) == []
