@@ -134,6 +134,10 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     bound = model.bind(grid)
     data = getattr(bound, "data", None)
     quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
+    runs = Runs(case, Simulator(case, model), quantities, times)
+    tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
+    time_step = runs.time_step(tally)
+
     sketches: dict[int, Sketches] = {}  # at every save
     for factor in LEVELS:
         tally.tell(f"grid with {factor}-fold cells" if factor > 1 else "grid")
@@ -143,7 +147,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     grid_energy = np.array([measures[k].energy for k in picked])
     seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
     tally.tell("sensitivity")
-    rate = sensitivity(coarsened(case, 2), model, energy, quantities, times)
+    sensitive = sensitivity(coarsened(case, 2), model, energy, quantities, times)
     tally.advance()
 
     fine = [[s[k] for k in picked] for s in sketches[1]]
@@ -154,28 +158,24 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     pairs = [(sketches[1], sketches[2]), (sketches[2], sketches[4])]
     coarse_pair = np.stack([largest_around(between(quantities, *pair), picked) for pair in pairs])
 
-    runs = Runs(case, Simulator(case, model), quantities, times)
-    tally.tell("time step of the particles")
-    time_step = runs.time_step(tally)
     series = [runs.series(n, particles.ensembles, "random", fine, tally) for n in particles.counts]
     chosen = particles.verdict
     verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, fine, tally)
-    order = getattr(runs.simulator.energy, "order", 1)
     return Experiment(
-        times,
-        quantities,
-        coarse_pair,
-        exact,
-        rate,
-        time_step,
-        grid_energy,
-        series,
-        verdict,
-        getattr(bound, "smooth", True),
-        seconds,
-        grid.size,
-        steps,
-        order,
+        times=times,
+        quantities=quantities,
+        coarse=coarse_pair,
+        exact=exact,
+        sensitivity=sensitive,
+        time_step=time_step,
+        energy=grid_energy,
+        random=series,
+        verdict=verdict,
+        smooth=getattr(bound, "smooth", True),
+        grid_seconds=seconds,
+        grid_cells=grid.size,
+        grid_steps=steps,
+        particle_order=getattr(runs.simulator.energy, "order", 1),
     )
 
 
@@ -203,6 +203,8 @@ def grid_path(case: Case, model: Any, energy: Any) -> tuple[list[Measure], xarra
     """The grid solution at every save, and its dataset. Raises SolveError for a run that does not complete."""
     grid = case.grid()
     dataset = solve(case, energy=energy)
+    if dataset.attrs["status"] == "interrupted":
+        raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":
         raise SolveError(f"the grid run ended {dataset.attrs['status']}")
     bound = model.bind(grid)
@@ -285,5 +287,8 @@ class Runs:
 
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
         yield self.run(count, sampling, 0)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
             yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interrupt or a run that fails waits for the runs under way only

@@ -69,7 +69,7 @@ def draw_verdict(axes: "Axes", result: xarray.Dataset) -> None:
         )
     axes.axhline(1.0, color="k", lw=1)
     axes.set(xlabel="time", title="distance to the particles / allowed")
-    axes.legend(fontsize="x-small")
+    axes.legend(fontsize="xx-small", ncols=2, framealpha=0.6)
 
 
 def draw_errors(axes: "Axes", result: xarray.Dataset) -> None:
@@ -81,7 +81,7 @@ def draw_errors(axes: "Axes", result: xarray.Dataset) -> None:
         axes.axhline(float(row["threshold"]), color=f"C{k}", lw=0.6, ls=":")
     exact = ", exact (x)" if "exact_error" in result else ""
     axes.set(xlabel="time", title=f"grid error: estimated (o){exact}; thresholds dotted")
-    axes.legend(fontsize="x-small")
+    axes.legend(fontsize="xx-small", ncols=2, framealpha=0.6)
 
 
 def draw_energy(axes: "Axes", result: xarray.Dataset) -> None:
