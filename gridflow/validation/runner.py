@@ -16,6 +16,8 @@ from gridflow.validation.verdict import judge, verdict_dataset
 QUICK_SCALE = 4.0
 """A quick validation has twice wider cells and a quarter of the particles: errors of second order are four times larger."""
 
+QUICK_ENSEMBLES = 16
+
 
 def validate(
     case: Case,
@@ -64,6 +66,7 @@ def quickened(case: Case) -> Case:
     return coarsened(case, 2).replace(
         {
             "particles.counts": [max(2, n // 4) for n in particles.counts],
+            "particles.ensembles": min(particles.ensembles, QUICK_ENSEMBLES),
             "particles.verdict.count": max(2, particles.verdict.count // 4),
         }
     )

@@ -43,7 +43,6 @@ BLOCKS = 4
 """Groups of ensembles, each with a slope of its own: their scatter is the standard error."""
 DENSITY_KINDS = ("w1", "sliced_w1", "energy_distance")
 """Distances of densities: the smallest worth among them is the headline. (A prediction may contract by itself, in any run.)"""
-OUTCOMES = ("pass", "fail", "inconclusive")
 
 
 def grid_error(coarse: Array, order_max: float = ORDER_MAX) -> tuple[Array, Array]:
