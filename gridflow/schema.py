@@ -9,10 +9,15 @@ RECORDS: dict[str, tuple[str, str]] = {
     "density_min": ("1", "smallest density in all steps so far"),
     "steps": ("1", "time steps so far"),
     "time_step": ("1", "last time step"),
+    "iterations": ("1", "inner iterations so far"),
+    "constr_even": ("1", "stopping quantity norm(b*Ka - q)/norm(q) of the last JKO step"),
+    "constr_odd": ("1", "stopping quantity norm(a*Kb - p)/norm(q) of the last JKO step"),
     "error_w1": ("1", "W1 distance to the exact solution"),
     "error_l1": ("1", "L1 distance to the exact solution"),
 }
-INTEGERS = {"steps"}
+INTEGERS = {"steps", "iterations"}
+REPORTS = {"iterations", "constr_even", "constr_odd"}
+"""Records that only some schemes have."""
 RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
 RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}
 """Names of the dataset, which no factor may have."""

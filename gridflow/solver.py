@@ -20,7 +20,7 @@ from gridflow.energy.base import Energy
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
-from gridflow.schema import RECORDS
+from gridflow.schema import RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
 
@@ -105,6 +105,7 @@ class Run:
     def open_writer(self) -> results.MemoryWriter | results.FileWriter:
         exact = self.case.exact is not None
         names = [n for n in RECORDS if exact or not n.startswith("error_")]
+        names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
         data = getattr(self.bound, "data", None)
         static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
         if self.own_energy is not None:
@@ -140,7 +141,7 @@ class Run:
             if self.counters.steps >= self.case.time.max_steps:
                 raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
             left = target - self.state.time
-            if self.state.dt < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
+            if self.state.dt * (1 + 1e-9) < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
                 left /= 2
             new = self.stepper.step(self.state, left, interval)
             taken = new.time - self.state.time
@@ -177,6 +178,7 @@ class Run:
             "density_min": state.density_min,
             "steps": self.counters.steps,
             "time_step": self.counters.last_step,
+            **{name: state.reports.get(name, 0.0) for name in self.stepper.reports},
         }
         if self.case.exact is not None:
             exact = self.case.exact.masses(self.case, grid, [state.time])[0]
@@ -212,6 +214,7 @@ class Run:
         state, counters = self.state, self.counters
         numbers = {
             "case": self.case.text(),
+            "reports": state.reports,
             "state": {f.name: getattr(state, f.name) for f in fields(state) if isinstance(getattr(state, f.name), float)},
             "counters": {**vars(counters), "wall_seconds": time.monotonic() - self.began},
         }
@@ -243,4 +246,4 @@ class Run:
         saved = numbers["state"]
         arrays = dict(checkpoint.arrays)
         state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])
-        return replace(state, **saved, arrays=arrays)
+        return replace(state, **saved, arrays=arrays, reports=numbers["reports"])

@@ -16,7 +16,7 @@ class State:
     density : shape of the grid; time, dt (proposed next step) : mean-field time; evaluation : of the energy at the density, which
     a restart computes again; free_energy : the value that decreases; dissipation : −dE/dt during the step, cheaply measured;
     density_min : smallest density so far; rise : largest increase of the energy in a step so far; rise_roundoff : largest
-    round-off allowed for it; arrays : whatever else a scheme needs to go on.
+    round-off allowed for it; arrays : whatever else a scheme needs to go on; reports : what else it tells at a save.
     """
 
     density: Array
@@ -29,6 +29,7 @@ class State:
     rise: float = 0.0
     rise_roundoff: float = 0.0
     arrays: dict[str, Array] = field(default_factory=dict)
+    reports: dict[str, float] = field(default_factory=dict)
 
 
 class Stepper(Protocol):
@@ -37,6 +38,10 @@ class Stepper(Protocol):
     @property
     def energy_decreases(self) -> bool:
         """Whether the (free) energy is claimed never to increase by more than round-off."""
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Names of `gridflow.schema.RECORDS` that its states report."""
 
     @property
     def conserves_mass(self) -> bool:

@@ -90,6 +90,7 @@ class FiniteVolumeStepper:
         self.heat_matrices = lru_cache(maxsize=16)(self.make_heat_matrices)
 
     conserves_mass: ClassVar[bool] = True
+    reports: ClassVar[tuple[str, ...]] = ()
 
     @property
     def energy_decreases(self) -> bool:

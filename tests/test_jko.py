@@ -1,0 +1,275 @@
+"""Entropic JKO: the kernel, the two algorithms against each other, exact solutions, bias, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+from scipy.optimize import brentq
+
+from gridflow.case import load_case
+from gridflow.distances import quantiles_of_cells, wasserstein
+from gridflow.errors import InputError
+from gridflow.scheme.gibbs import GibbsKernel, gibbs_matrix
+from gridflow.scheme.jko import JKO, Anderson
+from gridflow.solver import solve
+from gridflow.space.density import mixture_masses
+from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.grid import Grid
+from gridflow.validation.verdict import grid_error
+
+LINE = Interval(bounds=(-1.0, 2.0), cells=40).factor("x")
+GRADED = Interval(bounds=(-1.0, 2.0), cells=40, grading=Grading(focus=0.3, ratio=3.0)).factor("x")
+CIRCLE = Circle(cells=32).factor("angle")
+SIGNS = Labels(values=[-1.0, 1.0]).factor("sign")
+
+
+# --------------------------------------------------------------------------------------------------------- the kernel
+@pytest.mark.parametrize("factor", [LINE, GRADED, CIRCLE], ids=["line", "graded", "circle"])
+def test_the_kernel_keeps_constants_and_mass(factor):
+    epsilon = 1.5 * factor.volumes.max() ** 2
+    kernel = gibbs_matrix(factor, epsilon)
+    assert (kernel >= 0).all()
+    np.testing.assert_allclose(kernel.sum(axis=1), 1.0, rtol=1e-14)  # K1 = 1: no density piles up or leaves at a wall
+    np.testing.assert_allclose(factor.volumes @ kernel, factor.volumes, rtol=1e-13)
+    np.testing.assert_allclose(factor.volumes[:, None] * kernel, (factor.volumes[:, None] * kernel).T, atol=1e-15)
+
+
+def test_the_kernel_is_the_gaussian_of_the_cost_away_from_walls():
+    epsilon = 4 * LINE.volumes[0] ** 2
+    kernel = gibbs_matrix(LINE, epsilon)
+    ratio = kernel[20] / kernel[20, 20]
+    np.testing.assert_allclose(ratio[12:29], np.exp(-((LINE.points[12:29] - LINE.points[20]) ** 2) / epsilon), rtol=1e-6)
+
+
+def test_the_grid_kernel_is_the_product_of_its_factors(rng):
+    """Labels are not mixed; a mobility that depends on the label scales ε; a mobility 0 freezes."""
+    grid = Grid([SIGNS, LINE, CIRCLE], {"x": ("sign", np.array([0.0, 2.0])), "angle": (None, np.array([0.5]))})
+    epsilon = 2.0 * CIRCLE.volumes[0] ** 2
+    kernel = GibbsKernel(grid, epsilon)
+    names = [f.name for f in grid.factors]
+    field = rng.random(grid.shape)
+    turning = gibbs_matrix(CIRCLE, 0.5 * epsilon)
+    result = kernel.apply(field)
+    for label, matrix in enumerate([np.eye(40), gibbs_matrix(LINE, 2.0 * epsilon)]):
+        part = field[label] if names[1] == "angle" else field[label].T
+        expected = turning @ part @ matrix.T
+        mine = result[label] if names[1] == "angle" else result[label].T
+        np.testing.assert_allclose(mine, expected, rtol=1e-12)
+    np.testing.assert_allclose(kernel.filtered(field, kernel.modes[2]), result, rtol=1e-10)  # K in its own eigenbasis
+
+
+def test_logarithms_agree_with_the_linear_domain_and_reach_beyond_it(rng):
+    grid = Grid([SIGNS, LINE, CIRCLE])
+    kernel = GibbsKernel(grid, 2.0 * CIRCLE.volumes[0] ** 2)
+    small = 50 * rng.random(grid.shape)
+    np.testing.assert_allclose(kernel.apply_log(small), np.log(kernel.apply(np.exp(small))), rtol=1e-12)
+    wide = small.copy()
+    wide[0, 0, 0] -= 700.0  # enough to leave the linear domain, too little of the sum to change it
+    np.testing.assert_allclose(kernel.apply_log(wide)[1], kernel.apply_log(small)[1], rtol=1e-12)
+    steep = 2000 * grid.coordinate("x") * np.ones(grid.shape)
+    result = kernel.apply_log(steep)
+    assert np.isfinite(result).all()
+    middle = (slice(None), slice(None), slice(10, 30)) if grid.order[2] == "x" else (slice(None), slice(10, 30))
+    # K e^{sx} = e^{sx + ε s²/4}, four deviations away from the walls
+    gentle = 2 * grid.coordinate("x") * np.ones(grid.shape)
+    np.testing.assert_allclose((kernel.apply_log(gentle) - gentle)[middle], kernel.epsilon, rtol=1e-3)
+
+
+def test_a_mobility_along_another_line_is_refused():
+    grid = Grid([LINE, CIRCLE], {"angle": ("x", (LINE.points + 2) ** -2)})
+    with pytest.raises(InputError, match="finite-volume"):
+        GibbsKernel(grid, 0.1)
+
+
+# ------------------------------------------------------------------------------------------- one step, two algorithms
+def first_step(case, **scheme):
+    grid = case.grid()
+    masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
+    bound = case.energy.load(Path(case.directory)).bind(grid)
+    stepper = JKO(**scheme).init(grid, bound, case.flow.temperature)
+    return grid, stepper.step(stepper.start(masses / grid.volume), 1.0)
+
+
+SMALL = {
+    "potential and entropy": case_of(ORNSTEIN_UHLENBECK, space__x__cells=48),
+    "quadratic activation": case_of(QUADRATIC, space__theta__cells=48),
+    "network with signs": load_case("relu-regression").replace({"space.w.cells": 20, "space.b.cells": 18}),
+    "batch norm": load_case("bn-circle").replace({"space.a.cells": 24, "space.angle.cells": 20, "energy.data.inputs.count": 20}),
+    "mmd": load_case("mmd-gaussian").replace({"space.x.cells": 24, "space.y.cells": 22}),
+}
+
+
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL.keys())
+def test_both_algorithms_give_the_same_step(case):
+    """S2 Algorithm 1 and the quasi-Newton iteration solve the same problem: L1 difference within their tolerances."""
+    tau = 0.05
+    grid, reference = first_step(case, tau=tau, bias="plain", algorithm="scaling", tolerance=1e-9, max_iterations=20_000)
+    _, ours = first_step(case, tau=tau, bias="plain", tolerance=1e-10)
+    assert np.abs((ours.density - reference.density) * grid.volume).sum() <= 1e-6
+    assert ours.reports["constr_odd"] <= 1e-8
+    assert reference.reports["iterations"] > ours.reports["iterations"]
+
+
+@pytest.mark.parametrize("bias", ["plain", "compensate"])
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL.keys())
+def test_steps_keep_mass_and_sign_and_lower_the_energy(case, bias):
+    grid, state = first_step(case, tau=0.05, bias=bias)
+    assert state.density.min() >= 0
+    assert grid.integrate(state.density) == pytest.approx(1.0, abs=1e-13)
+    assert state.dissipation > 0
+    assert state.reports["constr_even"] <= 1e-12
+
+
+def test_anderson_keeps_the_fixed_point(rng):
+    """A linear contraction x ↦ Ax + b with a slow mode: the same limit, far fewer steps."""
+    matrix, target = np.diag([0.9, 0.5, -0.7, 0.2]), rng.standard_normal(4)
+    x, mixing = np.zeros(4), Anderson()
+    for _ in range(12):
+        x = mixing.next(x, matrix @ (x - target) + target - x, np.ones(4))
+    np.testing.assert_allclose(x, target, atol=1e-8)
+
+
+# ------------------------------------------------------------------------------------------------------ exact solutions
+def error_of(table, **changes):
+    dataset = solve(case_of(table, **changes))
+    assert dataset.attrs["status"] == "completed"
+    assert dataset.attrs["mass_error_max"] <= 1e-12
+    return dataset
+
+
+@pytest.mark.parametrize(("bias", "epsilon", "low", "high"), [
+    ("plain", 4.0, 8e-2, 1e-1),  # the bias itself: D = ε/(4τ) acts for T = 1, about 9e−2
+    ("compensate", 1.25, 0.0, 1e-3),
+])  # fmt: skip
+def test_quadratic_activation(bias, epsilon, low, high):
+    scheme = {"kind": "jko", "tau": 0.02, "bias": bias, "epsilon": epsilon}
+    dataset = error_of(QUADRATIC, scheme=scheme, space__theta__cells=256)
+    assert low <= float(dataset["error_w1"][-1]) <= high
+    assert int(dataset["iterations"][-1]) <= 12 * int(dataset["steps"][-1])
+    assert float(dataset["constr_odd"][-1]) < 1e-6
+
+
+@pytest.mark.parametrize("table", [QUADRATIC, IDENTITY], ids=["quadratic", "identity"])
+def test_order_one_in_the_step(table):
+    errors = []
+    for tau in (0.04, 0.02, 0.01):
+        scheme = {"kind": "jko", "tau": tau}
+        errors.append(float(error_of(table, scheme=scheme, space__theta__cells=512, time__stop=0.64)["error_w1"][-1]))
+    slopes = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    assert np.abs(slopes - 1).max() <= 0.15, f"errors {errors}"  # an implicit Euler step; τ² seen at the coarse end
+
+
+def jko_of_a_normal_density(mean, deviation, tau, steps, stiffness, centre, temperature):
+    """Exact JKO steps of N(m, s²) for k(x − c)²/2 and D: m' = (m + τkc)/(1 + τk), (s' − s)/τ + k s' − D/s' = 0."""
+    for _ in range(steps):
+        mean = (mean + tau * stiffness * centre) / (1 + tau * stiffness)
+        deviation = brentq(lambda s, old=deviation: (s - old) / tau + stiffness * s - temperature / s, 1e-3, 10.0, xtol=1e-14)
+    return mean, deviation**2
+
+
+@pytest.mark.parametrize("epsilon", [2.0, 8.0])
+def test_ornstein_uhlenbeck_against_exact_jko(epsilon):
+    """Means agree; the variance exceeds the exact one by ε²/(16τs) per unit time, relaxing with the flow."""
+    tau, steps = 0.05, 8
+    table = {**ORNSTEIN_UHLENBECK, "exact": None}
+    scheme = {"kind": "jko", "tau": tau, "epsilon": epsilon, "tolerance": 1e-10}
+    dataset = error_of(table, scheme=scheme, space__x__cells=256, time__stop=tau * steps)
+    x, masses = dataset["x"].to_numpy(), (dataset["density"] * dataset["cell_volume"]).to_numpy()
+    h = x[1] - x[0]
+    variances = [m @ x**2 - (m @ x) ** 2 for m in masses]
+    path = [jko_of_a_normal_density(-0.8, np.sqrt(variances[0]), tau, k, 1.5, 0.2, 0.3) for k in range(steps + 1)]
+    assert masses[-1] @ x == pytest.approx(path[-1][0], abs=1e-6)
+    excess = 0.0
+    for _, variance in path[:-1]:  # ε²/(16τs) per unit time, relaxing with rate 2k
+        excess = (excess + (epsilon * h**2) ** 2 / (16 * variance)) / (1 + 2 * 1.5 * tau)
+    assert variances[-1] - path[-1][1] == pytest.approx(excess, rel=0.1)
+
+
+def test_a_linear_potential_translates():
+    """τ per step and unit slope, to 10⁻³ of a cell in a hundred steps; ε = 1.5 h², because the lattice pins by e^(−π²ε/h²)."""
+    table = {
+        **ORNSTEIN_UHLENBECK,
+        "energy": {"kind": "potential", "terms": {"x": {"kind": "linear", "slope": -1.0}}},
+        "flow": {},
+        "exact": None,
+    }
+    dataset = error_of(table, scheme={"kind": "jko", "tau": 0.02, "epsilon": 1.5}, space__x__cells=128, time__stop=2.0)
+    x, masses = dataset["x"].to_numpy(), (dataset["density"] * dataset["cell_volume"]).to_numpy()
+    assert masses[-1] @ x - masses[0] @ x == pytest.approx(2.0, abs=1e-3 * (x[1] - x[0]))
+
+
+@pytest.mark.parametrize("name", ["bn-circle", "mmd-gaussian", "relu-regression"])
+def test_jko_and_finite_volumes_agree_within_their_errors(name):
+    """W1 of every marginal: at most the sum of the estimates, in space for both, in τ for JKO (order 1: the last difference)."""
+    case = load_case(name)
+    stop = {"bn-circle": 1.0, "mmd-gaussian": 10.0, "relu-regression": 1.0}[name]
+    case = case.replace({"time.stop": stop, "time.save": [0.0, stop], "exact": None})
+    lines = [n for n, f in case.space.items() if hasattr(f, "cells")]
+
+    def marginals(divide, scheme):
+        changes = {f"space.{n}.cells": 96 // divide for n in lines}
+        smaller = case.replace({**changes, "scheme": scheme})
+        grid = smaller.grid()
+        dataset = solve(smaller)
+        assert dataset.attrs["status"] == "completed"
+        density = dataset["density"].isel(time=-1).transpose(*grid.order).to_numpy()
+        return {n: (grid.marginal_masses(density, n), next(f for f in grid.factors if f.name == n)) for n in lines}
+
+    def gap(one, two, name):
+        return wasserstein(quantiles_of_cells(*one[name]), quantiles_of_cells(*two[name]), 1)
+
+    volumes = [marginals(d, {"kind": "finite-volume"}) for d in (1, 2, 4)]
+    tau = stop / 16
+    jko = [marginals(d, {"kind": "jko", "tau": tau}) for d in (1, 2, 4)]
+    coarse = marginals(1, {"kind": "jko", "tau": 2 * tau})
+    for n in lines:
+        allowed = gap(coarse, jko[0], n)
+        for runs in (volumes, jko):
+            allowed += 1.25 * float(grid_error(np.array([gap(runs[0], runs[1], n), gap(runs[1], runs[2], n)]))[0])
+        assert gap(volumes[0], jko[0], n) <= allowed
+        assert allowed <= 0.25  # and the estimates say something
+
+
+# ------------------------------------------------------------------------------------------------------- good manners
+def test_an_interrupted_run_resumes(tmp_path):
+    """State and warm start go through the checkpoint: the same density as without the interruption."""
+    case = case_of(QUADRATIC, scheme={"kind": "jko", "tau": 0.05}, time__save=5)
+
+    class Stop:
+        def __init__(self):
+            self.steps = 0
+
+        def update(self, state, steps, mass_error):
+            self.steps += 1
+            if self.steps == 8:
+                raise KeyboardInterrupt
+
+        def close(self):
+            pass
+
+    whole = solve(case)
+    assert solve(case, tmp_path / "a.nc", progress=Stop()).attrs["status"] == "interrupted"
+    resumed = solve(case, tmp_path / "a.nc", resume=True)
+    np.testing.assert_allclose(resumed["density"], whole["density"], atol=1e-12)
+    np.testing.assert_array_equal(resumed["iterations"], whole["iterations"])
+
+
+def test_a_step_that_does_not_converge_is_a_status():
+    dataset = solve(case_of(QUADRATIC, scheme={"kind": "jko", "tau": 0.05, "max_iterations": 2}))
+    assert dataset.attrs["status"].startswith("failed: the JKO step at time 0 did not converge in")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ({"kind": "jko", "tau": 0.0}, "tau"),
+        ({"kind": "jko"}, "tau"),
+        ({"kind": "jko", "tau": 0.1, "epsilon": 0.3}, "at least 0.5"),
+        ({"kind": "jko", "tau": 0.1, "bias": "none"}, "compensate"),
+        ({"kind": "jko", "tau": 0.1, "algorithm": "scaling"}, "plain steps"),
+    ],
+)
+def test_impossible_numbers_are_refused(scheme, message):
+    with pytest.raises(InputError, match=message):
+        solve(case_of(QUADRATIC, scheme=scheme))
