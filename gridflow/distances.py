@@ -21,8 +21,8 @@ from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
 GOLDEN = (sqrt(5) - 1) / 2
-SEARCH_STEPS = 50
-"""Golden-section steps for α in [−1, 1]: 2·0.618⁵⁰ = 7e−11 of a turn."""
+SEARCH_STEPS = 72
+"""Golden-section steps for α in [−1, 1]: 2·0.618⁷² = 2e−15 of a turn."""
 N_DIRECTIONS = 32
 N_BINS = 1024
 """Directions and bins of sliced distances; both sides of a distance use the same ones."""

@@ -37,7 +37,8 @@ def gaussian_sum_numpy(points: Array, sources: Array, weights: Array, bandwidth:
         turns = int(np.ceil(WINDINGS * bandwidth / length)) + 1 if length > 0 else 0
         images = [difference + turn * length for turn in range(-turns, turns + 1)]
         values = np.sum([np.exp(-(d**2) / (2 * bandwidth**2)) for d in images], axis=0)
-        slopes.append(np.sum([-d / bandwidth**2 * np.exp(-(d**2) / (2 * bandwidth**2)) for d in images], axis=0) / values)
+        pulls = np.sum([-d / bandwidth**2 * np.exp(-(d**2) / (2 * bandwidth**2)) for d in images], axis=0)
+        slopes.append(pulls / np.where(values > 0, values, 1.0))
         kernel *= values
     return kernel @ weights, np.stack([(kernel * slope) @ weights for slope in slopes], axis=1)
 
@@ -100,7 +101,7 @@ def gaussian_sum_compiled(points, sources, weights, bandwidth, lengths):
                     value += image
                     slope -= scale * d * image
                 term *= value
-                slopes[k] = slope / value
+                slopes[k] = slope / value if value > 0.0 else 0.0  # beyond 38 bandwidths nothing is felt
             values[i] += term
             for k in range(dim):
                 gradient[i, k] += term * slopes[k]

@@ -77,12 +77,14 @@ def test_reflected_and_wrapped_noise_solves_the_heat_equation(table):
     assert moved > 2 * chance  # so that standing still would be seen
 
 
-def test_half_steps_follow_the_same_brownian_path():
-    case = case_of(HEAT_CIRCLE)
-    simulator = Simulator(case)
-    coarse = simulator.run(20, times=[0.0, 0.5], seed=4, integrator=RungeKutta2(0.1), pieces=2)
-    fine = simulator.run(20, times=[0.0, 0.5], seed=4, integrator=RungeKutta2(0.1).refined())
+@pytest.mark.parametrize("stop", [0.5, 0.25])
+def test_substeps_follow_the_same_brownian_path(stop):
+    """Free particles are solved exactly: pieces and substeps end at the same points, whether the step divides the time or not."""
+    simulator = Simulator(case_of(HEAT_CIRCLE))
+    choices = {"times": [0.0, stop], "seed": 4, "integrator": RungeKutta2(0.1)}
+    coarse, fine = simulator.run(20, **choices, pieces=2), simulator.run(20, **choices, substeps=2)
     np.testing.assert_allclose(coarse.points, fine.points, atol=1e-12)
+    assert fine.evaluations == 2 * coarse.evaluations
 
 
 def test_particles_stay_inside_and_labels_stay():
@@ -212,6 +214,24 @@ class GridOnly:
         (lambda c: simulate(c, 5, integrator=RungeKutta2(0.1), energy=GridOnly()), InputError, "without particles"),
         (lambda c: simulate(c, 5), InputError, "without an integrator"),
         (lambda c: simulate(c, 5, integrator=GradientDescent(step=0.1, batch=4)), InputError, "with 3 data"),
+        (lambda c: simulate(c, 5, integrator=RungeKutta2(0.1), times=[0.5, 1.0]), InputError, "increasing from 0"),
+        (lambda c: simulate(c, 5, integrator=Adaptive(), times=[0.0]), InputError, "increasing from 0"),
+        (lambda c: simulate(c.replace({"energy.bias": True}), 5, integrator=Adaptive()), InputError, "inputs and the bias"),
+        (
+            lambda c: simulate(c.replace({"energy.branches": [{"weights": ["q"]}]}), 5, integrator=Adaptive()),
+            InputError,
+            "names the factor 'q'",
+        ),
+        (
+            lambda c: simulate(
+                case_of(ORNSTEIN_UHLENBECK, flow__temperature=0.0, energy__terms={"x": {"kind": "linear", "slope": 1.0}}),
+                8,
+                times=[0.0, 20.0],
+                integrator=Adaptive(1e-9),
+            ),
+            SolveError,
+            "which jumps",
+        ),
         (lambda c: simulate(c, 0, integrator=Adaptive()), InputError, "at least 1"),
         (
             lambda c: simulate(case_of(HEAT_CIRCLE), 5, integrator=Adaptive()),

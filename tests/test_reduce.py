@@ -24,3 +24,11 @@ def test_a_particle_does_not_push_itself():
     value, gradient = gaussian_sum(np.zeros((1, 2)), np.zeros((1, 2)), np.ones(1), 1.0, np.zeros(2))
     assert value[0] == 1.0
     assert (gradient == 0).all()
+
+
+def test_far_apart_on_a_circle_nothing_is_felt():
+    points = np.array([[0.1, -8.0], [3.2, 5.0]])
+    for compute in (gaussian_sum, gaussian_sum_numpy):
+        value, gradient = compute(points, points, np.array([0.5, 0.5]), 0.05, np.array([2 * np.pi, 0.0]))
+        np.testing.assert_allclose(value, 0.5)
+        np.testing.assert_array_equal(gradient, 0.0)

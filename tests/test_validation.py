@@ -161,6 +161,12 @@ def test_a_case_that_says_too_little_is_refused():
         validate(case_of(FLOW), energy=Faulty(case_of(FLOW), lambda g, _: g))
     with pytest.raises(InputError, match="energy without data"):
         validate(case_of({**NOISY, "validation": {"prediction": LIMIT}}))
+    labels = {"x": {"kind": "labels", "values": [0.0, 1.0]}}
+    still = {**NOISY, "space": labels, "initial": [{"density": {"x": {"kind": "uniform"}}}], "exact": None}
+    with pytest.raises(InputError, match="on labels alone"):
+        validate(case_of(still))
+    with pytest.raises(InputError, match="remove --quick"):
+        validate(case_of(FLOW, particles__counts=[4, 8, 64]), quick=True)
     with pytest.raises(InputError, match="wider cells"):
         validate(case_of(FLOW, space__theta__cells=12))
     with pytest.raises(InputError, match="reason"):
@@ -175,6 +181,34 @@ def test_a_diverging_ensemble_is_said():
     explosive["initial"] = [{"density": {"theta": {"kind": "normal", "mean": 2.5, "deviation": 0.5}}}]
     with pytest.raises(SolveError, match=r"ensemble 1 of 512 particles diverged: its energy rose"):
         validate(case_of(explosive, time__stop=0.5, time__save=2))
+
+
+def test_what_does_not_move_is_not_a_failure():
+    """A quantity that both sides keep exactly is judged by round-off, not by zero: labels keep their energy."""
+    table_ = {
+        **NOISY,
+        "space": {"x": NOISY["space"]["x"], "s": {"kind": "labels", "values": [0.1, 0.7]}},
+        "energy": {"kind": "potential", "terms": {"s": {"kind": "quadratic"}}},
+        "initial": [{"density": {"x": {"kind": "normal", "mean": 0.0, "deviation": 0.3}, "s": {"kind": "uniform"}}}],
+        "flow": {},
+        "exact": None,
+        "validation": {"energy": LIMIT, "w1": LIMIT, "times": 1},
+    }
+    result = validate(case_of(table_))
+    assert "fail" not in set(result["outcome"].values), table(result)
+    assert np.isfinite(result.attrs["worth"])
+
+
+def test_a_picture_that_fails_leaves_no_data_behind(tmp_path, monkeypatch):
+    from gridflow.validation import picture
+
+    def fail(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(picture, "draw", fail)
+    with pytest.raises(KeyboardInterrupt):
+        validate(case_of(FLOW, validation__times=1), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_are_not_overwritten(tmp_path):
@@ -225,6 +259,7 @@ def test_times_are_denser_at_the_start():
     case = case_of(FLOW, time__save=41, validation__times=5)
     assert validation_times(case) == [1, 3, 6, 16, 40]
     assert validation_times(case_of(FLOW, time__save=2)) == [1]
+    assert validation_times(case_of(FLOW, time__save=41, validation__times=1)) == [40]
 
 
 def test_coarse_cases_keep_their_labels():
@@ -245,8 +280,16 @@ def test_every_shipped_case_gives_thresholds_with_reasons(name):
 # ------------------------------------------------------------------------------------------------------- command line
 def test_the_command_line_prints_the_table_and_tells_by_its_exit_code(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.toml").write_text(case_of(FLOW).text(), encoding="utf-8")
-    more = ["--set", "space.theta.cells=256", "--set", "particles.counts=[128, 512, 2048]", "--set", "validation.times=2"]
+    case = case_of({**FLOW, "validation": {"w1": LIMIT, "energy_distance": LIMIT, "times": 3}})
+    (tmp_path / "mine.toml").write_text(case.text(), encoding="utf-8")
+    more = [
+        "--set",
+        "space.theta.cells=256",
+        "--set",
+        "particles.counts=[128, 512, 2048]",
+        "--set",
+        "particles.verdict.count=2048",
+    ]
     assert main(["validate", "mine.toml", "-o", "out", "--quick", *more]) == 0
     shown = capsys.readouterr()
     assert "w1:theta" in shown.out

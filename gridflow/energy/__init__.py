@@ -13,6 +13,7 @@ from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, Partic
 from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Network
 from gridflow.energy.potential import Potential
+from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -68,5 +69,8 @@ class SumParticles:
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         terms = [part.evaluate(points, weights, batch) for part in self.parts]
-        prediction = next((t.prediction for t in terms if t.prediction is not None), None)
+        predictions = [t.prediction for t in terms if t.prediction is not None]
+        if batch is not None and len(predictions) > 1:
+            raise InputError("a minibatch for a sum of several networks", "one network", "remove batch")
+        prediction = predictions[0] if predictions else None
         return ParticleEvaluation(sum(t.value for t in terms), reduce(np.add, [t.gradient for t in terms]), prediction)

@@ -86,7 +86,8 @@ class BoundMMD:
 
 
 FINE_CELLS = 4096
-"""Cells of the quadrature of the target along one factor: a relative error (cell/bandwidth)²/24, far below any sampling error."""
+NODES_PER_BANDWIDTH = 16
+"""Of the tables, at least; the quadrature of the target has four cells per node, a relative error (cell/bandwidth)²/24."""
 
 
 class MMDParticles:
@@ -98,6 +99,8 @@ class MMDParticles:
     order = 2  # the cost of an evaluation is that of all pairs
 
     def __init__(self, spec: MMD, factors: tuple[Factor, ...]) -> None:
+        if any(not c.density for c in spec.target):
+            raise InputError("particles of an MMD to a target from a file", "named densities", "write the target as a mixture")
         self.spec, self.factors = spec, factors
         self.lengths = np.array([f.length if f.is_circle else 0.0 for f in factors])
         total = sum(c.weight for c in spec.target)
@@ -110,12 +113,13 @@ class MMDParticles:
 
     def smoothed(self, component: Component, factor: Factor) -> tuple[Any, Array, Array]:
         """(x ↦ ∫κ(x − u)ν*(du) along one factor, quadrature points, their masses)."""
-        fine = factor.refined(FINE_CELLS)
+        nodes_needed = max(FINE_CELLS // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.length / self.spec.bandwidth)))
+        fine = factor.refined(4 * nodes_needed)
         masses = component.density[factor.name].masses(fine)
         masses = masses / masses.sum()
         if not factor.is_line:
             return (lambda x: factor.gaussian(x[:, None] - factor.points, self.spec.bandwidth) @ masses), factor.points, masses
-        nodes = np.linspace(fine.edges[0], fine.edges[-1], FINE_CELLS // 4 + 1)
+        nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
         values = factor.gaussian(nodes[:, None] - fine.points, self.spec.bandwidth) @ masses
         return CubicSpline(nodes, values), fine.points, masses
 

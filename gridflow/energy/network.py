@@ -195,15 +195,20 @@ class NetworkEnergy:
         return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), ACTIVATIONS[spec.activation].is_smooth)
 
     def particles(self, factors: tuple[Factor, ...]) -> "NetworkParticles":
+        for branch in self.spec.branches:
+            check_branch(branch, self.spec, augmented(self.data, self.spec.bias), self.data, factors)
+        self.check_decay(factors)
         return NetworkParticles(self.spec, self.data, factors)
+
+    def check_decay(self, factors: tuple[Factor, ...]) -> None:
+        if self.spec.decay > 0 and not self.spec.decay_on:
+            names = ", ".join(f.name for f in factors)
+            raise InputError("weight decay without factors to act on", f"factors: {names}", "list them in energy.decay_on")
 
     def penalty(self, grid: Grid) -> Array | None:
         if self.spec.decay == 0:
             return None
-        if not self.spec.decay_on:
-            raise InputError(
-                "weight decay without factors to act on", f"factors: {', '.join(grid.order)}", "list them in energy.decay_on"
-            )
+        self.check_decay(grid.factors)
         total = np.zeros(grid.shape)
         for name in self.spec.decay_on:
             total += self.spec.decay * grid.coordinate(name) ** 2
@@ -217,16 +222,10 @@ def augmented(data: Data, bias: bool) -> Array:
 
 def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> BoundBranch:
     """Tabulate u over the outer cells and v over the inner ones. Raises InputError for a branch that does not fit."""
-    check_branch(branch, data, grid)
+    check_branch(branch, spec, inputs, data, grid.factors)
     split = grid.split(tuple(f.name for f in grid.factors if f.name not in branch.weights))
     outer = output_weights(branch, grid.flat_coordinates(split.outer), split.n_outer).T
     directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(split.inner)))
-    if directions.shape[1] != inputs.shape[1]:
-        raise InputError(
-            f"weights {branch.weights} form vectors of length {directions.shape[1]}",
-            f"{inputs.shape[1]}, the number of inputs{' and the bias' if spec.bias else ''}",
-            "name one factor per input (a circle counts for two), and one more if bias = true",
-        )
     if spec.normalization:
         directions = directions / norms_of_weights(directions, data.covariance())
     sigma = ACTIVATIONS[spec.activation].value
@@ -237,7 +236,8 @@ def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: 
     return BoundBranch(split, outer, features(rows, split.n_inner, len(inputs)), list(range(len(branch.outputs))))
 
 
-def check_branch(branch: Branch, data: Data, grid: Grid) -> None:
+def check_branch(branch: Branch, spec: Network, inputs: Array, data: Data, factors: tuple[Factor, ...]) -> None:
+    """Raises InputError for a branch that fits neither the factors nor the data."""
     named = {name for names in branch.outputs for name in names}
     both = named & set(branch.weights)
     if both:
@@ -245,12 +245,20 @@ def check_branch(branch: Branch, data: Data, grid: Grid) -> None:
             f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them"
         )
     for name in (*branch.weights, *sorted(named)):
-        grid.coordinate(name)  # raises for an unknown factor
+        factor_named(factors, name, "energy.branches")
     if len(branch.outputs) != data.targets.shape[1]:
         raise InputError(
             f"{len(branch.outputs)} entries in `outputs` of a branch",
             f"{data.targets.shape[1]}, one per target column",
             "give one list of factors for each output",
+        )
+    by_name = {f.name: f for f in factors}
+    components = sum(by_name[n].embed(np.zeros(1)).shape[1] for n in branch.weights)
+    if components != inputs.shape[1]:
+        raise InputError(
+            f"weights {branch.weights} form vectors of length {components}",
+            f"{inputs.shape[1]}, the number of inputs{' and the bias' if spec.bias else ''}",
+            "name one factor per input (a circle counts for two), and one more if bias = true",
         )
 
 

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
@@ -27,13 +26,17 @@ from gridflow.space.factor import Array, Factor
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
+EVALUATIONS_MAX = 100_000
+"""Of the velocity in an adaptive run: far more than a smooth flow needs."""
+
 
 @dataclass
 class Dynamics:
     """What an integrator needs to know: the velocity of unfolded positions (n_particles, n_factors), and the noise.
 
-    mobility : positions inside the space → M, broadcastable to the points; temperature : D
-    pieces : normal increments that make up one step; a run of half the step and half the pieces follows the same Brownian path
+    mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
+    pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
+        of two substeps follow the same Brownian path: their difference is the error in time
     """
 
     energy: ParticleEnergy
@@ -42,7 +45,9 @@ class Dynamics:
     mobility: Callable[[Array], Array]
     temperature: float
     random: Generator
+    batches: Generator
     pieces: int = 1
+    substeps: int = 1
     evaluations: int = 0
 
     def velocity(self, points: Array, batch: NDArray[np.int64] | None = None) -> Array:
@@ -65,11 +70,13 @@ class Dynamics:
 
 
 class Integrator(Protocol):
+    """`error_factor` : error in time over the change that two substeps make, 1/(1 − 2^−order)."""
+
+    @property
+    def error_factor(self) -> float: ...
+
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         """Unfolded positions at each of the increasing times, the first of which is 0."""
-
-    def refined(self) -> "Integrator":
-        """The same with a smaller error in time: how it changes a result is what the error was."""
 
 
 class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="gradient-descent", tag_field="kind"):
@@ -83,6 +90,8 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
     learning_rate: Positive | None = None
     batch: Annotated[int, Meta(ge=1)] | None = None
 
+    error_factor: ClassVar[float] = 2.0
+
     def __post_init__(self) -> None:
         if (self.step is None) == (self.learning_rate is None):
             raise ValueError("gradient descent needs either step (mean-field time) or learning_rate (step = learning_rate/N)")
@@ -92,10 +101,10 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
         n_data = self.count_data(dynamics, points) if self.batch is not None else 0
 
         def advance(points: Array, dt: float) -> Array:
-            batch = dynamics.random.choice(n_data, self.batch, replace=False) if self.batch is not None else None
+            batch = dynamics.batches.choice(n_data, self.batch, replace=False) if self.batch is not None else None
             return points + dt * dynamics.velocity(points, batch) + dynamics.noise(points, dt)
 
-        return fixed_steps(advance, points, times, dt_max)
+        return fixed_steps(advance, points, times, dt_max, dynamics.substeps)
 
     def count_data(self, dynamics: Dynamics, points: Array) -> int:
         prediction = dynamics.energy.evaluate(fold(points, dynamics.factors), dynamics.weights).prediction
@@ -103,9 +112,6 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
             available = "no data" if prediction is None else f"{len(prediction)} data"
             raise InputError(f"batch = {self.batch} for an energy with {available}", "at most all data", "lower or remove batch")
         return len(prediction)
-
-    def refined(self) -> "GradientDescent":
-        return replace(self, **{name: getattr(self, name) and getattr(self, name) / 2 for name in ("step", "learning_rate")})
 
 
 class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", tag_field="kind"):
@@ -116,6 +122,8 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
 
     step: Positive
 
+    error_factor: ClassVar[float] = 2.0  # 4/3, but of weak order 1 where the noise depends on what moves
+
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         def advance(points: Array, dt: float) -> Array:
             noise = dynamics.noise(points, dt)
@@ -123,43 +131,53 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
             second = dynamics.velocity(points + dt * first + noise)
             return points + 0.5 * dt * (first + second) + noise
 
-        return fixed_steps(advance, points, times, self.step)
-
-    def refined(self) -> "RungeKutta2":
-        return RungeKutta2(self.step / 2)
+        return fixed_steps(advance, points, times, self.step, dynamics.substeps)
 
 
 class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", tag_field="kind"):
-    """Dormand–Prince of order 8 (scipy's DOP853) with error control, relative and absolute; without noise."""
+    """Dormand–Prince of order 8 (scipy's DOP853) with error control, relative and absolute; without noise.
 
-    tolerance: Annotated[float, Meta(gt=1e-14, lt=1.0)] = 1e-6
+    Not for particles that are pressed against a wall: the mirrored velocity jumps there.
+    """
+
+    tolerance: Annotated[float, Meta(gt=1e-10, lt=1.0)] = 1e-6
+
+    error_factor: ClassVar[float] = 1.0
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         if dynamics.temperature > 0:
             raise InputError(
                 "the adaptive integrator with a temperature", "adaptive without noise", 'use particles.integrator.kind = "rk2"'
             )
-        shape = points.shape
+        shape, tolerance = points.shape, self.tolerance if dynamics.substeps == 1 else self.tolerance / 100
+
+        def velocity(_: float, y: Array) -> Array:
+            if dynamics.evaluations >= EVALUATIONS_MAX:
+                raise SolveError(
+                    f"{EVALUATIONS_MAX} evaluations of the velocity, which jumps (walls, kinks); use particles.integrator.kind ="
+                    ' "rk2"'
+                )
+            return dynamics.velocity(y.reshape(shape)).ravel()
+
         solution: Any = solve_ivp(
-            lambda _, y: dynamics.velocity(y.reshape(shape)).ravel(), (0.0, times[-1]), points.ravel(),
-            method="DOP853", t_eval=times, rtol=self.tolerance, atol=self.tolerance,
+            velocity, (0.0, times[-1]), points.ravel(),
+            method="DOP853", t_eval=times, rtol=tolerance, atol=tolerance,
         )  # fmt: skip
         if not solution.success:
             raise SolveError(f"a particle run failed: {solution.message}")
         return (column.reshape(shape) for column in solution.y.T)
 
-    def refined(self) -> "Adaptive":
-        return Adaptive(max(self.tolerance / 100, 2e-14))
-
 
 IntegratorSpec = GradientDescent | RungeKutta2 | Adaptive
 
 
-def fixed_steps(advance: Callable[[Array, float], Array], points: Array, times: list[float], dt_max: float) -> Iterator[Array]:
-    """Positions at the times; between two of them equal steps of at most dt_max."""
+def fixed_steps(
+    advance: Callable[[Array, float], Array], points: Array, times: list[float], dt_max: float, substeps: int
+) -> Iterator[Array]:
+    """Positions at the times; between two of them equal steps of at most dt_max, each divided into substeps."""
     yield points
     for before, after in pairwise(times):
-        count = max(1, ceil((after - before) / dt_max * (1 - 1e-9)))  # a multiple of dt_max up to round-off is one
+        count = substeps * max(1, ceil((after - before) / dt_max * (1 - 1e-9)))  # a multiple of dt_max up to round-off is one
         for _ in range(count):
             points = advance(points, (after - before) / count)
         yield points

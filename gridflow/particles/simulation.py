@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,16 +87,21 @@ class Simulator:
         sampling: Sampling = "random",
         integrator: IntegratorSpec | None = None,
         pieces: int = 1,
+        substeps: int = 1,
     ) -> ParticleRun:
-        """See `simulate`; pieces : see `Dynamics`."""
+        """See `simulate`; pieces, substeps : see `Dynamics`."""
         case, factors = self.case, self.factors
         chosen = integrator or (case.particles.integrator if case.particles is not None else None)
         if chosen is None:
             raise InputError(f"a particle run of {case.name} without an integrator", "one in [particles]", "pass integrator=…")
         cloud = particles if isinstance(particles, Cloud) else draw_cloud(case.initial, factors, particles, seed, sampling)
         saves = case.time.save_times() if times is None else times
-        random = np.random.default_rng([seed, 1])
-        dynamics = Dynamics(self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, pieces)
+        if len(saves) < 2 or saves[0] != 0 or any(a >= b for a, b in pairwise(saves)):
+            raise InputError(f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
+        random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
+        dynamics = Dynamics(
+            self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, batches, pieces, substeps
+        )
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told by its velocity
             points = [fold(p, factors) for p in chosen.run(dynamics, cloud.points, saves)]

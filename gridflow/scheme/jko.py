@@ -16,8 +16,9 @@ R = const is solved by a quasi-Newton iteration in the eigenbasis of K, factor b
 
 with Anderson mixing, which keeps the fixed point. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass
 is hidden: Σ pV exp(−R) sees cells where p has collapsed, which a p-weighted residual cannot. Where it diverges (steep densities
-and high temperatures) two-sided over-relaxed scaling takes its place: globally convergent for a given ξ, which is then updated
-until R = const. If that does not end either, the step fails with a status; nothing is silently accepted.
+and high temperatures) two-sided over-relaxed scaling takes its place, globally convergent for a given ξ: first for a better
+start, then for good, with ξ updated until R = const. If that does not end either, the step fails with a status; nothing is
+silently accepted.
 
 `algorithm = "scaling"` is S2 Algorithm 1 as printed: p ← prox^{KL}(Kb), a ← p/(Kb), b ← q/(Ka), stopped on ConstrEven and
 ConstrOdd. It is the reference: slow, for plain steps.
@@ -44,6 +45,8 @@ LOG_FLOOR, LOG_EMPTY = -700.0, -1e4
 """Floor of log p below its maximum: nothing above the smallest double is touched; and the logarithm of an empty cell."""
 DIVERGED = 1e3
 """Growth of the estimated change over its best value at which the quasi-Newton iteration is given up."""
+NEAR = 1e-2
+"""Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
 SWEEPS = 20_000
 UPDATES = 200
 """Limits of the safeguard: sweeps for one ξ, and updates of ξ."""
@@ -144,7 +147,11 @@ class JKOStepper:
         if self.scheme.algorithm == "scaling":
             solution = self.scaling(state, log_before, tau)
         else:
-            solution = self.newton(state, log_before, tau) or self.safeguard(state, log_before, tau)
+            solution = (
+                self.newton(state, log_before, tau, self.first_guess(state, log_before, tau))
+                or self.newton(state, log_before, tau, self.relaxed(log_before, state.evaluation.first_variation, tau, NEAR)[0])
+                or self.safeguard(state, log_before, tau)
+            )
         # exact up to round-off: kept from adding up
         density = solution.density * (self.grid.integrate(state.density) / self.grid.integrate(solution.density))
         evaluation = self.measure.evaluate(density)
@@ -198,15 +205,16 @@ class JKOStepper:
         odd = self.norm(defect.density * np.expm1(np.clip(defect.residual, -50, 50))) / self.norm(before)
         return Solution(potential - (potential.max() + potential.min()) / 2, defect.density, iterations, 0.0, odd)
 
-    def newton(self, state: State, log_before: Array, tau: float) -> "Solution | None":
+    def first_guess(self, state: State, log_before: Array, tau: float) -> Array:
+        """φ of the last step; else R = 0 with p = q."""
+        if "potential" in state.arrays:
+            return state.arrays["potential"] * tau
+        half = 0.5 if self.scheme.bias == "compensate" else 0.0
+        logs = np.maximum(log_before, log_before.max() + LOG_FLOOR)
+        return half * logs - self.weights(tau)[0] * state.evaluation.first_variation
+
+    def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> "Solution | None":
         """R(φ) = const by the quasi-Newton iteration; None where it diverges."""
-        force, _ = self.weights(tau)
-        guess = state.arrays.get("potential")
-        if guess is None:
-            half = 0.5 if self.scheme.bias == "compensate" else 0.0
-            potential = half * np.maximum(log_before, log_before.max() + LOG_FLOOR) - force * state.evaluation.first_variation
-        else:
-            potential = guess * tau
         mixing, best = Anderson(), np.inf
         for iteration in range(1, self.scheme.max_iterations + 1):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is told by its change
@@ -225,7 +233,7 @@ class JKOStepper:
         """Over-relaxed scaling for a given ξ, ξ updated with the density. Raises SolveError."""
         xi, iterations, change = state.evaluation.first_variation, 0, np.inf
         for _ in range(UPDATES):
-            potential, sweeps = self.relaxed(log_before, xi, tau)
+            potential, sweeps = self.relaxed(log_before, xi, tau, 0.1 * self.scheme.tolerance)
             iterations += sweeps
             defect = self.defect(potential, log_before, tau)
             change = defect.change
@@ -239,7 +247,7 @@ class JKOStepper:
             f" tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau"
         )
 
-    def relaxed(self, log_before: Array, xi: Array, tau: float) -> tuple[Array, int]:
+    def relaxed(self, log_before: Array, xi: Array, tau: float, tolerance: float) -> tuple[Array, int]:
         """φ for a fixed ξ: (1 + g)φ = −(2τ/ε)ξ − g log K e^u with u = log q − log K e^φ, both over-relaxed; and its sweeps."""
         force, g = self.weights(tau)
         share, fixed = g / (1 + g), -force * xi / (1 + g)
@@ -252,7 +260,7 @@ class JKOStepper:
             potential = (1 - omega) * potential + omega * (fixed - share * self.kernel.apply_log(u))
             exact = log_before - self.kernel.apply_log(potential)
             error = float(np.vdot(before, np.abs(np.expm1(np.clip(u - exact, -50, 50)))))
-            if error < 0.1 * self.scheme.tolerance:
+            if error < tolerance:
                 break
             if error > 100 * best:  # too much relaxation
                 omega, best = 1 + (omega - 1) / 2, error

@@ -81,7 +81,7 @@ class Measure:
                 return quantiles_of_points(self.points[:, axis], self.weights, factor)
             return quantiles_of_cells(self.marginal(axis), factor)
 
-        return self.once(name, compute)
+        return self.once(("quantiles", name), compute)
 
     def marginal(self, axis: int) -> Array:
         assert self.masses is not None
@@ -95,7 +95,7 @@ class Measure:
             assert self.masses is not None
             return slices.of_grid(self.grid, self.masses)
 
-        return self.once("slices", compute)
+        return self.once(("slices",), compute)
 
     def moments(self, name: str) -> Array:
         """(mean, deviation) along an interval; (∫cos, ∫sin)·length/2π along a circle: lengths, all of them."""
@@ -152,5 +152,7 @@ def quantities_of(validation: Validation, factors: tuple[Factor, ...], data_weig
         else:
             has_rate, read, distance = marginal[kind]
             names = [f.name for f in factors if f.is_line]
+            if not names:
+                raise InputError(f"validation.{kind} on labels alone", "intervals or circles", f"remove validation.{kind}")
             found += [Quantity(f"{kind}:{n}", kind, has_rate, partial(read, name=n), distance) for n in names]
     return found

@@ -47,7 +47,10 @@ def table(result: xarray.Dataset) -> str:
 def headline(result: xarray.Dataset) -> list[str]:
     a = result.attrs
     quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
-    lines = [f"verdict: {a['verdict']}{quick}", f"  smallest relative velocity error that is detected: {percent(a['detects'])}"]
+    lines = [
+        f"verdict: {a['verdict']}{quick}",
+        f"  smallest relative error of the speed that is detected for certain: {percent(a['detects'])}",
+    ]
     if a["worth_quantity"] != "none":
         lines.append(
             f"  this grid ({a['grid_cells']} cells, {a['grid_steps']} steps, {a['grid_seconds']:.2g} s) is worth"

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import xarray
 
 from gridflow.case import Case
@@ -63,9 +64,12 @@ def validate(
 def quickened(case: Case) -> Case:
     assert case.particles is not None
     particles = case.particles
+    if particles.counts[0] < 8:
+        raise InputError(f"a quick validation with particles.counts = {particles.counts}", "counts from 8 on", "remove --quick")
     return coarsened(case, 2).replace(
         {
-            "particles.counts": [max(2, n // 4) for n in particles.counts],
+            "scheme": msgspec.to_builtins(case.scheme),  # its steps are those of the case
+            "particles.counts": [n // 4 for n in particles.counts],
             "particles.ensembles": min(particles.ensembles, QUICK_ENSEMBLES),
             "particles.verdict.count": max(2, particles.verdict.count // 4),
         }
@@ -93,9 +97,12 @@ def write(result: xarray.Dataset, data: Path, picture: Path) -> None:
     """Both files appear complete or not at all."""
     from gridflow.validation.picture import draw
 
-    part = data.with_name(data.name + ".part")
-    result.to_netcdf(part, engine="netcdf4")
-    os.replace(part, data)
-    part = picture.with_name(picture.name + ".part")
-    draw(result).savefig(part, dpi=110, format="png")
-    os.replace(part, picture)
+    parts = {path: path.with_name(path.name + ".part") for path in (data, picture)}
+    try:
+        result.to_netcdf(parts[data], engine="netcdf4")
+        draw(result).savefig(parts[picture], dpi=110, format="png")
+        for path, part in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)

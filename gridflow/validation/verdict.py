@@ -13,12 +13,13 @@ consistent  the mean of d(ensemble, grid) is at most `allowed` = e⁺ + q + τ. 
             between ensembles over √2, well below q, so that chance does not fail a verdict.
 accurate    e, and the distance to the exact solution where there is one, are at most the threshold of the case.
 resolved    q + τ is at most that threshold: else the particles are too few for a statement, and the verdict is inconclusive.
-rate        where theory says N^(−1/2): the slope of d between random ensembles lies between −0.6 and −0.4, up to two standard
-            errors of that slope, measured on blocks of ensembles; with a standard error above 0.1 the rate is inconclusive.
+rate        where theory says N^(−1/2): the slope of d between random ensembles lies between −0.6 and −0.4, up to the 95 %
+            error of that slope, measured on four blocks of ensembles; with a standard error above 0.1 it is inconclusive.
 
-Consistency is asked of the verdict ensembles and of the random ensembles of every N. A relative error δ of the velocity displaces
-the solution to ρ((1 + δ)t), by δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most
-`allowed`, may hide as much of it: what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
+Consistency is asked of the verdict ensembles, and of the random ensembles of every N except in the energy: that of N particles is
+biased by O(1/N). A relative error δ of the speed (velocity, and temperature with it) displaces the solution to ρ((1 + δ)t), by
+δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it: what
+fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
 A grid is worth N* = (c/e)² particles, c/√N the sampling error of N random ones in the mean square, d between ensembles over √2.
 """
@@ -39,8 +40,10 @@ ORDER_MIN, ORDER_MAX = 0.5, 2.0
 ORDER_KINK = 1.0
 SAFETY, SAFETY_UNRESOLVED = 1.25, 3.0
 SLOPE, SLOPE_MARGIN, SLOPE_ERROR_MAX = -0.5, 0.1, 0.1
-BLOCKS = 4
-"""Groups of ensembles, each with a slope of its own: their scatter is the standard error."""
+BLOCKS, STUDENT = 4, 3.18
+"""Groups of ensembles, each with a slope of its own: their scatter is the standard error, with three degrees of freedom."""
+NEGLIGIBLE = 1e-9
+"""Share of a threshold below which differences are round-off, and errors are not told apart."""
 DENSITY_KINDS = ("w1", "sliced_w1", "energy_distance")
 """Distances of densities: the smallest worth among them is the headline. (A prediction may contract by itself, in any run.)"""
 
@@ -84,16 +87,19 @@ def spread(series: Series) -> Array:
 
 def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
     """Judge an experiment by the thresholds of the case, times `scale`."""
+    thresholds = {name: t.threshold * scale for name, t in case.validation.thresholds().items()}
+    floor = NEGLIGIBLE * np.array([thresholds[q.kind] for q in experiment.quantities])[:, None]
     error, order = grid_error(experiment.coarse)
     bound = error_bound(experiment.coarse, experiment.smooth)
-    worst = error if experiment.exact is None else np.maximum(error, experiment.exact)
-    resolution = spread(experiment.verdict) + experiment.time_step
+    worst = np.maximum(floor, error if experiment.exact is None else np.maximum(error, experiment.exact))
+    resolution = spread(experiment.verdict) + experiment.time_step + floor
     allowed = bound + resolution
     distance = experiment.verdict.distance.mean(axis=-1)
     consistent = distance <= allowed
     random_consistent = np.stack(
-        [s.distance.mean(axis=-1) <= bound + spread(s) + experiment.time_step for s in experiment.random], axis=-1
+        [s.distance.mean(axis=-1) <= bound + spread(s) + experiment.time_step + floor for s in experiment.random], axis=-1
     )
+    biased = [q.kind == "energy" for q in experiment.quantities]
     with np.errstate(divide="ignore"):
         detects = np.where(experiment.sensitivity > 0, 2 * allowed / experiment.sensitivity, np.inf)
 
@@ -103,22 +109,21 @@ def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
     slope_errors = slope_error(counts, [s.null for s in experiment.random])
     worth = ((constants / worst) ** 2).min(axis=-1)
 
-    thresholds = {name: t.threshold * scale for name, t in case.validation.thresholds().items()}
     outcome, reason = [], []
     for k, quantity in enumerate(experiment.quantities):
         limit = thresholds[quantity.kind]
-        beyond = abs(slopes[k] - SLOPE) - SLOPE_MARGIN - 2 * slope_errors[k]
+        beyond = abs(slopes[k] - SLOPE) - SLOPE_MARGIN - STUDENT * slope_errors[k]
         failures = []
         if not consistent[k].all():
             failures.append(f"{(distance[k] / allowed[k]).max():.2g} times farther from the particles than allowed")
-        if not random_consistent[k].all():
+        if not random_consistent[k].all() and not biased[k]:
             wrong = sorted({int(counts[n]) for n in np.nonzero(~random_consistent[k])[1]})
             failures.append(f"inconsistent with random ensembles of {', '.join(map(str, wrong))}")
         if error[k].max() > limit:
             failures.append(f"estimated error {error[k].max():.2g} above the threshold {limit:.2g}")
         if experiment.exact is not None and experiment.exact[k].max() > limit:
             failures.append(f"error against the exact solution {experiment.exact[k].max():.2g} above the threshold {limit:.2g}")
-        if quantity.has_rate and beyond > 0:
+        if quantity.has_rate and beyond > 0 and slope_errors[k] <= SLOPE_ERROR_MAX:
             failures.append(f"slope in N {slopes[k]:.2f} ± {slope_errors[k]:.2f}, not {SLOPE} ± {SLOPE_MARGIN}")
         doubts = []
         if resolution[k].max() > limit:
@@ -178,8 +183,8 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         "allowed": (j.allowed, "bound of the grid error + resolution"),
         "resolution": (j.resolution, "95 % quantile of the distance between verdict ensembles + time_step_error"),
         "time_step_error": (e.time_step, "distance of a particle run to itself with a refined time step"),
-        "sensitivity": (e.sensitivity, "distance per relative error of the velocity"),
-        "detects": (j.detects, "smallest relative error of the velocity that fails the verdict for certain"),
+        "sensitivity": (e.sensitivity, "distance per relative error of the speed: velocity, and temperature with it"),
+        "detects": (j.detects, "smallest relative error of the speed that fails the verdict for certain"),
     }
     if e.exact is not None:
         curves["exact_error"] = (e.exact, "distance of the grid to the exact solution")
@@ -233,7 +238,7 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
     density = np.array([q.kind in DENSITY_KINDS for q in e.quantities])
     worth = float(j.worth[density].min()) if density.any() else float("nan")
     last = e.random[-1]
-    particle_seconds = last.seconds * (worth / last.count) ** e.particle_order
+    particle_seconds = float(last.seconds * np.float64(worth / last.count) ** e.particle_order)
     result.attrs |= {
         "verdict": "pass" if set(j.outcome) == {"pass"} else "fail" if "fail" in j.outcome else "inconclusive",
         "quick": int(quick),
