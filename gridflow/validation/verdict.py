@@ -16,10 +16,10 @@ resolved    q + τ is at most that threshold: else the particles are too few for
 rate        where theory says N^(−1/2): the slope of d between random ensembles lies between −0.6 and −0.4, up to the 95 %
             error of that slope, measured on four blocks of ensembles; with a standard error above 0.1 it is inconclusive.
 
-Consistency is asked of the verdict ensembles, and of the random ensembles of every N except in the energy: that of N particles is
-biased by O(1/N). A relative error δ of the speed (velocity, and temperature with it) displaces the solution to ρ((1 + δ)t), by
-δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it: what
-fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
+Consistency is asked of the verdict ensembles, and of the random ensembles of every N except in the energy: that of N particles
+is biased by O(1/N). A relative error δ of the speed (velocity, and temperature with it) displaces the solution to ρ((1 + δ)t), by
+δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
+what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
 A grid is worth N* = (c/e)² particles, c/√N the sampling error of N random ones in the mean square, d between ensembles over √2.
 """
