@@ -56,7 +56,7 @@ def test_the_grid_kernel_is_the_product_of_its_factors(rng):
         expected = turning @ part @ matrix.T
         mine = result[label] if names[1] == "angle" else result[label].T
         np.testing.assert_allclose(mine, expected, rtol=1e-12)
-    np.testing.assert_allclose(kernel.filtered(field, kernel.modes[2]), result, rtol=1e-10)  # K in its own eigenbasis
+    np.testing.assert_allclose(kernel.filtered(field, kernel.modes[1]), result, rtol=1e-10)  # K in its own eigenbasis
 
 
 def test_logarithms_agree_with_the_linear_domain_and_reach_beyond_it(rng):
@@ -256,7 +256,7 @@ def test_an_interrupted_run_resumes(tmp_path):
 
 
 def test_a_step_that_does_not_converge_is_a_status():
-    dataset = solve(case_of(QUADRATIC, scheme={"kind": "jko", "tau": 0.05, "max_iterations": 2}))
+    dataset = solve(case_of(QUADRATIC, scheme={"kind": "jko", "tau": 0.05, "max_iterations": 1, "tolerance": 1e-13}))
     assert dataset.attrs["status"].startswith("failed: the JKO step at time 0 did not converge in")
 
 

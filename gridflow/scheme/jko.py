@@ -7,35 +7,47 @@ a the scaling of the optimal plan and φ = log a, the marginal q is eliminated e
 
 is all that remains. Mass is exact and p > 0 for every φ.
 
-Bias: a plain step (B = 0) diffuses with ε/(4τ). "compensate", B = ½ log p, takes that entropy out of the energy; what remains is
-of second order in ε. A mode with eigenvalue σ of K is multiplied, in a free step, by σ (plain) or 2σ/(1 + σ²) (compensate).
+Bias. In a free step a mode with eigenvalue σ = 1 − s of K (s = εk²/4 for smooth ones) is multiplied by
+
+    "plain"       B = 0                 σ                        diffusion with ε/(4τ): worse with smaller τ
+    "compensate"  B = ½ log p           2σ/(1 + σ²) ≈ 1 − s²/2   that entropy taken out; variance + ε²/(16τ·variance) per time
+    "debias"      B = log d, d·Kd = p   1                        the Sinkhorn divergence W_ε(p, q) − ½W_ε(p, p) − ½W_ε(q, q)
+
+d is found by `sweeps` symmetric Sinkhorn sweeps d ← (d·p/(Kd))^½ from √p inside every evaluation. Each multiplies its error by
+s/2 ≤ ½, so that k sweeps leave 1 − (s/2)^k s²/2: two are enough for smooth densities, and the finest modes, which would need
+the inverse of K, keep a bounded weight 2^(k+1). (Solved to the end, those modes make the problem as ill-conditioned as K.)
+DEFAULT
 
 R = const is solved by a quasi-Newton iteration in the eigenbasis of K, factor by factor,
 
-    φ ← φ − C^{-1}R,   C = 1 + g(1 − σ²),   g = 2τD/ε − β,   β = 0 (plain) or ½ (compensate),
+    φ ← φ − C^{-1}R,   C = 1 + (2τD/ε − β)(1 − σ²),   β = 0 (plain), ½ (compensate), β_{k+1} = ½(β_k + 1 − σβ_k) (debias),
 
 with Anderson mixing, which keeps the fixed point. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass
 is hidden: Σ pV exp(−R) sees cells where p has collapsed, which a p-weighted residual cannot. Where it diverges (steep densities
-and high temperatures) two-sided over-relaxed scaling takes its place, globally convergent for a given ξ: first for a better
-start, then for good, with ξ updated until R = const. If that does not end either, the step fails with a status; nothing is
-silently accepted.
+and high temperatures), and for the first step, over-relaxed scaling takes its place (`gridflow.scheme.scaling`), globally
+convergent for a given ξ: first for a better start, then for good, with ξ updated until R = const. If that does not end either,
+the step fails with a status; nothing is silently accepted.
 
-`algorithm = "scaling"` is S2 Algorithm 1 as printed: p ← prox^{KL}(Kb), a ← p/(Kb), b ← q/(Ka), stopped on ConstrEven and
-ConstrOdd. It is the reference: slow, for plain steps.
+Time steps. `tau` is the step, and its error of order τ; with `accuracy` only the first: every step is taken whole and in two
+halves, their difference is the error of the halves, which are kept, and τ follows from the error allowed per time.
+
+`algorithm = "scaling"` is S2 Algorithm 1 as printed: slow, for plain steps; the reference of the tests.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
-from scipy.optimize import root
 
+from gridflow.distances import wasserstein1
 from gridflow.energy.base import BoundEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.scheme.gibbs import GibbsKernel
+from gridflow.scheme.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -43,25 +55,35 @@ EPSILON_MIN = 0.5
 """ε below half of h² pins mass to the lattice: the kernel no longer reaches the next cell."""
 LOG_FLOOR, LOG_EMPTY = -700.0, -1e4
 """Floor of log p below its maximum: nothing above the smallest double is touched; and the logarithm of an empty cell."""
-DIVERGED = 1e3
-"""Growth of the estimated change over its best value at which the quasi-Newton iteration is given up."""
+FAR, GROWTH = 20.0, 100.0
+"""Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
 NEAR = 1e-2
 """Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
-SWEEPS = 20_000
+ATTEMPTS = 20
 UPDATES = 200
-"""Limits of the safeguard: sweeps for one ξ, and updates of ξ."""
+"""Limits of the safeguard: sweeps in all, in units of max_iterations, and updates of ξ."""
 HIDDEN_MASS = 0.01
-WINDOW = 5
+WINDOW = 4
 """Anderson history; its coefficients are distrusted beyond a sum of 20."""
 COEFFICIENTS_MAX = 20.0
+SMALLEST_STEP = 2.0**-12
+"""Adaptive steps below this part of tau are given up: the accuracy cannot be had by smaller steps."""
 
 
 class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field="kind"):
-    """Numbers of the scheme. tau : physical time step; epsilon : in units of the largest cell², dimensionless."""
+    """Numbers of the scheme.
+
+    tau : physical time step, the first one where `accuracy` is given
+    accuracy : error in time allowed per unit time, W1 of every marginal in units of the largest cell of the factor
+    epsilon : ε in units of the largest (cell size)²/M, dimensionless; bias, sweeps : see above
+    tolerance : of every step, L1 of p; max_iterations : of every attempt to solve it
+    """
 
     tau: Annotated[float, Meta(gt=0.0)]
+    accuracy: Annotated[float, Meta(gt=0.0)] | None = None
     epsilon: Annotated[float, Meta(gt=0.0)] = 1.25
-    bias: Literal["plain", "compensate"] = "compensate"
+    bias: Literal["plain", "compensate", "debias"] = "compensate"
+    sweeps: Annotated[int, Meta(ge=1, le=20)] = 2
     algorithm: Literal["newton", "scaling"] = "newton"
     tolerance: Annotated[float, Meta(gt=1e-14, lt=1.0)] = 1e-8
     max_iterations: Annotated[int, Meta(ge=1)] = 1000
@@ -75,26 +97,59 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
 
 @dataclass
 class Anderson:
-    """Mixing of type II: the combination of the last steps that makes the residual smallest in a weighted norm."""
+    """Mixing of type II: the combination of the last steps that makes the residual smallest in a weighted norm.
 
-    points: list[Array] = field(default_factory=list)
-    steps: list[Array] = field(default_factory=list)
+    changes : differences of steps; moves : differences of points plus those; both are kept from one JKO step to the next
+    """
+
+    changes: list[Array] = field(default_factory=list)
+    moves: list[Array] = field(default_factory=list)
+    last: tuple[Array, Array] | None = None
 
     def next(self, point: Array, step: Array, weight: Array) -> Array:
-        self.points, self.steps = [*self.points, point][-WINDOW - 1 :], [*self.steps, step][-WINDOW - 1 :]
-        if len(self.points) == 1:
-            return point + step
-        changes = np.stack([(step - s).ravel() for s in self.steps[:-1]])
-        moved = np.stack([(point - x).ravel() for x in self.points[:-1]])
-        weighted = changes * weight.ravel()
-        gram = weighted @ changes.T
+        if self.last is not None:
+            change = step - self.last[1]
+            self.changes = [*self.changes, change][-WINDOW:]
+            self.moves = [*self.moves, point - self.last[0] + change][-WINDOW:]
+        self.last = (point, step)
+        proposal = point + step
+        if not self.changes:
+            return proposal
+        weighted = [c * weight for c in self.changes]
+        gram = np.array([[np.vdot(w, c) for c in self.changes] for w in weighted])
         scale = 1 / np.sqrt(np.maximum(gram.diagonal(), 1e-300))
         gram = gram * scale[:, None] * scale + 1e-10 * np.eye(len(gram))
-        coefficients = np.linalg.solve(gram, (weighted @ step.ravel()) * scale) * scale
+        coefficients = np.linalg.solve(gram, np.array([np.vdot(w, step) for w in weighted]) * scale) * scale
         if not np.abs(coefficients).sum() < COEFFICIENTS_MAX:
-            self.points, self.steps = [point], [step]
-            return point + step
-        return point + step - (coefficients @ (moved + changes)).reshape(point.shape)
+            self.changes, self.moves = [], []
+            return proposal
+        for coefficient, move in zip(coefficients, self.moves, strict=True):
+            proposal -= coefficient * move
+        return proposal
+
+
+@dataclass(frozen=True)
+class Solution:
+    """φ, p, iterations, the stopping quantities of S2, ‖b·Ka − q‖/‖q‖ and ‖a·Kb − p‖/‖q‖, and the history to go on with."""
+
+    potential: Array
+    density: Array
+    iterations: int
+    even: float
+    odd: float
+    mixing: Anderson = field(default_factory=Anderson)
+
+
+@dataclass(frozen=True)
+class Defect:
+    """How far φ is from the solution: see `JKOStepper.defect`."""
+
+    density: Array
+    masses: Array
+    drive: Array
+    residual: Array
+    step: Array
+    change: float
 
 
 @dataclass
@@ -111,48 +166,93 @@ class JKOStepper:
     reports: ClassVar[tuple[str, ...]] = ("iterations", "constr_even", "constr_odd")
 
     def __post_init__(self) -> None:
-        lines = [f for f in self.grid.factors if f.is_line]
-        width = max((float(f.volumes.max()) for f in lines), default=1.0)
+        square = largest_square(self.grid)
         if self.scheme.epsilon < EPSILON_MIN:
             raise InputError(
-                f"scheme.epsilon = {self.scheme.epsilon} (in units of the largest cell², {width**2:.3g})",
-                f"at least {EPSILON_MIN}",
-                f"use {EPSILON_MIN} or more; 1 to 1.5 is best",
+                f"scheme.epsilon = {self.scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})",
+                f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice",
+                f"use {EPSILON_MIN} or more; 1 to 2 is best",
             )
         if self.scheme.algorithm == "scaling" and self.scheme.bias != "plain":
             raise InputError(
                 f'scheme.bias = "{self.scheme.bias}" with scheme.algorithm = "scaling"', "plain steps, as the source has them",
                 'use bias = "plain" or algorithm = "newton"',
             )  # fmt: skip
-        self.epsilon = self.scheme.epsilon * width**2
+        self.epsilon = self.scheme.epsilon * square
         self.kernel = GibbsKernel(self.grid, self.epsilon)
         self.measure: FiniteVolumeStepper = FiniteVolume().init(self.grid, self.energy, self.temperature)
+        self.beta = 0.0 if self.scheme.bias == "plain" else 0.5
+        """B[p] = β log p, and what the sweeps of "debias" add."""
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        return Hierarchy.below(self.grid, self.kernel)
+
+    @cached_property
+    def linearised_bias(self) -> Array | float:
+        """Symbol of B in log p: β_k."""
+        _, sigma = self.kernel.modes
+        symbol: Array | float = self.beta
+        for _ in range(self.scheme.sweeps if self.scheme.bias == "debias" else 0):
+            symbol = 0.5 * (symbol + 1 - sigma * symbol)
+        return symbol
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
+        """The state of a density; dt : the step to go on with, else tau."""
         state = self.measure.start(density, time, dt=self.scheme.tau)
-        return State(
-            density=state.density, time=time, dt=min(dt, self.scheme.tau), evaluation=state.evaluation,
-            free_energy=state.free_energy, dissipation=state.dissipation, density_min=state.density_min,
-        )  # fmt: skip
+        return replace(state, dt=dt if self.scheme.accuracy is not None and np.isfinite(dt) else self.scheme.tau)
 
     def dissipation(self, density: Array, xi: Array) -> float:
         return self.measure.dissipation(density, xi)
 
-    # -------------------------------------------------------------------------------------------------------- one step
+    # ---------------------------------------------------------------------------------------------------------- steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
-        """One step of length min(τ, dt_max). Raises SolveError if the iteration does not converge."""
-        tau = min(self.scheme.tau, dt_max)
+        """One step of at most dt_max. Raises SolveError if the iteration does not converge."""
+        if self.scheme.accuracy is None:
+            return self.single(state, min(self.scheme.tau, dt_max))
+        tau, allowed, spent = min(state.dt, dt_max), self.scheme.accuracy, 0.0
+        while tau > SMALLEST_STEP * min(self.scheme.tau, dt_max):
+            whole = self.single(state, tau)
+            halves = self.single(self.single(state, tau / 2), tau / 2)
+            spent += whole.reports["iterations"] - state.reports.get("iterations", 0)
+            rate = self.gap(whole.density, halves.density) / tau  # of order τ
+            best = tau * float(np.clip(0.9 * allowed / max(rate, 1e-300), 0.2, np.inf))
+            if rate <= allowed:
+                reports = {**halves.reports, "iterations": halves.reports["iterations"] + spent}
+                return replace(halves, dt=min(best, 2 * state.dt), reports=reports)
+            spent += halves.reports["iterations"] - state.reports.get("iterations", 0)
+            tau = best
+        raise SolveError(
+            f"scheme.accuracy = {allowed} is not reached at time {state.time:.6g} by steps of {tau:.1e}: the entropic bias grows"
+            ' as they shrink; raise accuracy, use bias = "debias" or more cells'
+        )
+
+    def gap(self, one: Array, two: Array) -> float:
+        """Largest W1 distance of the marginals on lines, in units of the largest cell."""
+        return max(
+            wasserstein1(self.grid.marginal_masses(one, f.name), self.grid.marginal_masses(two, f.name), f) / f.volumes.max()
+            for f in self.grid.factors
+            if f.is_line
+        )
+
+    def single(self, state: State, tau: float) -> State:
+        """One JKO step of length τ."""
         with np.errstate(divide="ignore"):
             log_before = np.maximum(np.log(state.density), LOG_EMPTY)
         if self.scheme.algorithm == "scaling":
-            solution = self.scaling(state, log_before, tau)
-        else:
-            solution = (
-                self.newton(state, log_before, tau, self.first_guess(state, log_before, tau))
-                or self.newton(state, log_before, tau, self.relaxed(log_before, state.evaluation.first_variation, tau, NEAR)[0])
-                or self.safeguard(state, log_before, tau)
+            prox = kl_prox(self.energy, self.grid.volume, 2 * tau / self.epsilon, self.temperature, self.scheme.tolerance)
+            scaled = algorithm_1(
+                self.kernel, self.grid.volume, log_before, prox, self.scheme.tolerance, self.scheme.max_iterations
             )
-        # exact up to round-off: kept from adding up
+            solution = Solution(scaled.log_a, scaled.density, scaled.iterations, scaled.even, scaled.odd)
+            arrays: dict[str, Array] = {}
+        else:
+            base = self.potential_at_rest(state, tau)
+            solution = self.solve(state, log_before, tau, base)
+            arrays = {"potential": base, "tau": np.array([tau])}
+            if solution.mixing.changes:
+                arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
+        # mass is exact up to round-off, which is kept from adding up
         density = solution.density * (self.grid.integrate(state.density) / self.grid.integrate(solution.density))
         evaluation = self.measure.evaluate(density)
         value, roundoff = self.measure.free_energy(density, evaluation)
@@ -166,7 +266,7 @@ class JKOStepper:
             density_min=min(state.density_min, float(density.min())),
             rise=max(state.rise, value - state.free_energy),
             rise_roundoff=max(state.rise_roundoff, roundoff),
-            arrays={"potential": solution.potential / tau},
+            arrays=arrays,
             reports={
                 "iterations": state.reports.get("iterations", 0) + solution.iterations,
                 "constr_even": solution.even,
@@ -174,157 +274,130 @@ class JKOStepper:
             },
         )
 
-    def plan(self, potential: Array, log_before: Array) -> Array:
-        """log p(φ) = φ + log K(q/(Ka))."""
-        logs = potential + self.kernel.apply_log(log_before - self.kernel.apply_log(potential))
-        return np.maximum(logs, logs.max() + LOG_FLOOR)
+    def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:
+        """R(φ) = const. Raises SolveError."""
+        force, g = self.weights(tau)
+        if "potential" in state.arrays:  # extrapolated in a sequence of equal steps
+            smooth = tau == state.arrays["tau"][0]
+            solution = self.newton(state, log_before, tau, 2 * base - state.arrays["potential"] if smooth else base)
+        elif abs(g) <= 1:
+            solution = self.newton(state, log_before, tau, base)
+        else:
+            solution = None
+        if solution is not None:
+            return solution
+        drive = force * state.evaluation.first_variation
+        start = self.hierarchy.start(log_before, drive, g, self.beta, self.scheme.max_iterations)
+        solution = self.newton(state, log_before, tau, start)
+        if solution is None:
+            start, _ = relaxed_scaling(
+                self.kernel, state.density * self.grid.volume, log_before, drive, g, start, NEAR, self.scheme.max_iterations
+            )
+            solution = self.newton(state, log_before, tau, start)
+        return solution or self.safeguard(state, log_before, tau, start)
 
+    # -------------------------------------------------------------------------------------------------- the equation
     def weights(self, tau: float) -> tuple[float, float]:
-        """(2τ/ε, g)."""
+        """(2τ/ε, g = 2τD/ε − β)."""
         force = 2 * tau / self.epsilon
-        return force, force * self.temperature - (0.5 if self.scheme.bias == "compensate" else 0.0)
+        return force, force * self.temperature - self.beta
 
-    def defect(self, potential: Array, log_before: Array, tau: float) -> "Defect":
+    def correction(self, logs: Array) -> Array | float:
+        """B[p] − β log p."""
+        if self.scheme.bias != "debias":
+            return 0.0
+        log_d = 0.5 * logs
+        for _ in range(self.scheme.sweeps):
+            log_d = 0.5 * (log_d + logs - self.kernel.apply_log(log_d))
+        return log_d - 0.5 * logs
+
+    def potential_at_rest(self, state: State, tau: float) -> Array:
+        """φ of R = const with p = q: the potential of the last step, if its length was the same; without its constant."""
+        force, g = self.weights(tau)
+        with np.errstate(divide="ignore"):
+            logs = np.log(state.density)
+        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
+        potential = self.correction(logs) - g * logs - force * state.evaluation.first_variation
+        return potential - (potential.max() + potential.min()) / 2
+
+    def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
         """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
-        logs = self.plan(potential, log_before)
+        logs = potential + self.kernel.apply_log(log_before - self.kernel.apply_log(potential))
+        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
         density = np.exp(logs)
         masses = density * self.grid.volume
         total = float(masses.sum())
-        xi = self.energy.evaluate(masses).first_variation
-        residual = potential + force * xi + g * logs
+        drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
+        residual = potential + drive + g * logs
         residual -= np.vdot(masses, residual) / total
-        sigma = self.kernel.modes[2]
-        step = -self.kernel.filtered(residual, 1 / (1 + g * (1 - sigma**2)))
+        _, sigma = self.kernel.modes
+        step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
         step -= np.vdot(masses, step) / total
         change = 2 * float(np.vdot(masses, np.abs(step)))
-        hidden = float(np.vdot(masses, np.exp(np.clip(-residual, -50, 50) / (1 + max(g, 0.0))))) / total - 1
-        return Defect(density, masses, xi, residual, step, change, hidden)
+        return Defect(density, masses, drive, residual, step, change)
 
-    def solution(self, potential: Array, defect: "Defect", before: Array, iterations: int) -> "Solution":
-        odd = self.norm(defect.density * np.expm1(np.clip(defect.residual, -50, 50))) / self.norm(before)
-        return Solution(potential - (potential.max() + potential.min()) / 2, defect.density, iterations, 0.0, odd)
-
-    def first_guess(self, state: State, log_before: Array, tau: float) -> Array:
-        """φ of the last step; else R = 0 with p = q."""
-        if "potential" in state.arrays:
-            return state.arrays["potential"] * tau
-        half = 0.5 if self.scheme.bias == "compensate" else 0.0
-        logs = np.maximum(log_before, log_before.max() + LOG_FLOOR)
-        return half * logs - self.weights(tau)[0] * state.evaluation.first_variation
-
-    def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> "Solution | None":
+    def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
         """R(φ) = const by the quasi-Newton iteration; None where it diverges."""
         mixing, best = Anderson(), np.inf
+        if "changes" in state.arrays and tau == state.arrays["tau"][0]:
+            mixing = Anderson(list(state.arrays["changes"]), list(state.arrays["moves"]))
         for iteration in range(1, self.scheme.max_iterations + 1):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is told by its change
                 defect = self.defect(potential, log_before, tau)
-            if not np.isfinite(defect.change) or defect.change > DIVERGED * best:
+            if not defect.change < min(FAR, GROWTH * best):
                 return None
-            if defect.change < self.scheme.tolerance and defect.hidden < HIDDEN_MASS:
-                return self.solution(potential, defect, state.density, iteration)
+            if self.is_solved(defect, tau):
+                return self.solution(potential, defect, state.density, iteration, mixing)
             if defect.change > 10 * best:
                 mixing = Anderson()
             best = min(best, defect.change)
             potential = mixing.next(potential, defect.step, defect.masses)
         return None
 
-    def safeguard(self, state: State, log_before: Array, tau: float) -> "Solution":
+    def safeguard(self, state: State, log_before: Array, tau: float, start: Array) -> Solution:
         """Over-relaxed scaling for a given ξ, ξ updated with the density. Raises SolveError."""
-        xi, iterations, change = state.evaluation.first_variation, 0, np.inf
+        _, g = self.weights(tau)
+        masses, potential = state.density * self.grid.volume, start
+        drive = self.defect(start, log_before, tau).drive
+        iterations, change = 0, np.inf
         for _ in range(UPDATES):
-            potential, sweeps = self.relaxed(log_before, xi, tau, 0.1 * self.scheme.tolerance)
+            potential, sweeps = relaxed_scaling(
+                self.kernel, masses, log_before, drive, g, potential, 0.1 * self.scheme.tolerance, self.scheme.max_iterations
+            )
             iterations += sweeps
             defect = self.defect(potential, log_before, tau)
             change = defect.change
-            if change < self.scheme.tolerance and defect.hidden < HIDDEN_MASS:
-                return self.solution(potential, defect, state.density, iterations)
-            if iterations > SWEEPS or iterations > self.scheme.max_iterations * UPDATES or not np.isfinite(change):
+            if self.is_solved(defect, tau):
+                return self.solution(potential, defect, state.density, iterations, Anderson())
+            if iterations > ATTEMPTS * self.scheme.max_iterations or not np.isfinite(change):
                 break
-            xi = defect.xi
+            drive = defect.drive
         raise SolveError(
             f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
             f" tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau"
         )
 
-    def relaxed(self, log_before: Array, xi: Array, tau: float, tolerance: float) -> tuple[Array, int]:
-        """φ for a fixed ξ: (1 + g)φ = −(2τ/ε)ξ − g log K e^u with u = log q − log K e^φ, both over-relaxed; and its sweeps."""
-        force, g = self.weights(tau)
-        share, fixed = g / (1 + g), -force * xi / (1 + g)
-        omega = 2 / (1 + np.sqrt(1 - share))
-        before, best = np.exp(log_before) * self.grid.volume, np.inf
-        potential, u = fixed, log_before - self.kernel.apply_log(fixed)
-        sweeps = 0
-        while sweeps < self.scheme.max_iterations:
-            sweeps += 1
-            potential = (1 - omega) * potential + omega * (fixed - share * self.kernel.apply_log(u))
-            exact = log_before - self.kernel.apply_log(potential)
-            error = float(np.vdot(before, np.abs(np.expm1(np.clip(u - exact, -50, 50)))))
-            if error < tolerance:
-                break
-            if error > 100 * best:  # too much relaxation
-                omega, best = 1 + (omega - 1) / 2, error
-            best = min(best, error)
-            u = (1 - omega) * u + omega * exact
-        return potential, sweeps
+    def is_solved(self, defect: Defect, tau: float) -> bool:
+        if not defect.change < self.scheme.tolerance:
+            return False
+        _, g = self.weights(tau)
+        prox = np.exp(np.clip(-defect.residual, -50, 50) / (1 + max(g, 0.0)))  # of Kb, relative to p
+        return float(np.vdot(defect.masses, prox) / defect.masses.sum()) < 1 + HIDDEN_MASS
 
-    def scaling(self, state: State, log_before: Array, tau: float) -> "Solution":
-        """S2 Algorithm 1 in logarithms, from b = 1. Raises SolveError."""
-        norm = self.norm(state.density)
-        log_kb, odd = self.kernel.apply_log(np.zeros_like(log_before)), np.inf
-        for iteration in range(1, self.scheme.max_iterations + 1):
-            logs = self.prox(log_kb, tau)
-            log_a = logs - log_kb
-            log_ka = self.kernel.apply_log(log_a)
-            log_b = log_before - log_ka
-            log_kb = self.kernel.apply_log(log_b)
-            density = np.exp(log_a + log_kb)
-            even = self.norm(np.exp(log_b + log_ka) - state.density) / norm
-            odd = self.norm(density - np.exp(logs)) / norm
-            if max(even, odd) < self.scheme.tolerance:
-                return Solution(log_a, density, iteration, even, odd)
-        raise SolveError(
-            f"the scaling iteration at time {state.time:.6g} did not converge in {iteration} iterations (ConstrOdd {odd:.1e});"
-            ' use algorithm = "newton" or a larger scheme.epsilon'
-        )
+    def solution(self, potential: Array, defect: Defect, before: Array, iterations: int, mixing: Anderson) -> Solution:
+        odd = self.norm(defect.density * np.expm1(np.clip(defect.residual, -50, 50))) / self.norm(before)
+        return Solution(potential, defect.density, iterations, 0.0, odd, mixing)
 
     def norm(self, density: Array) -> float:
         return float(np.sqrt(np.vdot(density**2, self.grid.volume)))
 
-    def prox(self, log_z: Array, tau: float) -> Array:
-        """log of prox^{KL}_{(2τ/ε)F}(z) = argmin_p KL(p|z) + (2τ/ε)(E(p) + D∫p log p), by scipy's Newton–Krylov method."""
-        force = 2 * tau / self.epsilon
 
-        def stationarity(logs: Array) -> Array:
-            xi = self.energy.evaluate(np.exp(logs) * self.grid.volume).first_variation
-            return logs - log_z + force * (xi + self.temperature * (logs + 1))
-
-        start = (log_z - force * self.temperature) / (1 + force * self.temperature)
-        solution = root(stationarity, start, method="krylov", options={"fatol": 0.01 * self.scheme.tolerance, "maxiter": 200})
-        if not solution.success:
-            raise SolveError(f"the prox of the energy did not converge: {solution.message}")
-        return np.asarray(solution.x)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """φ, p, iterations, and the stopping quantities of S2: ‖b·Ka − q‖/‖q‖ and ‖a·Kb − p‖/‖q‖."""
-
-    potential: Array
-    density: Array
-    iterations: int
-    even: float
-    odd: float
-
-
-@dataclass(frozen=True)
-class Defect:
-    """How far φ is from the solution: see `JKOStepper.defect`."""
-
-    density: Array
-    masses: Array
-    xi: Array
-    residual: Array
-    step: Array
-    change: float
-    hidden: float
+def largest_square(grid: Grid) -> float:
+    """Largest (cell size)²/M of the lines that move: the unit of ε."""
+    squares = [
+        float(f.volumes.max()) ** 2 / float(m[m > 0].min())
+        for f, m in zip(grid.factors, grid.mobility, strict=True)
+        if f.is_line and (m > 0).any()
+    ]
+    return max(squares, default=1.0)

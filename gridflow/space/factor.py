@@ -116,6 +116,16 @@ class Factor:
             return Circle(cells=cells, length=self.length, units=self.units).factor(self.name)
         return Interval(bounds=(float(self.edges[0]), float(self.edges[-1])), cells=cells, units=self.units).factor(self.name)
 
+    def halved(self) -> "Factor":
+        """The same line or circle with its cells joined in pairs (an even number of them)."""
+        points, edges = self.points.reshape(-1, 2).mean(axis=1), self.edges[::2]
+        if self.is_circle:
+            distances = np.full(points.size + 1, self.length / points.size)
+        else:
+            distances = np.diff(points, prepend=edges[0], append=edges[-1])
+        areas = self.areas[::2]
+        return Factor(self.name, self.kind, self.units, points, np.diff(edges), edges, areas, distances)
+
     def laplacian(self) -> Array:
         """Two-point Laplacian acting on cell values, (n_cells, n_cells): rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""
         matrix = np.zeros((self.size, self.size))

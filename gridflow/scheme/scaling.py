@@ -1,0 +1,196 @@
+"""Scaling iterations for one entropic JKO step: S2 Algorithm 1 as printed, and over-relaxed scaling from coarse to fine.
+
+All are written in logarithms. For a given first variation ξ a step without inner loop over the energy solves, for φ = log a,
+
+    (1 + g)φ = −(2τ/ε)ξ − g log K e^u,    u = log q − log K e^φ,    g = 2τD/ε − β
+
+(β is what the bias takes out of the entropy, `gridflow.scheme.jko`). Alternating both equations converges for every start;
+both are over-relaxed by ω = 2/(1 + √(1 − g/(1 + g))), which is taken back where it diverges. The potential εφ hardly depends
+on ε, so that coarser grids with their larger ε give good starts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import root
+
+from gridflow.energy.base import BoundEnergy
+from gridflow.errors import SolveError
+from gridflow.scheme.gibbs import GibbsKernel
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+COARSEST = 16
+"""Cells per line of the coarsest grid."""
+COARSE_TOLERANCE = 1e-3
+"""Error of the marginal in L1 on the coarse grids: their own error is larger."""
+
+
+# -------------------------------------------------------------------------------------------------- over-relaxed scaling
+def relaxed_scaling(
+    kernel: GibbsKernel,
+    before: Array,
+    log_before: Array,
+    drive: Array,
+    g: float,
+    start: Array,
+    tolerance: float,
+    sweeps: int,
+) -> tuple[Array, int]:
+    """φ for a given drive (2τ/ε)ξ, with the marginal q met to the tolerance in L1, and the number of sweeps that it took.
+
+    before : masses qV
+    """
+    share, fixed = g / (1 + g), -drive / (1 + g)
+    omega, best = 2 / (1 + np.sqrt(1 - share)), np.inf
+    potential, u = start, log_before - kernel.apply_log(start)
+    for sweep in range(1, sweeps + 1):
+        potential = (1 - omega) * potential + omega * (fixed - share * kernel.apply_log(u))
+        exact = log_before - kernel.apply_log(potential)
+        error = float(np.vdot(before, np.abs(np.expm1(np.clip(u - exact, -50, 50)))))
+        if error < tolerance:
+            return potential, sweep
+        if error > 100 * best:  # too much relaxation
+            omega, best = 1 + (omega - 1) / 2, error
+        best = min(best, error)
+        u = (1 - omega) * u + omega * exact
+    return potential, sweeps
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Grids with half the cells along every line that allows it, and their kernels with four times the ε, from fine to coarse."""
+
+    grids: list[Grid]
+    kernels: list[GibbsKernel]
+
+    @classmethod
+    def below(cls, grid: Grid, kernel: GibbsKernel) -> "Hierarchy":
+        grids, kernels = [grid], [kernel]
+        while (coarse := halved(grids[-1])) is not None:
+            grids.append(coarse)
+            kernels.append(GibbsKernel(coarse, 4 * kernels[-1].epsilon))
+        return cls(grids, kernels)
+
+    def start(self, log_before: Array, drive: Array, g: float, beta: float, sweeps: int) -> Array:
+        """φ of the finest grid, from over-relaxed scaling on all coarser ones; drive = (2τ/ε)ξ, g = 2τD/ε − β."""
+        masses, drives = [np.exp(log_before) * self.grids[0].volume], [drive]
+        for fine, coarse in zip(self.grids[:-1], self.grids[1:], strict=True):
+            masses.append(restricted(masses[-1], coarse.shape))
+            drives.append(restricted(drives[-1] * fine.volume, coarse.shape) / coarse.volume / 4)
+        potential: Array | None = None
+        for level in range(len(self.grids) - 1, 0, -1):
+            grid, kernel = self.grids[level], self.kernels[level]
+            density = masses[level] / grid.volume
+            with np.errstate(divide="ignore"):
+                logs = np.maximum(np.log(density), log_before.min())
+            g_level = (g + beta) / 4**level - beta
+            begin = -drives[level] / (1 + g_level) if potential is None else potential
+            found, _ = relaxed_scaling(kernel, masses[level], logs, drives[level], g_level, begin, COARSE_TOLERANCE, sweeps)
+            after = found + kernel.apply_log(logs - kernel.apply_log(found))
+            kept = beta * np.maximum(after, after.max() - 80.0)  # what does not scale with 1/ε
+            potential = prolonged(4 * (found - kept) + kept, self.grids[level - 1])
+        return -drive / (1 + g) if potential is None else potential
+
+
+def halved(grid: Grid) -> Grid | None:
+    """The grid with the cells of its lines joined in pairs; None where no line is long and even enough."""
+    if not any(can_halve(f.size) for f in grid.factors if f.is_line):
+        return None
+    factors = [f.halved() if f.is_line and can_halve(f.size) else f for f in grid.factors]
+    mobility = {}
+    for factor, values in zip(grid.factors, grid.mobility, strict=True):
+        source = next((f.name for f, n in zip(grid.factors, values.shape, strict=True) if n > 1), None)
+        mobility[factor.name] = (source, values.ravel())
+    coarse = Grid(factors, mobility)
+    return coarse if coarse.order == grid.order else None
+
+
+def can_halve(cells: int) -> bool:
+    return cells % 2 == 0 and cells >= 2 * COARSEST
+
+
+def restricted(masses: Array, shape: tuple[int, ...]) -> Array:
+    """Sums over the pairs of cells that were joined."""
+    for axis, n in enumerate(shape):
+        if masses.shape[axis] != n:
+            masses = masses.reshape(*masses.shape[:axis], n, 2, *masses.shape[axis + 1 :]).sum(axis=axis + 1)
+    return masses
+
+
+def prolonged(field: Array, grid: Grid) -> Array:
+    """Linear interpolation between cell points that were joined; extrapolation at the ends of an interval."""
+    for axis, factor in enumerate(grid.factors):
+        n = field.shape[axis]
+        if n == factor.size:
+            continue
+        first, last = field.take([0], axis), field.take([n - 1], axis)
+        if factor.is_circle:
+            before, behind = last, first
+        else:
+            before, behind = 2 * first - field.take([1], axis), 2 * last - field.take([n - 2], axis)
+        wide = np.concatenate([before, field, behind], axis)
+        left, right = wide.take(range(n), axis), wide.take(range(2, n + 2), axis)
+        pairs = np.stack([0.75 * field + 0.25 * left, 0.75 * field + 0.25 * right], axis + 1)
+        field = pairs.reshape(*field.shape[:axis], 2 * n, *field.shape[axis + 1 :])
+    return field
+
+
+# ------------------------------------------------------------------------------------------------------- S2 Algorithm 1
+@dataclass(frozen=True)
+class Scaled:
+    """log a, p, iterations, and the stopping quantities ConstrEven and ConstrOdd."""
+
+    log_a: Array
+    density: Array
+    iterations: int
+    even: float
+    odd: float
+
+
+def algorithm_1(
+    kernel: GibbsKernel, volume: Array, log_before: Array, prox: Callable[[Array], Array], tolerance: float, iterations: int
+) -> Scaled:
+    """p ← prox^{KL}(Kb), a ← p/(Kb), b ← q/(Ka), from b = 1, until ConstrEven and ConstrOdd are below the tolerance.
+
+    prox : log z → log argmin_p KL(p|z) + (2τ/ε)E(p). Raises SolveError.
+    """
+
+    def norm(density: Array) -> float:
+        return float(np.sqrt(np.vdot(density**2, volume)))
+
+    before = np.exp(log_before)
+    log_kb, odd = kernel.apply_log(np.zeros_like(log_before)), np.inf
+    for iteration in range(1, iterations + 1):
+        logs = prox(log_kb)
+        log_a = logs - log_kb
+        log_ka = kernel.apply_log(log_a)
+        log_b = log_before - log_ka
+        log_kb = kernel.apply_log(log_b)
+        density = np.exp(log_a + log_kb)
+        even = norm(np.exp(log_b + log_ka) - before) / norm(before)
+        odd = norm(density - np.exp(logs)) / norm(before)
+        if max(even, odd) < tolerance:
+            return Scaled(log_a, density, iteration, even, odd)
+    raise SolveError(
+        f'the scaling iteration did not converge in {iterations} iterations (ConstrOdd {odd:.1e}); use algorithm = "newton"'
+        " or a larger scheme.epsilon"
+    )
+
+
+def kl_prox(energy: BoundEnergy, volume: Array, force: float, temperature: float, tolerance: float) -> Callable[[Array], Array]:
+    """log prox^{KL} of force·(E + D∫p log p), by scipy's Newton–Krylov method; it raises SolveError."""
+
+    def prox(log_z: Array) -> Array:
+        def stationarity(logs: Array) -> Array:
+            xi = energy.evaluate(np.exp(logs) * volume).first_variation
+            return logs - log_z + force * (xi + temperature * (logs + 1))
+
+        start = (log_z - force * temperature) / (1 + force * temperature)
+        solution = root(stationarity, start, method="krylov", options={"fatol": 0.01 * tolerance, "maxiter": 200})
+        if not solution.success:
+            raise SolveError(f'the prox of the energy did not converge: {solution.message}; use algorithm = "newton"')
+        return np.asarray(solution.x)
+
+    return prox
