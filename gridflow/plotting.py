@@ -155,7 +155,7 @@ def scale_by_cells(set_scale: Any, set_ticks: Any, points: "Array") -> None:
     index = np.arange(points.size, dtype=float)
     set_scale("function", functions=(lambda v: np.interp(v, points, index), lambda i: np.interp(i, index, points)))
     marked = points[np.linspace(0, points.size - 1, 5).round().astype(int)]
-    set_ticks(marked, [f"{v:.1g}" for v in marked])
+    set_ticks(marked, [np.format_float_positional(v, precision=1, fractional=False, trim="-") for v in marked])
 
 
 def draw_directions(axes: "Axes", part: xarray.DataArray, title: str) -> None:
