@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray
 
+from gridflow.directions import direction_planes, directions
 from gridflow.errors import InputError
 from gridflow.files import check_new_file, open_netcdf
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from gridflow.space.factor import Array
 
 PANELS = 5
 """Densities shown side by side: the source of the batch-norm figures shows five times."""
@@ -21,7 +24,7 @@ PICTURES = {".png", ".pdf", ".svg"}
 
 
 def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, overwrite: bool = False) -> "Figure":
-    """Density at several times, energy, mass error, and the fit of a network; written to `output` if given.
+    """Density at several times, energy, mass error, fit and directions of a network; written to `output` if given.
 
     `output` ends in .png, .pdf or .svg for a picture, in .gif or .mp4 for an animation over the saved times.
     Raises InputError for a file that is not a gridflow result, an unknown ending, or an output that exists.
@@ -74,6 +77,20 @@ def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
     return result
 
 
+def direction_panels(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
+    """Directions over time of every plane of weights, by title: one per label, each with sum 1 over the sectors."""
+    result = {}
+    for plane in direction_planes(dataset):
+        shares = directions(dataset, plane)
+        labels = [str(d) for d in shares.dims[1:-1]]
+        for values in product(*(shares[n].to_numpy() for n in labels)):
+            chosen = dict(zip(labels, values, strict=True))
+            part = shares.sel(chosen)
+            title = f"directions of ({', '.join(plane)})" + "".join(f", {n} = {v:g}" for n, v in chosen.items())
+            result[title] = part / np.maximum(part.sum("angle"), np.finfo(float).tiny)
+    return result
+
+
 def widths(dataset: xarray.Dataset, name: str) -> xarray.DataArray:
     bounds = dataset[f"{name}_bounds"]
     return bounds.isel(bounds=1) - bounds.isel(bounds=0)
@@ -91,17 +108,22 @@ def overview(dataset: xarray.Dataset) -> "Figure":
     parts = projections(dataset)
     first = next(iter(parts.values()))
     columns = panel_times(dataset)
+    turning = direction_panels(dataset)
     rows = len(parts) if first.ndim == 3 else 1
-    figure = Figure(figsize=(3.2 * PANELS, 2.9 * (rows + 1)), layout="constrained")
+    heights = [rows, *([1] if turning else []), 1]
+    figure = Figure(figsize=(3.2 * PANELS, 2.9 * sum(heights)), layout="constrained")
     figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
-    subfigures: Any = figure.subfigures(2, 1, height_ratios=[rows, 1])
-    top, bottom = subfigures
+    subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    top, *middle, bottom = subfigures
     if first.ndim == 3:
         for line, (title, part) in zip(top.subplots(rows, len(columns), squeeze=False), parts.items(), strict=True):
             for axes, index in zip(line, columns, strict=True):
                 draw_density(axes, part, index, title)
     else:
         draw_curves(top.subplots(), parts, columns)
+    for panels in middle:
+        for axes, (title, part) in zip(panels.subplots(1, len(turning), squeeze=False)[0], turning.items(), strict=True):
+            draw_directions(axes, part, title)
     for axes, draw in zip(bottom.subplots(1, 3), (draw_energy, draw_certificates, draw_last), strict=True):
         draw(axes, dataset)
     return figure
@@ -120,6 +142,34 @@ def draw_density(axes: "Axes", part: xarray.DataArray, index: int, title: str) -
         part[x], part[y], np.maximum(field, smallest), norm=colours, cmap="magma", shading="nearest", rasterized=True
     )
     axes.set(xlabel=x, ylabel=y, title=f"{title + ', ' if title else ''}t = {float(part['time'][index]):.4g}")
+    scale_by_cells(axes.set_xscale, axes.set_xticks, part[x].to_numpy())
+    scale_by_cells(axes.set_yscale, axes.set_yticks, part[y].to_numpy())
+    axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
+
+
+def scale_by_cells(set_scale: Any, set_ticks: Any, points: "Array") -> None:
+    """Cells of one width on paper, where their widths differ by more than ten: else nothing is seen at the focus."""
+    steps = np.diff(points)
+    if steps.max() < 10 * steps.min():
+        return
+    index = np.arange(points.size, dtype=float)
+    set_scale("function", functions=(lambda v: np.interp(v, points, index), lambda i: np.interp(i, index, points)))
+    marked = points[np.linspace(0, points.size - 1, 5).round().astype(int)]
+    set_ticks(marked, [np.format_float_positional(v, precision=1, fractional=False, trim="-") for v in marked])
+
+
+def draw_directions(axes: "Axes", part: xarray.DataArray, title: str) -> None:
+    """Share of mass·norm per sector over the saved times, one column per save."""
+    from matplotlib.colors import LogNorm
+
+    shares = np.maximum(part.transpose("angle", "time").to_numpy(), 1e-4)
+    columns = np.arange(part.sizes["time"])
+    mesh = axes.pcolormesh(
+        columns, part["angle"], shares, norm=LogNorm(1e-4, 1.0), cmap="magma", shading="nearest", rasterized=True
+    )
+    marked = panel_times(part.to_dataset(name="share"))
+    axes.set_xticks(marked, [f"{float(part['time'][k]):.4g}" for k in marked])
+    axes.set(xlabel="time", ylabel="angle in degrees", yticks=range(0, 361, 90), title=title)
     axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
 
 

@@ -262,6 +262,15 @@ def test_times_are_denser_at_the_start():
     assert validation_times(case_of(FLOW, time__save=41, validation__times=1)) == [40]
 
 
+def test_steps_grow_with_the_order_of_the_error_in_space():
+    """tau·factor² for a smooth velocity, tau·factor for one that jumps; cells grow alike."""
+    case = load_case("teacher-1d-quadratic-jko")
+    for order, growth in ((2, 16), (1, 4)):
+        wide = coarsened(case, 4, order)
+        assert wide.scheme.tau == growth * case.scheme.tau
+        assert wide.space["theta"].cells == case.space["theta"].cells // 4
+
+
 def test_coarse_cases_keep_their_labels():
     case = coarsened(load_case("relu-regression"), 2)
     assert case.space["w"].cells == load_case("relu-regression").space["w"].cells // 2

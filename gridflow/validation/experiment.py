@@ -108,14 +108,15 @@ def validation_times(case: Case) -> list[int]:
     return sorted({round(float(k)) for k in wanted})
 
 
-def coarsened(case: Case, factor: int) -> Case:
+def coarsened(case: Case, factor: int, order: int = 2) -> Case:
     """The same case on `factor` times wider cells; labels stay.
 
-    Fixed steps of first order grow like the square, so that all errors together grow by factor² and can be extrapolated as one.
+    Fixed steps of first order grow like factor^order, with the order of the error in space: all errors together grow by as much
+    and can be extrapolated as one.
     """
     changes: dict[str, Any] = {f"space.{n}.cells": f.cells // factor for n, f in case.space.items() if hasattr(f, "cells")}
     if isinstance(case.scheme, JKO):
-        changes["scheme.tau"] = case.scheme.tau * factor**2
+        changes["scheme.tau"] = case.scheme.tau * factor**order
     try:
         return case.replace(changes)
     except InputError as error:
@@ -140,6 +141,8 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     bound = model.bind(grid)
     data = getattr(bound, "data", None)
     quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
+    smooth = getattr(bound, "smooth", True)
+    order = 2 if smooth else 1  # a velocity that jumps
     runs = Runs(case, Simulator(case, model), quantities, times)
     tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
@@ -147,13 +150,13 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     sketches: dict[int, Sketches] = {}  # at every save
     for factor in LEVELS:
         tally.tell(f"grid with {factor}-fold cells" if factor > 1 else "grid")
-        measures, dataset = grid_path(coarsened(case, factor).replace({"exact": None}), model, energy)
+        measures, dataset = grid_path(coarsened(case, factor, order).replace({"exact": None}), model, energy)
         sketches[factor] = [[q.sketch(m) for m in measures] for q in quantities]
         tally.advance()
     grid_energy = np.array([measures[k].energy for k in picked])
     seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
     tally.tell("sensitivity")
-    sensitive = sensitivity(coarsened(case, 2), model, energy, quantities, times)
+    sensitive = sensitivity(coarsened(case, 2, order), model, energy, quantities, times)
     tally.advance()
 
     fine = [[s[k] for k in picked] for s in sketches[1]]
@@ -177,7 +180,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         energy=grid_energy,
         random=series,
         verdict=verdict,
-        smooth=getattr(bound, "smooth", True),
+        smooth=smooth,
         grid_seconds=seconds,
         grid_cells=grid.size,
         grid_steps=steps,

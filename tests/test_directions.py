@@ -1,0 +1,60 @@
+"""Directions of neurons: shares of sectors, from datasets alone."""
+
+import numpy as np
+import pytest
+
+from gridflow.case import load_case
+from gridflow.directions import direction_planes, directions
+from gridflow.plotting import direction_panels, plot
+from gridflow.solver import solve
+
+
+@pytest.fixture(scope="module")
+def signed():
+    changes = {"space.w.cells": 20, "space.b.cells": 20, "time.stop": 0.5, "time.save": 4}
+    return solve(load_case("relu-regression").replace(changes))
+
+
+def test_planes_are_the_weights_of_the_branches(signed):
+    assert direction_planes(signed) == [("w", "b")]
+    assert (
+        direction_planes(solve(load_case("ornstein-uhlenbeck").replace({"time.save": 2, "time.stop": 0.1, "exact": None}))) == []
+    )
+
+
+def test_shares_add_up_to_the_mean_norm(signed):
+    """The mean norm of normal weights is (π/2)^½·deviation; exact masses spread over cells of width h have variance 1 + h²/6."""
+    shares = directions(signed, ("w", "b")).sum(["angle", "sign"])
+    np.testing.assert_allclose(shares[0], np.sqrt(np.pi / 2 * (1 + 0.7**2 / 6)), rtol=1e-2)  # of order h⁴
+    assert directions(signed, ("w", "b")).dims == ("time", "sign", "angle")
+
+
+def test_a_rotationally_symmetric_density_has_no_direction(signed):
+    """A quarter turn maps the parts of cells onto each other: quadrants are equal. (Smaller sectors are not.)"""
+    shares = directions(signed, ("w", "b"), bins=4).isel(time=0)
+    np.testing.assert_allclose(shares / shares.mean(), 1, rtol=1e-12)
+
+
+def test_the_angle_is_that_of_first_and_second(signed):
+    """Mass in one cell at w > 0, b = 0 and at w = 0, b > 0."""
+    one = signed.copy(deep=True).isel(time=[0])
+    one["density"][:] = 0.0
+    one["density"].loc[{"sign": 1.0}] = (np.abs(one["b"]) < 0.5) * (one["w"] > 5.0) * 1.0
+    one["density"].loc[{"sign": -1.0}] = (np.abs(one["w"]) < 0.5) * (one["b"] > 5.0) * 1.0
+    shares = directions(one, ("w", "b"), bins=4).isel(time=0)  # sectors from 0°: both masses straddle an axis
+    np.testing.assert_allclose(shares.sel(sign=1.0)[[0, 3]] / shares.sel(sign=1.0).sum(), 0.5)
+    np.testing.assert_allclose(shares.sel(sign=-1.0)[[0, 1]] / shares.sel(sign=-1.0).sum(), 0.5)
+
+
+def test_panels_have_sum_one_and_are_drawn(signed):
+    panels = direction_panels(signed)
+    assert list(panels) == ["directions of (w, b), sign = -1", "directions of (w, b), sign = 1"]
+    for part in panels.values():
+        np.testing.assert_allclose(part.sum("angle"), 1)
+    assert set(panels) <= {axes.get_title() for axes in plot(signed).get_axes()}
+
+
+def test_graded_cells_have_one_width_on_paper():
+    small = load_case("relu-small-init").replace({"space.w.cells": 32, "space.b.cells": 32, "time.stop": 0.1, "time.save": 2})
+    axes = plot(solve(small)).get_axes()[0]
+    assert axes.get_xscale() == axes.get_yscale() == "function"
