@@ -1,7 +1,7 @@
 """Explicit time integrators of particles (`gridflow.particles.dynamics` has the equation), and what a case may name as one.
 
-N equal particles move with v_i = −N ∂E/∂θ_i. One step of gradient descent with learning rate η is therefore an explicit Euler step
-of mean-field time η/N, and iteration k is t = kη/N.
+N equal particles move with v_i = −N ∂E/∂θ_i. One step of gradient descent with learning rate η is therefore an explicit Euler
+step of mean-field time η/N, and iteration k is t = kη/N.
 """
 
 from collections.abc import Iterator

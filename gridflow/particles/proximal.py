@@ -7,11 +7,10 @@ F is the energy of the empirical measure of V, γ the step in mean-field time, a
     assignment   min_σ (1/N) Σ_i |V_i − W_σ(i)|²                        (S2 §2.2.2: W₂² of two clouds of N points)
     sliced       n_dim · mean_u W₂²(u·V, u·W), u on a fixed sample of the unit sphere
 
-The mean of ⟨u, x⟩² over the sphere is |x|²/n_dim: hence the factor, and while a step is so small that no two particles change their
-order along any u, the sliced distance is that of Frobenius up to the sampling of u, which is made exact for |x|² by whole
-orthonormal frames. For small steps the optimal assignment is the identity, and all three are one method. Labels do not move,
-and mass is not exchanged between them. Stationarity is V_i = W_i − γ M grad ξ(V_i), the sign of which is + in the gradient
-descent that solves it; S2 §2.2 prints −.
+The mean of ⟨u, x⟩² over the sphere is |x|²/n_dim: hence the factor. The sample consists of whole orthonormal frames, for which
+this is exact: as long as no two particles change their order along any u, the sliced distance is that of Frobenius. For small
+steps the optimal assignment is the identity. Labels do not move, and particles of different labels are not exchanged.
+Stationarity is V_i = W_i − γ M grad ξ(V_i); S2 §2.2 prints the wrong sign, −, before ∇d in the descent that solves it.
 
 F has kinks where a neuron meets a datum, and a minimum of the step lies *on* many of them: there the gradient does not vanish,
 but 0 is a convex combination of gradients nearby. The default is therefore gradient sampling (Burke, Lewis and Overton 2005),
@@ -19,7 +18,7 @@ particle by particle: gradients at probes within a radius of V_i, their convex c
 search on the objective of all particles, a radius that shrinks to `tolerance`. It ends when γ|direction| ≤ tolerance for every
 particle. Probes are particles of weight 0: they see the energy and do not change it.
 
-`inner_method = "gradient-descent"` is S2 §2.2: V ← V − rate·(V − W + γM grad ξ(V)) from V = W. With rate = 1 this is the iteration
+`inner_method = "gradient-descent"` is S2 §2.2: V ← V − rate·(V − W + γM grad ξ(V)) from V = W. With rate = 1 this is
 V ← W − γ∇F(V) of S2 §2.2.1, for small γ only. It stops at kinks only by chance. Non-convergence is an error with every method.
 """
 
@@ -187,7 +186,7 @@ class ProximalStep:
         return self.evaluate(self.place(z), self.dynamics.weights).value + self.distance(z)[0] / (2 * self.dt)
 
     def gradients(self, z: Array, radius: float) -> tuple[float, Array]:
-        """Objective at z, and its gradients over m_i at z and, if radius > 0, at probes around it, (n_particles, n_probes, n_moving)."""
+        """Objective at z, and its gradients over m_i at z and, if radius > 0, at probes: (n_particles, n_probes, n_moving)."""
         probes = z + radius * self.offsets[: 1 if radius == 0 else None, None, :]
         cloud = np.concatenate([self.place(np.clip(p, self.lower, self.upper)) for p in probes])
         weights = np.concatenate([self.dynamics.weights, np.zeros((len(probes) - 1) * len(z))])
@@ -249,7 +248,7 @@ def directions(dim: int, frames: int, seed: int) -> Array:
 
 
 def offsets(dim: int) -> Array:
-    """Of the probes: the point itself, both ways along the axes and, in few dimensions, along the diagonals, (n_probes, n_dim)."""
+    """Of the probes: the point itself, both ways along axes and, in few dimensions, along diagonals, (n_probes, n_dim)."""
     axes = np.concatenate([np.zeros((1, dim)), np.eye(dim), -np.eye(dim)])
     if not 2 <= dim <= 4:
         return axes

@@ -1,4 +1,4 @@
-"""JKO steps with the exact Wasserstein distance: ρ_{k+1} = argmin_p W₂²(p, ρ_k)/(2τ) + E(p) (S2 §6, §8 and §10.1, W₂ read as W₂²).
+"""Exact JKO steps: ρ_{k+1} = argmin_p W₂²(p, ρ_k)/(2τ) + E(p) (S2 §6, §8 and §10.1, where W₂ is to be read as W₂²).
 
 For comparison with entropic steps: nothing is regularised, so nothing diffuses. As a problem for plans π ≥ 0 whose marginal
 q = ρ_k is given and whose marginal p is free,
@@ -7,17 +7,17 @@ q = ρ_k is given and whose marginal p is free,
 
 it is solved by simplicial decomposition, the conditional gradient method with fully corrective weights (von Hohenbalken 1977):
 
-1. for ξ = δE/δρ[p] the best plan sends every cell y to T(y) = argmin_x c(x, y)/(2τ) + ξ(x). Costs are sums over factors, and so the
-   minimum is taken factor by factor, without a matrix of n_cells²;
-2. weights λ in the simplex of the plans (id × T_k)#q found so far minimise J: a quadratic problem in few unknowns, with the second
-   derivative of E from differences of ξ. This is one Newton step, with a line search on J; for quadratic energies it is exact;
+1. for ξ = δE/δρ[p] the best plan sends every cell y to T(y) = argmin_x c(x, y)/(2τ) + ξ(x). Costs are sums over factors, and so
+   the minimum is taken factor by factor, without a matrix of n_cells²;
+2. weights λ in the simplex of the plans (id × T_k)#q found so far minimise J: a quadratic problem in few unknowns, with second
+   derivatives of E from differences of ξ. This is one Newton step, with a line search on J; for quadratic energies it is exact;
 3. plans of weight 0 are dropped.
 
 With ψ(y) = min_x c(x, y)/(2τ) + ξ(x) the duality gap ⟨c, π⟩/(2τ) + ⟨ξ, p⟩ − ⟨ψ, q⟩ ≥ J(π) − min J certifies the step. It is 0
 exactly where −2τξ is, up to a constant, a Kantorovich potential of p and q. For quadratic energies the method is finite.
 
-On a grid the step is bound to the lattice: mass moves by whole cells (E may split that of one cell), and only if τ|grad ξ| exceeds
-half a cell. Small steps stand still: τ must not go to 0 on a fixed grid.
+On a grid the step is bound to the lattice: mass moves by whole cells (E may split that of one cell), and only if τ|grad ξ|
+exceeds half a cell. Small steps stand still: τ must not go to 0 on a fixed grid.
 """
 
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ from gridflow.space.grid import Grid
 BYTES_MAX = 2**30
 """Largest temporary array."""
 DIFFERENCE = 1e-3
-"""Step of the differences of ξ: exact for quadratic energies up to 1e−13, for others Newton's method contracts by about as much."""
+"""Step of the differences of ξ: exact for quadratic energies up to 1e−13; for others Newton's method contracts by it."""
 HALVINGS = 40
 RIDGE = 1e-9
 EMPTY = 1e-13
@@ -87,9 +87,10 @@ class TransportCost:
 
     def best_map(self, xi: Array, tau: float) -> tuple[NDArray[np.int64], Array, Array]:
         """T, c(T(y), y) and ψ(y) = min_x c(x, y)/(2τ) + ξ(x) = c(T(y), y)/(2τ) + ξ(T(y)): flat, (n_cells,) each."""
-        least, paid, target = xi.reshape(self.shape), np.zeros(self.shape), np.arange(xi.size).reshape(self.shape)
+        target: NDArray[np.int64] = np.arange(xi.size).reshape(self.shape)
+        least, paid = xi.reshape(self.shape), np.zeros(self.shape)
         for axis, matrix in enumerate(self.matrices, start=1):
-            least, paid, target = (np.moveaxis(v, axis, -1) for v in (least, paid, target))
+            least, paid, target = np.moveaxis(least, axis, -1), np.moveaxis(paid, axis, -1), np.moveaxis(target, axis, -1)
             costs = matrix.reshape(len(matrix), *(1,) * (len(self.shape) - 2), *matrix.shape[1:])
             sums = costs / (2 * tau) + least[..., None, :]  # (blocks, …, y, x)
             x = sums.argmin(axis=-1, keepdims=True)
@@ -97,7 +98,7 @@ class TransportCost:
             step = np.take_along_axis(np.broadcast_to(costs, sums.shape), x, -1)[..., 0]
             paid = np.take_along_axis(paid, x[..., 0], -1) + step
             target = np.take_along_axis(target, x[..., 0], -1)
-            least, paid, target = (np.moveaxis(v, -1, axis) for v in (least, paid, target))
+            least, paid, target = np.moveaxis(least, -1, axis), np.moveaxis(paid, -1, axis), np.moveaxis(target, -1, axis)
         return target.ravel(), paid.ravel(), least.ravel()
 
     def block(self, number: int) -> Array:
@@ -248,11 +249,11 @@ class ExactWassersteinStepper:
             limit = max(self.scheme.tolerance * gap, evaluation.roundoff) if iteration == 1 else limit
             if gap <= limit:
                 return Solution(masses.reshape(self.grid.shape), max(gap, 0.0), 2 * tau * cost, iteration)
-            plans = plans.with_plan(np.bincount(target, before, before.size), float(before @ paid) / (2 * tau))
+            plans = plans.with_plan(np.bincount(target, before, before.size).astype(float), float(before @ paid) / (2 * tau))
             plans, evaluation = self.newton_step(plans, evaluation)
         raise SolveError(
-            f"the exact JKO step at time {state.time:.6g} did not converge in {self.scheme.max_iterations} iterations (duality gap"
-            f" {gap:.1e}, limit {limit:.1e}); raise scheme.max_iterations or scheme.tolerance"
+            f"the exact JKO step at time {state.time:.6g} did not converge in {self.scheme.max_iterations} iterations (duality"
+            f" gap {gap:.1e}, limit {limit:.1e}); raise scheme.max_iterations or scheme.tolerance"
         )
 
     def newton_step(self, plans: "Plans", evaluation: Evaluation) -> tuple["Plans", Evaluation]:
