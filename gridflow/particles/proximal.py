@@ -16,7 +16,7 @@ F has kinks where a neuron meets a datum, and a minimum of the step lies *on* ma
 but 0 is a convex combination of gradients nearby. The default is therefore gradient sampling (Burke, Lewis and Overton 2005),
 particle by particle: gradients at probes within a radius of V_i, their convex combination of least norm as the direction, a line
 search on the objective of all particles, a radius that shrinks to `tolerance`. It ends when γ|direction| ≤ tolerance for every
-particle. Probes are particles of weight 0: they see the energy and do not change it.
+particle: at a local minimum, reached downhill from W. Probes are particles of weight 0: they see the energy and do not change it.
 
 `inner_method = "gradient-descent"` is S2 §2.2: V ← V − rate·(V − W + γM grad ξ(V)) from V = W. With rate = 1 this is
 V ← W − γ∇F(V) of S2 §2.2.1, for small γ only. It stops at kinks only by chance. Non-convergence is an error with every method.
