@@ -8,7 +8,7 @@ The case relu-prox in a wider box, N = 128 neurons. Writes relu-prox.nc with eve
   sliced, for gradient descent (with γ itself if its energy falls, else with a smaller step, which it says), and for the flow;
 * one step from the start for several γ: difference of the distances, and of the step to the gradient flow. Theory: the assignment
   is the identity below some γ, and then there is no difference; the sliced distance exchanges neurons along some directions at
-  every γ, but its step differs by less than O(γ); an implicit step is off by O(γ²), and by O(γ) for those O(γ) of the neurons that
+  every γ, but its step differs by less than O(γ); an implicit step is off by O(γ²), and by O(γ) for the O(γ) of neurons that
   cross a kink, in the root mean square O(γ^3/2);
 * the same steps for densities on a small grid, with the exact W₂ and with entropic transport (S2 §1.2). "Very similar, but then
   it looks stuck" is what exact transport does on a lattice: it stands still once γ|grad ξ| is below half a cell.
