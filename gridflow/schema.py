@@ -12,11 +12,13 @@ RECORDS: dict[str, tuple[str, str]] = {
     "iterations": ("1", "inner iterations so far"),
     "constr_even": ("1", "stopping quantity norm(b*Ka - q)/norm(q) of the last JKO step"),
     "constr_odd": ("1", "stopping quantity norm(a*Kb - p)/norm(q) of the last JKO step"),
+    "duality_gap": ("1", "bound on the suboptimality of the last exact JKO step"),
+    "step_w2": ("1", "Wasserstein distance W2 moved in the last exact JKO step"),
     "error_w1": ("1", "W1 distance to the exact solution"),
     "error_l1": ("1", "L1 distance to the exact solution"),
 }
 INTEGERS = {"steps", "iterations"}
-REPORTS = {"iterations", "constr_even", "constr_odd"}
+REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
 """Records that only some schemes have."""
 RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
 RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}

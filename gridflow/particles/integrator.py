@@ -1,72 +1,23 @@
-"""Time integrators of particles: dθ = v(θ) dt + √(2 D M) dW, v = −M grad ξ, the Lagrangian form of the flow.
+"""Explicit time integrators of particles (`gridflow.particles.dynamics` has the equation), and what a case may name as one.
 
-Positions are *unfolded* while they move: an interval is continued by mirror images and a circle by windings, and the velocity
-with them, so that every integrator sees R^n; `gridflow.particles.cloud.fold` brings positions back.
-
-N equal particles move with v = −N ∂E/∂θ_i. One step of gradient descent with learning rate η is therefore an explicit Euler step
-of mean-field time η/N, and iteration k is t = kη/N.
+N equal particles move with v_i = −N ∂E/∂θ_i. One step of gradient descent with learning rate η is therefore an explicit Euler
+step of mean-field time η/N, and iteration k is t = kη/N.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
-from math import ceil
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Protocol
 
-import numpy as np
 from msgspec import Meta, Struct
-from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-from gridflow.energy.base import ParticleEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import fold
-from gridflow.space.factor import Array, Factor
-
-Positive = Annotated[float, Meta(gt=0.0)]
+from gridflow.particles.dynamics import Dynamics, Positive, fixed_steps
+from gridflow.particles.proximal import ProximalPoint
+from gridflow.space.factor import Array
 
 EVALUATIONS_MAX = 100_000
 """Of the velocity in an adaptive run: far more than a smooth flow needs."""
-
-
-@dataclass
-class Dynamics:
-    """What an integrator needs to know: the velocity of unfolded positions (n_particles, n_factors), and the noise.
-
-    mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
-    pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
-        of two substeps follow the same Brownian path: their difference is the error in time
-    """
-
-    energy: ParticleEnergy
-    factors: tuple[Factor, ...]
-    weights: Array
-    mobility: Callable[[Array], Array]
-    temperature: float
-    random: Generator
-    batches: Generator
-    pieces: int = 1
-    substeps: int = 1
-    evaluations: int = 0
-
-    def velocity(self, points: Array, batch: NDArray[np.int64] | None = None) -> Array:
-        """−M grad ξ, mirrored with the positions. Raises SolveError if it is not finite."""
-        self.evaluations += 1
-        inside = fold(points, self.factors)
-        gradient = self.energy.evaluate(inside, self.weights, batch).gradient
-        if not np.isfinite(gradient.sum()):
-            raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
-        mirrored = np.stack([f.fold_slope(points[:, k]) for k, f in enumerate(self.factors)], axis=1)
-        return -self.mobility(inside) * gradient * mirrored
-
-    def noise(self, points: Array, dt: float) -> Array | float:
-        """√(2 D M dt)·(standard normal numbers): on lines only."""
-        if self.temperature == 0:
-            return 0.0
-        normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
-        lines = np.array([f.is_line for f in self.factors], dtype=float)
-        return np.sqrt(2 * self.temperature * dt * self.mobility(fold(points, self.factors))) * normal * lines
 
 
 class Integrator(Protocol):
@@ -168,16 +119,4 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
         return (column.reshape(shape) for column in solution.y.T)
 
 
-IntegratorSpec = GradientDescent | RungeKutta2 | Adaptive
-
-
-def fixed_steps(
-    advance: Callable[[Array, float], Array], points: Array, times: list[float], dt_max: float, substeps: int
-) -> Iterator[Array]:
-    """Positions at the times; between two of them equal steps of at most dt_max, each divided into substeps."""
-    yield points
-    for before, after in pairwise(times):
-        count = substeps * max(1, ceil((after - before) / dt_max * (1 - 1e-9)))  # a multiple of dt_max up to round-off is one
-        for _ in range(count):
-            points = advance(points, (after - before) / count)
-        yield points
+IntegratorSpec = GradientDescent | RungeKutta2 | Adaptive | ProximalPoint

@@ -12,7 +12,8 @@ from msgspec import Meta, Struct, field
 from gridflow.energy.base import ParticleEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
-from gridflow.particles.integrator import Dynamics, IntegratorSpec, RungeKutta2
+from gridflow.particles.dynamics import Dynamics
+from gridflow.particles.integrator import IntegratorSpec, RungeKutta2
 from gridflow.space.factor import Array, Factor
 
 if TYPE_CHECKING:

@@ -2,5 +2,6 @@
 
 from gridflow.scheme.finite_volume import FiniteVolume
 from gridflow.scheme.jko import JKO
+from gridflow.scheme.wasserstein import ExactWasserstein
 
-SchemeSpec = FiniteVolume | JKO
+SchemeSpec = FiniteVolume | JKO | ExactWasserstein

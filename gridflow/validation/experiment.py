@@ -27,6 +27,7 @@ from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Tally
 from gridflow.scheme.jko import JKO
+from gridflow.scheme.wasserstein import ExactWasserstein
 from gridflow.solver import solve
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -115,7 +116,7 @@ def coarsened(case: Case, factor: int, order: int = 2) -> Case:
     and can be extrapolated as one.
     """
     changes: dict[str, Any] = {f"space.{n}.cells": f.cells // factor for n, f in case.space.items() if hasattr(f, "cells")}
-    if isinstance(case.scheme, JKO):
+    if isinstance(case.scheme, JKO | ExactWasserstein):
         changes["scheme.tau"] = case.scheme.tau * factor**order
     try:
         return case.replace(changes)
