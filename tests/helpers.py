@@ -1,6 +1,9 @@
 """Small cases that several tests share."""
 
+import numpy as np
+
 from gridflow.case import Case, convert
+from gridflow.energy.base import ROUNDOFF, Evaluation
 
 QUADRATIC = {
     "title": "quadratic activation",
@@ -73,3 +76,16 @@ def case_of(table: dict, **changes) -> Case:
 
     case = convert(table, "test", Path())
     return case.replace({key.replace("__", "."): value for key, value in changes.items()})
+
+
+class Linear:
+    """∫V dρ for a potential given at the cells."""
+
+    convex = True
+
+    def __init__(self, potential):
+        self.potential = np.ascontiguousarray(potential)
+
+    def evaluate(self, mass):
+        value = float(np.vdot(self.potential, mass))
+        return Evaluation(value, self.potential, ROUNDOFF * abs(value))

@@ -150,6 +150,7 @@ class Defect:
     residual: Array
     step: Array
     change: float
+    logs: Array
 
 
 @dataclass
@@ -212,8 +213,12 @@ class JKOStepper:
             return self.single(state, min(self.scheme.tau, dt_max))
         tau, allowed, spent = min(state.dt, dt_max), self.scheme.accuracy, 0.0
         while tau > SMALLEST_STEP * min(self.scheme.tau, dt_max):
-            whole = self.single(state, tau)
-            halves = self.single(self.single(state, tau / 2), tau / 2)
+            try:
+                whole = self.single(state, tau)
+                halves = self.single(self.single(state, tau / 2), tau / 2)
+            except SolveError:  # nor does a step that long serve
+                tau /= 4
+                continue
             spent += whole.reports["iterations"] - state.reports.get("iterations", 0)
             rate = self.gap(whole.density, halves.density) / tau  # of order τ
             best = tau * float(np.clip(0.9 * allowed / max(rate, 1e-300), 0.2, np.inf))
@@ -335,7 +340,7 @@ class JKOStepper:
         step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
         step -= np.vdot(masses, step) / total
         change = 2 * float(np.vdot(masses, np.abs(step)))
-        return Defect(density, masses, drive, residual, step, change)
+        return Defect(density, masses, drive, residual, step, change, logs)
 
     def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
         """R(φ) = const by the quasi-Newton iteration; None where it diverges."""
@@ -356,11 +361,11 @@ class JKOStepper:
         return None
 
     def safeguard(self, state: State, log_before: Array, tau: float, start: Array) -> Solution:
-        """Over-relaxed scaling for a given ξ, ξ updated with the density. Raises SolveError."""
+        """Over-relaxed scaling for a given drive; next the drive of its density, mixed with earlier ones. Raises SolveError."""
         _, g = self.weights(tau)
         masses, potential = state.density * self.grid.volume, start
         drive = self.defect(start, log_before, tau).drive
-        iterations, change = 0, np.inf
+        mixing, iterations, change = Anderson(), 0, np.inf
         for _ in range(UPDATES):
             potential, sweeps = relaxed_scaling(
                 self.kernel, masses, log_before, drive, g, potential, 0.1 * self.scheme.tolerance, self.scheme.max_iterations
@@ -372,18 +377,21 @@ class JKOStepper:
                 return self.solution(potential, defect, state.density, iterations, Anderson())
             if iterations > ATTEMPTS * self.scheme.max_iterations or not np.isfinite(change):
                 break
-            drive = defect.drive
+            drive = mixing.next(drive, defect.drive - drive, defect.masses)
         raise SolveError(
             f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
             f" tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau"
         )
 
     def is_solved(self, defect: Defect, tau: float) -> bool:
+        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)), has no mass where p has none."""
         if not defect.change < self.scheme.tolerance:
             return False
         _, g = self.weights(tau)
-        prox = np.exp(np.clip(-defect.residual, -50, 50) / (1 + max(g, 0.0)))  # of Kb, relative to p
-        return float(np.vdot(defect.masses, prox) / defect.masses.sum()) < 1 + HIDDEN_MASS
+        prox = defect.logs - defect.residual / (1 + g)
+        top = float(prox.max())
+        mass = top + np.log(np.vdot(np.exp(prox - top), self.grid.volume) / defect.masses.sum())
+        return bool(mass < HIDDEN_MASS)
 
     def solution(self, potential: Array, defect: Defect, before: Array, iterations: int, mixing: Anderson) -> Solution:
         odd = self.norm(defect.density * np.expm1(np.clip(defect.residual, -50, 50))) / self.norm(before)
