@@ -198,15 +198,22 @@ def log_product(logs, tops, scaled, field, out):
         for a in range(after):
             difference = field[j, a] - largest[j // BLOCK, a]
             weights[j, a] = np.exp(difference) if difference > -SMALLEST else 0.0
+    highest = np.empty(count)
+    for j in range(count):
+        highest[j] = largest[j].max()
     top, factor = np.empty(after), np.empty(after)
     part, total = np.empty((BLOCK, after)), np.empty((BLOCK, after))
     for i in range(count):
-        top[:] = -np.inf
+        top[:] = tops[i, i] + largest[i]
+        lowest = top.min() - SMALLEST
         for j in range(count):
-            for a in range(after):
-                top[a] = max(top[a], tops[i, j] + largest[j, a])
+            if tops[i, j] + highest[j] > lowest:
+                for a in range(after):
+                    top[a] = max(top[a], tops[i, j] + largest[j, a])
         total[:] = 0.0
         for j in range(count):
+            if tops[i, j] + highest[j] <= lowest:
+                continue
             needed = False
             for a in range(after):
                 difference = tops[i, j] + largest[j, a] - top[a]
