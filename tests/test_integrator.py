@@ -257,6 +257,7 @@ class GridOnly:
         ),
     ],
 )
-def test_runs_that_cannot_be_are_refused(call, error, message):
+def test_runs_that_cannot_be_are_refused(call, error, message, monkeypatch):
+    monkeypatch.setattr("gridflow.particles.integrator.EVALUATIONS_MAX", 2000)
     with pytest.raises(error, match=message):
         call(case_of(QUADRATIC))
