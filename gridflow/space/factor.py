@@ -18,7 +18,7 @@ from gridflow.errors import InputError
 Array = NDArray[np.float64]
 Cells = Annotated[int, Meta(ge=4, le=1_000_000)]
 Ratio = Annotated[float, Meta(gt=1.0, le=1e6)]
-Kind = Literal["interval", "circle", "labels"]
+Kind = Literal["interval", "circle", "labels", "ellipse", "sphere", "ellipsoid"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +45,31 @@ class Factor:
 
     @property
     def size(self) -> int:
-        return self.points.size
+        return self.volumes.size
 
     @property
     def is_line(self) -> bool:
-        """True for factors along which mass moves from cell to cell."""
+        """True for lines and circles: one coordinate along which mass moves from cell to cell."""
         return self.areas.size > 0
 
     @property
+    def is_mesh(self) -> bool:
+        """True for surfaces (`gridflow.space.mesh.Mesh`)."""
+        return self.points.ndim == 2
+
+    @property
+    def moves(self) -> bool:
+        """True for factors along which mass moves; false for labels."""
+        return self.is_line or self.is_mesh
+
+    @property
+    def columns(self) -> int:
+        """Numbers that a position takes: 1, or 3 on a surface in R³."""
+        return 3 if self.is_mesh else 1
+
+    @property
     def is_circle(self) -> bool:
-        return self.kind == "circle"
+        return self.kind in ("circle", "ellipse")
 
     @property
     def length(self) -> float:
