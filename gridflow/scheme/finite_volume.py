@@ -69,18 +69,17 @@ class FiniteVolumeStepper:
     def __post_init__(self) -> None:
         grid = self.grid
         self.tables = sweep.sweep_tables(grid)
-        self.view = (grid.size // grid.shape[-1], grid.shape[-1])
-        self.row_volume = np.ascontiguousarray(grid.volume.reshape(self.view)[:, 0] / grid.factors[-1].volumes[0])
-        self.last_volume = grid.factors[-1].volumes
+        last = sweep.rows_of(grid)[1]
+        self.view = (grid.size // last.size, last.size)
+        self.row_volume = np.ascontiguousarray(grid.volume.reshape(self.view)[:, 0] / last.volumes[0])
+        self.last_volume = last.volumes
         fitted = self.temperature > 0 and self.scheme.diffusion == "scharfetter-gummel"
         self.fitted_temperature = self.temperature if fitted else None
         self.second_order = True if self.scheme.order == 2 and not fitted else None
         self.kappa = sweep.upwind_ratio(grid) if self.second_order else 1.0
         self.splits = self.temperature > 0 and not fitted
-        lines = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.is_line and m.max() > 0]
-        self.tolerance = self.scheme.accuracy * min(
-            (f.length / f.size**2 / float(np.sqrt(m.max())) for f, m in lines), default=np.inf
-        )
+        moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
+        self.tolerance = self.scheme.accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
         if self.splits and any(m.size > 1 for m in grid.mobility):
             raise InputError(
                 'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor',
@@ -244,7 +243,7 @@ class FiniteVolumeStepper:
     # -------------------------------------------------------------------------------------------------- diffusion
     def make_heat_matrices(self, time: float) -> list[Array | None]:
         return [
-            f.heat_kernel(time * self.temperature * float(m.max())) if f.is_line and m.max() > 0 else None
+            f.heat_kernel(time * self.temperature * float(m.max())) if f.moves and m.max() > 0 else None
             for f, m in zip(self.grid.factors, self.grid.mobility, strict=True)
         ]
 

@@ -75,6 +75,11 @@ class Factor:
     def length(self) -> float:
         return float(self.volumes.sum())
 
+    @property
+    def resolution(self) -> float:
+        """L/n², L the length and n the number of cells: the error of second order in units of a length, up to a constant."""
+        return self.length / self.size**2
+
     def distance(self) -> Array:
         """Geodesic distances of the cell points, (n_cells, n_cells)."""
         d = np.abs(self.points[:, None] - self.points[None, :])

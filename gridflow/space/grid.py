@@ -35,7 +35,7 @@ class Grid:
     def __init__(self, factors: list[Factor], mobility: dict[str, tuple[str | None, Array]] | None = None) -> None:
         mobility = mobility or {}
         sources = {source for source, _ in mobility.values()}
-        self.factors = tuple(sorted(factors, key=lambda f: (f.is_line, f.is_line and f.name not in sources, f.size)))
+        self.factors = tuple(sorted(factors, key=lambda f: (f.is_line, f.is_mesh, f.is_line and f.name not in sources, f.size)))
         self.order = tuple(f.name for f in self.factors)
         self.shape = tuple(f.size for f in self.factors)
         self.volume: Array = np.ascontiguousarray(reduce(np.multiply.outer, [f.volumes for f in self.factors]))
@@ -62,17 +62,24 @@ class Grid:
         return values.reshape([-1 if k == axis else 1 for k in range(len(self.factors))])
 
     def coordinate(self, name: str) -> Array:
-        """Cell points of the factor `name`, broadcasting against densities."""
+        """Cell points of the line, circle or labels `name`, broadcasting against densities."""
         axis = factor_named(self.factors, name, "a coordinate")
+        if self.factors[axis].is_mesh:
+            raise InputError(
+                f"the coordinate of the surface {name!r}", "a line, a circle or labels", "surfaces have three components"
+            )
         return self.along(axis, self.factors[axis].points)
 
     def flat_coordinates(self, axes: tuple[int, ...]) -> dict[str, Array]:
-        """Coordinates of all points of a group of factors by name, (product of their sizes,) each, the last axis fastest."""
+        """Coordinates of all points of a group of factors by name, the last axis fastest.
+
+        (product of their sizes,) each, or (product of their sizes, 3) for a surface.
+        """
         shape = [self.shape[k] for k in axes]
         result = {}
         for position, axis in enumerate(axes):
-            points = self.factors[axis].points.reshape([-1 if k == position else 1 for k in range(len(axes))])
-            result[self.factors[axis].name] = np.broadcast_to(points, shape).reshape(-1)
+            index = np.arange(shape[position]).reshape([-1 if k == position else 1 for k in range(len(axes))])
+            result[self.factors[axis].name] = self.factors[axis].points[np.broadcast_to(index, shape).reshape(-1)]
         return result
 
     @property

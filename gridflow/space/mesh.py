@@ -58,3 +58,8 @@ class Mesh(Factor):
 
     def laplacian(self) -> Array:
         return self.sparse_laplacian.toarray()
+
+    @property
+    def resolution(self) -> float:
+        """L/n² with L² the area and n² the number of cells."""
+        return float(np.sqrt(self.length) / self.size)
