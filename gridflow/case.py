@@ -106,6 +106,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if mobility.factor is None:
             return None, np.array([mobility.value])
         source = factors[factor_named(tuple(factors), mobility.factor, f"flow.mobility.{name}.factor")]
+        if source.is_mesh:
+            raise InputError(
+                f"flow.mobility.{name} depends on the surface {source.name!r}",
+                "lines, circles and labels",
+                "choose another factor",
+            )
         with np.errstate(divide="ignore", invalid="ignore"):
             values = mobility.value * source.points**mobility.power
         if not (np.isfinite(values) & (values >= 0)).all():

@@ -17,8 +17,9 @@ from math import gamma, pi, sqrt
 import numpy as np
 from numba import njit
 
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
 
 GOLDEN = (sqrt(5) - 1) / 2
 SEARCH_STEPS = 72
@@ -139,7 +140,8 @@ def l1(masses: Array, other: Array) -> float:
 class Slices:
     """Distribution functions F_ω of measures on a product of factors, projected on directions ω.
 
-    The space is embedded: lines and labels by their coordinate, circles as round circles of their length. With means over
+    The space is embedded: lines and labels by their coordinate, circles as round circles of their length, surfaces as the unit
+    sphere that they are isometric to. With means over
     directions, and distribution functions at the ends of fine bins,
 
         sliced W1 = mean_ω ∫|F_ω − G_ω| dx,    energy distance² = 2E|X−Y| − E|X−X'| − E|Y−Y'| = 2c_d mean_ω ∫(F_ω − G_ω)² dx,
@@ -151,7 +153,7 @@ class Slices:
 
     @cached_property
     def dimensions(self) -> list[int]:
-        return [2 if f.is_circle else 1 for f in self.factors]
+        return [f.components for f in self.factors]
 
     @cached_property
     def directions(self) -> Array:
@@ -175,6 +177,8 @@ class Slices:
         return np.linspace(-reach, reach, N_BINS + 1)
 
     def ends(self, factor: Factor) -> Array:
+        if factor.is_mesh:
+            return np.ones(1)
         if factor.is_circle:
             return np.array([factor.length / (2 * pi)])
         return factor.edges[[0, -1]] - self.centre(factor) if factor.is_line else factor.points - self.centre(factor)
@@ -182,9 +186,11 @@ class Slices:
     def centre(self, factor: Factor) -> float:
         """Lines and labels are centred, so that the bins are no wider than they need be."""
         ends = factor.edges[[0, -1]] if factor.is_line else factor.points[[0, -1]]
-        return 0.0 if factor.is_circle else float(ends.mean())
+        return 0.0 if factor.is_circle or factor.is_mesh else float(ends.mean())
 
     def embedded(self, factor: Factor, x: Array) -> Array:
+        if isinstance(factor, Mesh):
+            return factor.round_image(x)
         scale = factor.length / (2 * pi) if factor.is_circle else 1.0
         return scale * factor.embed(x) - self.centre(factor)
 
@@ -195,7 +201,9 @@ class Slices:
 
     def of_points(self, points: Array, weights: Array) -> Array:
         """Distribution functions of weighted points (n_points, n_factors): (n_directions, n_bins + 1)."""
-        embedded = np.hstack([self.embedded(f, points[:, k]) for k, f in enumerate(self.factors)])
+        embedded = np.hstack(
+            [self.embedded(f, block(points, f, c)) for f, c in zip(self.factors, columns_of(self.factors), strict=True)]
+        )
         edges, width = self.edges, self.edges[1] - self.edges[0]
         result = np.zeros((len(self.directions), edges.size))
         for row, direction in enumerate(self.directions):
@@ -213,7 +221,10 @@ class Slices:
                 direction = parts[factor.name][row]
                 middle = (factor.edges[:-1] + factor.edges[1:]) / 2 if factor.is_line else factor.points
                 centre += grid.along(k, self.embedded(factor, middle) @ direction)
-                if factor.is_line:
+                if factor.is_mesh:  # a disc of the same area, seen at an angle: variance area/4π across
+                    across = 1 - (self.embedded(factor, factor.points) @ direction) ** 2
+                    square += grid.along(k, 3 / pi * factor.volumes * across)
+                elif factor.is_line:
                     scale = factor.length / (2 * pi) if factor.is_circle else 1.0
                     tangent = scale * factor.embed_tangent(middle) @ direction
                     square += grid.along(k, (tangent * factor.volumes) ** 2)

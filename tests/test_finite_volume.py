@@ -228,13 +228,13 @@ def test_the_step_keeps_its_size_in_a_stationary_state():
 def test_strang_splitting_reuses_its_matrices(monkeypatch):
     """Steps are save intervals over powers of two: a handful of different ones in a whole run."""
     built = []
-    make = FiniteVolumeStepper.make_heat_matrices
+    make = FiniteVolumeStepper.make_heat_operators
 
     def counted(self, time):
         built.append(time)
         return make(self, time)
 
-    monkeypatch.setattr(FiniteVolumeStepper, "make_heat_matrices", counted)
+    monkeypatch.setattr(FiniteVolumeStepper, "make_heat_operators", counted)
     table = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k != "exact"}
     dataset = solve(case_of(table, scheme__diffusion="heat-semigroup", time__stop=3.0, time__save=31))
     assert int(dataset["steps"][-1]) > 50

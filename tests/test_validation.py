@@ -163,7 +163,7 @@ def test_a_case_that_says_too_little_is_refused():
         validate(case_of({**NOISY, "validation": {"prediction": LIMIT}}))
     labels = {"x": {"kind": "labels", "values": [0.0, 1.0]}}
     still = {**NOISY, "space": labels, "initial": [{"density": {"x": {"kind": "uniform"}}}], "exact": None}
-    with pytest.raises(InputError, match="on labels alone"):
+    with pytest.raises(InputError, match="on labels or surfaces alone"):
         validate(case_of(still))
     with pytest.raises(InputError, match="remove --quick"):
         validate(case_of(FLOW, particles__counts=[4, 8, 64]), quick=True)

@@ -48,11 +48,18 @@ class MMDEnergy:
                     "a bandwidth of at least one cell",
                     "raise energy.bandwidth or the number of cells",
                 )
+        check_no_surface(grid.factors)
         target = mixture_masses(self.spec.target, grid, self.directory, "energy.target")
         return BoundMMD([f.gaussian_kernel(self.spec.bandwidth) for f in grid.factors], target)
 
     def particles(self, factors: tuple[Factor, ...]) -> "MMDParticles":
         return MMDParticles(self.spec, factors)
+
+
+def check_no_surface(factors: tuple[Factor, ...]) -> None:
+    for factor in factors:
+        if factor.is_mesh:
+            raise InputError(f"an MMD on the surface {factor.name!r}", "intervals, circles and labels", "choose another energy")
 
 
 class BoundMMD:
@@ -101,6 +108,7 @@ class MMDParticles:
     def __init__(self, spec: MMD, factors: tuple[Factor, ...]) -> None:
         if any(not c.density for c in spec.target):
             raise InputError("particles of an MMD to a target from a file", "named densities", "write the target as a mixture")
+        check_no_surface(factors)
         self.spec, self.factors = spec, factors
         self.lengths = np.array([f.length if f.is_circle else 0.0 for f in factors])
         total = sum(c.weight for c in spec.target)

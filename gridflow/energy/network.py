@@ -24,7 +24,7 @@ from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.energy.data import Data, DataSpec
 from gridflow.energy.loss import LOSSES, Loss
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid, Split
 
 STORED_BYTES = 2**30
@@ -135,7 +135,8 @@ class BoundNetwork:
 class Branch(Struct, frozen=True, forbid_unknown_fields=True):
     """One branch u·σ(b·x) of the neuron.
 
-    weights : factors whose coordinates form b, in the order of the inputs; a circle gives (cos, sin)
+    weights : factors whose coordinates form b, in the order of the inputs; a circle gives (cos, sin), a surface all three
+        components; "b.1", "b.2", "b.3" are single components of a surface b
     outputs : for each output of the network the factors whose coordinates are multiplied to u; [[]] means u = 1
     scale : constant factor, −1 for a negative branch (S2 §10)
     """
@@ -191,7 +192,7 @@ class NetworkEnergy:
     def bind(self, grid: Grid) -> BoundNetwork:
         spec, data = self.spec, self.data
         inputs = augmented(data, spec.bias)
-        branches = [bind_branch(branch, spec, inputs, data, grid) for branch in spec.branches]
+        branches = [bound for branch in spec.branches for bound in bind_branch(branch, spec, inputs, data, grid)]
         return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), ACTIVATIONS[spec.activation].is_smooth)
 
     def particles(self, factors: tuple[Factor, ...]) -> "NetworkParticles":
@@ -204,6 +205,9 @@ class NetworkEnergy:
         if self.spec.decay > 0 and not self.spec.decay_on:
             names = ", ".join(f.name for f in factors)
             raise InputError("weight decay without factors to act on", f"factors: {names}", "list them in energy.decay_on")
+        for name in self.spec.decay_on:
+            if factors[factor_named(factors, name, "energy.decay_on")].is_mesh:
+                raise InputError(f"weight decay on the surface {name!r}", "lines", "remove it: the length is fixed there")
 
     def penalty(self, grid: Grid) -> Array | None:
         if self.spec.decay == 0:
@@ -220,20 +224,33 @@ def augmented(data: Data, bias: bool) -> Array:
     return np.hstack([data.inputs, np.ones((len(data.inputs), 1))]) if bias else data.inputs
 
 
-def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> BoundBranch:
+def bind_branch(branch: Branch, spec: Network, inputs: Array, data: Data, grid: Grid) -> list[BoundBranch]:
     """Tabulate u over the outer cells and v over the inner ones. Raises InputError for a branch that does not fit."""
     check_branch(branch, spec, inputs, data, grid.factors)
-    split = grid.split(tuple(f.name for f in grid.factors if f.name not in branch.weights))
-    outer = output_weights(branch, grid.flat_coordinates(split.outer), split.n_outer).T
-    directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(split.inner)))
+    inside = {base(n) for n in branch.weights}
+    split = grid.split(tuple(f.name for f in grid.factors if f.name not in inside))
+    inner = grid.flat_coordinates(split.inner)
+    directions = np.hstack(embedded_weights(branch, grid.factors, inner))
     if spec.normalization:
         directions = directions / norms_of_weights(directions, data.covariance())
     sigma = ACTIVATIONS[spec.activation].value
 
-    def rows(block: slice) -> Array:
-        return sigma(directions[block] @ inputs.T)
+    def bound(outputs: list[list[str]], numbers: list[int], factor: Array | None) -> BoundBranch:
+        def rows(block: slice) -> Array:
+            values = sigma(directions[block] @ inputs.T)
+            return values if factor is None else values * factor[block, None]
 
-    return BoundBranch(split, outer, features(rows, split.n_inner, len(inputs)), list(range(len(branch.outputs))))
+        outer = output_weights(outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
+        return BoundBranch(split, outer, features(rows, split.n_inner, len(inputs)), numbers)
+
+    if not any(base(n) in inside for names in branch.outputs for n in names):
+        return [bound(branch.outputs, list(range(len(branch.outputs))), None)]
+    found = []  # outputs that are components of the surface which also carries the weights: one feature for each output
+    for number, names in enumerate(branch.outputs):
+        mine = [n for n in names if base(n) in inside]
+        factor = reduce(np.multiply, (coordinate(inner, n) for n in mine), np.ones(split.n_inner))
+        found.append(bound([[n for n in names if n not in mine]], [number], factor))
+    return found
 
 
 def check_branch(branch: Branch, spec: Network, inputs: Array, data: Data, factors: tuple[Factor, ...]) -> None:
@@ -244,34 +261,49 @@ def check_branch(branch: Branch, spec: Network, inputs: Array, data: Data, facto
         raise InputError(
             f"{sorted(both)} in both `weights` and `outputs` of a branch", "disjoint groups of factors", "remove one of them"
         )
+    by_name = {f.name: f for f in factors}
     for name in (*branch.weights, *sorted(named)):
-        factor_named(factors, name, "energy.branches")
+        factor_named(factors, base(name), "energy.branches")
+        mesh, part = by_name[base(name)].is_mesh, name.removeprefix(base(name))
+        if part not in ((".1", ".2", ".3") if mesh else ("",)) and not (part == "" and name in branch.weights):
+            allowed = f"{base(name)}.1, {base(name)}.2 or {base(name)}.3" if mesh else base(name)
+            raise InputError(f"energy.branches names {name!r}", allowed, "components belong to surfaces, by their number from 1")
     if len(branch.outputs) != data.targets.shape[1]:
         raise InputError(
             f"{len(branch.outputs)} entries in `outputs` of a branch",
             f"{data.targets.shape[1]}, one per target column",
             "give one list of factors for each output",
         )
-    by_name = {f.name: f for f in factors}
-    components = sum(by_name[n].embed(np.zeros(1)).shape[1] for n in branch.weights)
+    components = sum(1 if n != base(n) else by_name[n].components for n in branch.weights)
     if components != inputs.shape[1]:
         raise InputError(
             f"weights {branch.weights} form vectors of length {components}",
             f"{inputs.shape[1]}, the number of inputs{' and the bias' if spec.bias else ''}",
-            "name one factor per input (a circle counts for two), and one more if bias = true",
+            "name one factor per input (a circle counts for two, a surface for three), and one more if bias = true",
         )
 
 
-def output_weights(branch: Branch, coordinates: dict[str, Array], n_points: int) -> Array:
+def base(name: str) -> str:
+    """The factor of "b" or of the component "b.1"."""
+    return name.partition(".")[0]
+
+
+def coordinate(coordinates: dict[str, Array], name: str) -> Array:
+    """Values of "a" or "b.1" at points, (n_points,), from the positions in all factors."""
+    x = coordinates[base(name)]
+    return x if name == base(name) else x[:, int(name.partition(".")[2]) - 1]
+
+
+def output_weights(outputs: list[list[str]], scale: float, coordinates: dict[str, Array], n_points: int) -> Array:
     """u at points given by their coordinates, (n_points, n_outputs)."""
-    start = np.full(n_points, branch.scale)
-    return np.stack([reduce(np.multiply, [coordinates[n] for n in names], start) for names in branch.outputs], axis=1)
+    start = np.full(n_points, scale)
+    return np.stack([reduce(np.multiply, [coordinate(coordinates, n) for n in names], start) for names in outputs], axis=1)
 
 
 def embedded_weights(branch: Branch, factors: tuple[Factor, ...], coordinates: dict[str, Array]) -> list[Array]:
     """The parts of the weight vectors b, one (n_points, n_components) for each factor in `weights`."""
     by_name = {f.name: f for f in factors}
-    return [by_name[n].embed(coordinates[n]) for n in branch.weights]
+    return [by_name[n].embed(coordinates[n]) if n in by_name else coordinate(coordinates, n)[:, None] for n in branch.weights]
 
 
 def norms_of_weights(directions: Array, covariance: Array) -> Array:
@@ -325,30 +357,44 @@ class NetworkParticles:
                 gradient[:, column] += (slope * pulled).sum(axis=1)
             for column, tangent in tangents.items():
                 gradient[:, column] += (tangent * along).sum(axis=1)
+        columns_of_factors = columns_of(self.factors)
         for name in spec.decay_on if spec.decay > 0 else ():
-            column = factor_named(self.factors, name, "energy.decay_on")
+            column = columns_of_factors[factor_named(self.factors, name, "energy.decay_on")].start
             value += spec.decay * float(weights @ points[:, column] ** 2)
             gradient[:, column] += 2 * spec.decay * points[:, column]
-        gradient[:, [not f.is_line for f in self.factors]] = 0.0
+        for factor, c in zip(self.factors, columns_of_factors, strict=True):
+            if not factor.moves:
+                gradient[:, c] = 0.0
         return ParticleEvaluation(value, gradient, prediction)
 
     def neurons(self, branch: Branch, points: Array) -> tuple[Array, dict[int, Array], Array, dict[int, Array]]:
         """u (n, n_outputs), ∂u by column, b or b̄ (n, n_dim), its derivative by column."""
-        columns = {f.name: k for k, f in enumerate(self.factors)}
-        coordinates = {name: points[:, k] for name, k in columns.items()}
-        outer = output_weights(branch, coordinates, len(points))
+        named = {f.name: (f, c) for f, c in zip(self.factors, columns_of(self.factors), strict=True)}
+        coordinates = {name: block(points, f, c) for name, (f, c) in named.items()}
+        outer = output_weights(branch.outputs, branch.scale, coordinates, len(points))
+
+        def first_column(name: str) -> int:
+            return named[base(name)][1].start + (int(name.partition(".")[2]) - 1 if name != base(name) else 0)
+
         slopes = {}
         for name in {n for names in branch.outputs for n in names}:
-            # u is linear in each of its factors: its derivative is u with the factor replaced by 1, where it occurs
+            # u is linear in each of its factors: its derivative is u without the factor, where it occurs
             present = np.array([name in names for names in branch.outputs])
-            slopes[columns[name]] = present * output_weights(branch, {**coordinates, name: np.ones(len(points))}, len(points))
+            others = [[n for n in names if n != name] for names in branch.outputs]
+            slopes[first_column(name)] = present * output_weights(others, branch.scale, coordinates, len(points))
         parts = embedded_weights(branch, self.factors, coordinates)
         directions = np.hstack(parts)
         tangents, start = {}, 0
         for name, part in zip(branch.weights, parts, strict=True):
-            tangent = np.zeros(directions.shape)
-            tangent[:, start : start + part.shape[1]] = self.factors[columns[name]].embed_tangent(coordinates[name])
-            tangents[columns[name]] = tangent
+            factor = named[base(name)][0]
+            along_line = factor.embed_tangent(coordinates[name]) if factor.is_line else None
+            for number in range(1 if along_line is not None else part.shape[1]):
+                tangent = np.zeros(directions.shape)
+                if along_line is not None:
+                    tangent[:, start : start + part.shape[1]] = along_line
+                else:  # labels, and the components of a surface: b is linear in them
+                    tangent[:, start + number] = 1.0
+                tangents[first_column(name) + number] = tangent
             start += part.shape[1]
         if self.spec.normalization:
             norms = norms_of_weights(directions, self.covariance)

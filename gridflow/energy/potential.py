@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
 
 
 class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic", tag_field="kind"):
@@ -71,10 +72,24 @@ class Wave(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_fi
         return self.amplitude * k * np.sin(k * (x - self.centre))
 
 
+class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_field="kind"):
+    """−slope·T(b), T(b) = b/‖b‖, on a surface: a minimum in the direction of `slope`; a spherical harmonic of degree 1."""
+
+    slope: tuple[float, float, float]
+
+    def value(self, mesh: Mesh, x: Array) -> Array:
+        return -mesh.round_image(x) @ np.array(self.slope)
+
+    def derivative(self, mesh: Mesh, x: Array) -> Array:
+        """In R³, (n, 3)."""
+        image, slope = mesh.round_image(x), np.array(self.slope)
+        return -(slope - image * (image @ slope)[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
+
+
 class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
     """V(θ) = Σ over the named factors of their terms; factors without a term are free."""
 
-    terms: dict[str, Quadratic | Linear | DoubleWell | Wave] = {}
+    terms: dict[str, Quadratic | Linear | DoubleWell | Wave | Tilt] = {}
 
     def load(self, directory: Path) -> "Potential":
         return self
@@ -84,19 +99,38 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
         potential = np.zeros(grid.shape)
         for axis, factor in enumerate(grid.factors):
             if factor.name in self.terms:
-                potential += grid.along(axis, self.terms[factor.name].value(factor.points, factor.length))
+                potential += grid.along(axis, self.value(factor, factor.points))
         return BoundPotential(potential)
 
     def particles(self, factors: tuple[Factor, ...]) -> "PotentialParticles":
         self.check(factors)
         return PotentialParticles(self, factors)
 
+    def value(self, factor: Factor, x: Array) -> Array:
+        """The term of a factor at positions in it."""
+        term = self.terms[factor.name]
+        if isinstance(term, Tilt):
+            assert isinstance(factor, Mesh)
+            return term.value(factor, x)
+        return term.value(x, factor.length)
+
+    def derivative(self, factor: Factor, x: Array) -> Array:
+        """Of the term of a factor, (n, n_columns)."""
+        term = self.terms[factor.name]
+        if isinstance(term, Tilt):
+            assert isinstance(factor, Mesh)
+            return term.derivative(factor, x)
+        return term.derivative(x, factor.length)[:, None]
+
     def check(self, factors: tuple[Factor, ...]) -> None:
-        """Raises InputError for a term of an unknown factor, and for one that is not periodic on a circle."""
+        """Raises InputError for a term of an unknown factor, and for one that its factor cannot have."""
         for name, term in self.terms.items():
             factor = factors[factor_named(factors, name, f"energy.terms.{name}")]
-            if factor.is_circle and not term.periodic:
-                kind = term.__struct_config__.tag
+            kind = term.__struct_config__.tag
+            if factor.is_mesh != isinstance(term, Tilt):
+                place, needs = ("surface", 'kind = "tilt"') if factor.is_mesh else (factor.kind, "any other kind")
+                raise InputError(f"a {kind} potential on the {place} {name!r}", needs, "choose another kind of term")
+            if not isinstance(term, Tilt) and factor.is_circle and not term.periodic:
                 raise InputError(
                     f"a {kind} potential on the circle {name!r}", f"{kind} on intervals and labels", 'use kind = "cosine"'
                 )
@@ -120,10 +154,10 @@ class PotentialParticles:
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         value, gradient = 0.0, np.zeros(points.shape)
-        for k, factor in enumerate(self.factors):
+        for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if factor.name in self.potential.terms:
-                term = self.potential.terms[factor.name]
-                value += float(weights @ term.value(points[:, k], factor.length))
-                if factor.is_line:
-                    gradient[:, k] = term.derivative(points[:, k], factor.length)
+                x = block(points, factor, c)
+                value += float(weights @ self.potential.value(factor, x))
+                if factor.moves:
+                    gradient[:, c] = self.potential.derivative(factor, x)
         return ParticleEvaluation(value, gradient)

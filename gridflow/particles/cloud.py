@@ -1,5 +1,6 @@
 """Clouds: weighted particles in a product of factors, and how they are drawn from an initial density."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,14 +8,15 @@ import numpy as np
 
 from gridflow.errors import InputError
 from gridflow.space.density import Component
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array, Factor, columns_of
 
 Sampling = Literal["random", "sobol"]
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """points : (n_particles, n_factors), columns in the storage order of the grid; weights : (n_particles,) with sum 1."""
+    """points : (n_particles, n_columns) in the storage order of the grid, one column for each factor, three for a surface;
+    weights : (n_particles,) with sum 1."""
 
     points: Array
     weights: Array
@@ -25,8 +27,21 @@ class Cloud:
 
 
 def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
-    """All particles back into the space: mirrored at walls, wrapped on circles; labels stay."""
-    return np.stack([f.fold(points[:, k]) for k, f in enumerate(factors)], axis=1)
+    """All particles back into the space: mirrored at walls, wrapped on circles, retracted to surfaces; labels stay."""
+    return np.hstack([on(f, points[:, c], f.fold) for f, c in zip(factors, columns_of(factors), strict=True)])
+
+
+def retract(points: Array, factors: tuple[Factor, ...]) -> Array:
+    """Surfaces alone: lines and circles stay unfolded."""
+    if not any(f.is_mesh for f in factors):
+        return points
+    columns = zip(factors, columns_of(factors), strict=True)
+    return np.hstack([f.fold(points[:, c]) if f.is_mesh else points[:, c] for f, c in columns])
+
+
+def on(factor: Factor, block: Array, function: Callable[[Array], Array]) -> Array:
+    """A function of positions, (n,) or (n, 3), of a block of columns (n, 1) or (n, 3)."""
+    return function(block) if factor.is_mesh else function(block[:, 0])[:, None]
 
 
 def draw_cloud(
@@ -43,14 +58,18 @@ def draw_cloud(
         raise InputError(f"{count} particles", "at least 1", "ask for more particles")
     if any(not c.density for c in components):
         raise InputError("particles from an initial density in a file", "named densities", "write the density as a mixture")
-    levels = unit_points(count, len(factors) + 1, seed, sampling)
+    columns = columns_of(factors)
+    starts = np.cumsum([1, *(2 if f.is_mesh else 1 for f in factors)])
+    levels = unit_points(count, int(starts[-1]), seed, sampling)
     weights = np.array([c.weight for c in components])
     chosen = np.minimum(np.searchsorted(np.cumsum(weights / weights.sum()), levels[:, 0], side="right"), len(components) - 1)
-    points = np.empty((count, len(factors)))
+    points = np.empty((count, columns[-1].stop))
     for number, component in enumerate(components):
         mine = chosen == number
         for k, factor in enumerate(factors):
-            points[mine, k] = component.density[factor.name].quantile(levels[mine, k + 1], factor)
+            mine_levels = levels[mine, starts[k] : starts[k + 1]]
+            level = mine_levels if factor.is_mesh else mine_levels[:, 0]
+            points[mine, columns[k]] = component.density[factor.name].quantile(level, factor).reshape(-1, factor.columns)
     return Cloud(points, np.full(count, 1 / count))
 
 

@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy
 from gridflow.errors import SolveError
-from gridflow.particles.cloud import fold
-from gridflow.space.factor import Array, Factor
+from gridflow.particles.cloud import fold, retract
+from gridflow.space.factor import Array, Factor, columns_of
+from gridflow.space.mesh import Mesh
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
 
 @dataclass
 class Dynamics:
-    """What an integrator needs to know: the velocity of unfolded positions (n_particles, n_factors), and the noise.
+    """What an integrator needs to know: the velocity of unfolded positions (n_particles, n_columns), and the noise.
 
     mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
@@ -50,25 +51,42 @@ class Dynamics:
         gradient = self.energy.evaluate(inside, self.weights, batch).gradient
         if not np.isfinite(gradient.sum()):
             raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
-        mirrored = np.stack([f.fold_slope(points[:, k]) for k, f in enumerate(self.factors)], axis=1)
-        return -self.mobility(inside) * gradient * mirrored
+        for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
+            if isinstance(factor, Mesh):
+                gradient[:, c] = factor.tangent_gradient(inside[:, c], gradient[:, c])
+            else:
+                gradient[:, c.start] *= factor.fold_slope(points[:, c.start])
+        return -self.mobility(inside) * gradient
 
     def noise(self, points: Array, dt: float) -> Array | float:
-        """√(2 D M dt)·(standard normal numbers): on lines only."""
+        """√(2 D M dt)·(standard normal numbers), tangent to surfaces; labels stay."""
         if self.temperature == 0:
             return 0.0
         normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
-        lines = np.array([f.is_line for f in self.factors], dtype=float)
-        return np.sqrt(2 * self.temperature * dt * self.mobility(fold(points, self.factors))) * normal * lines
+        inside = fold(points, self.factors)
+        for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
+            if isinstance(factor, Mesh):
+                normal[:, c] = factor.tangent(inside[:, c], normal[:, c])
+            elif not factor.moves:
+                normal[:, c] = 0.0
+        return np.sqrt(2 * self.temperature * dt * self.mobility(inside)) * normal
 
 
 def fixed_steps(
-    advance: Callable[[Array, float], Array], points: Array, times: list[float], dt_max: float, substeps: int
+    advance: Callable[[Array, float], Array],
+    points: Array,
+    times: list[float],
+    dt_max: float,
+    substeps: int,
+    factors: tuple[Factor, ...],
 ) -> Iterator[Array]:
-    """Positions at the times; between two of them equal steps of at most dt_max, each divided into substeps."""
+    """Positions at the times; between two of them equal steps of at most dt_max, each divided into substeps.
+
+    Surfaces: a step is made in R³ and then retracted.
+    """
     yield points
     for before, after in pairwise(times):
         count = substeps * max(1, ceil((after - before) / dt_max * (1 - 1e-9)))  # a multiple of dt_max up to round-off is one
         for _ in range(count):
-            points = advance(points, (after - before) / count)
+            points = retract(advance(points, (after - before) / count), factors)
         yield points

@@ -55,7 +55,7 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
             batch = dynamics.batches.choice(n_data, self.batch, replace=False) if self.batch is not None else None
             return points + dt * dynamics.velocity(points, batch) + dynamics.noise(points, dt)
 
-        return fixed_steps(advance, points, times, dt_max, dynamics.substeps)
+        return fixed_steps(advance, points, times, dt_max, dynamics.substeps, dynamics.factors)
 
     def count_data(self, dynamics: Dynamics, points: Array) -> int:
         prediction = dynamics.energy.evaluate(fold(points, dynamics.factors), dynamics.weights).prediction
@@ -82,7 +82,7 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
             second = dynamics.velocity(points + dt * first + noise)
             return points + 0.5 * dt * (first + second) + noise
 
-        return fixed_steps(advance, points, times, self.step, dynamics.substeps)
+        return fixed_steps(advance, points, times, self.step, dynamics.substeps, dynamics.factors)
 
 
 class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", tag_field="kind"):

@@ -68,7 +68,7 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
             step = ProximalStep(self, dynamics, fold(points, dynamics.factors), dt)
             return step.by_sampling() if self.inner_method == "sampling" else step.by_descent()
 
-        return fixed_steps(advance, points, times, self.step, dynamics.substeps)
+        return fixed_steps(advance, points, times, self.step, dynamics.substeps, dynamics.factors)
 
 
 def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
@@ -82,6 +82,8 @@ def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
         raise InputError(
             f'distance = "{scheme.distance}" with particles of different weights', "equal weights", 'use distance = "frobenius"'
         )
+    if any(f.is_mesh for f in dynamics.factors):
+        raise InputError("proximal points on a surface", "intervals, circles and labels", 'use particles.integrator.kind = "rk2"')
     if scheme.distance == "sliced" and any(f.is_circle for f in dynamics.factors):
         raise InputError('distance = "sliced" on a circle', "intervals and labels", 'use distance = "assignment"')
 

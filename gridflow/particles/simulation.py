@@ -14,7 +14,7 @@ from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec, RungeKutta2
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array, Factor, columns_of
 
 if TYPE_CHECKING:
     from gridflow.case import Case
@@ -50,7 +50,7 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ParticleRun:
-    """points : (n_times, n_particles, n_factors), columns in the storage order of the grid; energy : (n_times,);
+    """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; energy : (n_times,);
     prediction : (n_times, n_data, n_outputs) or None; evaluations of the velocity; seconds of wall time."""
 
     times: list[float]
@@ -137,17 +137,18 @@ def simulate(
 
 
 def particle_mobility(case: "Case", factors: tuple[Factor, ...]) -> Any:
-    """M of every factor at the particles: (n_particles, n_factors), or (n_factors,) where it is constant."""
-    columns = {f.name: k for k, f in enumerate(factors)}
-    constant = np.array([case.flow.mobility[f.name].value if f.name in case.flow.mobility else 1.0 for f in factors])
-    varying = {columns[n]: (columns[m.factor], m.power) for n, m in case.flow.mobility.items() if m.factor is not None}
+    """M of every factor at the particles: (n_particles, n_columns), or (n_columns,) where it is constant."""
+    columns = {f.name: c for f, c in zip(factors, columns_of(factors), strict=True)}
+    values = [case.flow.mobility[f.name].value if f.name in case.flow.mobility else 1.0 for f in factors]
+    constant = np.repeat(values, [f.columns for f in factors])
+    varying = [(columns[n], columns[m.factor].start, m.power) for n, m in case.flow.mobility.items() if m.factor is not None]
     if not varying:
         return lambda points: constant
 
     def mobility(points: Array) -> Array:
         values = np.broadcast_to(constant, points.shape).copy()
-        for column, (source, power) in varying.items():
-            values[:, column] *= points[:, source] ** power
+        for column, source, power in varying:  # the source has one column: a mobility that depends on a surface is refused
+            values[:, column] *= points[:, [source]] ** power
         return values
 
     return mobility

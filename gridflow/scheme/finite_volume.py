@@ -21,6 +21,7 @@ splitting ("heat-semigroup": second-order transport and no parabolic limit on dt
 splitting error, and the dataset says by how much).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
@@ -86,7 +87,7 @@ class FiniteVolumeStepper:
                 "constant mobilities",
                 'use diffusion = "scharfetter-gummel"',
             )
-        self.heat_matrices = lru_cache(maxsize=16)(self.make_heat_matrices)
+        self.heat_operators = lru_cache(maxsize=16)(self.make_heat_operators)
 
     conserves_mass: ClassVar[bool] = True
     reports: ClassVar[tuple[str, ...]] = ()
@@ -241,17 +242,18 @@ class FiniteVolumeStepper:
         return min(largest, dt * float(np.sqrt(self.tolerance / drift))) if drift > 0 else largest
 
     # -------------------------------------------------------------------------------------------------- diffusion
-    def make_heat_matrices(self, time: float) -> list[Array | None]:
+    def make_heat_operators(self, time: float) -> list[Callable[[Array], Array] | None]:
         return [
-            f.heat_kernel(time * self.temperature * float(m.max())) if f.moves and m.max() > 0 else None
+            f.heat_operator(time * self.temperature * float(m.max())) if f.moves and m.max() > 0 else None
             for f, m in zip(self.grid.factors, self.grid.mobility, strict=True)
         ]
 
     def diffuse(self, density: Array, time: float) -> Array:
         """Heat semigroup of every factor for the given time; the mass is kept to the last bit that summation allows."""
         before = self.grid.integrate(density)
-        for axis, matrix in enumerate(self.heat_matrices(time)):
-            if matrix is not None:
-                density = np.moveaxis(np.tensordot(matrix, density, axes=(1, axis)), 0, axis)
+        for axis, operator in enumerate(self.heat_operators(time)):
+            if operator is not None:
+                moved = np.moveaxis(density, axis, 0)
+                density = np.moveaxis(operator(moved.reshape(len(moved), -1)).reshape(moved.shape), 0, axis)
         density = np.ascontiguousarray(density)
         return density * (before / self.grid.integrate(density))

@@ -84,10 +84,10 @@ def rows_of(grid: Grid) -> tuple[tuple[Factor, ...], Factor]:
 def sweep_tables(grid: Grid) -> Tables:
     leading, last = rows_of(grid)
 
-    def joined(values: list[Array]) -> np.ndarray:
+    def joined(values: list[Any]) -> np.ndarray:
         return np.concatenate([np.zeros(0), *values])
 
-    def indices(values: list[Array]) -> np.ndarray:
+    def indices(values: list[Any]) -> np.ndarray:
         return joined(values).astype(np.int64)
 
     def starts(counts: list[int]) -> np.ndarray:

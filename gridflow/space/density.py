@@ -4,18 +4,20 @@ Every density is a distribution function, so that a cell receives its exact mass
 at the cell ends), never a point value: a normal density far narrower than a cell is still represented without error.
 """
 
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType, field
-from scipy.special import ndtr, ndtri
+from scipy.special import eval_legendre, ndtr, ndtri
 
 from gridflow.errors import InputError
 from gridflow.files import open_netcdf
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
 
 CUT_MAX = 1e-6
 """Largest share of the initial mass that a box may cut off: below the discretisation error of every shipped case."""
@@ -62,9 +64,10 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
             raise ValueError(f"bounds {list(self.bounds)} are not increasing; write bounds = [lower, upper]")
 
     def masses(self, factor: Factor) -> Array:
-        if factor.kind == "labels":
+        if not factor.is_line:
             if self.bounds is not None:
-                raise InputError(f"bounds for a uniform density on the labels {factor.name!r}", "no bounds", "remove `bounds`")
+                kind = "surface" if factor.is_mesh else "labels"
+                raise InputError(f"bounds for a uniform density on the {kind} {factor.name!r}", "no bounds", "remove `bounds`")
             return factor.volumes / factor.length
         lower, upper = self.bounds or (factor.edges[0], factor.edges[-1])
         return np.diff(np.clip((factor.edges - lower) / (upper - lower), 0.0, 1.0))
@@ -72,6 +75,8 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
     def quantile(self, level: Array, factor: Factor) -> Array:
         if factor.kind == "labels":
             return label_quantile(self.masses(factor), level, factor)
+        if factor.is_mesh:
+            return around((0.0, 0.0, 1.0), 2 * level[:, 0] - 1, level[:, 1], factor)
         lower, upper = self.bounds or (factor.edges[0], factor.edges[-1])
         return lower + (upper - lower) * level
 
@@ -122,6 +127,10 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", ta
         return values / values.sum()
 
     def quantile(self, level: Array, factor: Factor) -> Array:
+        if factor.is_mesh:
+            raise InputError(
+                f"particles from weights of cells on the surface {factor.name!r}", "a named density", 'use kind = "fisher"'
+            )
         masses = self.masses(factor)
         if factor.kind == "labels":
             return label_quantile(masses, level, factor)
@@ -132,7 +141,84 @@ def label_quantile(masses: Array, level: Array, factor: Factor) -> Array:
     return factor.points[np.minimum(np.searchsorted(np.cumsum(masses), level, side="right"), factor.size - 1)]
 
 
-DensitySpec = Normal | Uniform | Cosine | Weights
+Direction = tuple[float, float, float]
+
+
+class Fisher(Struct, frozen=True, forbid_unknown_fields=True, tag="fisher", tag_field="kind"):
+    """von Mises–Fisher density on a surface, κ exp(κ(cos − 1))/(2π(1 − e^{−2κ})), cos to `direction` on the unit sphere it is
+    isometric to (Fisher 1953)."""
+
+    direction: Direction
+    concentration: Annotated[float, Meta(gt=0.0, le=1e4)]
+
+    def __post_init__(self) -> None:
+        check_direction(self.direction)
+
+    def masses(self, factor: Factor) -> Array:
+        k = self.concentration
+        return surface_masses(
+            lambda cosine: k * np.exp(k * (cosine - 1)) / (-2 * np.pi * np.expm1(-2 * k)), self.direction, factor, "fisher"
+        )
+
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        """Positions from (n, 2) levels in (0, 1): the cosine by its distribution function, and the turn around the axis."""
+        k = self.concentration
+        cosine = 1 + np.log(level[:, 0] + (1 - level[:, 0]) * np.exp(-2 * k)) / k
+        return around(self.direction, cosine, level[:, 1], factor)
+
+
+class Harmonic(Struct, frozen=True, forbid_unknown_fields=True, tag="harmonic", tag_field="kind"):
+    """(1 + amplitude·P_l(cos))/4π on a surface, cos to `axis` on the unit sphere it is isometric to: a spherical harmonic of
+    degree l, eigenfunction of the Laplacian with l(l + 1)."""
+
+    amplitude: Annotated[float, Meta(ge=-1.0, le=1.0)]
+    degree: Annotated[int, Meta(ge=1, le=16)] = 1
+    axis: Direction = (0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_direction(self.axis)
+
+    def masses(self, factor: Factor) -> Array:
+        return surface_masses(
+            lambda cosine: (1 + self.amplitude * eval_legendre(self.degree, cosine)) / (4 * np.pi), self.axis, factor, "harmonic"
+        )
+
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        """The distribution function of the cosine, inverted by bisection; ∫P_l = (P_{l+1} − P_{l−1})/(2l + 1)."""
+        lower, upper = np.full(len(level), -1.0), np.ones(len(level))
+        for _ in range(55):  # halves the length below round-off
+            middle = (lower + upper) / 2
+            wave = (eval_legendre(self.degree + 1, middle) - eval_legendre(self.degree - 1, middle)) / (2 * self.degree + 1)
+            below = (middle + 1 + self.amplitude * wave) / 2 < level[:, 0]
+            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
+        return around(self.axis, (lower + upper) / 2, level[:, 1], factor)
+
+
+def check_direction(direction: Direction) -> None:
+    if not np.linalg.norm(direction) > 1e-12:
+        raise ValueError(f"direction {list(direction)} has no length; give a vector other than 0")
+
+
+def surface_masses(density: Callable[[Array], Array], axis: Direction, factor: Factor, kind: str) -> Array:
+    """Cell masses of a density of the cosine to an axis, by quadrature of degree 5 over the triangles of the cells."""
+    if not isinstance(factor, Mesh):
+        raise InputError(f"a {kind} density on the {factor.kind} {factor.name!r}", "surfaces", "use another kind of density")
+    points, weights = factor.quadrature
+    cosine = points @ (np.array(axis) / np.linalg.norm(axis))
+    return np.add.reduceat((weights * density(cosine)).sum(axis=1), factor.first[:-1])
+
+
+def around(axis: Direction, cosine: Array, turn: Array, factor: Factor) -> Array:
+    """Positions on a surface at the given cosines to an axis, turned about it by turn·2π, (n, 3)."""
+    pole = np.array(axis) / np.linalg.norm(axis)
+    side = np.cross(pole, np.eye(3)[np.abs(pole).argmin()])
+    side /= np.linalg.norm(side)
+    sine, angle = np.sqrt(np.maximum(1 - cosine**2, 0.0)), 2 * np.pi * turn
+    plane = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * np.cross(pole, side)
+    return factor.fold(cosine[:, None] * pole + sine[:, None] * plane)
+
+
+DensitySpec = Normal | Uniform | Cosine | Weights | Fisher | Harmonic
 
 
 class Component(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ enters the schemes through these arrays only. Face f of a line lies between the 
 the walls of an interval (area 0, no flux) or, on a circle, one and the same face between the cells n−1 and 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
 from typing import Annotated, Literal
@@ -66,6 +67,11 @@ class Factor:
     def columns(self) -> int:
         """Numbers that a position takes: 1, or 3 on a surface in R³."""
         return 3 if self.is_mesh else 1
+
+    @property
+    def components(self) -> int:
+        """Length of the weight vector that a position stands for: see `embed`."""
+        return 2 if self.is_circle else self.columns
 
     @property
     def is_circle(self) -> bool:
@@ -179,6 +185,11 @@ class Factor:
             kernel = kernel @ kernel
         return kernel * (self.volumes / (self.volumes @ kernel))
 
+    def heat_operator(self, time: float) -> Callable[[Array], Array]:
+        """`heat_kernel` acting on (n_cells, k)."""
+        kernel = self.heat_kernel(time)
+        return lambda values: kernel @ values
+
 
 class Grading(Struct, frozen=True, forbid_unknown_fields=True):
     """Cells that grow smoothly away from `focus`; `ratio` = largest over smallest map derivative."""
@@ -263,6 +274,17 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_
 
 
 FactorSpec = Interval | Circle | Labels
+
+
+def columns_of(factors: tuple[Factor, ...]) -> list[slice]:
+    """Where the position in each factor stands in the row of a particle."""
+    ends = np.cumsum([f.columns for f in factors])
+    return [slice(int(end) - f.columns, int(end)) for f, end in zip(factors, ends, strict=True)]
+
+
+def block(points: Array, factor: Factor, columns: slice) -> Array:
+    """Positions in one factor, (n,) or, on a surface, (n, 3)."""
+    return points[:, columns] if factor.is_mesh else points[:, columns.start]
 
 
 def factor_named(factors: tuple[Factor, ...], name: str, purpose: str) -> int:

@@ -15,8 +15,9 @@ from msgspec import Meta, Struct
 
 from gridflow.distances import Quantiles, Slices, quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
 
 
 class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,8 +30,8 @@ class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
 class Validation(Struct, frozen=True, forbid_unknown_fields=True):
     """Quantities of a case that are validated, with their thresholds, at `times` of its saves (denser at the start).
 
-    w1, w2, moments : of the marginal along every interval and circle; the moments are mean and deviation, on a circle the first
-        harmonic; sliced_w1, energy_distance (its root) : in the full space; energy : without the entropy;
+    w1, w2, moments : of the marginal along every interval and circle; the moments are mean and deviation, on a circle or a
+        surface the first harmonics; sliced_w1, energy_distance (its root) : in the full space; energy : without the entropy;
     prediction : root mean square over the data
     """
 
@@ -78,10 +79,15 @@ class Measure:
 
         def compute() -> Quantiles:
             if self.points is not None and self.weights is not None:
-                return quantiles_of_points(self.points[:, axis], self.weights, factor)
+                return quantiles_of_points(self.positions(axis), self.weights, factor)
             return quantiles_of_cells(self.marginal(axis), factor)
 
         return self.once(("quantiles", name), compute)
+
+    def positions(self, axis: int) -> Array:
+        """Of the particles in one factor, (n,) or, on a surface, (n, 3)."""
+        assert self.points is not None
+        return block(self.points, self.factors[axis], columns_of(self.factors)[axis])
 
     def marginal(self, axis: int) -> Array:
         assert self.masses is not None
@@ -98,13 +104,17 @@ class Measure:
         return self.once(("slices",), compute)
 
     def moments(self, name: str) -> Array:
-        """(mean, deviation) along an interval; (∫cos, ∫sin)·length/2π along a circle: lengths, all of them."""
+        """(mean, deviation) along an interval; (∫cos, ∫sin)·length/2π along a circle; ∫x on the unit sphere: all lengths."""
         axis = self.axis(name)
         factor = self.factors[axis]
         if self.points is not None and self.weights is not None:
-            x, weights, spread = self.points[:, axis], self.weights, np.zeros(1)
+            x, weights, spread = self.positions(axis), self.weights, np.zeros(1)
+        elif factor.is_mesh:
+            x, weights, spread = factor.points, self.marginal(axis), np.zeros(1)
         else:
             x, weights, spread = (factor.edges[1:] + factor.edges[:-1]) / 2, self.marginal(axis), factor.volumes**2 / 12
+        if isinstance(factor, Mesh):
+            return weights @ factor.round_image(x)
         if factor.is_circle:
             return (weights @ factor.embed(x)) * factor.length / (2 * np.pi)
         mean = weights @ x
@@ -151,8 +161,10 @@ def quantities_of(validation: Validation, factors: tuple[Factor, ...], data_weig
             found.append(Quantity(kind, kind, *whole[kind]))
         else:
             has_rate, read, distance = marginal[kind]
-            names = [f.name for f in factors if f.is_line]
+            names = [f.name for f in factors if f.is_line or (kind == "moments" and f.is_mesh)]
             if not names:
-                raise InputError(f"validation.{kind} on labels alone", "intervals or circles", f"remove validation.{kind}")
+                raise InputError(
+                    f"validation.{kind} on labels or surfaces alone", "intervals or circles", f"remove validation.{kind}"
+                )
             found += [Quantity(f"{kind}:{n}", kind, has_rate, partial(read, name=n), distance) for n in names]
     return found
