@@ -70,7 +70,7 @@ class FiniteVolumeStepper:
     def __post_init__(self) -> None:
         grid = self.grid
         self.tables = sweep.sweep_tables(grid)
-        last = sweep.rows_of(grid)[1]
+        last = grid.factors[-1]
         self.view = (grid.size // last.size, last.size)
         self.row_volume = np.ascontiguousarray(grid.volume.reshape(self.view)[:, 0] / last.volumes[0])
         self.last_volume = last.volumes

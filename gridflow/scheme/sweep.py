@@ -17,11 +17,11 @@ flux and the half slopes of a leading factor are carried from row r to row r + s
 fields are read once. Loops are kept so short that LLVM proves, with at most eight pointer checks, that they may be vectorised:
 fusing them again costs a factor of two.
 
-On a mesh (`gridflow.space.mesh`) every cell sums over its half-faces, each flux being computed from both sides:
+On a mesh (`gridflow.space.mesh`) fluxes are added to both cells, face by face, before the rows are swept:
 
     ρ_f = ρ_a + clip((x + y)/4, …),  x = ρ_b − ρ_a towards the downwind cell b, y = Σ w (ρ_a − ρ_behind) from its mirror image,
 
-so that κ = 1 + max Σw. A grid without lines has rows of length 1.
+so that κ = 1 + max Σw.
 """
 
 from typing import Any, NamedTuple
@@ -54,35 +54,25 @@ class Tables(NamedTuple):
     rate: np.ndarray  # A/d
     distance: np.ndarray  # d, shrunk by SHRINK
     inverse_distance: np.ndarray  # 1/d, and 0 at walls: no difference there
-    cell: np.ndarray  # (K,) first cell of a factor in inverse_volume
+    cell: np.ndarray  # (K + 1,) first cell of a factor in inverse_volume
     inverse_volume: np.ndarray
     buffer: np.ndarray  # (K,) first buffer row of a factor
     buffers: int  # buffer rows of all factors
     mobility: np.ndarray  # (K + 1, rows), per row
-    is_mesh: np.ndarray  # (K,)
-    first: np.ndarray  # half-faces of all meshes: of the cell i of factor k, first[cell[k] + i]:last[cell[k] + i]
-    last: np.ndarray
-    neighbour: np.ndarray
-    reverse: np.ndarray
-    mesh_rate: np.ndarray  # A/(d V)
-    behind: np.ndarray  # (n_half, 2)
-    weights: np.ndarray  # (n_half, 2)
+    is_mesh: np.ndarray  # (K + 1,)
+    mesh_face: np.ndarray  # (K + 2,) faces of all meshes: those of factor k are mesh_face[k]:mesh_face[k + 1]
+    ends: np.ndarray  # (n_faces, 2) cells on both sides
+    mesh_rate: np.ndarray  # A/d
+    behind: np.ndarray  # (n_faces, 4) two cells behind either end
+    weights: np.ndarray  # (n_faces, 4)
     last_rate: np.ndarray  # the same for the last factor, (m + 1,) or (m,)
     last_distance: np.ndarray
     last_inverse_distance: np.ndarray
     last_inverse_volume: np.ndarray
 
 
-ONE = Factor("", "labels", "1", np.zeros(1), np.ones(1), np.zeros(0), np.zeros(0), np.zeros(0))
-
-
-def rows_of(grid: Grid) -> tuple[tuple[Factor, ...], Factor]:
-    """(leading factors, the factor along the rows): the last one, or a single label where that is a mesh."""
-    return (grid.factors, ONE) if grid.factors[-1].is_mesh else (grid.factors[:-1], grid.factors[-1])
-
-
 def sweep_tables(grid: Grid) -> Tables:
-    leading, last = rows_of(grid)
+    leading, last = grid.factors[:-1], grid.factors[-1]
 
     def joined(values: list[Any]) -> np.ndarray:
         return np.concatenate([np.zeros(0), *values])
@@ -97,35 +87,31 @@ def sweep_tables(grid: Grid) -> Tables:
     rows = int(np.prod(sizes))
     stride = [int(np.prod(sizes[k + 1 :])) for k in range(len(leading))]
     lead_shape = (*sizes, 1)
-    last_axis = (1,) if last is ONE else ()
-    mobilities = [*(m.reshape(m.shape + last_axis) for m in grid.mobility), *([np.ones(1)] if last is ONE else [])]
-    mobility = np.array([np.broadcast_to(m, lead_shape).reshape(rows) for m in mobilities], dtype=float)
-    meshes = [f if isinstance(f, Mesh) else None for f in leading]
-    half = starts([m.neighbour.size if m else 0 for m in meshes])
+    mobility = np.array([np.broadcast_to(m, lead_shape).reshape(rows) for m in grid.mobility], dtype=float)
+    everything = [*sizes, last.size]
+    meshes = [f if isinstance(f, Mesh) else None for f in grid.factors]
 
     buffers = [s if f.is_line else 0 for f, s in zip(leading, stride, strict=True)]
     return Tables(
         size=np.array(sizes, dtype=np.int64),
         stride=np.array(stride, dtype=np.int64),
         is_line=np.array([f.is_line for f in leading], dtype=np.bool_),
-        is_circle=np.array([f.is_circle for f in (*leading, last)], dtype=np.bool_),
+        is_circle=np.array([f.is_circle for f in grid.factors], dtype=np.bool_),
         face=starts([f.areas.size for f in leading]),
         rate=joined([f.areas / f.distances for f in leading]),
         distance=joined([f.distances * SHRINK for f in leading]),
         inverse_distance=joined([inverse_distance(f) for f in leading]),
-        cell=starts(sizes),
-        inverse_volume=joined([1 / f.volumes for f in leading]),
+        cell=starts(everything),
+        inverse_volume=joined([1 / f.volumes for f in grid.factors]),
         buffer=starts(buffers),
         buffers=sum(buffers),
         mobility=mobility,
         is_mesh=np.array([m is not None for m in meshes], dtype=np.bool_),
-        first=indices([m.first[:-1] + h if m else np.zeros(n) for m, h, n in zip(meshes, half, sizes, strict=True)]),
-        last=indices([m.first[1:] + h if m else np.zeros(n) for m, h, n in zip(meshes, half, sizes, strict=True)]),
-        neighbour=indices([m.neighbour for m in meshes if m]),
-        reverse=indices([m.reverse + h for m, h in zip(meshes, half, strict=True) if m]),
-        mesh_rate=joined([m.rate for m in meshes if m]),
-        behind=indices([m.behind.ravel() for m in meshes if m]).reshape(-1, 2),
-        weights=joined([m.weights.ravel() for m in meshes if m]).reshape(-1, 2),
+        mesh_face=np.cumsum([0, *(len(m.once) if m else 0 for m in meshes)]),
+        ends=indices([np.stack([m.cells, m.neighbour], axis=1)[m.once].ravel() for m in meshes if m]).reshape(-1, 2),
+        mesh_rate=joined([(m.face_lengths / m.face_distances)[m.once] for m in meshes if m]),
+        behind=indices([np.hstack([m.behind, m.behind[m.reverse]])[m.once].ravel() for m in meshes if m]).reshape(-1, 4),
+        weights=joined([np.hstack([m.weights, m.weights[m.reverse]])[m.once].ravel() for m in meshes if m]).reshape(-1, 4),
         last_rate=last.areas / last.distances if last.is_line else np.zeros(last.size + 1),
         last_distance=last.distances * SHRINK if last.is_line else np.ones(last.size + 1),
         last_inverse_distance=inverse_distance(last) if last.is_line else np.zeros(last.size + 1),
@@ -257,24 +243,73 @@ def outflow_across(out, west, centre, east, rate_west, rate_east, temperature):
 
 
 @inlined
-def mesh_flux(acc, c, o, c1, c2, o1, o2, xi_c, xi_o, rate, wc, wo, second_order, temperature):
-    """Take the flux through one half-face, from the row c to the row o, out of c."""
-    for q in range(acc.size):
-        dxi = xi_c[q] - xi_o[q]
-        if temperature is not None:
-            acc[q] -= fitted(dxi, c[q], o[q], rate, temperature)
-        elif second_order is None:
-            acc[q] -= upwind(dxi * rate, c[q], o[q], 0.0, 0.0)
-        else:
-            half_c = half_slope(o[q] - c[q], wc[0] * (c[q] - c1[q]) + wc[1] * (c[q] - c2[q]))
-            half_o = half_slope(o[q] - c[q], wo[0] * (o1[q] - o[q]) + wo[1] * (o2[q] - o[q]))
-            acc[q] -= upwind(dxi * rate, c[q], o[q], SHRINK * half_c, SHRINK * half_o)
+def mesh_flux(dxi, c, o, behind_c, behind_o, rate, second_order, temperature):
+    """Flux from c to o through a face of a mesh; the differences behind both point away from the face."""
+    if temperature is not None:
+        return fitted(dxi, c, o, rate, temperature)
+    if second_order is None:
+        return upwind(dxi * rate, c, o, 0.0, 0.0)
+    return upwind(dxi * rate, c, o, SHRINK * half_slope(o - c, behind_c), SHRINK * half_slope(o - c, -behind_o))
 
 
 @inlined
-def mesh_outflow(out, xi_c, xi_o, rate, temperature):
-    for q in range(out.size):
-        out[q] += leaving(xi_c[q] - xi_o[q], rate, temperature)
+def mesh_divergence(rho, xi, i, j, i1, i2, j1, j2, q, weights, rate, second_order, temperature):
+    """Flux through one face of a mesh, from the row i to the row j, at the place q of the rows."""
+    c, o = rho[i, q], rho[j, q]
+    behind_c = weights[0] * (c - rho[i1, q]) + weights[1] * (c - rho[i2, q])
+    behind_o = weights[2] * (o - rho[j1, q]) + weights[3] * (o - rho[j2, q])
+    return mesh_flux(xi[i, q] - xi[j, q], c, o, behind_c, behind_o, rate, second_order, temperature)
+
+
+@kernel
+def mesh_stage(divergence, outflow, rho, xi, k, T, second_order, temperature, with_outflow):
+    """Add what the leading mesh factor k brings to every cell, and the rate of what leaves it, to fields of shape (rows, m)."""
+    rows, m = rho.shape
+    n, s, cell = T.size[k], T.stride[k], T.cell[k]
+    for block in range(0, rows, n * s):
+        for f in range(T.mesh_face[k], T.mesh_face[k + 1]):
+            i, j = T.ends[f, 0], T.ends[f, 1]
+            inverse_i, inverse_j = T.inverse_volume[cell + i], T.inverse_volume[cell + j]
+            weights = (T.weights[f, 0], T.weights[f, 1], T.weights[f, 2], T.weights[f, 3])
+            for z in range(block, block + s):
+                c, o = z + s * i, z + s * j
+                c1, c2, o1, o2 = z + s * T.behind[f, 0], z + s * T.behind[f, 1], z + s * T.behind[f, 2], z + s * T.behind[f, 3]
+                rate = T.mesh_rate[f] * T.mobility[k, c]
+                for q in range(m):
+                    flux = mesh_divergence(rho, xi, c, o, c1, c2, o1, o2, q, weights, rate, second_order, temperature)
+                    divergence[c, q] -= flux * inverse_i
+                    divergence[o, q] += flux * inverse_j
+                if with_outflow:
+                    for q in range(m):
+                        dxi = xi[c, q] - xi[o, q]
+                        outflow[c, q] += leaving(dxi, rate * inverse_i, temperature)
+                        outflow[o, q] += leaving(-dxi, rate * inverse_j, temperature)
+
+
+@kernel
+def mesh_stage_last(divergence, outflow, rho, xi, k, T, second_order, temperature, with_outflow):
+    """The same for a mesh as the last factor, whose cells make up the rows; all arrays are transposed."""
+    cell = T.cell[k]
+    for r in range(rho.shape[1]):
+        mobility = T.mobility[k, r]
+        for f in range(T.mesh_face[k], T.mesh_face[k + 1]):
+            i, j = T.ends[f, 0], T.ends[f, 1]
+            rate = T.mesh_rate[f] * mobility
+            weights = (T.weights[f, 0], T.weights[f, 1], T.weights[f, 2], T.weights[f, 3])
+            i1, i2, j1, j2 = T.behind[f, 0], T.behind[f, 1], T.behind[f, 2], T.behind[f, 3]
+            flux = mesh_divergence(rho, xi, i, j, i1, i2, j1, j2, r, weights, rate, second_order, temperature)
+            divergence[i, r] -= flux * T.inverse_volume[cell + i]
+            divergence[j, r] += flux * T.inverse_volume[cell + j]
+            if with_outflow:
+                dxi = xi[i, r] - xi[j, r]
+                outflow[i, r] += leaving(dxi, rate * T.inverse_volume[cell + i], temperature)
+                outflow[j, r] += leaving(-dxi, rate * T.inverse_volume[cell + j], temperature)
+
+
+@inlined
+def add_into(total, values):
+    for q in range(total.size):
+        total[q] += values[q]
 
 
 @inlined
@@ -332,35 +367,30 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     )  # two rows each, by the parity of the cell: one is read while the other is written
     carried_slope = np.zeros((2 * T.buffers, m))
     last_circle = T.is_circle[K]
+    mesh_rows = rows if T.is_mesh.any() else 1
+    mesh_sum = np.zeros((mesh_rows, m))
+    mesh_out = np.zeros((mesh_rows, m))
+    for k in range(K):
+        if T.is_mesh[k]:
+            mesh_stage(mesh_sum, mesh_out, rho, xi, k, T, second_order, temperature, base is None)
+    if T.is_mesh[K]:
+        mesh_stage_last(mesh_sum.T, mesh_out.T, rho.T, xi.T, K, T, second_order, temperature, base is None)
     for r in range(rows):
         centre = rho[r]
         if second_order is not None:
             slopes_along(t, centre, T.last_inverse_distance, last_circle)
         fluxes_along(flux, centre, t, xi[r], T.last_rate, T.last_distance, T.mobility[K, r], last_circle, temperature)
-        acc[:] = 0.0
+        acc[:] = mesh_sum[r % mesh_rows]
         if base is None:
             outflow_along(rate_out, xi[r], T.last_rate, T.mobility[K, r], T.last_inverse_volume, last_circle, temperature)
+            add_into(rate_out, mesh_out[r % mesh_rows])
         for k in range(K):
-            if not (T.is_line[k] or T.is_mesh[k]):
+            if not T.is_line[k]:
                 continue
             n = T.size[k]
             s = T.stride[k]
             i = r // s % n
             first = r - s * i
-            if T.is_mesh[k]:
-                for h in range(T.first[T.cell[k] + i], T.last[T.cell[k] + i]):
-                    g = T.reverse[h]
-                    o = first + s * T.neighbour[h]
-                    mesh_rate = T.mesh_rate[h] * T.mobility[k, r]
-                    mesh_flux(
-                        acc, centre, rho[o],
-                        rho[first + s * T.behind[h, 0]], rho[first + s * T.behind[h, 1]],
-                        rho[first + s * T.behind[g, 0]], rho[first + s * T.behind[g, 1]],
-                        xi[r], xi[o], mesh_rate, T.weights[h], T.weights[g], second_order, temperature,
-                    )  # fmt: skip
-                    if base is None:
-                        mesh_outflow(rate_out, xi[r], xi[o], mesh_rate, temperature)
-                continue
             if T.is_circle[k]:
                 west, east, beyond = first + s * ((i - 1) % n), first + s * ((i + 1) % n), first + s * ((i + 2) % n)
                 j_beyond = (i + 1) % n + 1

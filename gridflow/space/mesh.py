@@ -10,8 +10,9 @@ that image, ρ_a − back with back = Σ_k weights[h, k] (ρ_a − ρ[behind[h, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ from scipy.sparse import csr_matrix, diags, identity
 from gridflow.space.factor import Array, Factor
 
 Indices = NDArray[np.int64]
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors (…, 3) divided by their lengths."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def arc(a: Array, b: Array) -> Array:
+    """Geodesic distance on the unit sphere, accurate for close and for opposite points."""
+    return 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +56,20 @@ class Mesh(Factor):
     behind: Indices
     weights: Array
     covariance: Array
+
+    @cached_property
+    def cells(self) -> Indices:
+        """(n_half,) the cell of every half-face."""
+        return np.repeat(np.arange(self.size), np.diff(self.first))
+
+    def replace(self, **changes: Any) -> "Mesh":
+        """A copy with other values of some fields."""
+        return replace(self, **changes)
+
+    @cached_property
+    def once(self) -> Indices:
+        """(n_half/2,) one of the two half-faces of every face, sorted by its cell."""
+        return np.flatnonzero(self.cells < self.neighbour)
 
     @cached_property
     def rate(self) -> Array:
@@ -74,9 +99,8 @@ class Mesh(Factor):
         """
         following = np.arange(self.neighbour.size) + 1
         following[self.first[1:] - 1] = self.first[:-1]
-        cell = np.repeat(np.arange(self.size), np.diff(self.first))
         corners = self.round_image(self.nodes)[self.corners]
-        triangle = np.stack([self.round_image(self.points)[cell], corners, corners[following]], axis=1)
+        triangle = np.stack([self.round_image(self.points)[self.cells], corners, corners[following]], axis=1)
         root = np.sqrt(15)
         barycentric, weights = [np.full(3, 1 / 3)], [9 / 40]
         for sign in (1, -1):
@@ -113,7 +137,7 @@ class Mesh(Factor):
 
     def round_image(self, x: Array) -> Array:
         """T b = b/‖b‖, the isometry to the unit sphere (S1 Prop. 1), (n, 3)."""
-        return x / np.linalg.norm(x, axis=1, keepdims=True)
+        return unit(x)
 
     def fold(self, x: Array) -> Array:
         """Positions retracted to the surface, b/‖b‖_Σ."""
