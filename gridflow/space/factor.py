@@ -257,9 +257,6 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_
         return Factor(name, "labels", self.units, values, volumes, none, none, none)
 
 
-FactorSpec = Interval | Circle | Labels
-
-
 def factor_named(factors: tuple[Factor, ...], name: str, purpose: str) -> int:
     """Index of the factor called `name`, or a clear error."""
     names = [f.name for f in factors]

@@ -9,21 +9,34 @@ The value *behind* an upwind cell, at the mirror image of the downwind cell, is 
 that image, ρ_a − back with back = Σ_k weights[h, k] (ρ_a − ρ[behind[h, k]]), weights ≥ 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
+from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
 from gridflow.space.factor import Array, Factor
 
 Indices = NDArray[np.int64]
 
 
+def unit(vectors: Array) -> Array:
+    """Vectors (…, 3) divided by their lengths."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def arc(a: Array, b: Array) -> Array:
+    """Geodesic distance on the unit sphere, accurate for close and for opposite points."""
+    return 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
+
+
 @dataclass(frozen=True, eq=False)
 class Mesh(Factor):
-    """A surface in R³ (lengths in its own metric); `points` is (n_cells, 3), `volumes` the cell areas; edges, areas, distances stay empty.
+    """A surface in R³, lengths in its own metric; `points` is (n_cells, 3), `volumes` the areas; edges, areas, distances empty.
 
     Attributes
     ----------
@@ -58,3 +71,51 @@ class Mesh(Factor):
 
     def laplacian(self) -> Array:
         return self.sparse_laplacian.toarray()
+
+    # ------------------------------------------------------------------------------------------------------- positions
+    @cached_property
+    def cells(self) -> Indices:
+        """(n_half,) the cell of every half-face."""
+        return np.repeat(np.arange(self.size), np.diff(self.first))
+
+    @cached_property
+    def image(self) -> Array:
+        """(n_cells, 3) images b/‖b‖ of the cell points on the unit sphere: an isometry from the metric of either surface."""
+        return unit(self.points)
+
+    @cached_property
+    def tree(self) -> KDTree:
+        return KDTree(self.image)
+
+    def cell_of(self, points: Array) -> Indices:
+        """Index of the cell that contains each point, (n, 3) → (n,): that of the nearest cell point (Voronoi)."""
+        return self.tree.query(unit(points))[1].astype(np.int64)
+
+    def distance(self) -> Array:
+        """Geodesic distances of the cell points, (n_cells, n_cells)."""
+        return 2 * np.arctan2(cdist(self.image, self.image), cdist(self.image, -self.image))
+
+    def embed(self, x: Array) -> Array:
+        """Positions are weight vectors, (n, 3)."""
+        return x
+
+    def fold(self, x: Array) -> Array:
+        """Retraction b/‖b‖_Σ of points near the surface, (n, 3)."""
+        return x / np.sqrt(np.sum((x @ self.covariance) * x, axis=-1, keepdims=True))
+
+    def tangent_gradient(self, points: Array, gradient: Array) -> Array:
+        """Riemannian gradient ‖b‖²(I − bbᵀΣ)(I − Σbbᵀ)g of the Euclidean one g, (n, 3): S1 (14); on the sphere (I − bbᵀ)g."""
+        normal = points @ self.covariance
+        covector = gradient - normal * np.sum(points * gradient, axis=-1, keepdims=True)
+        vector = covector - points * np.sum(normal * covector, axis=-1, keepdims=True)
+        return np.sum(points**2, axis=-1, keepdims=True) * vector
+
+    @staticmethod
+    def longitude_latitude(points: Array) -> Array:
+        """Degrees east in (−180, 180] and north of b/‖b‖, (n, 3) → (n, 2)."""
+        x, y, z = points.T
+        return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
+
+    def replace(self, **changes: Any) -> "Mesh":
+        """A copy with other values of some fields."""
+        return replace(self, **changes)
