@@ -23,8 +23,9 @@ from gridflow.schema import RESERVED
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
 from gridflow.space.density import Component
-from gridflow.space.factor import Array, Factor, FactorSpec, factor_named
+from gridflow.space.factor import Array, Factor, factor_named
 from gridflow.space.grid import Grid
+from gridflow.space.specs import FactorSpec
 from gridflow.validation.quantities import Validation
 
 SIZE_MAX = 2**28

@@ -273,9 +273,6 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_
         return Factor(name, "labels", self.units, values, volumes, none, none, none)
 
 
-FactorSpec = Interval | Circle | Labels
-
-
 def columns_of(factors: tuple[Factor, ...]) -> list[slice]:
     """Where the position in each factor stands in the row of a particle."""
     ends = np.cumsum([f.columns for f in factors])

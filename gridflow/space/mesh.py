@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags, identity
+from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
 from gridflow.space.factor import Array, Factor
 
@@ -35,7 +37,7 @@ def arc(a: Array, b: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Mesh(Factor):
-    """A surface in R³ with a metric of its own; `points` is (n_cells, 3), `volumes` the areas; edges, areas, distances are empty.
+    """A surface in R³, lengths in its own metric; `points` is (n_cells, 3), `volumes` the areas; edges, areas, distances empty.
 
     Attributes
     ----------
@@ -100,7 +102,7 @@ class Mesh(Factor):
         following = np.arange(self.neighbour.size) + 1
         following[self.first[1:] - 1] = self.first[:-1]
         corners = self.round_image(self.nodes)[self.corners]
-        triangle = np.stack([self.round_image(self.points)[self.cells], corners, corners[following]], axis=1)
+        triangle = np.stack([self.image[self.cells], corners, corners[following]], axis=1)
         root = np.sqrt(15)
         barycentric, weights = [np.full(3, 1 / 3)], [9 / 40]
         for sign in (1, -1):
@@ -131,6 +133,24 @@ class Mesh(Factor):
 
         return apply
 
+    # ------------------------------------------------------------------------------------------------------- positions
+    @cached_property
+    def image(self) -> Array:
+        """(n_cells, 3) images b/‖b‖ of the cell points on the unit sphere: an isometry from the metric of either surface."""
+        return unit(self.points)
+
+    @cached_property
+    def tree(self) -> KDTree:
+        return KDTree(self.image)
+
+    def cell_of(self, points: Array) -> Indices:
+        """Index of the cell that contains each point, (n, 3) → (n,): that of the nearest cell point (Voronoi)."""
+        return self.tree.query(unit(points))[1].astype(np.int64)
+
+    def distance(self) -> Array:
+        """Geodesic distances of the cell points, (n_cells, n_cells)."""
+        return 2 * np.arctan2(cdist(self.image, self.image), cdist(self.image, -self.image))
+
     def embed(self, x: Array) -> Array:
         """Positions as weight vectors: themselves, (n, 3)."""
         return x
@@ -152,3 +172,9 @@ class Mesh(Factor):
         """grad ξ = A Aᵀ ∇ξ = ‖b‖²(I − b bᵀΣ)(I − Σ b bᵀ)∇ξ, S1 (14), from the gradient ∇ξ in R³."""
         along = (x * gradient).sum(axis=1, keepdims=True)
         return self.tangent(x, np.linalg.norm(x, axis=1, keepdims=True) * (gradient - (x @ self.covariance) * along))
+
+    @staticmethod
+    def longitude_latitude(points: Array) -> Array:
+        """Degrees east in (−180, 180] and north of b/‖b‖, (n, 3) → (n, 2)."""
+        x, y, z = points.T
+        return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))

@@ -1,0 +1,6 @@
+"""The registry of factors that a case may name."""
+
+from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.sphere import Ellipsoid, Sphere
+
+FactorSpec = Interval | Circle | Labels | Sphere | Ellipsoid
