@@ -194,14 +194,14 @@ class Slices:
         return {f.name: part for f, part in zip(self.factors, parts, strict=True)}
 
     def of_points(self, points: Array, weights: Array) -> Array:
-        """Distribution functions of weighted points (n_points, n_factors): (n_directions, n_bins + 1)."""
+        """Distribution functions of weighted points (n_points, n_factors), ending at 1: (n_directions, n_bins + 1)."""
         embedded = np.hstack([self.embedded(f, points[:, k]) for k, f in enumerate(self.factors)])
         edges, width = self.edges, self.edges[1] - self.edges[0]
         result = np.zeros((len(self.directions), edges.size))
         for row, direction in enumerate(self.directions):
             bins = np.minimum(((embedded @ direction - edges[0]) / width).astype(np.int64), N_BINS - 1)
             result[row, 1:] = np.cumsum(np.bincount(bins, weights, N_BINS))
-        return result
+        return result / weights.sum()
 
     def of_grid(self, grid: Grid, masses: Array) -> Array:
         """The same for cell masses on any grid of this space; a cell casts a uniform shadow of the right mean and variance."""

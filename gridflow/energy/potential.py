@@ -119,11 +119,11 @@ class PotentialParticles:
     factors: tuple[Factor, ...]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        value, gradient = 0.0, np.zeros(points.shape)
+        xi, gradient = np.zeros(len(points)), np.zeros(points.shape)
         for k, factor in enumerate(self.factors):
             if factor.name in self.potential.terms:
                 term = self.potential.terms[factor.name]
-                value += float(weights @ term.value(points[:, k], factor.length))
+                xi += term.value(points[:, k], factor.length)
                 if factor.is_line:
                     gradient[:, k] = term.derivative(points[:, k], factor.length)
-        return ParticleEvaluation(value, gradient)
+        return ParticleEvaluation(float(weights @ xi), gradient, first_variation=xi)
