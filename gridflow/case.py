@@ -19,6 +19,7 @@ from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
 from gridflow.explain import HIDDEN, explain
 from gridflow.particles.simulation import Particles
+from gridflow.reaction import Reaction
 from gridflow.schema import RESERVED
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
@@ -41,9 +42,10 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the gradient flow: temperature D (adds D·Δρ), mobility per factor."""
+    """Options of the gradient flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor."""
 
     temperature: Annotated[float, Meta(ge=0.0)] = 0.0
+    reaction: Reaction = field(default_factory=Reaction)
     mobility: dict[str, Mobility] = {}
 
 

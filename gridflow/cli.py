@@ -132,6 +132,14 @@ def command_solve(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if failed else 0
 
 
+def describe_mass(dataset: "xarray.Dataset") -> str:
+    """The largest error of the mass, or its change where a reaction changes it."""
+    first, last = float(dataset["mass"][0]), float(dataset["mass"][-1])
+    return (
+        f"mass {first:.4g} -> {last:.4g}" if "mass_free" in dataset.attrs else f"mass error {dataset.attrs['mass_error_max']:.1e}"
+    )
+
+
 def report(dataset: "xarray.Dataset", output: Path) -> str:
     """A few lines that say whether the result can be trusted."""
     attrs, last = dataset.attrs, dataset.isel(time=-1)
@@ -140,7 +148,7 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
         f"  time {float(last['time']):g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s",
         f"  energy {float(dataset['energy'][0]):.6g} -> {float(last['energy']):.6g}; decrease {attrs['energy_decreases']},"
         f" largest rise in a step {attrs['energy_rise_max']:.1e}",
-        f"  mass error {attrs['mass_error_max']:.1e}, smallest density {float(last['density_min']):.1e},"
+        f"  {describe_mass(dataset)}, smallest density {float(last['density_min']):.1e},"
         f" boundary mass {float(last['boundary_mass']):.1e}",
     ]
     if "data_notes" in attrs:

@@ -200,7 +200,7 @@ class Slices:
         return {f.name: part for f, part in zip(self.factors, parts, strict=True)}
 
     def of_points(self, points: Array, weights: Array) -> Array:
-        """Distribution functions of weighted points (n_points, n_factors): (n_directions, n_bins + 1)."""
+        """Distribution functions of weighted points (n_points, n_columns), ending at 1: (n_directions, n_bins + 1)."""
         embedded = np.hstack(
             [self.embedded(f, block(points, f, c)) for f, c in zip(self.factors, columns_of(self.factors), strict=True)]
         )
@@ -209,7 +209,7 @@ class Slices:
         for row, direction in enumerate(self.directions):
             bins = np.minimum(((embedded @ direction - edges[0]) / width).astype(np.int64), N_BINS - 1)
             result[row, 1:] = np.cumsum(np.bincount(bins, weights, N_BINS))
-        return result
+        return result / weights.sum()
 
     def of_grid(self, grid: Grid, masses: Array) -> Array:
         """The same for cell masses on any grid of this space; a cell casts a uniform shadow of the right mean and variance."""

@@ -23,9 +23,9 @@ def require(condition: bool, name: str, needs: str) -> None:
         raise InputError(f'exact solution "{name}" for this case', needs, "remove [exact], or change the case")
 
 
-def normals(case: "Case", name: str, needs: str) -> list[tuple[float, Normal]]:
+def normals(case: "Case", name: str, needs: str, reaction: bool = False) -> list[tuple[float, Normal]]:
     """Weights (sum 1) and normal components of the initial density of a one-dimensional case on an interval."""
-    require(case.flow.mobility == {}, name, needs + ", no mobility")
+    require(reaction or (case.flow.mobility == {} and not case.flow.reaction.acts), name, needs + ", no mobility, no reaction")
     require(len(case.space) == 1 and next(iter(case.space.values())).factor("x").kind == "interval", name, needs)
     densities = [(c.weight, *c.density.values()) for c in case.initial]
     require(all(len(d) == 2 and isinstance(d[1], Normal) for d in densities), name, needs)
@@ -105,6 +105,53 @@ class OrnsteinUhlenbeck(Struct, frozen=True, forbid_unknown_fields=True, tag="or
         return np.stack(result)
 
 
+class Reacting(Struct, frozen=True, forbid_unknown_fields=True, tag="normal-reaction", tag_field="kind"):
+    """Transport, temperature and reaction in V = a x²/2 + b x + c keep normal densities normal, up to their mass.
+
+    With mobility M, for ρ = e^l N(m, s): moments of the equation with V up to order two, and Cov(x, V) = s(am + b),
+    Cov((x − m)², V) = as², give
+
+        ṁ = −(M + κs)(am + b),    ṡ = −2Mas + 2MD − κas²,    l̇ = −κ(a(s + m²)/2 + bm + c)
+
+    for every component by itself, the equation being linear; with `conserve` the sum is divided by its mass.
+    """
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        name, needs = "normal-reaction", "one interval, normal components, a quadratic or linear potential"
+        components = normals(case, name, needs, reaction=True)
+        a, b, c = potential_coefficients(case, name, needs)
+        mobility = float(grid.mobility[0].ravel()[0])  # a number: the one factor has no other to depend on
+        rate, diffusion = case.flow.reaction.rate, mobility * case.flow.temperature
+
+        def speed(_: float, state: Array) -> list[float]:
+            mean, variance, _ = state
+            return [
+                -(mobility + rate * variance) * (a * mean + b),
+                -2 * mobility * a * variance + 2 * diffusion - rate * a * variance**2,
+                -rate * (a * (variance + mean**2) / 2 + b * mean + c),
+            ]
+
+        result = np.zeros((len(times), grid.size))
+        for weight, normal in components:
+            path = integrate(speed, [normal.mean, normal.deviation**2, float(np.log(weight))], times)
+            for k, (mean, variance, log) in enumerate(path.T):
+                result[k] += np.exp(log) * Normal(mean, float(np.sqrt(variance))).between(grid.factors[0].edges)
+        return result / result.sum(axis=1, keepdims=True) if case.flow.reaction.conserve else result
+
+
+def potential_coefficients(case: "Case", name: str, needs: str) -> tuple[float, float, float]:
+    """(a, b, c) of V = a x²/2 + b x + c."""
+    from gridflow.energy.potential import Linear, Potential, Quadratic
+
+    terms = list(case.energy.terms.values()) if isinstance(case.energy, Potential) else []
+    require(len(terms) == 1 and isinstance(terms[0], Quadratic | Linear), name, needs)
+    term = terms[0]
+    if isinstance(term, Quadratic):
+        return term.stiffness, -term.stiffness * term.centre, term.stiffness * term.centre**2 / 2
+    assert isinstance(term, Linear)
+    return 0.0, term.slope, 0.0
+
+
 class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field="kind"):
     """No energy, temperature D, one cosine: the harmonic decays by exp(−D k² t) (Fourier 1822)."""
 
@@ -112,7 +159,7 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
         from gridflow.energy.potential import Potential
 
         name, needs = "heat", "one interval or circle, a cosine as initial density, a potential without terms"
-        require(case.flow.mobility == {}, name, needs + ", no mobility")
+        require(case.flow.mobility == {} and not case.flow.reaction.acts, name, needs + ", no mobility, no reaction")
         require(
             isinstance(case.energy, Potential) and not case.energy.terms and len(case.initial) == 1 and len(case.space) == 1,
             name,
@@ -125,7 +172,7 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
         return np.stack([Cosine(density.amplitude * float(np.exp(-rate * t)), density.wavenumber).masses(factor) for t in times])
 
 
-ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat
+ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat | Reacting
 
 
 def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> Any:

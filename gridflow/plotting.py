@@ -204,7 +204,8 @@ def draw_energy(axes: "Axes", dataset: xarray.Dataset) -> None:
 
 def draw_certificates(axes: "Axes", dataset: xarray.Dataset) -> None:
     time, mass = dataset["time"], dataset["mass"].to_numpy()
-    axes.semilogy(time, np.maximum(np.abs(mass / mass[0] - 1), 1e-17), label="relative mass error")
+    label = "relative change of mass" if "mass_free" in dataset.attrs else "relative mass error"
+    axes.semilogy(time, np.maximum(np.abs(mass / mass[0] - 1), 1e-17), label=label)
     boundary = dataset["boundary_mass"].to_numpy()
     if boundary.max() > 0:
         axes.semilogy(time, np.maximum(boundary, 1e-17), label="boundary mass")

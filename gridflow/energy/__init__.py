@@ -73,4 +73,6 @@ class SumParticles:
         if batch is not None and len(predictions) > 1:
             raise InputError("a minibatch for a sum of several networks", "one network", "remove batch")
         prediction = predictions[0] if predictions else None
-        return ParticleEvaluation(sum(t.value for t in terms), reduce(np.add, [t.gradient for t in terms]), prediction)
+        variations = [t.first_variation for t in terms if t.first_variation is not None]
+        xi = reduce(np.add, variations) if len(variations) == len(terms) else None
+        return ParticleEvaluation(sum(t.value for t in terms), reduce(np.add, [t.gradient for t in terms]), prediction, xi)

@@ -55,12 +55,14 @@ class ParticleEvaluation:
     """An energy at weighted particles.
 
     value : E of the empirical measure; gradient : grad ξ at the particles, (n_particles, n_factors), 0 along labels;
-    prediction : (n_data, n_outputs) for networks, else None.
+    prediction : (n_data, n_outputs) for networks, else None;
+    first_variation : ξ at the particles, (n_particles,), which is ∂E/∂w_i; only reaction flows need it.
     """
 
     value: float
     gradient: Array
     prediction: Array | None = None
+    first_variation: Array | None = None
 
 
 class ParticleEnergy(Protocol):

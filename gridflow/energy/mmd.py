@@ -150,4 +150,4 @@ class MMDParticles:
         gradient -= target_gradient
         gradient[:, [not f.is_line for f in self.factors]] = 0.0
         value = 0.5 * float(weights @ (smooth - 2 * target)) + 0.5 * self.constant
-        return ParticleEvaluation(value, gradient)
+        return ParticleEvaluation(value, gradient, first_variation=smooth - target)

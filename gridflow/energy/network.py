@@ -350,9 +350,10 @@ class NetworkParticles:
             prediction += neurons.predict(kind, directions, weights[:, None] * outer, columns).T
         value = float((data.weights[:, None] * loss.value(prediction, data.targets)).sum())
         residual = np.ascontiguousarray((data.weights[:, None] * loss.derivative(prediction, data.targets)).T)
-        gradient = np.zeros(points.shape)
+        xi, gradient = np.zeros(len(points)), np.zeros(points.shape)
         for outer, outer_slopes, directions, tangents in branches:
             pulled, along = neurons.pull_back(kind, directions, outer, residual, columns)
+            xi += (outer * pulled).sum(axis=1)
             for column, slope in outer_slopes.items():
                 gradient[:, column] += (slope * pulled).sum(axis=1)
             for column, tangent in tangents.items():
@@ -361,11 +362,12 @@ class NetworkParticles:
         for name in spec.decay_on if spec.decay > 0 else ():
             column = columns_of_factors[factor_named(self.factors, name, "energy.decay_on")].start
             value += spec.decay * float(weights @ points[:, column] ** 2)
+            xi += spec.decay * points[:, column] ** 2
             gradient[:, column] += 2 * spec.decay * points[:, column]
         for factor, c in zip(self.factors, columns_of_factors, strict=True):
             if not factor.moves:
                 gradient[:, c] = 0.0
-        return ParticleEvaluation(value, gradient, prediction)
+        return ParticleEvaluation(value, gradient, prediction, xi)
 
     def neurons(self, branch: Branch, points: Array) -> tuple[Array, dict[int, Array], Array, dict[int, Array]]:
         """u (n, n_outputs), ∂u by column, b or b̄ (n, n_dim), its derivative by column."""

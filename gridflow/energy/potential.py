@@ -153,11 +153,11 @@ class PotentialParticles:
     factors: tuple[Factor, ...]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        value, gradient = 0.0, np.zeros(points.shape)
+        xi, gradient = np.zeros(len(points)), np.zeros(points.shape)
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if factor.name in self.potential.terms:
                 x = block(points, factor, c)
-                value += float(weights @ self.potential.value(factor, x))
+                xi += self.potential.value(factor, x)
                 if factor.moves:
                     gradient[:, c] = self.potential.derivative(factor, x)
-        return ParticleEvaluation(value, gradient)
+        return ParticleEvaluation(float(weights @ xi), gradient, first_variation=xi)

@@ -32,11 +32,11 @@ def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
 
 
 def retract(points: Array, factors: tuple[Factor, ...]) -> Array:
-    """Surfaces alone: lines and circles stay unfolded."""
-    if not any(f.is_mesh for f in factors):
-        return points
-    columns = zip(factors, columns_of(factors), strict=True)
-    return np.hstack([f.fold(points[:, c]) if f.is_mesh else points[:, c] for f, c in columns])
+    """Surfaces alone, in place: lines and circles stay unfolded, and columns beyond those of the factors what they are."""
+    for factor, c in zip(factors, columns_of(factors), strict=True):
+        if factor.is_mesh:
+            points[:, c] = factor.fold(points[:, c])
+    return points
 
 
 def on(factor: Factor, block: Array, function: Callable[[Array], Array]) -> Array:

@@ -2,6 +2,13 @@
 
 Positions are *unfolded* while they move: an interval is continued by mirror images and a circle by windings, and the velocity
 with them, so that every integrator sees R^n; `gridflow.particles.cloud.fold` brings positions back.
+
+With a reaction (`gridflow.reaction`) a last column g beside the positions carries the weights, w_i = w_i(0) exp(g_i),
+
+    dg_i = −κ (ξ(θ_i) − ξ̄) dt,
+
+and integrators treat it like a position: weights stay positive. With `conserve` they are scaled to the mass of the start, on
+which ġ does not depend otherwise. Where the weights of few particles dominate, the sample is no larger than these few.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,8 +23,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy
-from gridflow.errors import SolveError
+from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import fold, retract
+from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.space.factor import Array, Factor, columns_of
 from gridflow.space.mesh import Mesh
 
@@ -26,7 +34,9 @@ Positive = Annotated[float, Meta(gt=0.0)]
 
 @dataclass
 class Dynamics:
-    """What an integrator needs to know: the velocity of unfolded positions (n_particles, n_columns), and the noise.
+    """What an integrator needs to know: the velocity of states, and the noise.
+
+    A state is the unfolded positions (n_particles, n_columns), with a reaction and one column more for the weights.
 
     mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
@@ -43,25 +53,48 @@ class Dynamics:
     pieces: int = 1
     substeps: int = 1
     evaluations: int = 0
+    reaction: Reaction = NO_REACTION
 
-    def velocity(self, points: Array, batch: NDArray[np.int64] | None = None) -> Array:
-        """−M grad ξ, mirrored with the positions. Raises SolveError if it is not finite."""
+    def state(self, points: Array) -> Array:
+        """The state in which positions start."""
+        return np.column_stack([points, np.zeros(len(points))]) if self.reaction.acts else points
+
+    def split(self, state: Array) -> tuple[Array, Array]:
+        """(unfolded positions, weights) of a state."""
+        if not self.reaction.acts:
+            return state, self.weights
+        weights = self.weights * np.exp(state[:, -1])
+        return state[:, :-1], weights * (self.weights.sum() / weights.sum()) if self.reaction.conserve else weights
+
+    def velocity(self, state: Array, batch: NDArray[np.int64] | None = None) -> Array:
+        """−M grad ξ, mirrored with the positions, and −κ(ξ − ξ̄). Raises SolveError if it is not finite."""
         self.evaluations += 1
+        points, weights = self.split(state)
         inside = fold(points, self.factors)
-        gradient = self.energy.evaluate(inside, self.weights, batch).gradient
-        if not np.isfinite(gradient.sum()):
+        evaluation = self.energy.evaluate(inside, weights, batch)
+        gradient, xi = evaluation.gradient, evaluation.first_variation
+        if self.reaction.acts and xi is None:
+            raise InputError(
+                "a reaction of particles with an energy that gives no first variation at them", "first_variation in its"
+                " ParticleEvaluation", "return ξ at the particles, (n_particles,)",
+            )  # fmt: skip
+        if not np.isfinite(gradient.sum() + (xi.sum() if xi is not None else 0.0)):
             raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if isinstance(factor, Mesh):
                 gradient[:, c] = factor.tangent_gradient(inside[:, c], gradient[:, c])
             else:
                 gradient[:, c.start] *= factor.fold_slope(points[:, c.start])
-        return -self.mobility(inside) * gradient
+        velocity: Array = -self.mobility(inside) * gradient
+        if xi is None or not self.reaction.acts:
+            return velocity
+        return np.column_stack([velocity, self.reaction.growth(xi, weights)])
 
-    def noise(self, points: Array, dt: float) -> Array | float:
-        """√(2 D M dt)·(standard normal numbers), tangent to surfaces; labels stay."""
+    def noise(self, state: Array, dt: float) -> Array | float:
+        """√(2 D M dt)·(standard normal numbers), tangent to surfaces; labels and weights stay."""
         if self.temperature == 0:
             return 0.0
+        points = self.split(state)[0]
         normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
         inside = fold(points, self.factors)
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
@@ -69,7 +102,8 @@ class Dynamics:
                 normal[:, c] = factor.tangent(inside[:, c], normal[:, c])
             elif not factor.moves:
                 normal[:, c] = 0.0
-        return np.sqrt(2 * self.temperature * dt * self.mobility(inside)) * normal
+        noise: Array = np.sqrt(2 * self.temperature * dt * self.mobility(inside)) * normal
+        return self.state(noise)  # none in the weights
 
 
 def fixed_steps(

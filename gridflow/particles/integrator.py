@@ -27,7 +27,7 @@ class Integrator(Protocol):
     def error_factor(self) -> float: ...
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
-        """Unfolded positions at each of the increasing times, the first of which is 0."""
+        """States (`Dynamics`: unfolded positions, with a reaction weights) at each of the increasing times, from 0 on."""
 
 
 class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="gradient-descent", tag_field="kind"):
@@ -58,7 +58,8 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
         return fixed_steps(advance, points, times, dt_max, dynamics.substeps, dynamics.factors)
 
     def count_data(self, dynamics: Dynamics, points: Array) -> int:
-        prediction = dynamics.energy.evaluate(fold(points, dynamics.factors), dynamics.weights).prediction
+        positions, weights = dynamics.split(points)
+        prediction = dynamics.energy.evaluate(fold(positions, dynamics.factors), weights).prediction
         if prediction is None or len(prediction) < (self.batch or 0):
             available = "no data" if prediction is None else f"{len(prediction)} data"
             raise InputError(f"batch = {self.batch} for an energy with {available}", "at most all data", "lower or remove batch")

@@ -78,6 +78,11 @@ def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
             f"a proximal point with flow.temperature = {dynamics.temperature}", "temperature 0",
             'use particles.integrator.kind = "rk2"',
         )  # fmt: skip
+    if dynamics.reaction.acts:
+        raise InputError(
+            f"a proximal point with flow.reaction.rate = {dynamics.reaction.rate}", "transport without reaction",
+            'use particles.integrator.kind = "rk2"',
+        )  # fmt: skip
     if scheme.distance != "frobenius" and np.ptp(dynamics.weights) > 1e-12 * dynamics.weights.max():
         raise InputError(
             f'distance = "{scheme.distance}" with particles of different weights', "equal weights", 'use distance = "frobenius"'

@@ -50,8 +50,9 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ParticleRun:
-    """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; energy : (n_times,);
-    prediction : (n_times, n_data, n_outputs) or None; evaluations of the velocity; seconds of wall time."""
+    """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
+    reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
+    velocity; seconds of wall time."""
 
     times: list[float]
     points: Array
@@ -60,6 +61,10 @@ class ParticleRun:
     prediction: Array | None
     evaluations: int
     seconds: float
+
+    def weights_at(self, number: int) -> Array:
+        """Weights at a saved time, (n_particles,)."""
+        return self.weights if self.weights.ndim == 1 else self.weights[number]
 
 
 class Simulator:
@@ -101,19 +106,22 @@ class Simulator:
             raise InputError(f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
-            self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, batches, pieces, substeps
-        )
+            self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, batches, pieces, substeps,
+            reaction=case.flow.reaction,
+        )  # fmt: skip
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told by its velocity
-            points = [fold(p, factors) for p in chosen.run(dynamics, cloud.points, saves)]
+            states = [dynamics.split(state) for state in chosen.run(dynamics, dynamics.state(cloud.points), saves)]
+            points, weights = [fold(p, factors) for p, _ in states], [w for _, w in states]
             seconds = time.perf_counter() - began
-            results = [self.energy.evaluate(p, cloud.weights) for p in points]
+            results = [self.energy.evaluate(p, w) for p, w in zip(points, weights, strict=True)]
         values = np.array([r.value for r in results])
         if not np.isfinite(values).all():
             raise SolveError("a particle run diverged (its energy is not finite); use a smaller step")
         predictions = [r.prediction for r in results if r.prediction is not None]
         prediction = np.stack(predictions) if predictions else None
-        return ParticleRun(saves, np.stack(points), cloud.weights, values, prediction, dynamics.evaluations, seconds)
+        kept = np.stack(weights) if case.flow.reaction.acts else cloud.weights
+        return ParticleRun(saves, np.stack(points), kept, values, prediction, dynamics.evaluations, seconds)
 
 
 def simulate(

@@ -19,6 +19,14 @@ Temperature D > 0 adds D·M·Δρ, either by exponentially fitted fluxes ("schar
 decreases; fluxes are first order where |grad ξ| h ≫ D, order 2 as h → 0) or by the heat semigroup of each factor in Strang
 splitting ("heat-semigroup": second-order transport and no parabolic limit on dt, but the free energy may rise by the
 splitting error, and the dataset says by how much).
+
+Reaction (`gridflow.reaction`) is added by Strang splitting too, half a step before and half a step after the transport. The
+energy decrease is then not claimed, and the dataset says by how much the energy rose. Two more limits on dt:
+
+* energy: the first stage of a reaction step is an Euler step, and keeps the limit above;
+* accuracy: along the paths of the flow ξ changes in a step by δ, part of it carried (−dt·M|grad ξ|²) and part because ρ changes,
+  so that the exponent of the reaction changes by κ·dt·δ; half of it, the difference of a step of first and of second order, may
+  be accuracy/n², n the cells of the largest factor (at least 64).
 """
 
 from collections.abc import Callable
@@ -31,6 +39,7 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.scheme import sweep
 from gridflow.scheme.base import State
 from gridflow.space.factor import Array
@@ -40,6 +49,8 @@ ATTEMPTS = 60
 """Steps are redone with at most half the step: 60 halvings end below round-off of any time."""
 ENERGY_SAFETY = 0.9
 """Share of the energy limit that a step uses, so that the second stage rarely violates it."""
+CELLS_MIN = 64
+"""Cells that the accuracy of a reaction counts at least: on a few labels there is no error in space to compare with."""
 
 
 class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-volume", tag_field="kind"):
@@ -52,9 +63,11 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
 
     label: ClassVar[str] = "finite volumes, SSP-RK2"
 
-    def init(self, grid: Grid, energy: BoundEnergy, temperature: float) -> "FiniteVolumeStepper":
+    def init(
+        self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION
+    ) -> "FiniteVolumeStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        return FiniteVolumeStepper(self, grid, energy, temperature)
+        return FiniteVolumeStepper(self, grid, energy, temperature, reaction)
 
 
 @dataclass
@@ -65,6 +78,7 @@ class FiniteVolumeStepper:
     grid: Grid
     energy: BoundEnergy
     temperature: float
+    reaction: Reaction = NO_REACTION
     tables: sweep.Tables = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +95,8 @@ class FiniteVolumeStepper:
         self.splits = self.temperature > 0 and not fitted
         moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
         self.tolerance = self.scheme.accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
+        cells = max(int(np.sqrt(f.size)) if f.is_mesh else f.size for f in grid.factors)
+        self.change_max = self.scheme.accuracy / max(CELLS_MIN, cells) ** 2
         if self.splits and any(m.size > 1 for m in grid.mobility):
             raise InputError(
                 'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor',
@@ -89,13 +105,16 @@ class FiniteVolumeStepper:
             )
         self.heat_operators = lru_cache(maxsize=16)(self.make_heat_operators)
 
-    conserves_mass: ClassVar[bool] = True
     reports: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def conserves_mass(self) -> bool:
+        return self.reaction.keeps_mass
 
     @property
     def energy_decreases(self) -> bool:
         """Whether this scheme claims that the (free) energy never increases."""
-        return self.energy.convex and not self.splits
+        return self.energy.convex and not self.splits and not self.reaction.acts
 
     # ------------------------------------------------------------------------------------------------ evaluations
     def evaluate(self, density: Array) -> Evaluation:
@@ -118,6 +137,7 @@ class FiniteVolumeStepper:
         """−dE/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0.
 
         With a temperature Σ F_f (ξ + D log ρ)|_o^c for the fitted fluxes: exact for them, second order for the Strang splitting.
+        A reaction adds κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ, which may be negative.
         """
         rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
         after = np.empty_like(rho)
@@ -126,7 +146,17 @@ class FiniteVolumeStepper:
         else:
             sweep.stage(after, None, rho, potential, 1.0, self.tables, None, self.temperature)
             potential = potential + self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-        return max(0.0, -self.moved(potential, rho, after)[0])
+        return max(0.0, -self.moved(potential, rho, after)[0]) + self.reacted(density, xi)
+
+    def reacted(self, density: Array, xi: Array) -> float:
+        """What the reaction adds to the dissipation."""
+        if not self.reaction.acts:
+            return 0.0
+        masses = density * self.grid.volume
+        if self.temperature == 0:
+            return self.reaction.dissipation(xi, masses)
+        entropy = 1 + np.log(np.maximum(density, np.finfo(float).tiny))
+        return self.reaction.dissipation(xi, masses, xi + self.temperature * entropy)
 
     def stage(self, out: Array, base: Array | None, rho: Array, xi: Array, dt: float) -> float:
         """One sweep; returns the largest outflow rate (first stages)."""
@@ -174,10 +204,11 @@ class FiniteVolumeStepper:
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
-        start, evaluation = state.density, state.evaluation
-        if self.splits:
-            start = self.diffuse(start, dt / 2)
-            evaluation = self.evaluate(start)
+        begin, dt_reaction = self.react(state.density, state.evaluation, dt / 2, max(dt, state.dt))
+        if begin is None or dt * ENERGY_SAFETY > dt_reaction:
+            return None, dt_reaction
+        start = self.diffuse(begin, dt / 2) if self.splits else begin
+        evaluation = state.evaluation if start is state.density else self.evaluate(start)
         rho0, xi0 = start.reshape(self.view), evaluation.first_variation.reshape(self.view)
         rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
 
@@ -204,7 +235,19 @@ class FiniteVolumeStepper:
         density = rho2.reshape(start.shape)
         if self.splits:
             density = self.diffuse(density, dt / 2)
+        if self.reaction.acts:
+            end, _ = self.react(density, self.evaluate(density), dt / 2, np.inf)
+            if end is None:
+                return None, dt / 2
+            density = end
         final = self.evaluate(density)
+        if self.reaction.acts:
+            spread = 2 * abs(float(np.vdot(evaluation.first_variation, (start - begin) * self.grid.volume)))  # by diffusion
+            drift = 0.5 * dt * self.change_of_rate(state.evaluation, final, density, abs(moved0) + spread)
+            dt_change = dt * float(np.sqrt(self.change_max / drift)) if drift > 0 else np.inf
+            if dt_change < dt / 2:
+                return None, dt_change
+            dt_reaction = min(dt_reaction, dt_change, max(2 * dt, state.dt))
         value, roundoff = self.free_energy(density, final)
         rise = value - state.free_energy
         if self.energy_decreases and rise > roundoff:
@@ -212,11 +255,11 @@ class FiniteVolumeStepper:
         new = State(
             density=density,
             time=state.time + dt,
-            dt=float(min(dt_positive, dt_energy, dt_accurate)),
+            dt=float(min(dt_positive, dt_energy, dt_accurate, dt_reaction)),
             evaluation=final,
             free_energy=value,
-            dissipation=(-moved0 if self.temperature == 0 else -rise) / dt,
-            density_min=min(state.density_min, low1, low2),
+            dissipation=-moved0 / dt + self.reacted(start, evaluation.first_variation) if self.temperature == 0 else -rise / dt,
+            density_min=min(state.density_min, low1, low2, float(density.min()) if self.reaction.acts else np.inf),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
         )
@@ -240,6 +283,34 @@ class FiniteVolumeStepper:
             return np.inf
         drift = 0.5 * np.sqrt(dt) * abs(np.sqrt(max(decrease1, 0.0)) - np.sqrt(max(decrease0, 0.0)))
         return min(largest, dt * float(np.sqrt(self.tolerance / drift))) if drift > 0 else largest
+
+    # --------------------------------------------------------------------------------------------------- reaction
+    def react(self, density: Array, evaluation: Evaluation, time: float, proposed: float) -> tuple[Array | None, float]:
+        """(density after the reaction for the given time or None, limit on dt), the time being half of dt."""
+        if not self.reaction.acts:
+            return density, np.inf
+        volume, xi = self.grid.volume, evaluation.first_variation
+        middle = self.reaction.exponential(density, volume, xi, time / 2)
+        if middle is None:
+            return None, time
+        xi_middle = self.evaluate(middle).first_variation
+        change = (middle - density) * volume
+        decrease, curvature = -float(np.vdot(xi, change)), float(np.vdot(xi_middle - xi, change))
+        after = self.reaction.exponential(density, volume, xi_middle, time)
+        return after, self.reaction_limit(time, decrease, curvature, proposed) if after is not None else time
+
+    def reaction_limit(self, time: float, decrease: float, curvature: float, proposed: float) -> float:
+        """0.9·2·Dissipation/D²E[ρ̇, ρ̇] for the half step, which gets to its middle by an Euler step; as a limit on dt."""
+        if not decrease > 0:
+            return proposed
+        return 2 * ENERGY_SAFETY * time * decrease / curvature if curvature > 0 else np.inf
+
+    def change_of_rate(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float:
+        """κ·(root mean square of the change of ξ at the cells + mean of its change by the transport)."""
+        masses = density * self.grid.volume
+        change = self.reaction.centred(after.first_variation - before.first_variation, masses)
+        mass = float(masses.sum())
+        return self.reaction.rate * (float(np.sqrt(np.vdot(change**2, masses) / mass)) + carried / mass)
 
     # -------------------------------------------------------------------------------------------------- diffusion
     def make_heat_operators(self, time: float) -> list[Callable[[Array], Array] | None]:

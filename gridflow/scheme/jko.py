@@ -52,6 +52,7 @@ from msgspec import Meta, Struct
 from gridflow.distances import wasserstein1
 from gridflow.energy.base import BoundEnergy
 from gridflow.errors import InputError, SolveError
+from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.scheme.gibbs import GibbsKernel
@@ -98,8 +99,9 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
 
     label: ClassVar[str] = "entropic JKO"
 
-    def init(self, grid: Grid, energy: BoundEnergy, temperature: float) -> "JKOStepper":
+    def init(self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION) -> "JKOStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
+        refuse_reaction(reaction, "entropic JKO steps")
         return JKOStepper(self, grid, energy, temperature)
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.space.factor import Array
@@ -53,8 +54,11 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
 
     label: ClassVar[str] = "exact JKO"
 
-    def init(self, grid: Grid, energy: BoundEnergy, temperature: float) -> "ExactWassersteinStepper":
+    def init(
+        self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION
+    ) -> "ExactWassersteinStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
+        refuse_reaction(reaction, "exact Wasserstein steps")
         return ExactWassersteinStepper(self, grid, energy, temperature)
 
 

@@ -197,7 +197,7 @@ def grid_measure(grid: Grid, bound: Any, masses: Array) -> Measure:
 def sensitivity(case: Case, model: Any, energy: Any, quantities: list[Quantity], times: list[float]) -> Array:
     """Distance per relative error of the speed, (n_quantities, n_times).
 
-    A velocity 1 + δ times too large, and with it the temperature, solves the case in faster time, ρ((1 + δ)t): here δ = 1 %.
+    A velocity 1 + δ times too large, and with it temperature and reaction, solves the case in faster time, ρ((1 + δ)t): δ = 1 %.
     """
     late = [1.01 * t for t in times]
     saves = sorted({*times, *late})
@@ -265,8 +265,8 @@ class Runs:
     def sketches(self, run: ParticleRun) -> Sketches:
         factors = self.simulator.factors
         measures = [
-            Measure(factors, e, None if run.prediction is None else run.prediction[k + 1], points=p, weights=run.weights)
-            for k, (p, e) in enumerate(zip(run.points[1:], run.energy[1:], strict=True))
+            Measure(factors, e, None if run.prediction is None else run.prediction[k], points=p, weights=run.weights_at(k))
+            for k, (p, e) in enumerate(zip(run.points[1:], run.energy[1:], strict=True), start=1)
         ]
         return [[q.sketch(m) for m in measures] for q in self.quantities]
 

@@ -32,7 +32,9 @@ class Validation(Struct, frozen=True, forbid_unknown_fields=True):
 
     w1, w2, moments : of the marginal along every interval and circle; the moments are mean and deviation, on a circle or a
         surface the first harmonics; sliced_w1, energy_distance (its root) : in the full space; energy : without the entropy;
-    prediction : root mean square over the data
+    prediction : root mean square over the data; mass : |log| of the ratio of the total masses, which reactions change
+
+    Distances and moments are those of the measures divided by their mass.
     """
 
     w1: Threshold | None = None
@@ -42,6 +44,7 @@ class Validation(Struct, frozen=True, forbid_unknown_fields=True):
     moments: Threshold | None = None
     energy: Threshold | None = None
     prediction: Threshold | None = None
+    mass: Threshold | None = None
     times: Annotated[int, Meta(ge=1, le=100)] = 5
 
     def thresholds(self) -> dict[str, Threshold]:
@@ -113,12 +116,18 @@ class Measure:
             x, weights, spread = factor.points, self.marginal(axis), np.zeros(1)
         else:
             x, weights, spread = (factor.edges[1:] + factor.edges[:-1]) / 2, self.marginal(axis), factor.volumes**2 / 12
+        weights = weights / weights.sum()
         if isinstance(factor, Mesh):
             return weights @ factor.round_image(x)
         if factor.is_circle:
             return (weights @ factor.embed(x)) * factor.length / (2 * np.pi)
         mean = weights @ x
         return np.array([mean, np.sqrt(weights @ ((x - mean) ** 2 + spread))])
+
+    def mass(self) -> float:
+        masses = self.weights if self.masses is None else self.masses
+        assert masses is not None
+        return float(masses.sum())
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ def quantities_of(validation: Validation, factors: tuple[Factor, ...], data_weig
         return float(np.sqrt((data_weights[:, None] * (one - two) ** 2).sum()))
 
     # kind: (has a rate, how a measure is read, distance). W2 falls more slowly where the density has gaps; near a
-    # minimum the sampling error of E is of second order, 1/N; moments may be kept by a symmetry
+    # minimum the sampling error of E is of second order, 1/N; moments may be kept by a symmetry, and the mass by the flow
     marginal: dict[str, tuple[bool, Any, Any]] = {
         "w1": (True, Measure.quantiles, partial(wasserstein, power=1)),
         "w2": (False, Measure.quantiles, partial(wasserstein, power=2)),
@@ -154,6 +163,7 @@ def quantities_of(validation: Validation, factors: tuple[Factor, ...], data_weig
         "energy_distance": (True, partial(Measure.slices, slices=slices), slices.energy_distance),
         "energy": (False, attrgetter("energy"), lambda a, b: abs(a - b)),
         "prediction": (True, attrgetter("prediction"), of_mean_square),
+        "mass": (False, Measure.mass, lambda a, b: abs(float(np.log(a / b)))),
     }
     found = []
     for kind in validation.thresholds():
