@@ -268,6 +268,24 @@ def test_the_gradient_of_particles_is_the_derivative_of_the_value(spec, grid, rn
             assert weights[i] * gradient[i, k] == pytest.approx(slope, rel=1e-5, abs=1e-8)
 
 
+@pytest.mark.parametrize(("spec", "grid"), ENERGIES.values(), ids=ENERGIES.keys())
+def test_the_first_variation_of_particles_is_the_derivative_in_the_weights(spec, grid, rng):
+    """ξ(θ_i) = ∂E/∂w_i, for weights of any total."""
+    energy = spec.load(HERE).particles(grid.factors)
+    lower, upper = np.transpose([f.edges[[0, -1]] if f.is_line else f.points[[0, -1]] for f in grid.factors])
+    points = lower + (upper - lower) * rng.random((6, len(grid.factors)))
+    for k, factor in enumerate(grid.factors):
+        if not factor.is_line:
+            points[:, k] = rng.choice(factor.points, 6)
+    weights, step = rng.random(6), 1e-4
+    xi = energy.evaluate(points, weights).first_variation
+    for i in range(6):
+        change = step * (np.arange(6) == i)
+        ahead, back = energy.evaluate(points, weights + change), energy.evaluate(points, weights - change)
+        # as on the grid; MMD takes its target from a table, in value and ξ alike
+        assert xi[i] == pytest.approx((ahead.value - back.value) / (2 * step), rel=1e-7, abs=1e-10)
+
+
 def test_batch_norm_gradients_are_those_of_the_source():
     """S1 (10): v_b = −E[ℓ'aσ'(b̄ᵀx)‖b‖_Σ^{-1}(I − Σbbᵀ/‖b‖_Σ²)x] on the unit circle; its part along the circle is −∂ξ/∂angle."""
     energy = BATCH_NORM.load(HERE)

@@ -20,8 +20,9 @@ decreases; fluxes are first order where |grad ξ| h ≫ D, order 2 as h → 0) o
 splitting ("heat-semigroup": second-order transport and no parabolic limit on dt, but the free energy may rise by the
 splitting error, and the dataset says by how much).
 
-Reaction (`gridflow.reaction`) is added by Strang splitting too, half a step before and half a step after the transport. The
-energy decrease is then not claimed, and the dataset says by how much the energy rose. Two more limits on dt:
+Reaction (`gridflow.reaction`) is added by Strang splitting too, half a step before and half a step after the transport. Both
+lower the same energy, so that its decrease is kept by redoing steps, as above. With a temperature it is not claimed: the reaction
+does not know the entropy. Two more limits on dt:
 
 * energy: the first stage of a reaction step is an Euler step, and keeps the limit above;
 * accuracy: along the paths of the flow ξ changes in a step by δ, part of it carried (−dt·M|grad ξ|²) and part because ρ changes,
@@ -114,7 +115,7 @@ class FiniteVolumeStepper:
     @property
     def energy_decreases(self) -> bool:
         """Whether this scheme claims that the (free) energy never increases."""
-        return self.energy.convex and not self.splits and not self.reaction.acts
+        return self.energy.convex and not self.splits and not (self.reaction.acts and self.temperature > 0)
 
     # ------------------------------------------------------------------------------------------------ evaluations
     def evaluate(self, density: Array) -> Evaluation:
@@ -272,6 +273,8 @@ class FiniteVolumeStepper:
     def energy_limit(self, dt: float, decrease: float, curvature: float, proposed: float) -> float:
         """0.9·2·Dissipation/D²E[ρ̇, ρ̇]. Fitted fluxes are driven by the entropy too and are only checked afterwards."""
         if self.fitted_temperature is not None:
+            return np.inf
+        if decrease == curvature == 0 and self.reaction.acts:  # nothing moves, and the reaction has a limit of its own
             return np.inf
         if not decrease > 0:  # stationary up to round-off: nothing to measure a limit on, so the step does not grow
             return proposed
