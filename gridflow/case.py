@@ -22,8 +22,9 @@ from gridflow.particles.simulation import Particles
 from gridflow.schema import RESERVED
 from gridflow.scheme import SchemeSpec
 from gridflow.shipped import shipped_cases
+from gridflow.space import FactorSpec
 from gridflow.space.density import Component
-from gridflow.space.factor import Array, Factor, FactorSpec, factor_named
+from gridflow.space.factor import Array, Factor, factor_named
 from gridflow.space.grid import Grid
 from gridflow.validation.quantities import Validation
 

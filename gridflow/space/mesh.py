@@ -23,7 +23,8 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Mesh(Factor):
-    """A surface in R³ (lengths in its own metric); `points` is (n_cells, 3), `volumes` the cell areas; edges, areas, distances stay empty.
+    """A surface in R³ (lengths in its own metric); `points` is (n_cells, 3), `volumes` the cell areas; edges, areas and distances
+    stay empty.
 
     Attributes
     ----------

@@ -106,7 +106,7 @@ class Measure:
         else:
             x, weights, spread = (factor.edges[1:] + factor.edges[:-1]) / 2, self.marginal(axis), factor.volumes**2 / 12
         if factor.is_circle:
-            return (weights @ factor.embed(x)) * factor.length / (2 * np.pi)
+            return (weights @ factor.chart(x)) * factor.length / (2 * np.pi)
         mean = weights @ x
         return np.array([mean, np.sqrt(weights @ ((x - mean) ** 2 + spread))])
 
