@@ -192,7 +192,7 @@ class Slices:
         if isinstance(factor, Mesh):
             return factor.round_image(x)
         scale = factor.length / (2 * pi) if factor.is_circle else 1.0
-        return scale * factor.embed(x) - self.centre(factor)
+        return scale * factor.chart(x) - self.centre(factor)
 
     def parts(self) -> dict[str, Array]:
         """Directions by factor name, (n_directions, 1 or 2) each."""
@@ -226,7 +226,7 @@ class Slices:
                     square += grid.along(k, 3 / pi * factor.volumes * across)
                 elif factor.is_line:
                     scale = factor.length / (2 * pi) if factor.is_circle else 1.0
-                    tangent = scale * factor.embed_tangent(middle) @ direction
+                    tangent = scale * factor.chart_tangent(middle) @ direction
                     square += grid.along(k, (tangent * factor.volumes) ** 2)
             shadows(centre.ravel(), np.sqrt(square).ravel(), masses.ravel(), self.edges, result[row])
         return result / masses.sum()

@@ -24,13 +24,17 @@ from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.energy.data import Data, DataSpec
 from gridflow.energy.loss import LOSSES, Loss
 from gridflow.errors import InputError
+from gridflow.space.ellipse import EllipseFactor
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid, Split
+from gridflow.space.mesh import Mesh
 
 STORED_BYTES = 2**30
 """Feature matrices up to this size are stored: reading them back is faster than recomputing any activation but the ReLU."""
 BLOCK_ENTRIES = 2**17
 """Entries of a recomputed block: 1 MiB, so that it stays in the second-level cache between its two uses."""
+NORM_ERROR_MAX = 1e-12
+"""‖b‖_Σ − 1 on an ellipse: round-off of Σ, which may be a sum over many data."""
 
 Rows = Callable[[slice], Array]
 """Feature values v of a slice of inner cells, (n_rows, n_data)."""
@@ -135,8 +139,8 @@ class BoundNetwork:
 class Branch(Struct, frozen=True, forbid_unknown_fields=True):
     """One branch u·σ(b·x) of the neuron.
 
-    weights : factors whose coordinates form b, in the order of the inputs; a circle gives (cos, sin), a surface all three
-        components; "b.1", "b.2", "b.3" are single components of a surface b
+    weights : factors whose coordinates form b, in the order of the inputs; a circle gives (cos, sin), an ellipse b ∈ Ω, a
+        surface all three components; "b.1", "b.2", "b.3" are single components of a surface b
     outputs : for each output of the network the factors whose coordinates are multiplied to u; [[]] means u = 1
     scale : constant factor, −1 for a negative branch (S2 §10)
     """
@@ -279,8 +283,25 @@ def check_branch(branch: Branch, spec: Network, inputs: Array, data: Data, facto
         raise InputError(
             f"weights {branch.weights} form vectors of length {components}",
             f"{inputs.shape[1]}, the number of inputs{' and the bias' if spec.bias else ''}",
-            "name one factor per input (a circle counts for two, a surface for three), and one more if bias = true",
+            "name one factor per input (a circle or an ellipse counts for two, a surface for three), and one more if bias = true",
         )
+    if spec.normalization:
+        for name in branch.weights:
+            check_ellipse(by_name[name], data.covariance())
+
+
+def check_ellipse(factor: Factor, covariance: Array) -> None:
+    """On an ellipse or ellipsoid weights are normalised already, if it is that of these data. Raises InputError."""
+    if isinstance(factor, EllipseFactor) or (isinstance(factor, Mesh) and factor.kind == "ellipsoid"):
+        b = factor.embed(factor.points)
+        error = float(np.abs(norms_of_weights(b, covariance) - 1).max())
+        if error > NORM_ERROR_MAX:
+            raise InputError(
+                f"the {factor.kind} {factor.name!r} of the covariance {factor.covariance.tolist()}, on which ‖b‖_Σ differs from 1"
+                f" by up to {error:.1e}",
+                f"the covariance of the centred inputs, {covariance.tolist()}",
+                f"set space.{factor.name}.covariance to it",
+            )
 
 
 def base(name: str) -> str:
@@ -312,7 +333,7 @@ def norms_of_weights(directions: Array, covariance: Array) -> Array:
     if not norms.min() > 1e-12 * np.sqrt(np.trace(covariance)):  # zero up to the rounding of the coordinates
         raise InputError(
             "a weight vector with ‖b‖_Σ = 0 under batch normalisation",
-            "weights on a circle, and Σ positive definite",
+            "weights on a circle or an ellipse, and Σ positive definite",
             "use a circle factor",
         )
     return norms[:, None]

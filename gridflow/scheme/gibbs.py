@@ -1,9 +1,10 @@
 """The Gibbs kernel of entropic transport, exp(−c/ε) with c = dist²/M, as one small matrix per factor.
 
-On a line the Gaussian is reflected at the walls, on a circle wound around it; then it is scaled symmetrically so that K1 = 1:
-constant densities stay constant, walls included, on graded cells too. (The heat kernel exp((ε/4)Δ_h) of the discrete Laplacian
-does that as well, but its tails are those of a random walk: it would transport over several cells too cheaply.) Labels and
-factors with mobility 0 do not move. Matrices act on densities with respect to the cell volumes: V_i K_ij = V_j K_ji.
+On a line the Gaussian is reflected at the walls, on a circle wound around it, on a surface one of the geodesic distance; then it
+is scaled symmetrically so that K1 = 1: constant densities stay constant, walls included, on graded cells too. (The heat kernel
+exp((ε/4)Δ_h) of the discrete Laplacian does that as well, but its tails are those of a random walk: it would transport over
+several cells too cheaply.) Labels and factors with mobility 0 do not move. Matrices act on densities with respect to the cell
+volumes: V_i K_ij = V_j K_ji.
 
 Products run in the linear domain where the range of the field allows it without loss, else in the logarithmic one, blockwise:
 within a block of 8 × 8 cells a matrix product of scaled exponentials, between blocks logarithms. Nothing limits the range.
@@ -24,6 +25,8 @@ RANGE_MAX = 400.0
 TINY = 1e-200
 """Entries of K below are zero: no arithmetic with subnormal numbers."""
 SCALINGS = 200
+DENSE_MAX = 4096
+"""Cells of a factor: its matrix has 128 MiB, and its eigenvectors take a minute."""
 COSINES_MIN = 160
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
 BLOCK = 8
@@ -32,8 +35,10 @@ SMALLEST = 345.0
 """e^−345 = 1e−150: the product of two such numbers is still normal."""
 
 
-def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
-    """log K of one line or circle with unit mobility, (n_cells, n_cells)."""
+def log_gaussian(factor: Factor, epsilon: float) -> Array:
+    """Logarithm of the Gaussian before it is scaled, (n_cells, n_cells); on a surface that of the geodesic distance."""
+    if factor.is_mesh:
+        return -(factor.distance() ** 2) / epsilon
     x = factor.points
     difference, length = x[:, None] - x[None, :], factor.length
     turns = int(np.ceil(np.sqrt(0.25 + 40 * epsilon / length**2)))  # images beyond are e^−40 of the nearest
@@ -43,7 +48,12 @@ def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
     else:
         mirrored = x[:, None] + x[None, :] - 2 * factor.edges[0]
         images = [d + 2 * k * length for k in shifts for d in (difference, mirrored)]
-    logs = np.logaddexp.reduce([-(d**2) / epsilon for d in images], axis=0)
+    return np.logaddexp.reduce([-(d**2) / epsilon for d in images], axis=0)
+
+
+def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
+    """log K of one factor with unit mobility, (n_cells, n_cells)."""
+    logs = log_gaussian(factor, epsilon)
     kernel = np.exp(logs)
     scale = 1 / np.sqrt(kernel @ factor.volumes)
     for _ in range(SCALINGS):  # s ← (s/(K(sV)))^½ contracts: on uniform cells one step does it
@@ -56,7 +66,7 @@ def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
 
 
 def gibbs_matrix(factor: Factor, epsilon: float) -> Array:
-    """K of one line or circle with unit mobility, (n_cells, n_cells)."""
+    """K of one factor with unit mobility, (n_cells, n_cells)."""
     kernel = np.exp(log_gibbs_matrix(factor, epsilon))
     kernel[kernel < TINY] = 0.0
     return kernel / kernel.sum(axis=1, keepdims=True)
@@ -70,7 +80,15 @@ class GibbsKernel:
 
     def __init__(self, grid: Grid, epsilon: float) -> None:
         self.epsilon = epsilon
-        lines = [k for k, f in enumerate(grid.factors) if f.is_line]
+        lines = [k for k, f in enumerate(grid.factors) if f.moves]
+        for k in lines:
+            if grid.shape[k] > DENSE_MAX:
+                raise InputError(
+                    f"entropic transport with {grid.shape[k]} cells of {grid.order[k]!r}: a matrix of"
+                    f" {grid.shape[k] ** 2 * 8 / 2**30:.1f} GiB and its eigenvectors",
+                    f"at most {DENSE_MAX} cells in a factor",
+                    'lower the level or the cells, or use scheme.kind = "finite-volume"',
+                )
         labels = grid.shape[: len(grid.shape) - len(lines)]
         self.blocks = int(np.prod(labels))
         self.shape = (self.blocks, *(grid.shape[k] for k in lines))

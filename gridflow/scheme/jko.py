@@ -102,6 +102,8 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     def init(self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION) -> "JKOStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         refuse_reaction(reaction, "entropic JKO steps")
+        if self.accuracy is not None and not any(f.is_line for f in grid.factors):
+            raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
         return JKOStepper(self, grid, energy, temperature)
 
 
@@ -243,7 +245,7 @@ class JKOStepper:
         )
 
     def gap(self, one: Array, two: Array) -> float:
-        """Largest W1 distance of the marginals on lines, in units of the largest cell."""
+        """Largest W1 distance of the marginals on lines and circles, in units of the largest cell."""
         return max(
             wasserstein1(self.grid.marginal_masses(one, f.name), self.grid.marginal_masses(two, f.name), f) / f.volumes.max()
             for f in self.grid.factors
@@ -412,10 +414,10 @@ class JKOStepper:
 
 
 def largest_square(grid: Grid) -> float:
-    """Largest (cell size)²/M of the lines that move: the unit of ε."""
+    """Largest (cell size)²/M of the factors that move, on surfaces the area of a cell: the unit of ε."""
     squares = [
-        float(f.volumes.max()) ** 2 / float(m[m > 0].min())
+        float(f.volumes.max()) ** (1 if f.is_mesh else 2) / float(m[m > 0].min())
         for f, m in zip(grid.factors, grid.mobility, strict=True)
-        if f.is_line and (m > 0).any()
+        if f.moves and (m > 0).any()
     ]
     return max(squares, default=1.0)

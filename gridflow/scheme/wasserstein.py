@@ -73,7 +73,7 @@ class TransportCost:
     """
 
     def __init__(self, grid: Grid) -> None:
-        lines = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.is_line]
+        lines = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves]
         labels = grid.shape[: len(grid.shape) - len(lines)]
         check_memory(grid.size * max((f.size for f, _ in lines), default=1))
         self.shape = (int(np.prod(labels)), *(f.size for f, _ in lines))

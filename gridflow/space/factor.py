@@ -6,7 +6,7 @@ the walls of an interval (area 0, no flux) or, on a circle, one and the same fac
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Annotated, Literal
 
@@ -91,19 +91,27 @@ class Factor:
         d = np.abs(self.points[:, None] - self.points[None, :])
         return np.minimum(d, self.length - d) if self.is_circle else d
 
-    def embed(self, x: Array) -> Array:
-        """Positions as weight vectors, (n,) → (n, n_components): x itself on a line, (cos, sin) on a circle."""
+    def chart(self, x: Array) -> Array:
+        """Positions in a space of lengths, (n,) → (n, n_components): x itself on a line, (cos, sin) on anything round."""
         if not self.is_circle:
             return x[:, None]
         angle = x * (2 * pi / self.length)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
-    def embed_tangent(self, x: Array) -> Array:
-        """Derivative of `embed` along the coordinate, (n,) → (n, n_components)."""
+    def chart_tangent(self, x: Array) -> Array:
+        """Derivative of `chart` along the coordinate, (n,) → (n, n_components)."""
         if not self.is_circle:
             return np.ones((x.size, 1))
         angle = x * (2 * pi / self.length)
         return np.stack([-np.sin(angle), np.cos(angle)], axis=1) * (2 * pi / self.length)
+
+    def embed(self, x: Array) -> Array:
+        """Positions as weight vectors, (n,) → (n, n_components): the chart, but for an ellipse, where b ∈ Ω."""
+        return self.chart(x)
+
+    def embed_tangent(self, x: Array) -> Array:
+        """Derivative of `embed` along the coordinate, (n,) → (n, n_components)."""
+        return self.chart_tangent(x)
 
     def fold(self, x: Array) -> Array:
         """Positions brought back into the factor: mirrored at the walls of an interval, modulo the length of a circle."""
@@ -135,7 +143,7 @@ class Factor:
         return self.gaussian(self.points[:, None] - self.points[None, :], bandwidth)
 
     def refined(self, cells: int) -> "Factor":
-        """The same line or circle with at least so many uniform cells, for quadratures; labels stay."""
+        """The same line or circle (a round one) with at least so many uniform cells, for quadratures; labels stay."""
         if not self.is_line or self.size >= cells:
             return self
         if self.is_circle:
@@ -145,12 +153,9 @@ class Factor:
     def halved(self) -> "Factor":
         """The same line or circle with its cells joined in pairs (an even number of them)."""
         points, edges = self.points.reshape(-1, 2).mean(axis=1), self.edges[::2]
-        if self.is_circle:
-            distances = np.full(points.size + 1, self.length / points.size)
-        else:
-            distances = np.diff(points, prepend=edges[0], append=edges[-1])
-        areas = self.areas[::2]
-        return Factor(self.name, self.kind, self.units, points, np.diff(edges), edges, areas, distances)
+        around = self.is_circle
+        distances = gaps_around(points, self.length) if around else np.diff(points, prepend=edges[0], append=edges[-1])
+        return replace(self, points=points, volumes=np.diff(edges), edges=edges, areas=self.areas[::2], distances=distances)
 
     def laplacian(self) -> Array:
         """Two-point Laplacian acting on cell values, (n_cells, n_cells): rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""
@@ -189,6 +194,12 @@ class Factor:
         """`heat_kernel` acting on (n_cells, k)."""
         kernel = self.heat_kernel(time)
         return lambda values: kernel @ values
+
+
+def gaps_around(points: Array, length: float) -> Array:
+    """Distances of neighbours on a circle by face, (n_cells + 1,): the first face is the last one."""
+    inner, seam = np.diff(points), points[0] + length - points[-1]
+    return np.concatenate([[seam], inner, [seam]])
 
 
 class Grading(Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def coarsened(case: Case, factor: int, order: int = 2) -> Case:
     and can be extrapolated as one.
     """
     changes: dict[str, Any] = {f"space.{n}.cells": f.cells // factor for n, f in case.space.items() if hasattr(f, "cells")}
+    changes |= {f"space.{n}.level": f.level - round(log2(factor)) for n, f in case.space.items() if hasattr(f, "level")}
     if isinstance(case.scheme, JKO | ExactWasserstein):
         changes["scheme.tau"] = case.scheme.tau * factor**order
     try:

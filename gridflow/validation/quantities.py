@@ -120,7 +120,7 @@ class Measure:
         if isinstance(factor, Mesh):
             return weights @ factor.round_image(x)
         if factor.is_circle:
-            return (weights @ factor.embed(x)) * factor.length / (2 * np.pi)
+            return (weights @ factor.chart(x)) * factor.length / (2 * np.pi)
         mean = weights @ x
         return np.array([mean, np.sqrt(weights @ ((x - mean) ** 2 + spread))])
 
