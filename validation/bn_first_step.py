@@ -2,10 +2,10 @@
 
     python validation/bn_first_step.py OUTDIR
 
-Neurons (a, b) in R × R² with batch normalisation and explicit Euler steps b ← b − η∇_b, without any projection. ∇_b is orthogonal to
-b, so ‖b₁‖² = ‖b₀‖² + η²‖∇_b‖², and ‖∇_b‖ ∝ 1/‖b₀‖: the shorter the neuron, the longer it becomes. In the continuous flow
-(bn-first-step) no length changes. Data and teacher are those of bn-circle; η is 0.02 per neuron, as assumed in bn-first-step.
-Prints the error of the identity and the fitted power; writes OUTDIR/bn-first-step.png.
+Neurons (a, b) in R × R² with batch normalisation and explicit Euler steps b ← b − η∇_b, without any projection. ∇_b is
+orthogonal to b, so ‖b₁‖² = ‖b₀‖² + η²‖∇_b‖², and ‖∇_b‖ ∝ 1/‖b₀‖: the shorter the neuron, the longer it becomes. In the
+continuous flow (bn-first-step) no length changes. Data and teacher are those of bn-circle; η is 0.02 per neuron, as assumed
+in bn-first-step. Prints the error of the identity and the fitted power; writes OUTDIR/bn-first-step.png.
 """
 
 import sys
@@ -27,7 +27,7 @@ def plane_case():
     line = {"kind": "interval", "bounds": [-1e3, 1e3], "cells": 8}
     case = gridflow.load_case("bn-circle")
     return case.replace(
-        {"space": {n: line for n in ("a", "b1", "b2")}, "energy.branches": [{"weights": ["b1", "b2"], "outputs": [["a"]]}]}
+        {"space": dict.fromkeys(("a", "b1", "b2"), line), "energy.branches": [{"weights": ["b1", "b2"], "outputs": [["a"]]}]}
     )
 
 

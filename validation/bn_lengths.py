@@ -2,10 +2,10 @@
 
     python validation/bn_lengths.py OUTDIR
 
-Neurons (a, b) in R × R² move by S1 (10), half of them with ‖b₀‖ = 1 and half, equal in all else, with ‖b₀‖ = 10. Nothing is assumed
-about their speeds. Prints the ratio of the speeds of b (S1: 1/c = 1/10) and of their directions (1/c² = 1/100), how long each half
-takes to turn by given angles, how well lengths are kept, and the distance of the directions to the density of bn-two-lengths, which
-has the mobility 1/c². Writes OUTDIR/bn-lengths.png: directions at iterations 0 to 10000, η/N = 0.001.
+Neurons (a, b) in R × R² move by S1 (10), half of them with ‖b₀‖ = 1 and half, equal in all else, with ‖b₀‖ = 10. Nothing is
+assumed about their speeds. Prints the ratio of the speeds of b (S1: 1/c = 1/10) and of their directions (1/c² = 1/100), how
+long each half takes to turn by given angles, how well lengths are kept, and the distance of the directions to the density of
+bn-two-lengths, which has the mobility 1/c². Writes OUTDIR/bn-lengths.png: directions at iterations 0 to 10000, η/N = 0.001.
 """
 
 import sys
@@ -30,7 +30,7 @@ def plane_case():
     line = {"kind": "interval", "bounds": [-1e3, 1e3], "cells": 8}
     case = gridflow.load_case("bn-circle")
     return case.replace(
-        {"space": {n: line for n in ("a", "b1", "b2")}, "energy.branches": [{"weights": ["b1", "b2"], "outputs": [["a"]]}]}
+        {"space": dict.fromkeys(("a", "b1", "b2"), line), "energy.branches": [{"weights": ["b1", "b2"], "outputs": [["a"]]}]}
     )
 
 
@@ -50,9 +50,7 @@ def main(directory):
     speed = np.linalg.norm(energy.evaluate(points, cloud.weights).gradient[:, columns[1:]], axis=1)
     moving = speed[:HALF] > 0
     ratios = (speed[HALF:] / speed[:HALF])[moving]
-    print(
-        f"speed of b, length {RATIO:g} over length 1: {ratios.min():.12f} to {ratios.max():.12f}; of directions 1/{RATIO:g} of that"
-    )
+    print(f"speed of b, length {RATIO:g} over 1: {ratios.min():.12f} to {ratios.max():.12f}; of its direction 1/{RATIO:g} of it")
     times = np.concatenate([np.geomspace(0.005, 0.9, 40).round(6), np.arange(1.0, 10.01, 0.25)])
     run = gridflow.simulate(case, cloud, times=[0.0, *times.tolist()])
     b = run.points[:, :, columns[1:]]
@@ -79,7 +77,7 @@ def main(directory):
 
     figure = Figure(figsize=(15, 3.1), layout="constrained")
     saves = np.array([0.0, *times])
-    chosen = rng.choice(HALF, SHOWN, replace=False)
+    chosen = np.arange(0, HALF, HALF // SHOWN)[:SHOWN]
     circle = np.linspace(0, 2 * np.pi, 200)
     for axes, iteration in zip(figure.subplots(1, len(ITERATIONS)), ITERATIONS, strict=True):
         row = int(np.abs(saves - iteration / PER_TIME).argmin())

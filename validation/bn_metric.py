@@ -2,12 +2,12 @@
 
     python validation/bn_metric.py
 
-1. T b = b/‖b‖_Σ maps the unit sphere onto Ω = {bᵀΣb = 1}, and DTᵀ G DT = I on tangent vectors, G as Prop. 1 prints it: (Ω, G) is a
-   round sphere, in every dimension.
+1. T b = b/‖b‖_Σ maps the unit sphere onto Ω = {bᵀΣb = 1}, and DTᵀ G DT = I on tangent vectors, G as Prop. 1 prints it: (Ω, G)
+   is a round sphere, in every dimension.
 2. The velocity S1 (10) of b, pushed forward by T, is the velocity S1 (14) on Ω.
-3. d = 2: the flow of one network, solved on Ω (cells uniform in φ, arc length from G) and on the round circle (uniform cells). Both
-   have one loss and, as angles, one density, up to the error of the grids: of second order while the density is smooth on the
-   scale of the cells, lower where ReLU neurons gather at kinks of the velocity.
+3. d = 2: the flow of one network, solved on Ω (cells uniform in φ, arc length from G) and on the round circle (uniform
+   cells). Both have one loss and, as angles, one density, up to the error of the grids: of second order while the density is
+   smooth on the scale of the cells, lower where ReLU neurons gather at kinks of the velocity.
 """
 
 import numpy as np

@@ -2,9 +2,9 @@
 
     python validation/bn_particles_to_density.py OUTDIR
 
-Solves bn-ellipse up to t = 4 on the grid, and runs m neurons on Ω, drawn at random, for several m. Prints the mean distance of the
-neurons to the density (sliced W1 in the full space, W1 of the marginals) and of the predictions over the ensembles, with the fitted
-power of m; random neurons allow −½. Writes OUTDIR/bn-particles-to-density.png.
+Solves bn-ellipse up to t = 4 on the grid, and runs m neurons on Ω, drawn at random, for several m. Prints the mean distance
+of the neurons to the density (sliced W1 in the full space, W1 of the marginals) and of the predictions over the ensembles,
+with the fitted power of m; random neurons allow −½. Writes OUTDIR/bn-particles-to-density.png.
 """
 
 import sys

@@ -2,11 +2,12 @@
 
     python validation/bn_speed.py OUTDIR
 
-Solves bn-speed (with) and bn-vanilla (without) up to iteration 500, t = 1.25 with the assumed η/N = 0.0025, and draws the speed of b
-along the tangent of the unit circle against its direction: of particles as dots, of the density as a line (its mean over all
-neurons of a direction). Beside it the directions of particles at iterations 0 to 8000, as in Fig. 1. Prints how much faster the
-neurons with batch normalisation are. S1 says by an order of magnitude, but not how long its neurons are: the speed of b is
-proportional to 1/‖b‖ with batch normalisation (S1 (21)) and does not depend on ‖b‖ without. Here ‖b‖ = 1. Writes OUTDIR/bn-speed.png.
+Solves bn-speed (with) and bn-vanilla (without) up to iteration 500, t = 1.25 with the assumed η/N = 0.0025, and draws the
+speed of b along the tangent of the unit circle against its direction: of particles as dots, of the density as a line (its
+mean over all neurons of a direction). Beside it the directions of particles at iterations 0 to 8000, as in Fig. 1. Prints how
+much faster the neurons with batch normalisation are. S1 says by an order of magnitude, but not how long its neurons are: the
+speed of b is proportional to 1/‖b‖ with batch normalisation (S1 (21)) and does not depend on ‖b‖ without. Here ‖b‖ = 1.
+Writes OUTDIR/bn-speed.png.
 """
 
 import sys
