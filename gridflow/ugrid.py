@@ -27,6 +27,11 @@ def reserved_names(name: str) -> set[str]:
     return {f"{name}_{suffix}" for suffix in SUFFIXES}
 
 
+def topology_names(name: str) -> list[str]:
+    """Names of the variables that make up the topology of a surface."""
+    return [f"{name}_{suffix}" for suffix in ("mesh", "node_lon", "node_lat", "face_nodes")]
+
+
 def mesh_names(dataset: xarray.Dataset) -> list[str]:
     """Names of the surfaces in a dataset."""
     variables = [str(v) for v in dataset.variables]
