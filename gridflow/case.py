@@ -27,6 +27,7 @@ from gridflow.space.density import Component
 from gridflow.space.factor import Array, Factor, factor_named
 from gridflow.space.grid import Grid
 from gridflow.space.specs import FactorSpec
+from gridflow.ugrid import reserved_names
 from gridflow.validation.quantities import Validation
 
 SIZE_MAX = 2**28
@@ -97,7 +98,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor"
             )
-        reserved = {name for name in self.space if name in RESERVED or name.endswith("_bounds")}
+        taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.is_mesh))
+        reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}
         if reserved:
             raise InputError(
                 f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"

@@ -1,4 +1,4 @@
-"""The command line: list, show, solve, validate, plot.
+"""The command line: list, show, solve, validate, plot, export.
 
 Results that were asked for go to stdout, files to where -o says, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
@@ -66,6 +66,17 @@ def build_parser() -> argparse.ArgumentParser:
     plot.add_argument("file", type=Path, metavar="F.nc")
     plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
     plot.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+    export = commands.add_parser("export", help="variables of a result as compressed NetCDF or as a CSV table")
+    export.add_argument("file", type=Path, metavar="F.nc")
+    export.add_argument("-o", "--output", type=Path, metavar="OUT", required=True, help=".nc or .csv")
+    variables = "may be repeated; default: all in .nc, density in .csv"
+    export.add_argument("--variable", action="append", metavar="NAME", dest="variables", help=variables)
+    export.add_argument(
+        "--time", action="append", metavar="T", dest="times", help="a saved time, first or last; may be repeated; default: all"
+    )
+    export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a sphere to boxes of latitude and longitude")
+    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -184,6 +195,14 @@ def command_plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def command_export(arguments: argparse.Namespace) -> int:
+    from gridflow.export import export
+
+    export(arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite)
+    tell(f"wrote {arguments.output}", False)
+    return 0
+
+
 def tell(message: str, quiet: bool) -> None:
     if not quiet:
         print(message, file=sys.stderr)
@@ -200,6 +219,7 @@ COMMANDS = {
     "solve": command_solve,
     "validate": command_validate,
     "plot": command_plot,
+    "export": command_export,
 }
 
 

@@ -22,6 +22,8 @@ from gridflow.files import check_new_file
 from gridflow.schema import INTEGERS, RECORDS
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
+from gridflow.ugrid import add_mesh, face_attributes
 
 NO_FILL: dict[str, Any] = {"_FillValue": None}
 
@@ -41,14 +43,23 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
     order = grid.order
     dataset = xarray.Dataset(attrs=attributes(case, "solve"))
     dataset["time"] = ("time", np.zeros(0), {"units": "1", "axis": "T", "long_name": "mean-field time"})
+    coordinates = ["cell_volume"]
+    meshes: dict[str, str] = {}
     for factor in grid.factors:
+        if isinstance(factor, Mesh):
+            coordinates += add_mesh(dataset, factor)
+            meshes = meshes or face_attributes(factor.name)  # UGRID knows one mesh of a variable
+            continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         dataset[factor.name] = (factor.name, factor.points, attrs)
         if factor.is_line:
             dataset[factor.name].attrs["bounds"] = f"{factor.name}_bounds"
             dataset[f"{factor.name}_bounds"] = ((factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1))
-    dataset["cell_volume"] = (order, grid.volume, {"units": "1", "long_name": "cell volume"})
-    lines = " ".join(f"{f.name}:" for f in grid.factors if f.is_line)
+            coordinates.append(f"{factor.name}_bounds")
+    if meshes:
+        dataset.attrs["Conventions"] += " UGRID-1.0"
+    dataset["cell_volume"] = (order, grid.volume, {"units": "1", "long_name": "cell volume", **meshes})
+    lines = " ".join(f"{f.name}:" for f in grid.factors if f.moves)
     dataset["density"] = (
         ("time", *order),
         np.zeros((0, *grid.shape)),
@@ -57,6 +68,7 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
             "long_name": "probability density with respect to the volume",
             "cell_measures": "volume: cell_volume",
             "cell_methods": f"time: point {lines} mean" if lines else "time: point",
+            **meshes,
         },
     )
     for name in names:
@@ -68,7 +80,7 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
         )
     if data is not None:
         add_data(dataset, data)
-    return dataset.set_coords(["cell_volume", *[n for n in map(str, dataset.variables) if n.endswith("_bounds")]])
+    return dataset.set_coords(coordinates)
 
 
 def add_data(dataset: xarray.Dataset, data: Any) -> None:
@@ -135,8 +147,8 @@ class FileWriter:
 
         self.path, self.part = path, part_path(path)
         if records == 0:
-            # coordinates must not carry a fill value (CF 2.5.1)
-            encoding = {str(name): NO_FILL for name in static.variables}
+            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, the variable says so itself
+            encoding = {str(name): NO_FILL for name in static.variables if "_FillValue" not in static[name].encoding}
             static.to_netcdf(self.part, engine="netcdf4", unlimited_dims=["time"], encoding=encoding)
         self.file = netCDF4.Dataset(self.part, "a")
         self.records = records

@@ -21,5 +21,6 @@ INTEGERS = {"steps", "iterations"}
 REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
 """Records that only some schemes have."""
 RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
+RESERVED |= {"lat", "lon", "cell_area"}  # of what `gridflow.remap` makes from them
 RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}
 """Names of the dataset, which no factor may have."""

@@ -89,3 +89,42 @@ class Linear:
     def evaluate(self, mass):
         value = float(np.vdot(self.potential, mass))
         return Evaluation(value, self.potential, ROUNDOFF * abs(value))
+
+
+def surface_case(**factors) -> Case:
+    """Labels × a surface × an interval; nothing is solved on it here."""
+    space = {
+        "s": {"kind": "labels", "values": [-1.0, 1.0]},
+        "b": {"kind": "sphere", "level": 1},
+        "a": {"kind": "interval", "bounds": [-1.0, 1.0], "cells": 5},
+        **factors,
+    }
+    density = {name: {"kind": "uniform"} for name in space}
+    table = {
+        **QUADRATIC,
+        "title": "a surface",
+        "space": space,
+        "initial": [{"density": density}],
+        "energy": {"kind": "potential"},
+    }
+    return case_of({k: v for k, v in table.items() if k != "exact"})
+
+
+def surface_dataset(path=None, **factors):
+    """Two times on `surface_case`, from the writer in memory or in a file, and the grid; the mass gathers around a point."""
+    from gridflow.dataset import FileWriter, MemoryWriter, Record, static_dataset
+    from gridflow.schema import RECORDS, REPORTS
+
+    case = surface_case(**factors)
+    grid = case.grid()
+    names = [n for n in RECORDS if n not in REPORTS and not n.startswith("error_")]
+    static = static_dataset(case, grid, None, names)
+    writer = MemoryWriter(static) if path is None else FileWriter(path, static)
+    axis = next(k for k, f in enumerate(grid.factors) if f.is_mesh)
+    for time in (0.0, 1.0):
+        north = np.exp(3 * (1 + time) * grid.factors[axis].image @ [0.6, 0.0, 0.8])
+        density = np.ones(grid.shape) * grid.along(axis, north)
+        density *= 1 + np.arange(grid.shape[-1]) + time
+        density /= grid.integrate(density)
+        writer.append(Record(time, density, None, dict.fromkeys(names, 1.0 / (1 + time))))
+    return writer.finish({"status": "completed"}), grid

@@ -292,7 +292,7 @@ def file_masses(component: Component, grid: Grid, directory: Path, purpose: str)
         density = dataset["density"].isel(time=-1)
         for factor in grid.factors:
             same = factor.name in density.dims and density.sizes[factor.name] == factor.size
-            if not same or not np.allclose(density[factor.name], factor.points):
+            if not same or not np.allclose(dataset[f"{factor.name}_points" if factor.is_mesh else factor.name], factor.points):
                 raise InputError(
                     f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
                     "the same factors with the same cells",

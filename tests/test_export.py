@@ -1,0 +1,141 @@
+"""`gridflow export`: what is written is what the result holds; errors leave nothing behind."""
+
+import csv
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray
+from helpers import QUADRATIC, case_of, surface_dataset
+
+from gridflow.cli import main
+from gridflow.solver import solve
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def line(here):
+    return solve(case_of(QUADRATIC, time__stop=0.2, time__save=3), here / "line.nc")
+
+
+@pytest.fixture
+def surface(here):
+    surface_dataset(here / "surface.nc")
+    with xarray.open_dataset(here / "surface.nc") as file:
+        return file.load()
+
+
+def read_table(path):
+    with path.open(encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return dict(zip(header, np.array(rows, dtype=float).T, strict=True))
+
+
+def test_a_density_as_a_table_has_every_digit(here, line, capsys):
+    assert main(["export", "line.nc", "-o", "a.csv"]) == 0
+    assert capsys.readouterr().err == "wrote a.csv\n"
+    table = read_table(here / "a.csv")
+    assert list(table) == ["time", "theta", "cell_volume", "density"]
+    np.testing.assert_array_equal(table["density"].reshape(line["density"].shape), line["density"])
+    np.testing.assert_array_equal(table["theta"][:64], line["theta"])
+    np.testing.assert_array_equal(table["time"][::64], line["time"])
+
+
+def test_numbers_over_time(here, line):
+    assert main(["export", "line.nc", "-o", "a.csv", "--variable", "energy", "--variable", "steps"]) == 0
+    table = read_table(here / "a.csv")
+    assert list(table) == ["time", "energy", "steps"]
+    np.testing.assert_array_equal(table["energy"], line["energy"])
+
+
+def test_chosen_times(here, line):
+    assert main(["export", "line.nc", "-o", "a.csv", "--time", "last", "--time", "0.1", "--variable", "mass"]) == 0
+    np.testing.assert_array_equal(read_table(here / "a.csv")["time"], [0.1, 0.2])
+
+
+def test_netcdf_is_compressed_and_complete(here, surface):
+    assert main(["export", "surface.nc", "-o", "a.nc"]) == 0
+    with xarray.open_dataset("a.nc") as file:
+        assert file.reset_coords().identical(surface.reset_coords())
+    with netCDF4.Dataset("a.nc") as raw:
+        assert raw.variables["density"].filters()["zlib"]
+        assert raw.variables["b_face_nodes"].dtype == np.int32
+
+
+def test_a_chosen_variable_brings_its_surface(here, surface):
+    assert main(["export", "surface.nc", "-o", "a.nc", "--variable", "density", "--time", "last"]) == 0
+    with xarray.open_dataset("a.nc") as file:
+        assert file.sizes["time"] == 1
+        assert {"density", "b_mesh", "b_node_lon", "b_node_lat", "b_face_nodes", "b_lon", "b_lat", "b_area"} <= set(
+            file.variables
+        )
+        assert "energy" not in file
+
+
+def test_a_surface_as_a_table(here, surface):
+    assert main(["export", "surface.nc", "-o", "a.csv", "--time", "first"]) == 0
+    table = read_table(here / "a.csv")
+    assert {"time", "s", "b", "a", "b_lon", "b_lat", "density"} <= set(table)
+    assert table["b"].max() == surface.sizes["b"] - 1
+    assert (table["density"] @ table["cell_volume"]) == pytest.approx(1.0, rel=1e-13)
+
+
+@pytest.mark.parametrize("ending", ["nc", "csv"])
+def test_latitudes_and_longitudes(here, surface, ending):
+    assert main(["export", "surface.nc", "-o", f"a.{ending}", "--latlon", "30", "--time", "last", "--variable", "density"]) == 0
+    if ending == "csv":
+        table = read_table(here / "a.csv")
+        assert set(table) == {"time", "lat", "lon", "cell_area", "density"}
+        assert table["density"] @ table["cell_area"] == pytest.approx(1.0, rel=1e-12)
+        return
+    with xarray.open_dataset("a.nc") as file:
+        assert file["density"].dims == ("time", "lat", "lon")
+        assert float((file["density"] * file["cell_area"]).sum()) == pytest.approx(1.0, rel=1e-12)
+
+
+WRONG = {
+    "missing file": (["no.nc", "-o", "a.csv"], ["no file 'no.nc'"]),
+    "foreign file": (["old.nc", "-o", "a.csv"], ["cannot be read as NetCDF"]),
+    "wrong ending": (["line.nc", "-o", "a.txt"], ["ends in .csv, .nc"]),
+    "existing output": (["line.nc", "-o", "old.nc"], ["'old.nc' exists", "--overwrite"]),
+    "unknown variable": (["line.nc", "-o", "a.csv", "--variable", "densty"], ["did you mean 'density'"]),
+    "different dimensions": (["line.nc", "-o", "a.csv", "--variable", "density", "--variable", "energy"], ["several tables"]),
+    "unsaved time": (["line.nc", "-o", "a.csv", "--time", "0.12"], ["saved time: 0, 0.1, 0.2", "write 0.1"]),
+    "wrong time": (["line.nc", "-o", "a.csv", "--time", "lst"], ["did you mean 'last'"]),
+    "no time": (["line.nc", "-o", "a.csv", "--time", "nan"], ["first or last"]),
+    "no surface": (["line.nc", "-o", "a.csv", "--latlon", "10"], ["without a surface"]),
+}
+
+
+@pytest.mark.parametrize(("words", "parts"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_words_leave_nothing_behind(here, line, capsys, words, parts):
+    (here / "old.nc").write_text("precious")
+    before = sorted(here.iterdir())
+    assert main(["export", *words]) == 2
+    message = capsys.readouterr().err
+    for part in ("gridflow: ", "\n  allowed: ", "\n  fix: ", *parts):
+        assert part in message
+    assert sorted(here.iterdir()) == before
+    assert (here / "old.nc").read_text() == "precious"
+
+
+def test_a_full_disk_leaves_nothing_behind(here, line, capsys, monkeypatch):
+    def full(dataset, path):
+        path.write_text("half a table")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gridflow.export.write_table", full)
+    assert main(["export", "line.nc", "-o", "a.csv"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert [p.name for p in here.iterdir()] == ["line.nc"]
+
+
+def test_overwriting_is_allowed_on_demand(here, line):
+    (here / "a.csv").write_text("old")
+    assert main(["export", "line.nc", "-o", "a.csv", "--overwrite"]) == 0
+    assert read_table(here / "a.csv")["density"].size == line["density"].size
