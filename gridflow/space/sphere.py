@@ -42,17 +42,22 @@ def check_level(level: int) -> None:
 
 
 class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_field="kind"):
-    """The unit sphere with 10·4^level + 2 cells; `relaxation` Lloyd steps centre their points."""
+    """The unit sphere with 10·4^level + 2 cells; `relaxation` Lloyd steps after each subdivision centre their points.
+
+    A density is a mean over a cell, a difference of two densities one of values at points: on cells that are not centred the
+    Laplacian is of first order. Heat in the harmonic of degree 1, levels 2 to 6: order 1.1, 0.8, 1.3 with 3 steps at the end
+    only; 1.98, 1.98, 1.97, 1.97 with 10 after each subdivision, which move the long waves of the error on coarse levels.
+    """
 
     level: Level
-    relaxation: Relaxation = 3
+    relaxation: Relaxation = 10
     units: str = "1"
 
     def __post_init__(self) -> None:
         check_level(self.level)
 
     def factor(self, name: str) -> Mesh:
-        return mesh_sphere(name, self.units, *sorted_cells(*relaxed(*icosphere(self.level), self.relaxation)))
+        return mesh_sphere(name, self.units, *sorted_cells(*icosphere(self.level, self.relaxation)))
 
     def coarser(self) -> "Sphere":
         """The same sphere with cells of twice the width."""
@@ -64,7 +69,7 @@ class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid"
 
     covariance: list[list[float]]
     level: Level
-    relaxation: Relaxation = 3
+    relaxation: Relaxation = 10
     units: str = "1"
 
     def __post_init__(self) -> None:
@@ -101,8 +106,8 @@ def coarser_level(level: int) -> int:
 
 
 # ------------------------------------------------------------------------------------------------------ triangulation
-def icosphere(level: int) -> tuple[Array, Indices]:
-    """Vertices (n, 3) and counter-clockwise triangles (2n − 4, 3) of the icosahedron, subdivided `level` times."""
+def icosphere(level: int, relaxation: int = 0) -> tuple[Array, Indices]:
+    """Vertices (n, 3) and counter-clockwise triangles (2n − 4, 3) of the icosahedron, subdivided and relaxed `level` times."""
     golden = (1 + 5**0.5) / 2
     rectangle = np.array([[0.0, s, t * golden] for s in (-1, 1) for t in (-1, 1)])
     points = unit(np.concatenate([np.roll(rectangle, shift, axis=1) for shift in range(3)]))
@@ -110,7 +115,7 @@ def icosphere(level: int) -> tuple[Array, Indices]:
     inward = np.linalg.det(points[triangles]) < 0
     triangles[inward] = triangles[inward, ::-1]
     for _ in range(level):
-        points, triangles = subdivided(points, triangles)
+        points, triangles = relaxed(*subdivided(points, triangles), relaxation)
     return points, triangles
 
 
