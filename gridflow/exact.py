@@ -10,7 +10,7 @@ from msgspec import Struct
 from scipy.integrate import solve_ivp
 
 from gridflow.errors import InputError
-from gridflow.space.density import Cosine, Normal
+from gridflow.space.density import Cosine, Harmonic, Normal
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -153,12 +153,15 @@ def potential_coefficients(case: "Case", name: str, needs: str) -> tuple[float, 
 
 
 class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field="kind"):
-    """No energy, temperature D, one cosine: the harmonic decays by exp(−D k² t) (Fourier 1822)."""
+    """No energy, temperature D, one cosine or spherical harmonic: it decays by exp(−D k² t), k² = l(l + 1) on the sphere."""
 
     def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
         from gridflow.energy.potential import Potential
 
-        name, needs = "heat", "one interval or circle, a cosine as initial density, a potential without terms"
+        name, needs = (
+            "heat",
+            "one interval, circle or surface, a cosine or harmonic to start from, a potential without terms",
+        )
         require(case.flow.mobility == {} and not case.flow.reaction.acts, name, needs + ", no mobility, no reaction")
         require(
             isinstance(case.energy, Potential) and not case.energy.terms and len(case.initial) == 1 and len(case.space) == 1,
@@ -166,8 +169,12 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
             needs,
         )
         density: Any = next(iter(case.initial[0].density.values()), None)
-        require(isinstance(density, Cosine), name, needs)
+        require(isinstance(density, Cosine | Harmonic), name, needs)
         factor = grid.factors[0]
+        if isinstance(density, Harmonic):
+            rate = case.flow.temperature * density.degree * (density.degree + 1)
+            amplitudes = [density.amplitude * float(np.exp(-rate * t)) for t in times]
+            return np.stack([Harmonic(a, density.degree, density.axis).masses(factor) for a in amplitudes])
         rate = case.flow.temperature * density.frequency(factor) ** 2
         return np.stack([Cosine(density.amplitude * float(np.exp(-rate * t)), density.wavenumber).masses(factor) for t in times])
 
