@@ -10,6 +10,8 @@ import xarray
 from gridflow.directions import direction_planes, directions
 from gridflow.errors import InputError
 from gridflow.files import check_new_file, open_netcdf
+from gridflow.globe import draw_surfaces, surface_panels
+from gridflow.ugrid import mesh_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,16 +59,23 @@ def factor_names(dataset: xarray.Dataset) -> list[str]:
 
 
 def is_labels(dataset: xarray.Dataset, name: str) -> bool:
-    return f"{name}_bounds" not in dataset.variables
+    return f"{name}_bounds" not in dataset.variables and f"{name}_mesh" not in dataset.variables
+
+
+def label_names(dataset: xarray.Dataset) -> list[str]:
+    return [n for n in factor_names(dataset) if is_labels(dataset, n)]
 
 
 def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
-    """Densities of dimension one or two to draw, by title: one per label; marginals over all lines but the first two."""
-    names = factor_names(dataset)
-    lines = [n for n in names if not is_labels(dataset, n)]
-    labels = [n for n in names if is_labels(dataset, n)]
+    """Densities of dimension one or two to draw, by title: one per label; marginals over surfaces and further lines."""
+    meshes, labels = mesh_names(dataset), label_names(dataset)
+    lines = [n for n in factor_names(dataset) if n not in (*meshes, *labels)]
     shown = lines[:2]
     density = dataset["density"]
+    if meshes and not lines:
+        return {}
+    for name in meshes:
+        density = (density * dataset[f"{name}_area"]).sum(name)
     for name in lines[2:]:
         density = (density * widths(dataset, name)).sum(name)
     result = {}
@@ -105,24 +114,27 @@ def panel_times(dataset: xarray.Dataset, panels: int = PANELS) -> list[int]:
 def overview(dataset: xarray.Dataset) -> "Figure":
     from matplotlib.figure import Figure
 
-    parts = projections(dataset)
-    first = next(iter(parts.values()))
+    parts, surfaces = projections(dataset), surface_panels(dataset, label_names(dataset))
     columns = panel_times(dataset)
     turning = direction_panels(dataset)
-    rows = len(parts) if first.ndim == 3 else 1
-    heights = [rows, *([1] if turning else []), 1]
+    flat = any(part.ndim == 3 for part in parts.values())
+    rows = len(parts) if flat else 1
+    heights = [h for h in (len(surfaces), rows if parts else 0, 1 if turning else 0) if h] + [1]
     figure = Figure(figsize=(3.2 * PANELS, 2.9 * sum(heights)), layout="constrained")
     figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
-    subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-    top, *middle, bottom = subfigures
-    if first.ndim == 3:
-        for line, (title, part) in zip(top.subplots(rows, len(columns), squeeze=False), parts.items(), strict=True):
+    subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    *remaining, bottom = subfigures
+    if surfaces:
+        draw_surfaces(remaining.pop(0), dataset, surfaces, [columns[0], columns[-1]])
+    if flat:
+        panels = remaining.pop(0).subplots(rows, len(columns), squeeze=False)
+        for line, (title, part) in zip(panels, parts.items(), strict=True):
             for axes, index in zip(line, columns, strict=True):
                 draw_density(axes, part, index, title)
-    else:
-        draw_curves(top.subplots(), parts, columns)
-    for panels in middle:
-        for axes, (title, part) in zip(panels.subplots(1, len(turning), squeeze=False)[0], turning.items(), strict=True):
+    elif parts:
+        draw_curves(remaining.pop(0).subplots(), parts, columns)
+    for panel in remaining:
+        for axes, (title, part) in zip(panel.subplots(1, len(turning), squeeze=False)[0], turning.items(), strict=True):
             draw_directions(axes, part, title)
     for axes, draw in zip(bottom.subplots(1, 3), (draw_energy, draw_certificates, draw_last), strict=True):
         draw(axes, dataset)
@@ -257,15 +269,19 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
                 "an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", "pip install 'gridflow[movie]', or write -o NAME.gif"
             )
         writer = FFMpegWriter(fps=10)
-    parts = projections(dataset)
-    flat = next(iter(parts.values())).ndim == 3
-    panels = len(parts) if flat else 1
-    figure = Figure(figsize=(5 * panels, 4.2), layout="constrained")
+    parts, surfaces = projections(dataset), surface_panels(dataset, label_names(dataset))
+    flat = any(part.ndim == 3 for part in parts.values())
+    panels = len(parts) if flat or not parts else 1
+    heights = [h for h in (len(surfaces), 1 if parts else 0) if h]
+    figure = Figure(figsize=(max(5 * panels, 9 if surfaces else 0), 4.2 * sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
 
     def draw(index: int) -> list[Any]:
         figure.clear()
-        for k, axes in enumerate(figure.subplots(1, panels, squeeze=False)[0]):
+        subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        if surfaces:
+            draw_surfaces(subfigures[0], dataset, surfaces, [index])
+        for k, axes in enumerate(subfigures[-1].subplots(1, panels, squeeze=False)[0] if parts else []):
             if flat:
                 title, part = list(parts.items())[k]
                 draw_density(axes, part, index, title)
