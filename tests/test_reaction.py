@@ -123,6 +123,18 @@ def test_second_order_in_time_where_the_first_variation_depends_on_the_density(f
     assert np.abs(slopes(gaps) - 2).max() <= 0.1, f"errors {gaps}"
 
 
+@pytest.mark.parametrize("conserve", MODES)
+def test_the_accuracy_limit_makes_the_error_in_time_that_of_the_grid(conserve):
+    """Nothing moves, so that no cell size binds dt: the error in time falls like n^(−2) because the limit says so."""
+    gaps = []
+    for n in (128, 256, 512):
+        case = case_of(network_case(conserve, mobility={"theta": {"value": 0.0}}), space__theta__cells=n, time__save=2)
+        coarse, fine = (solve(case.replace({"scheme.accuracy": a})).isel(time=-1) for a in (1.0, 0.01))
+        gaps.append(float((np.abs(coarse["density"] - fine["density"]) * fine["cell_volume"]).sum()))
+    assert slopes(gaps).min() >= 1.75, f"errors {gaps}"  # 2, up to whole numbers of steps
+    assert gaps[0] <= 1e-3
+
+
 def test_the_exact_solution_refuses_other_cases():
     for changes in ({"energy__terms__x": {"kind": "double-well"}}, {"initial__0__density__x": {"kind": "uniform"}}):
         with pytest.raises(InputError, match="normal-reaction"):
