@@ -58,8 +58,8 @@ def main(directory):
     print(f"‖∇_b‖·‖b₀‖/|a|: at most {scaled.max():.3f}, whatever the length")
     print("step   shortest, 10 %, median, 90 %, longest neuron   largest turn of a neuron in the step")
     for k in (0, 1, 2, 5, STEPS):
-        turn = np.degrees(np.arctan(ETA * gradients[k] / lengths[k]).max()) if k < STEPS else np.nan
-        print(f"{k:4d}   " + "  ".join(f"{v:7.3f}" for v in np.quantile(lengths[k], [0, 0.1, 0.5, 0.9, 1])) + f"   {turn:8.1f}°")
+        turn = f"{np.degrees(np.arctan(ETA * gradients[k] / lengths[k]).max()):8.1f}°" if k < STEPS else ""
+        print(f"{k:4d}   " + "  ".join(f"{v:7.3f}" for v in np.quantile(lengths[k], [0, 0.1, 0.5, 0.9, 1])) + "   " + turn)
 
     figure = Figure(figsize=(13, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
