@@ -91,18 +91,18 @@ class Dynamics:
         return np.column_stack([velocity, self.reaction.growth(xi, weights)])
 
     def noise(self, state: Array, dt: float) -> Array | float:
-        """√(2 D M dt)·(standard normal numbers), tangent to surfaces; labels and weights stay."""
+        """√(2 D M dt)·(standard normal numbers), along geodesics of surfaces; labels and weights stay."""
         if self.temperature == 0:
             return 0.0
         points = self.split(state)[0]
         normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
         inside = fold(points, self.factors)
+        noise: Array = np.sqrt(2 * self.temperature * dt * self.mobility(inside)) * normal
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if isinstance(factor, Mesh):
-                normal[:, c] = factor.tangent(inside[:, c], normal[:, c])
+                noise[:, c] = factor.walk(inside[:, c], noise[:, c])
             elif not factor.moves:
-                normal[:, c] = 0.0
-        noise: Array = np.sqrt(2 * self.temperature * dt * self.mobility(inside)) * normal
+                noise[:, c] = 0.0
         return self.state(noise)  # none in the weights
 
 

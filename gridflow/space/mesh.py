@@ -163,15 +163,21 @@ class Mesh(Factor):
         """Positions retracted to the surface, b/‖b‖_Σ."""
         return x / np.sqrt(((x @ self.covariance) * x).sum(axis=1, keepdims=True))
 
-    def tangent(self, x: Array, vectors: Array) -> Array:
-        """A v, A = ‖b‖(I − b bᵀΣ): A Aᵀ is the inverse metric of S1 (14), and A makes white noise of R³ that of the surface."""
-        along = ((x @ self.covariance) * vectors).sum(axis=1, keepdims=True)
-        return np.linalg.norm(x, axis=1, keepdims=True) * (vectors - x * along)
+    def walk(self, x: Array, vectors: Array) -> Array:
+        """End minus start of the geodesic from x that is the tangential part of `vectors` on the round image, (n, 3).
+
+        A tangent vector of length r that is projected back onto the sphere would be shorter, arctan r.
+        """
+        centre = self.round_image(x)
+        step = vectors - centre * (centre * vectors).sum(axis=1, keepdims=True)
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        return self.fold(np.cos(length) * centre + np.sinc(length / np.pi) * step) - x
 
     def tangent_gradient(self, x: Array, gradient: Array) -> Array:
-        """grad ξ = A Aᵀ ∇ξ = ‖b‖²(I − b bᵀΣ)(I − Σ b bᵀ)∇ξ, S1 (14), from the gradient ∇ξ in R³."""
-        along = (x * gradient).sum(axis=1, keepdims=True)
-        return self.tangent(x, np.linalg.norm(x, axis=1, keepdims=True) * (gradient - (x @ self.covariance) * along))
+        """grad ξ = ‖b‖²(I − b bᵀΣ)(I − Σ b bᵀ)∇ξ, S1 (14), from the gradient ∇ξ in R³; on the sphere (I − b bᵀ)∇ξ."""
+        normal = x @ self.covariance
+        covector = gradient - normal * (x * gradient).sum(axis=1, keepdims=True)
+        return (x**2).sum(axis=1, keepdims=True) * (covector - x * (normal * covector).sum(axis=1, keepdims=True))
 
     @staticmethod
     def longitude_latitude(points: Array) -> Array:
