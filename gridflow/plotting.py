@@ -113,6 +113,7 @@ def panel_times(dataset: xarray.Dataset, panels: int = PANELS) -> list[int]:
 # ---------------------------------------------------------------------------------------------------------- pictures
 def overview(dataset: xarray.Dataset) -> "Figure":
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     parts, surfaces = projections(dataset), surface_panels(dataset, label_names(dataset))
     columns = panel_times(dataset)
@@ -120,7 +121,8 @@ def overview(dataset: xarray.Dataset) -> "Figure":
     flat = any(part.ndim == 3 for part in parts.values())
     rows = len(parts) if flat else 1
     heights = [h for h in (len(surfaces), rows if parts else 0, 1 if turning else 0) if h] + [1]
-    figure = Figure(figsize=(3.2 * PANELS, 2.9 * sum(heights)), layout="constrained")
+    size = (3.2 * PANELS, 2.9 * sum(heights))
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - 0.3 / size[1])))  # the title
     figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
     subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     *remaining, bottom = subfigures
