@@ -4,10 +4,10 @@
 
 Smooth σ = tanh, d = 2, targets of two teacher neurons, so that the global minimum is 0.
 
-1. A start that separates {a = r} × Ω from {a = −r} × Ω: uniform on [−1, 1] × Ω, case bn-global-minimum. On the grid and with neurons
-   the loss goes to 0.
+1. A start that separates {a = r} × Ω from {a = −r} × Ω: uniform on [−1, 1] × Ω, case bn-global-minimum. On the grid and with
+   neurons the loss goes to 0.
 2. A start that does not: all neurons at one point. The velocity of a neuron depends on its place and on the predictions only, so
-   neurons at one place stay together: the densities δ_θ form an invariant set, on which the flow is that of a network of one neuron.
+   neurons at one place stay together: the densities δ_θ form an invariant set, on which the flow is that of one neuron.
    Its loss stays above L₁ = min_θ L(δ_θ) > 0, computed here by least squares over a for 10⁵ directions (too large by 1e−10 then).
    It stalls where the gradient vanishes, and this is no global minimum: there g(b) = E[ℓ' σ(b̄ᵀx)] ≠ 0 for other b, and a neuron
    there would lower the loss at the rate |a g|. A path from {−r} × Ω to {r} × Ω gets around one point. On a grid every density
