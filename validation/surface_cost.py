@@ -96,7 +96,9 @@ def main() -> None:
     rows = [("both sweeps", swept, predicted_sweep), ("two evaluations", 2 * one_energy, predicted_energy)]
     for name, value, guess in [*rows, ("whole step", step, predicted)]:
         print(f"{name:20s} {1e3 * value:9.2f} {1e3 * guess:11.2f} {value / guess:8.2f}")
-    print(f"of the sweeps, the mesh takes {1e3 * (swept - without):.2f} ms, {1e9 * (swept - without) / grid.size:.2f} ns per cell")
+    print(
+        f"of the sweeps, the mesh takes {1e3 * (swept - without):.2f} ms, {1e9 * (swept - without) / grid.size:.2f} ns per cell"
+    )
     print(f"rest of the step (controls): {1e3 * (step - swept - 2 * one_energy):.2f} ms")
 
 
