@@ -391,7 +391,7 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     last_circle = T.is_circle[K]
     mesh_rows = rows if T.is_mesh.any() else 1
     mesh_sum = np.zeros((mesh_rows, m))
-    mesh_out = np.zeros((mesh_rows, m))
+    mesh_out = np.zeros((mesh_rows if base is None else 1, m))
     for k in range(K):
         if T.is_mesh[k]:
             mesh_stage(mesh_sum, mesh_out, rho, xi, k, T, second_order, temperature, base is None)
