@@ -261,29 +261,51 @@ def mesh_divergence(rho, xi, i, j, i1, i2, j1, j2, q, weights, rate, second_orde
     return mesh_flux(xi[i, q] - xi[j, q], c, o, behind_c, behind_o, rate, second_order, temperature)
 
 
+@inlined
+def mesh_fluxes(out, c, o, c1, c2, o1, o2, xi_c, xi_o, w1, w2, w3, w4, rate, second_order, temperature):
+    """`mesh_flux` for two rows of cells c and o with those behind either: one store and eight loads, so that it is vectorised."""
+    for q in range(out.size):
+        behind_c = w1 * (c[q] - c1[q]) + w2 * (c[q] - c2[q])
+        behind_o = w3 * (o[q] - o1[q]) + w4 * (o[q] - o2[q])
+        out[q] = mesh_flux(xi_c[q] - xi_o[q], c[q], o[q], behind_c, behind_o, rate, second_order, temperature)
+
+
+@inlined
+def add_multiple(total, values, factor):
+    for q in range(total.size):
+        total[q] += values[q] * factor
+
+
+@inlined
+def add_leaving(total, xi_here, xi_there, rate, temperature):
+    for q in range(total.size):
+        total[q] += leaving(xi_here[q] - xi_there[q], rate, temperature)
+
+
 @kernel
 def mesh_stage(divergence, outflow, rho, xi, k, T, second_order, temperature, with_outflow):
     """Add what the leading mesh factor k brings to every cell, and the rate of what leaves it, to fields of shape (rows, m)."""
     rows, m = rho.shape
     n, s, cell = T.size[k], T.stride[k], T.cell[k]
+    flux = np.empty(m)
     for block in range(0, rows, n * s):
         for f in range(T.mesh_face[k], T.mesh_face[k + 1]):
             i, j = T.ends[f, 0], T.ends[f, 1]
             inverse_i, inverse_j = T.inverse_volume[cell + i], T.inverse_volume[cell + j]
-            weights = (T.weights[f, 0], T.weights[f, 1], T.weights[f, 2], T.weights[f, 3])
+            w1, w2, w3, w4 = T.weights[f, 0], T.weights[f, 1], T.weights[f, 2], T.weights[f, 3]
             for z in range(block, block + s):
                 c, o = z + s * i, z + s * j
                 c1, c2, o1, o2 = z + s * T.behind[f, 0], z + s * T.behind[f, 1], z + s * T.behind[f, 2], z + s * T.behind[f, 3]
                 rate = T.mesh_rate[f] * T.mobility[k, c]
-                for q in range(m):
-                    flux = mesh_divergence(rho, xi, c, o, c1, c2, o1, o2, q, weights, rate, second_order, temperature)
-                    divergence[c, q] -= flux * inverse_i
-                    divergence[o, q] += flux * inverse_j
+                mesh_fluxes(
+                    flux, rho[c], rho[o], rho[c1], rho[c2], rho[o1], rho[o2], xi[c], xi[o], w1, w2, w3, w4,
+                    rate, second_order, temperature,
+                )  # fmt: skip
+                add_multiple(divergence[c], flux, -inverse_i)
+                add_multiple(divergence[o], flux, inverse_j)
                 if with_outflow:
-                    for q in range(m):
-                        dxi = xi[c, q] - xi[o, q]
-                        outflow[c, q] += leaving(dxi, rate * inverse_i, temperature)
-                        outflow[o, q] += leaving(-dxi, rate * inverse_j, temperature)
+                    add_leaving(outflow[c], xi[c], xi[o], rate * inverse_i, temperature)
+                    add_leaving(outflow[o], xi[o], xi[c], rate * inverse_j, temperature)
 
 
 @kernel
@@ -369,7 +391,7 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     last_circle = T.is_circle[K]
     mesh_rows = rows if T.is_mesh.any() else 1
     mesh_sum = np.zeros((mesh_rows, m))
-    mesh_out = np.zeros((mesh_rows, m))
+    mesh_out = np.zeros((mesh_rows if base is None else 1, m))
     for k in range(K):
         if T.is_mesh[k]:
             mesh_stage(mesh_sum, mesh_out, rho, xi, k, T, second_order, temperature, base is None)
