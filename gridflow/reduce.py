@@ -1,11 +1,13 @@
 """Sums over pairs of scattered points: a NumPy definition and a compiled version.
 
-    s_i = Σ_j w_j Π_k κ(x_ik − y_jk),    g_i = ∂s_i/∂x_i
+    s_i = Σ_j w_j k(x_i, y_j),    g_i = ∂s_i/∂x_i
 
-with κ a Gaussian, periodic along circles. On grids the same sums are products of small matrices (`gridflow.energy.mmd`).
+`gaussian_sum` for k = Π_k κ(x_ik − y_jk) with κ a Gaussian, periodic along circles; `pair_sum` for other kernels in R^d.
+No n_points × n_sources array is made. On most grids the same sums are faster (`gridflow.energy.convolution`).
 """
 
 from math import factorial
+from typing import Literal
 
 import numpy as np
 from numba import njit
@@ -105,4 +107,117 @@ def gaussian_sum_compiled(points, sources, weights, bandwidth, lengths):
             values[i] += term
             for k in range(dim):
                 gradient[i, k] += term * slopes[k]
+    return values, gradient
+
+
+# ----------------------------------------------------------------------------------------------------- other kernels in R^d
+PairKernel = Literal["laplace", "imq", "riesz", "polynomial"]
+CODES: dict[PairKernel, int] = {"laplace": 0, "imq": 1, "riesz": 2, "polynomial": 3}
+LAPLACE, MULTIQUADRIC, RIESZ = 0, 1, 2
+TINY = 1e-200
+"""Added to no distance, but put in place of smaller squares: where two points coincide the gradient is 0 (S4)."""
+
+
+def pair_sum(points: Array, sources: Array, weights: Array, kernel: PairKernel, parameter: float) -> tuple[Array, Array]:
+    """(s, g): (n_points,) and (n_points, n_dim). With r = |x − y| and q the parameter, k is
+
+    laplace exp(−r/q); imq (1 + r²/q²)^(−1/2); riesz −r^q; polynomial (1 + x·y)^q. ∇k = 0 where a radial one has a kink, at r = 0.
+    """
+    return pair_sum_compiled(
+        np.ascontiguousarray(points), np.ascontiguousarray(sources), np.ascontiguousarray(weights), CODES[kernel], parameter, True
+    )
+
+
+def pair_values(points: Array, sources: Array, weights: Array, kernel: PairKernel, parameter: float) -> Array:
+    """s alone, (n_points,)."""
+    return pair_sum_compiled(
+        np.ascontiguousarray(points),
+        np.ascontiguousarray(sources),
+        np.ascontiguousarray(weights),
+        CODES[kernel],
+        parameter,
+        False,
+    )[0]
+
+
+def pair_sum_numpy(points: Array, sources: Array, weights: Array, kernel: PairKernel, parameter: float) -> tuple[Array, Array]:
+    """The definition; O(n_points·n_sources) memory."""
+    if kernel == "polynomial":
+        base = 1 + points @ sources.T
+        return base**parameter @ weights, (parameter * base ** (parameter - 1) * weights) @ sources
+    difference = points[:, None] - sources[None]
+    r = np.sqrt((difference**2).sum(axis=2))
+    away = np.where(r > 0, r, 1.0)
+    if kernel == "laplace":
+        values = np.exp(-r / parameter)
+        slopes = -values / parameter
+    elif kernel == "imq":
+        values = 1 / np.sqrt(1 + r**2 / parameter**2)
+        slopes = -(values**3) * r / parameter**2
+    else:
+        values, slopes = -(r**parameter), -parameter * away ** (parameter - 1)
+    pulls = np.where(r > 0, slopes / away, 0.0) * weights
+    return values @ weights, (pulls[:, :, None] * difference).sum(axis=1)
+
+
+@njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+def pair_sum_compiled(points, sources, weights, code, parameter, with_gradient):
+    """Row by row over a buffer of all sources: squares or products, then w·k, then w·(dk/dr)/r in their place."""
+    n, m, dim = points.shape[0], sources.shape[0], points.shape[1]
+    values, gradient = np.zeros(n), np.zeros((n, dim))
+    columns, terms = sources.T.copy(), np.empty(m)
+    radial = code <= RIESZ
+    inverse, half = 1.0 / parameter, parameter / 2
+    for i in range(n):
+        terms[:] = 0.0 if radial else 1.0
+        for k in range(dim):
+            x = points[i, k]
+            if radial:
+                for j in range(m):
+                    terms[j] += (x - columns[k, j]) * (x - columns[k, j])
+            else:
+                for j in range(m):
+                    terms[j] += x * columns[k, j]
+        total = 0.0
+        if code == LAPLACE:
+            for j in range(m):
+                r = np.sqrt(max(terms[j], TINY))
+                value = weights[j] * exp_decaying(-inverse * r)
+                total += value
+                terms[j] = -inverse * value / r
+        elif code == MULTIQUADRIC:
+            for j in range(m):
+                square = 1.0 / (1.0 + inverse * inverse * terms[j])
+                value = weights[j] * np.sqrt(square)
+                total += value
+                terms[j] = -inverse * inverse * square * value
+        elif code == RIESZ and parameter == 1.0:
+            for j in range(m):
+                r = np.sqrt(terms[j])
+                total -= weights[j] * r
+                terms[j] = -weights[j] / max(r, TINY)
+        elif code == RIESZ:
+            for j in range(m):
+                square = max(terms[j], TINY)
+                value = -weights[j] * square**half if terms[j] > 0.0 else 0.0
+                total += value
+                terms[j] = parameter * value / square
+        else:
+            for j in range(m):
+                power = weights[j]
+                for _ in range(int(parameter) - 1):
+                    power *= terms[j]
+                total += power * terms[j]
+                terms[j] = parameter * power
+        values[i] = total
+        if with_gradient:
+            for k in range(dim):
+                x, total = points[i, k], 0.0
+                if radial:
+                    for j in range(m):
+                        total += terms[j] * (x - columns[k, j])
+                else:
+                    for j in range(m):
+                        total += terms[j] * columns[k, j]
+                gradient[i, k] = total
     return values, gradient

@@ -9,6 +9,7 @@ import pytest
 from gridflow.energy import EnergySpec, Sum, SumEnergy, network
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
+from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.loss import LOSSES
 from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
@@ -30,6 +31,8 @@ LINE = TeacherData(inputs=GaussHermiteInputs(count=12), neurons=[Neuron([0.8])])
 TWO_OUTPUTS = TeacherData(inputs=NormalInputs(count=15, covariance=[[1.0]], seed=4), neurons=[Neuron([1.0], [0.5, -1.0])])
 
 TARGET = [Component(density={"a": Normal(0.3, 0.2), "angle": Normal(2.0, 0.4)})]
+ON_PLANE = [Component(density={"w": Normal(0.1, 0.15), "b": Normal(-0.2, 0.15)})]
+SIGNED = [Component(density={**ON_PLANE[0].density, "sign": Uniform()})]
 MMD_PLANE = MMD(bandwidth=0.8, target=TARGET)
 BATCH_NORM = Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normalization=True)
 
@@ -49,6 +52,11 @@ ENERGIES = {
     "two outputs": (Network(data=TWO_OUTPUTS, branches=[Branch(["w"], [["a"], ["b"]])], activation="arctan"), Grid([A, W, B])),
     "idle factor": (Network(data=LINE, branches=[Branch(["w"])], activation="sigmoid"), Grid([W, SIGN])),
     "mmd": (MMD_PLANE, Grid([A, ANGLE])),
+    "mmd, laplace": (MMD(kernel=Laplace(0.9), target=ON_PLANE), Grid([W, B])),
+    "mmd, imq, signs": (MMD(kernel=InverseMultiquadric(0.7), target=SIGNED), Grid([SIGN, W, B])),
+    "mmd, riesz": (MMD(kernel=Riesz(1.3), target=ON_PLANE), Grid([W, B])),
+    "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Component(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
+    "mmd, polynomial": (MMD(kernel=Polynomial(3), target=ON_PLANE), Grid([W, B])),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
     "sum": (Sum([MMD_PLANE, Potential({"a": Quadratic(2.0, 0.1)}), BATCH_NORM]), Grid([A, ANGLE])),
 }
@@ -218,7 +226,7 @@ def cloud_at_cells(grid, rng):
     return mass, np.stack(columns, axis=1), mass.ravel()
 
 
-@pytest.mark.parametrize("name", [n for n in ENERGIES if n not in ("mmd", "sum")])
+@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith("mmd") and n != "sum"])
 def test_particles_at_the_cells_have_the_energy_of_the_grid(name, rng):
     """The same sum over the same points: networks and potentials agree to round-off."""
     spec, grid = ENERGIES[name]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflow.reduce import gaussian_sum, gaussian_sum_numpy
+from gridflow.reduce import gaussian_sum, gaussian_sum_numpy, pair_sum, pair_sum_numpy, pair_values
 
 
 @pytest.mark.parametrize("lengths", [[0.0], [0.0, 0.0], [0.0, 0.0, 0.0], [2.0], [0.0, 6.3], [1.0, 6.3]], ids=str)
@@ -32,3 +32,21 @@ def test_far_apart_on_a_circle_nothing_is_felt():
         value, gradient = compute(points, points, np.array([0.5, 0.5]), 0.05, np.array([2 * np.pi, 0.0]))
         np.testing.assert_allclose(value, 0.5)
         np.testing.assert_array_equal(gradient, 0.0)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("kernel", "parameter"), [("laplace", 0.4), ("imq", 0.7), ("riesz", 0.5), ("riesz", 1.0), ("riesz", 1.7), ("polynomial", 3.0)]
+)
+def test_other_kernels_are_their_definition(kernel, parameter, dimension, rng):
+    points, sources = rng.standard_normal((40, dimension)), rng.standard_normal((30, dimension))
+    sources[:5] = points[:5]  # coincident pairs: their gradient is 0
+    weights = rng.random(30)
+    fast, slow = (
+        pair_sum(points, sources, weights, kernel, parameter),
+        pair_sum_numpy(points, sources, weights, kernel, parameter),
+    )
+    scale = np.abs(slow[1]).max()
+    np.testing.assert_allclose(fast[0], slow[0], rtol=1e-12, atol=1e-12 * np.abs(slow[0]).max())
+    np.testing.assert_allclose(fast[1], slow[1], rtol=1e-12, atol=1e-12 * scale)
+    np.testing.assert_array_equal(pair_values(points, sources, weights, kernel, parameter), fast[0])

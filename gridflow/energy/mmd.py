@@ -2,152 +2,177 @@
 
     F(ν) = ½∬k d(ν − ν*)⊗²,    ξ = ∫k(·, u)(ν − ν*)(du)
 
-(S4 prints the opposite sign of ξ and no ½; time runs twice as fast there.) A Gaussian of the geodesic distance is a product
-over factors, so an evaluation is one small matrix product per factor, O(n_cells Σ n_k), never n_cells². Cell points stand for
-cells (midpoint rule): second order.
+(S4 prints the opposite sign of ξ and no ½; time runs twice as fast there.) Kernels are in `gridflow.energy.kernels`, their sums
+on grids in `gridflow.energy.convolution`, those of particles in `gridflow.energy.mmd_particles`. Cell points stand for cells
+(midpoint rule): second order. Samples of a target stay where they are, on grids too.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import numpy as np
-from msgspec import Meta, Struct
-from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
+from msgspec import UNSET, Struct, UnsetType
 
-from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.convolution import Operator, cell_points, operator
+from gridflow.energy.data import FileData, read_columns
+from gridflow.energy.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
+from gridflow.energy.mmd_particles import MMDParticles, Samples, circles, kernel_sum
 from gridflow.errors import InputError
-from gridflow.reduce import gaussian_sum
 from gridflow.space.density import Component, mixture_masses
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
 
-class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
-    """Gaussian kernel exp(−|x−y|²/(2·bandwidth²)) and a target given as a mixture of named densities."""
+class Target(Component, frozen=True, forbid_unknown_fields=True):
+    """A component of the target: as for initial densities, or samples of equal weight in the columns of a file.
 
-    bandwidth: Annotated[float, Meta(gt=0.0)]
-    target: Annotated[list[Component], Meta(min_length=1)]
-    kernel: Literal["gaussian"] = "gaussian"
+    columns : {factor: column of `file`, CSV or NetCDF}
+    """
+
+    columns: dict[str, str] | UnsetType = UNSET
+
+
+class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
+    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples."""
+
+    target: list[Target]
+    kernel: Literal["gaussian"] | Kernel = "gaussian"
+    bandwidth: Bandwidth | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kernel == "gaussian") != (self.bandwidth is not None):
+            raise ValueError('write kernel = {kind = …, …}, or kernel = "gaussian" and bandwidth = …')
+        if not self.target:
+            raise ValueError("target has no component; give at least one density or file of samples")
+        if any(c.file is UNSET for c in self.target if has_columns(c)):
+            raise ValueError("target: columns need a `file`")
 
     def load(self, directory: Path) -> "MMDEnergy":
-        return MMDEnergy(self, directory)
+        kernel = Gaussian(self.bandwidth) if self.bandwidth is not None else self.kernel
+        assert not isinstance(kernel, str)
+        return MMDEnergy(kernel, self.target, directory)
+
+
+def has_columns(component: Component) -> bool:
+    return isinstance(component, Target) and component.columns is not UNSET
 
 
 @dataclass(frozen=True)
 class MMDEnergy:
-    spec: MMD
+    kernel: Kernel
+    target: list[Target]
     directory: Path
 
     def bind(self, grid: Grid) -> "BoundMMD":
-        for factor in grid.factors:
-            if factor.is_line and self.spec.bandwidth < factor.volumes.max():
-                raise InputError(
-                    f"a bandwidth {self.spec.bandwidth:g} below the cell size {factor.volumes.max():.3g} of {factor.name!r}",
-                    "a bandwidth of at least one cell",
-                    "raise energy.bandwidth or the number of cells",
-                )
-        check_no_surface(grid.factors)
-        target = mixture_masses(self.spec.target, grid, self.directory, "energy.target")
-        return BoundMMD([f.gaussian_kernel(self.spec.bandwidth) for f in grid.factors], target)
+        check_space(self.kernel, grid.factors)
+        densities, samples = self.parts(grid.factors)
+        total = sum(c.weight for c in self.target)
+        target = np.zeros(grid.shape)
+        if densities:
+            share = sum(c.weight for c in densities) / total
+            target = share * mixture_masses(densities, grid, self.directory, "energy.target")
+        return BoundMMD(operator(self.kernel, grid), target, SampleField(self.kernel, samples, grid) if samples else None)
 
-    def particles(self, factors: tuple[Factor, ...]) -> "MMDParticles":
-        return MMDParticles(self.spec, factors)
+    def particles(self, factors: tuple[Factor, ...]) -> MMDParticles:
+        check_space(self.kernel, factors)
+        densities, samples = self.parts(factors)
+        if any(not c.density for c in densities):
+            raise InputError("particles of an MMD to a target from a file", "named densities", "write the target as a mixture")
+        total = sum(c.weight for c in self.target)
+        return MMDParticles(self.kernel, factors, [(c.weight / total, c) for c in densities], samples)
+
+    def parts(self, factors: tuple[Factor, ...]) -> tuple[list[Component], Samples | None]:
+        """(components that are densities, all samples with their weights; weights of the whole target sum to 1)."""
+        total = sum(c.weight for c in self.target)
+        points = [(c.weight / total, read_samples(c, factors, self.directory)) for c in self.target if has_columns(c)]
+        densities: list[Component] = [c for c in self.target if not has_columns(c)]
+        if not points:
+            return densities, None
+        weights = np.concatenate([np.full(len(p), w / len(p)) for w, p in points])
+        return densities, Samples(np.concatenate([p for _, p in points]), weights)
 
 
-def check_no_surface(factors: tuple[Factor, ...]) -> None:
+def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:
     for factor in factors:
         if factor.is_mesh:
             raise InputError(f"an MMD on the surface {factor.name!r}", "intervals, circles and labels", "choose another energy")
+        if factor.is_circle and not isinstance(kernel, Gaussian):
+            raise InputError(
+                f"the kernel {kernel.word!r} on the circle {factor.name!r}",
+                "intervals and labels: distances of a circle make no positive definite kernel in general",
+                'use kernel = {kind = "gaussian", bandwidth = …}, which winds around it',
+            )
+        if isinstance(kernel, Polynomial | Riesz):
+            continue
+        if factor.is_line and kernel.bandwidth < factor.volumes.max():
+            raise InputError(
+                f"a bandwidth {kernel.bandwidth:g} below the cell size {factor.volumes.max():.3g} of {factor.name!r}",
+                "a bandwidth of at least one cell",
+                "raise energy.bandwidth or the number of cells",
+            )
+
+
+def read_samples(component: Component, factors: tuple[Factor, ...], directory: Path) -> Array:
+    """Samples of a file, (n_samples, n_factors) in the order of the factors. Raises InputError for any outside of the space."""
+    assert isinstance(component, Target)
+    assert isinstance(component.columns, dict)
+    assert isinstance(component.file, str)
+    names = [f.name for f in factors]
+    if set(component.columns) != set(names):
+        raise InputError(
+            f"energy.target: samples with columns for {sorted(component.columns)}",
+            f"one for each factor of the space: {sorted(names)}",
+            "write columns = { FACTOR = COLUMN, … }",
+        )
+    chosen = [component.columns[n] for n in names]
+    points = FileData(component.file, chosen, chosen).pick(read_columns(directory / component.file, component.file), chosen)
+    for k, factor in enumerate(factors):
+        if factor.is_circle:
+            points[:, k] = factor.fold(points[:, k])
+            continue
+        inside = (
+            (points[:, k] >= factor.edges[0]) & (points[:, k] <= factor.edges[-1])
+            if factor.is_line
+            else np.isin(points[:, k], factor.points)
+        )
+        if not inside.all():
+            row = int(np.argmin(inside))
+            where = f"data row {row + 1} of {component.file!r}"
+            raise InputError(
+                f"energy.target: the sample {points[row, k]:g} in {where} is outside of {factor.name!r}",
+                f"[{factor.edges[0]:g}, {factor.edges[-1]:g}]" if factor.is_line else f"the labels {factor.points.tolist()}",
+                "widen the bounds of the space" if factor.is_line else "add the label, or remove the row",
+            )
+    return points
+
+
+class SampleField:
+    """∫k(·, u)ν*(du) of the samples at the cell points, computed once; constant : ∬k d(samples)²; mass : of the samples."""
+
+    def __init__(self, kernel: Kernel, samples: Samples, grid: Grid) -> None:
+        lengths = circles(grid.factors)
+        field, _ = kernel_sum(kernel, cell_points(grid), samples.points, samples.weights, lengths)
+        self.field, self.mass = field.reshape(grid.shape), float(samples.weights.sum())
+        self.constant = float(samples.weights @ kernel_sum(kernel, samples.points, samples.points, samples.weights, lengths)[0])
 
 
 class BoundMMD:
-    """MMD on a grid: per-factor kernel matrices and the target's cell masses."""
+    """MMD on a grid: the kernel as an operator and the target's cell masses, samples apart."""
 
-    convex = True  # the kernel is positive definite
+    convex = True  # the kernel is positive definite on differences of equal mass
 
-    def __init__(self, kernels: list[Array], target: Array) -> None:
-        self.kernels, self.target = kernels, target
-
-    def smooth(self, mass: Array) -> Array:
-        """∫k(·, u) m(du): one matrix product per factor, last factor first."""
-        field = mass
-        for axis in reversed(range(len(self.kernels))):
-            matrix = self.kernels[axis]
-            before, after = int(np.prod(mass.shape[:axis])), int(np.prod(mass.shape[axis + 1 :]))
-            field = (
-                np.matmul(matrix, field.reshape(before, mass.shape[axis], after))
-                if after > 1
-                else field.reshape(before, -1) @ matrix
-            )
-        return np.ascontiguousarray(field.reshape(mass.shape))
+    def __init__(self, kernel: Operator, target: Array, samples: SampleField | None = None) -> None:
+        self.kernel, self.target, self.samples = kernel, target, samples
 
     def evaluate(self, mass: Array) -> Evaluation:
         difference = mass - self.target
-        xi = self.smooth(difference)
-        value = 0.5 * float(np.vdot(difference, xi))
-        # rounding of ξ is relative to ∫k dν + ∫k dν* ≤ 2, whatever cancels in the difference
-        roundoff = ROUNDOFF * float(np.abs(difference).sum()) * 2 * float(np.prod([k.max() for k in self.kernels]))
-        return Evaluation(value, xi, roundoff)
-
-
-FINE_CELLS = 4096
-NODES_PER_BANDWIDTH = 16
-"""Of the tables, at least; the quadrature of the target has four cells per node, a relative error (cell/bandwidth)²/24."""
-
-
-class MMDParticles:
-    """MMD of N particles to the target: V-statistic, ∇k(0) = 0 (S4), O(N²) in a compiled kernel sum.
-
-    The smoothed target Π_k ∫κ(x_k − u) ν*_k(du) of each component is tabulated once per factor, as a cubic spline.
-    """
-
-    order = 2  # the cost of an evaluation is that of all pairs
-
-    def __init__(self, spec: MMD, factors: tuple[Factor, ...]) -> None:
-        if any(not c.density for c in spec.target):
-            raise InputError("particles of an MMD to a target from a file", "named densities", "write the target as a mixture")
-        check_no_surface(factors)
-        self.spec, self.factors = spec, factors
-        self.lengths = np.array([f.length if f.is_circle else 0.0 for f in factors])
-        total = sum(c.weight for c in spec.target)
-        self.components = [(c.weight / total, [self.smoothed(c, f) for f in factors]) for c in spec.target]
-        self.constant = sum(
-            w1 * w2 * float(np.prod([np.vdot(m2, t1(x2)) for (t1, _, _), (_, x2, m2) in zip(one, two, strict=True)]))
-            for w1, one in self.components
-            for w2, two in self.components
-        )
-
-    def smoothed(self, component: Component, factor: Factor) -> tuple[Any, Array, Array]:
-        """(x ↦ ∫κ(x − u)ν*(du) along one factor, quadrature points, their masses)."""
-        nodes_needed = max(FINE_CELLS // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.length / self.spec.bandwidth)))
-        fine = factor.refined(4 * nodes_needed)
-        masses = component.density[factor.name].masses(fine)
-        masses = masses / masses.sum()
-        if not factor.is_line:
-            return (lambda x: factor.gaussian(x[:, None] - factor.points, self.spec.bandwidth) @ masses), factor.points, masses
-        nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
-        values = factor.gaussian(nodes[:, None] - fine.points, self.spec.bandwidth) @ masses
-        return CubicSpline(nodes, values), fine.points, masses
-
-    def target_at(self, points: Array) -> tuple[Array, Array]:
-        """∫k(x, u)ν*(du) at the particles, (n,), and its gradient, (n, n_factors)."""
-        value, gradient = np.zeros(len(points)), np.zeros(points.shape)
-        for weight, parts in self.components:
-            tables = [part[0] for part in parts]
-            along = np.stack([table(points[:, k]) for k, table in enumerate(tables)], axis=1)
-            value += weight * along.prod(axis=1)
-            for k, factor in enumerate(self.factors):
-                if factor.is_line:
-                    others = np.delete(along, k, axis=1).prod(axis=1)
-                    gradient[:, k] += weight * others * tables[k](points[:, k], 1)
-        return value, gradient
-
-    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        smooth, gradient = gaussian_sum(points, points, weights, self.spec.bandwidth, self.lengths)
-        target, target_gradient = self.target_at(points)
-        gradient -= target_gradient
-        gradient[:, [not f.is_line for f in self.factors]] = 0.0
-        value = 0.5 * float(weights @ (smooth - 2 * target)) + 0.5 * self.constant
-        return ParticleEvaluation(value, gradient, first_variation=smooth - target)
+        xi = self.kernel.apply(difference)
+        value, total = 0.5 * float(np.vdot(difference, xi)), float(np.abs(difference).sum())
+        if self.samples is not None:
+            value += 0.5 * self.samples.constant - float(np.vdot(difference, self.samples.field))
+            xi -= self.samples.field
+            total += self.samples.mass
+        # rounding of ξ is relative to ∫|k| dν + ∫|k| dν* ≤ 2 max|k|, whatever cancels in the difference
+        return Evaluation(value, xi, ROUNDOFF * total * 2 * self.kernel.bound)
