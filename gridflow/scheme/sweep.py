@@ -65,6 +65,8 @@ class Tables(NamedTuple):
     mesh_rate: np.ndarray  # A/d
     behind: np.ndarray  # (n_faces, 4) two cells behind either end
     weights: np.ndarray  # (n_faces, 4)
+    mesh_sum: np.ndarray  # (rows, m) working memory for meshes, one row without any: fresh memory would cost more than the sums
+    mesh_out: np.ndarray
     last_rate: np.ndarray  # the same for the last factor, (m + 1,) or (m,)
     last_distance: np.ndarray
     last_inverse_distance: np.ndarray
@@ -112,6 +114,8 @@ def sweep_tables(grid: Grid) -> Tables:
         mesh_rate=joined([(m.face_lengths / m.face_distances)[m.once] for m in meshes if m]),
         behind=indices([np.hstack([m.behind, m.behind[m.reverse]])[m.once].ravel() for m in meshes if m]).reshape(-1, 4),
         weights=joined([np.hstack([m.weights, m.weights[m.reverse]])[m.once].ravel() for m in meshes if m]).reshape(-1, 4),
+        mesh_sum=np.zeros((rows if any(meshes) else 1, last.size)),
+        mesh_out=np.zeros((rows if any(meshes) else 1, last.size)),
         last_rate=last.areas / last.distances if last.is_line else np.zeros(last.size + 1),
         last_distance=last.distances * SHRINK if last.is_line else np.ones(last.size + 1),
         last_inverse_distance=inverse_distance(last) if last.is_line else np.zeros(last.size + 1),
@@ -389,9 +393,11 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
     )  # two rows each, by the parity of the cell: one is read while the other is written
     carried_slope = np.zeros((2 * T.buffers, m))
     last_circle = T.is_circle[K]
-    mesh_rows = rows if T.is_mesh.any() else 1
-    mesh_sum = np.zeros((mesh_rows, m))
-    mesh_out = np.zeros((mesh_rows if base is None else 1, m))
+    mesh_sum, mesh_out = T.mesh_sum, T.mesh_out
+    mesh_rows = mesh_sum.shape[0]
+    mesh_sum[:] = 0.0
+    if base is None:
+        mesh_out[:] = 0.0
     for k in range(K):
         if T.is_mesh[k]:
             mesh_stage(mesh_sum, mesh_out, rho, xi, k, T, second_order, temperature, base is None)
