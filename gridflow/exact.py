@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import Struct
 from scipy.integrate import solve_ivp
+from scipy.interpolate import CubicHermiteSpline
+from scipy.special import ndtr
 
 from gridflow.errors import InputError
 from gridflow.space.density import Cosine, Harmonic, Normal
@@ -179,7 +181,60 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
         return np.stack([Cosine(density.amplitude * float(np.exp(-rate * t)), density.wavenumber).masses(factor) for t in times])
 
 
-ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat | Reacting
+class RieszQuantiles(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz-quantiles", tag_field="kind"):
+    """MMD with k = −|x − y| in 1D: quantiles decouple.
+
+    F = ½∬k d(ν − ν*)², ξ = ∫k(·, u)(ν − ν*)(du) and ∂ₓ|x − u| = sign(x − u) give ∂ξ = −2(F_ν − F_ν*), hence v = −∂ξ =
+    2(F_ν − F_ν*), and, F_ν being constant along the paths Q(s) of the mass, Q̇(s) = 2(s − F_ν*(Q(s))). The mass starts at x₀
+    with s = F₀(x₀); J = ∂Q/∂x₀ obeys J̇ = 2(ρ₀(x₀) − ρ*(Q)J), so that F_ν at Q has the slope ρ₀/J: cubic Hermite
+    interpolation between many starting points.
+    """
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        from gridflow.energy.kernels import Riesz
+        from gridflow.energy.mmd import MMD
+
+        name, needs = "riesz-quantiles", "one interval, normal components, an MMD with kernel −|x − y| to normal densities"
+        start = normals(case, name, needs)
+        energy = case.energy
+        require(isinstance(energy, MMD) and energy.kernel == Riesz(1.0) and case.flow.temperature == 0, name, needs)
+        assert isinstance(energy, MMD)
+        total = sum(c.weight for c in energy.target)
+        targets = [(c.weight / total, next(iter(c.density.values()), None)) for c in energy.target]
+        target = [(w, d) for w, d in targets if isinstance(d, Normal)]
+        require(len(target) == len(targets), name, needs)
+        factor = grid.factors[0]
+        begin: Array = np.linspace(factor.edges[0], factor.edges[-1], 1 + max(STARTS, 4 * factor.size))
+        level, density = distribution(start, begin)
+
+        def rate(_: float, state: Array) -> Array:
+            here, slope = np.split(state, 2)
+            below, height = distribution(target, here)
+            return np.concatenate([2 * (level - below), 2 * (density - height * slope)])
+
+        path = integrate(rate, np.concatenate([begin, np.ones_like(begin)]), times)
+        places, slopes = np.split(path, 2)
+        return np.stack([np.diff(level_at(factor.edges, q, level, density / j)) for q, j in zip(places.T, slopes.T, strict=True)])
+
+
+STARTS = 2048
+
+
+def distribution(components: list[tuple[float, Normal]], x: Array) -> tuple[Array, Array]:
+    """Distribution function and density of a mixture."""
+    scaled = [(w, n.deviation, (x - n.mean) / n.deviation) for w, n in components]
+    below = np.sum([w * ndtr(z) for w, _, z in scaled], axis=0)
+    return below, np.sum([w / (d * np.sqrt(2 * np.pi)) * np.exp(-(z**2) / 2) for w, d, z in scaled], axis=0)
+
+
+def level_at(edges: Array, places: Array, level: Array, slope: Array) -> Array:
+    """The distribution function at the cell ends, from its values and slopes at increasing places; 0 and 1 beyond them."""
+    kept = np.concatenate([[True], np.diff(places) > 0])
+    inside = CubicHermiteSpline(places[kept], level[kept], slope[kept])(np.clip(edges, places[0], places[-1]))
+    return np.where(edges < places[0], 0.0, np.where(edges > places[-1], 1.0, inside))
+
+
+ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat | Reacting | RieszQuantiles
 
 
 def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> Any:
@@ -198,7 +253,7 @@ def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> 
     return data
 
 
-def integrate(rate: Any, start: list[float], times: list[float]) -> Array:
+def integrate(rate: Any, start: list[float] | Array, times: list[float]) -> Array:
     """Solution of a small ODE at increasing times, to round-off for our purposes."""
     solution = solve_ivp(rate, (0.0, max(times[-1], 1e-300)), start, t_eval=times, method="DOP853", rtol=1e-12, atol=1e-14)
     return solution.y

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import case_of
-from scipy.integrate import quad
+from scipy.integrate import quad, solve_ivp
+from scipy.special import ndtr, ndtri
 
+from gridflow.case import load_case
 from gridflow.energy.convolution import Fourier, Moments, Pairs, Products, cell_points, operator
 from gridflow.energy.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz, self_correction
 from gridflow.energy.mmd import MMD, Target
@@ -317,3 +319,48 @@ def test_cases_are_printed_as_they_can_be_read():
     short = case.replace({"energy.kernel": {"kind": "gaussian", "bandwidth": 0.5}})
     long = case.replace({"energy.kernel": "gaussian", "energy.bandwidth": 0.5})
     assert short.energy.load(HERE).kernel == long.energy.load(HERE).kernel == Gaussian(0.5)
+
+
+# ----------------------------------------------------------------------------------------------------- exact solution
+def test_exact_masses_follow_the_quantiles():
+    """Q̇(s) = 2(s − F*(Q)) solved from single quantiles, against the masses below where they arrive."""
+    case = load_case("mmd-riesz-1d")
+    start, targets = case.initial[0].density["x"], [(c.weight, c.density["x"]) for c in case.energy.target]
+    level = np.array([0.01, 0.3, 0.5, 0.9])
+
+    def rate(_, q):
+        return 2 * (level - sum(w * ndtr((q - n.mean) / n.deviation) for w, n in targets))
+
+    path = solve_ivp(rate, (0.0, 1.5), start.mean + start.deviation * ndtri(level), rtol=1e-11, atol=1e-12, method="DOP853")
+    for end, s in zip(path.y[:, -1], level, strict=True):
+        grid = Grid([Interval(bounds=(-3.0, 2 * end + 3.0), cells=64).factor("x")])  # a cell ends where the quantile arrives
+        masses = case.exact.masses(case, grid, [0.0, 1.5])
+        np.testing.assert_allclose(masses[0], start.between(grid.factors[0].edges), atol=1e-9)
+        assert masses[1][:32].sum() == pytest.approx(s, abs=1e-8)
+        assert masses.min() >= -1e-12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"energy.kernel.exponent": 1.5},
+        {"flow.temperature": 0.1},
+        {"energy.target": [{"density": {"x": {"kind": "uniform"}}}]},
+        {"energy": {"kind": "potential"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_exact_solution_refuses_other_cases(changes):
+    case = load_case("mmd-riesz-1d").replace(changes)
+    with pytest.raises(InputError, match="riesz-quantiles"):
+        case.exact.masses(case, case.grid(), [0.0])
+
+
+def test_riesz_particles_sort_and_so_cost_n_log_n(rng):
+    target = [Component(density={"x": Normal(-0.2, 0.2)})]
+    particles = MMD(kernel=Riesz(), target=target).load(HERE).particles((X,))
+    assert particles.order == 1
+    points, weights = rng.uniform(-1.5, 0.5, (7, 1)), np.full(7, 1 / 7)
+    result = particles.evaluate(points, weights)
+    rank = (np.argsort(np.argsort(points[:, 0])) + 0.5) / 7  # ∂ξ = −2(F_ν − F_ν*), half of a particle's own mass on either side
+    np.testing.assert_allclose(-result.gradient[:, 0], 2 * (rank - ndtr((points[:, 0] + 0.2) / 0.2)), atol=1e-5)

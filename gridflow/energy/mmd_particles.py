@@ -1,4 +1,4 @@
-"""MMD of N particles to a target: V-statistic, ∇k(0) = 0 (S4), O(N²) in a compiled sum over pairs.
+"""MMD of N particles to a target: V-statistic, ∇k(0) = 0 (S4), O(N²) in a compiled sum over pairs; −|x − y| in 1D, O(N log N).
 
     ξ(x) = Σ_j w_j k(x, x_j) − ∫k(x, u)ν*(du)
 
@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline, NdBSpline, make_interp_spline
 
 from gridflow.energy.base import ParticleEvaluation
 from gridflow.energy.convolution import operator
-from gridflow.energy.kernels import Gaussian, Kernel
+from gridflow.energy.kernels import Gaussian, Kernel, Riesz
 from gridflow.errors import InputError
 from gridflow.reduce import gaussian_sum, pair_sum
 from gridflow.space.density import Component
@@ -53,8 +53,6 @@ def kernel_sum(kernel: Kernel, points: Array, sources: Array, weights: Array, le
 class MMDParticles:
     """components : shares of the target that are densities; samples : the others. All shares sum to 1."""
 
-    order = 2  # the cost of an evaluation is that of all pairs
-
     def __init__(
         self,
         kernel: Kernel,
@@ -64,6 +62,8 @@ class MMDParticles:
     ) -> None:
         self.kernel, self.factors, self.samples = kernel, factors, samples
         self.lengths = circles(factors)
+        # the cost of an evaluation is that of all pairs, but for −|x − y| on a line, which sorts
+        self.order = 1 if kernel == Riesz(1.0) and len(factors) == 1 else 2
         self.fixed = [not f.is_line for f in factors]
         self.tables: ProductTables | SpaceTable | None = None
         self.constant = 0.0
@@ -179,8 +179,11 @@ def product(component: Component, factors: tuple[Factor, ...]) -> Array:
     return reduce(np.multiply.outer, [masses / masses.sum() for masses in along])
 
 
-def spline(nodes: list[Array], values: Array) -> NdBSpline:
-    """Cubic spline through values on a product of nodes."""
+def spline(nodes: list[Array], values: Array) -> Any:
+    """Cubic spline through values on a product of nodes: (points (n, n_nodes), orders of the derivative) → (n,)."""
+    if len(nodes) == 1:
+        line = make_interp_spline(nodes[0], values, k=3)  # twenty times faster than the general one
+        return lambda points, nu=(0,): line(points[:, 0], nu[0])
     knots, coefficients = [], values
     for axis, x in enumerate(nodes):
         one = make_interp_spline(x, np.moveaxis(coefficients, axis, 0), k=3)
