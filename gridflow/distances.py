@@ -19,7 +19,6 @@ from numba import njit
 
 from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
-from gridflow.space.mesh import Mesh
 
 GOLDEN = (sqrt(5) - 1) / 2
 SEARCH_STEPS = 72
@@ -177,22 +176,17 @@ class Slices:
         return np.linspace(-reach, reach, N_BINS + 1)
 
     def ends(self, factor: Factor) -> Array:
-        if factor.is_mesh:
-            return np.ones(1)
-        if factor.is_circle:
-            return np.array([factor.length / (2 * pi)])
+        if factor.is_round:
+            return np.array([factor.radius])
         return factor.edges[[0, -1]] - self.centre(factor) if factor.is_line else factor.points - self.centre(factor)
 
     def centre(self, factor: Factor) -> float:
         """Lines and labels are centred, so that the bins are no wider than they need be."""
         ends = factor.edges[[0, -1]] if factor.is_line else factor.points[[0, -1]]
-        return 0.0 if factor.is_circle or factor.is_mesh else float(ends.mean())
+        return 0.0 if factor.is_round else float(ends.mean())
 
     def embedded(self, factor: Factor, x: Array) -> Array:
-        if isinstance(factor, Mesh):
-            return factor.round_image(x)
-        scale = factor.length / (2 * pi) if factor.is_circle else 1.0
-        return scale * factor.chart(x) - self.centre(factor)
+        return factor.radius * factor.chart(x) - self.centre(factor)
 
     def parts(self) -> dict[str, Array]:
         """Directions by factor name, (n_directions, 1 or 2) each."""
@@ -225,8 +219,7 @@ class Slices:
                     across = 1 - (self.embedded(factor, factor.points) @ direction) ** 2
                     square += grid.along(k, 3 / pi * factor.volumes * across)
                 elif factor.is_line:
-                    scale = factor.length / (2 * pi) if factor.is_circle else 1.0
-                    tangent = scale * factor.chart_tangent(middle) @ direction
+                    tangent = factor.radius * factor.chart_tangent(middle) @ direction
                     square += grid.along(k, (tangent * factor.volumes) ** 2)
             shadows(centre.ravel(), np.sqrt(square).ravel(), masses.ravel(), self.edges, result[row])
         return result / masses.sum()

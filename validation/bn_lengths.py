@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from bn_first_step import plane_case
 from matplotlib.figure import Figure
 
 import gridflow
@@ -23,15 +24,6 @@ PER_TIME = 1000
 RATIO = 10.0
 HALF = 2000
 SHOWN = 60
-
-
-def plane_case():
-    """bn-circle with b in the plane. Particles see the intervals as the line: they are wide."""
-    line = {"kind": "interval", "bounds": [-1e3, 1e3], "cells": 8}
-    case = gridflow.load_case("bn-circle")
-    return case.replace(
-        {"space": dict.fromkeys(("a", "b1", "b2"), line), "energy.branches": [{"weights": ["b1", "b2"], "outputs": [["a"]]}]}
-    )
 
 
 def main(directory):

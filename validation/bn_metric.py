@@ -144,7 +144,7 @@ def compare_neurons(activation):
         mesh, columns = next(
             (f, c) for f, c in zip(case.grid().factors, columns_of(case.grid().factors), strict=True) if f.is_mesh
         )
-        ends = [mesh.round_image(run.points[-1][:, columns]) for run in runs]
+        ends = [mesh.chart(run.points[-1][:, columns]) for run in runs]
         other = [k for k in range(4) if not columns.start <= k < columns.stop]
         a = np.abs(runs[0].points[-1][:, other] - runs[1].points[-1][:, other]).max()
         rows.append((np.abs(runs[0].energy - runs[1].energy).max(), a, np.abs(ends[0] - ends[1]).max()))

@@ -78,11 +78,11 @@ class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_fiel
     slope: tuple[float, float, float]
 
     def value(self, mesh: Mesh, x: Array) -> Array:
-        return -mesh.round_image(x) @ np.array(self.slope)
+        return -mesh.chart(x) @ np.array(self.slope)
 
     def derivative(self, mesh: Mesh, x: Array) -> Array:
         """In R³, (n, 3)."""
-        image, slope = mesh.round_image(x), np.array(self.slope)
+        image, slope = mesh.chart(x), np.array(self.slope)
         return -(slope - image * (image @ slope)[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
 
 

@@ -333,12 +333,6 @@ def mesh_stage_last(divergence, outflow, rho, xi, k, T, second_order, temperatur
 
 
 @inlined
-def add_into(total, values):
-    for q in range(total.size):
-        total[q] += values[q]
-
-
-@inlined
 def maximum_into(top, values):
     """Elementwise: a scalar maximum would be one long chain of dependent operations."""
     for q in range(top.size):
@@ -411,7 +405,7 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
         acc[:] = mesh_sum[r % mesh_rows]
         if base is None:
             outflow_along(rate_out, xi[r], T.last_rate, T.mobility[K, r], T.last_inverse_volume, last_circle, temperature)
-            add_into(rate_out, mesh_out[r % mesh_rows])
+            add_multiple(rate_out, mesh_out[r % mesh_rows], 1.0)
         for k in range(K):
             if not T.is_line[k]:
                 continue

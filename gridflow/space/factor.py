@@ -91,8 +91,18 @@ class Factor:
         d = np.abs(self.points[:, None] - self.points[None, :])
         return np.minimum(d, self.length - d) if self.is_circle else d
 
+    @property
+    def is_round(self) -> bool:
+        """True for circles, ellipses and surfaces: closed, isometric to a circle or a sphere of the given `radius`."""
+        return self.is_circle or self.is_mesh
+
+    @property
+    def radius(self) -> float:
+        """Of the circle that is meant, in units of lengths; 1 on lines and on surfaces."""
+        return self.length / (2 * pi) if self.is_circle else 1.0
+
     def chart(self, x: Array) -> Array:
-        """Positions in a space of lengths, (n,) → (n, n_components): x itself on a line, (cos, sin) on anything round."""
+        """Positions over `radius` in a space of lengths, (n,) → (n, n_components): x itself on a line, (cos, sin) on a circle."""
         if not self.is_circle:
             return x[:, None]
         angle = x * (2 * pi / self.length)

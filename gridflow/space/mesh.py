@@ -10,9 +10,8 @@ that image, ρ_a − back with back = Σ_k weights[h, k] (ρ_a − ρ[behind[h, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +63,6 @@ class Mesh(Factor):
         """(n_half,) the cell of every half-face."""
         return np.repeat(np.arange(self.size), np.diff(self.first))
 
-    def replace(self, **changes: Any) -> "Mesh":
-        """A copy with other values of some fields."""
-        return replace(self, **changes)
-
     @cached_property
     def once(self) -> Indices:
         """(n_half/2,) one of the two half-faces of every face, sorted by its cell."""
@@ -76,7 +71,7 @@ class Mesh(Factor):
     @cached_property
     def rate(self) -> Array:
         """(n_half,) face length / (distance × area of the cell): what a flux per density difference needs."""
-        return self.face_lengths / self.face_distances / np.repeat(self.volumes, np.diff(self.first))
+        return self.face_lengths / self.face_distances / self.volumes[self.cells]
 
     @cached_property
     def sparse_laplacian(self) -> csr_matrix:
@@ -101,7 +96,7 @@ class Mesh(Factor):
         """
         following = np.arange(self.neighbour.size) + 1
         following[self.first[1:] - 1] = self.first[:-1]
-        corners = self.round_image(self.nodes)[self.corners]
+        corners = self.chart(self.nodes)[self.corners]
         triangle = np.stack([self.image[self.cells], corners, corners[following]], axis=1)
         root = np.sqrt(15)
         barycentric, weights = [np.full(3, 1 / 3)], [9 / 40]
@@ -155,7 +150,7 @@ class Mesh(Factor):
         """Positions as weight vectors: themselves, (n, 3)."""
         return x
 
-    def round_image(self, x: Array) -> Array:
+    def chart(self, x: Array) -> Array:
         """T b = b/‖b‖, the isometry to the unit sphere (S1 Prop. 1), (n, 3)."""
         return unit(x)
 
@@ -168,7 +163,7 @@ class Mesh(Factor):
 
         A tangent vector of length r that is projected back onto the sphere would be shorter, arctan r.
         """
-        centre = self.round_image(x)
+        centre = self.chart(x)
         step = vectors - centre * (centre * vectors).sum(axis=1, keepdims=True)
         length = np.linalg.norm(step, axis=1, keepdims=True)
         return self.fold(np.cos(length) * centre + np.sinc(length / np.pi) * step) - x

@@ -6,6 +6,7 @@ it is isometric to the sphere by T b = b/‖b‖. T places its cells; their leng
 are two computations of one geometry.
 """
 
+from dataclasses import replace
 from math import pi
 from typing import Annotated, Any
 
@@ -252,7 +253,7 @@ def mesh_ellipsoid(sphere: Mesh, covariance: Array, units: str) -> Mesh:
         values[once] = in_blocks(curve_length, covariance, a[once], b[once])
         values[sphere.reverse[once]] = values[once]
     triangles = in_blocks(surface_area, covariance, points[sphere.cells], start, end)
-    volumes = np.bincount(sphere.cells, triangles)
+    volumes = np.bincount(sphere.cells, triangles).astype(np.float64)
     error = abs(volumes.sum() / (4 * pi) - 1)
     if error > QUADRATURE_ERROR_MAX:
         raise InputError(
@@ -261,7 +262,7 @@ def mesh_ellipsoid(sphere: Mesh, covariance: Array, units: str) -> Mesh:
             "use a higher level, or standardise the inputs",
         )
     changes: dict[str, Any] = {"kind": "ellipsoid", "units": units, "covariance": covariance, "points": points, "nodes": nodes}
-    return sphere.replace(**changes, volumes=volumes, face_lengths=face_lengths, face_distances=face_distances)
+    return replace(sphere, **changes, volumes=volumes, face_lengths=face_lengths, face_distances=face_distances)
 
 
 def norm(p: Array, covariance: Array) -> Array:

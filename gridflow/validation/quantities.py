@@ -17,7 +17,6 @@ from gridflow.distances import Quantiles, Slices, quantiles_of_cells, quantiles_
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
-from gridflow.space.mesh import Mesh
 
 
 class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,10 +116,8 @@ class Measure:
         else:
             x, weights, spread = (factor.edges[1:] + factor.edges[:-1]) / 2, self.marginal(axis), factor.volumes**2 / 12
         weights = weights / weights.sum()
-        if isinstance(factor, Mesh):
-            return weights @ factor.round_image(x)
-        if factor.is_circle:
-            return (weights @ factor.chart(x)) * factor.length / (2 * np.pi)
+        if factor.is_round:
+            return (weights @ factor.chart(x)) * factor.radius
         mean = weights @ x
         return np.array([mean, np.sqrt(weights @ ((x - mean) ** 2 + spread))])
 
