@@ -20,6 +20,8 @@ RECORDS: dict[str, tuple[str, str]] = {
 INTEGERS = {"steps", "iterations"}
 REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
 """Records that only some schemes have."""
+DIAGNOSTICS: set[str] = set()
+"""Records that only some energies have: they name them in `diagnostics` (see `gridflow.energy.base`)."""
 RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
 RESERVED |= {"lat", "lon", "cell_area"}  # of what `gridflow.remap` makes from them
 RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}

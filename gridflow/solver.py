@@ -16,11 +16,11 @@ from gridflow import dataset as results
 from gridflow.case import Case
 from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.distances import l1, wasserstein1
-from gridflow.energy.base import Energy
+from gridflow.energy.base import Energy, diagnostics_of
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
-from gridflow.schema import RECORDS, REPORTS
+from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
 
@@ -113,6 +113,7 @@ class Run:
         no_w1 = any(f.is_mesh for f in self.grid.factors)  # W1 to the exact solution is computed in one dimension
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
+        names = [n for n in names if n not in DIAGNOSTICS or n in diagnostics_of(self.bound)]
         data = getattr(self.bound, "data", None)
         static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
         if self.own_energy is not None:
@@ -189,6 +190,8 @@ class Run:
             "time_step": self.counters.last_step,
             **{name: state.reports.get(name, 0.0) for name in self.stepper.reports},
         }
+        if diagnostics_of(self.bound):
+            numbers |= self.bound.diagnose(state.density, state.evaluation)  # type: ignore[attr-defined]
         if self.case.exact is not None:
             exact = self.case.exact.masses(self.case, grid, [state.time])[0]
             masses = state.density * grid.volume

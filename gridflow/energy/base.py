@@ -35,7 +35,9 @@ class Evaluation:
 class BoundEnergy(Protocol):
     """An energy on a grid, with everything computed once that evaluations share.
 
-    An energy whose first variation has kinks says so by an attribute `smooth = False`; the default is True.
+    An energy whose first variation has kinks says so by an attribute `smooth = False`; the default is True. One that tells more
+    at every save has `diagnostics`, some of the names in `gridflow.schema.DIAGNOSTICS`, and `diagnose(density, evaluation)`,
+    which returns a number for each.
     """
 
     @property
@@ -44,6 +46,11 @@ class BoundEnergy(Protocol):
 
     def evaluate(self, mass: Array) -> Evaluation:
         """Energy of the cell masses ρV, shape of the grid."""
+
+
+def diagnostics_of(energy: BoundEnergy) -> tuple[str, ...]:
+    """Names of the numbers that a bound energy adds to every save."""
+    return getattr(energy, "diagnostics", ())
 
 
 class Energy(Protocol):
