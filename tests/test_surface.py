@@ -233,7 +233,6 @@ def test_shipped_cases_start(name):
             {"space.b": {"kind": "circle", "cells": 8}, "initial": [{"density": {"b": {"kind": "harmonic", "amplitude": 0.5}}}]},
             "harmonic",
         ),
-        ({"scheme": {"kind": "jko", "tau": 0.1}, "space.b.level": 5}, "at most 4096 cells"),
         ({"scheme": {"kind": "jko", "tau": 0.1, "accuracy": 0.1}}, "scheme.accuracy without an interval"),
     ],
     ids=lambda x: "" if isinstance(x, dict) else x,

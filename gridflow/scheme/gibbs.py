@@ -8,17 +8,22 @@ volumes: V_i K_ij = V_j K_ji.
 
 Products run in the linear domain where the range of the field allows it without loss, else in the logarithmic one, blockwise:
 within a block of 8 × 8 cells a matrix product of scaled exponentials, between blocks logarithms. Nothing limits the range.
+
+A surface with more than DENSE_MAX cells has no matrix (`gridflow.scheme.surface_kernel`).
 """
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 
 import numpy as np
 import scipy.fft
 from numba import njit
 
 from gridflow.errors import InputError
+from gridflow.scheme.surface_kernel import ChebyshevModes, SurfaceKernel
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
 
 RANGE_MAX = 400.0
 """Nats that a field may span in the linear domain: what K loses below TINY is then less than e^(400 − 460) of every sum."""
@@ -26,7 +31,7 @@ TINY = 1e-200
 """Entries of K below are zero: no arithmetic with subnormal numbers."""
 SCALINGS = 200
 DENSE_MAX = 4096
-"""Cells of a factor: its matrix has 128 MiB, and its eigenvectors take a minute."""
+"""Cells of a factor with a matrix: it has 128 MiB, and its eigenvectors take a minute."""
 COSINES_MIN = 160
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
 BLOCK = 8
@@ -81,14 +86,6 @@ class GibbsKernel:
     def __init__(self, grid: Grid, epsilon: float) -> None:
         self.epsilon = epsilon
         lines = [k for k, f in enumerate(grid.factors) if f.moves]
-        for k in lines:
-            if grid.shape[k] > DENSE_MAX:
-                raise InputError(
-                    f"entropic transport with {grid.shape[k]} cells of {grid.order[k]!r}: a matrix of"
-                    f" {grid.shape[k] ** 2 * 8 / 2**30:.1f} GiB and its eigenvectors",
-                    f"at most {DENSE_MAX} cells in a factor",
-                    'lower the level or the cells, or use scheme.kind = "finite-volume"',
-                )
         labels = grid.shape[: len(grid.shape) - len(lines)]
         self.blocks = int(np.prod(labels))
         self.shape = (self.blocks, *(grid.shape[k] for k in lines))
@@ -105,13 +102,37 @@ class GibbsKernel:
                 )
             values = np.broadcast_to(mobility, (*labels, *(1,) * len(lines))).ravel().tolist()
             self.mobility.append(values if len(set(values)) > 1 else values[:1])
+        self.surfaces = [f if isinstance(f, Mesh) and f.size > DENSE_MAX else None for f in self.factors]
+        """Factors without a matrix."""
+        self.check_sizes()
         self.matrices = [
-            np.stack([np.eye(f.size) if m == 0 else gibbs_matrix(f, epsilon * m) for m in values])
-            for f, values in zip(self.factors, self.mobility, strict=True)
+            np.zeros((len(values), 0, 0))
+            if surface
+            else np.stack([np.eye(f.size) if m == 0 else gibbs_matrix(f, epsilon * m) for m in values])
+            for f, values, surface in zip(self.factors, self.mobility, self.surfaces, strict=True)
         ]
 
+    def check_sizes(self) -> None:
+        for factor, surface in zip(self.factors, self.surfaces, strict=True):
+            if factor.size > DENSE_MAX and surface is None:
+                raise InputError(
+                    f"entropic transport with {factor.size} cells of {factor.name!r}: a matrix of"
+                    f" {factor.size**2 * 8 / 2**30:.1f} GiB and its eigenvectors",
+                    f"at most {DENSE_MAX} cells of an interval, a circle or an ellipse",
+                    'lower the cells, or use scheme.kind = "finite-volume"',
+                )
+        large = [f.name for f in self.surfaces if f is not None]
+        if len(large) > 1:
+            raise InputError(
+                f"entropic transport on two surfaces, {' and '.join(large)}, of more than {DENSE_MAX} cells each",
+                "one such surface",
+                'lower a level, or use scheme.kind = "finite-volume"',
+            )
+
     def apply(self, field: Array) -> Array:
-        """K u for u on the grid."""
+        """K u for u > 0 on the grid."""
+        if any(self.surfaces):
+            return np.exp(self.apply_log(np.log(field)))
         x = field.reshape(self.shape)
         for axis, stack in enumerate(self.matrices, start=1):
             x = self.along_axis(stack, x, axis)
@@ -129,33 +150,39 @@ class GibbsKernel:
     def apply_log(self, logs: Array) -> Array:
         """log K e^l."""
         top = logs.max()
-        if top - logs.min() < RANGE_MAX:
+        if top - logs.min() < RANGE_MAX and not any(self.surfaces):
             return np.log(self.apply(np.exp(logs - top))) + top
         x = logs.reshape(self.shape)
-        for axis, stack in enumerate(self.log_blocks, start=1):
+        for axis, products in enumerate(self.log_products, start=1):
             moved = np.moveaxis(x, axis, 1)  # the line first, all others behind it
             field = np.ascontiguousarray(moved.reshape(self.blocks, x.shape[axis], -1))
-            out = np.empty_like(field)
-            for block in range(self.blocks):
-                log_product(*stack[block % len(stack)], field[block], out[block])
+            out = np.stack([products[block % len(products)](field[block]) for block in range(self.blocks)])
             x = np.ascontiguousarray(np.moveaxis(out.reshape(moved.shape), 1, axis))
         return x.reshape(logs.shape)
 
     @cached_property
-    def log_blocks(self) -> list[list[tuple[Array, Array, Array]]]:
-        """What `log_product` needs of each matrix."""
+    def log_products(self) -> list[list[Callable[[Array], Array]]]:
+        """f → log K e^f for fields (n_cells, k), per line and mobility."""
         return [
-            [in_blocks(frozen_logs(f.size) if m == 0 else log_gibbs_matrix(f, self.epsilon * m)) for m in values]
-            for f, values in zip(self.factors, self.mobility, strict=True)
+            [log_product_of(f, self.epsilon * m, surface) for m in values]
+            for f, values, surface in zip(self.factors, self.mobility, self.surfaces, strict=True)
         ]
 
     @cached_property
-    def modes(self) -> tuple[list[tuple[Array, Array] | None], Array]:
-        """(transform and its inverse of every line, None for the cosine transform; eigenvalues σ) of the self-adjoint K."""
-        transforms: list[tuple[Array, Array] | None] = []
-        sigma = np.ones(self.shape)
+    def modes(self) -> tuple[list[tuple[Array, Array] | ChebyshevModes | None], Array]:
+        """(transform and its inverse of every line, None for the cosine transform; eigenvalues σ) of the self-adjoint K.
+
+        A surface without a matrix has no transform but `ChebyshevModes`, and σ is approximate.
+        """
+        transforms: list[tuple[Array, Array] | ChebyshevModes | None] = []
+        sigma = np.ones((1,) * len(self.shape))
         for axis, (factor, stack) in enumerate(zip(self.factors, self.matrices, strict=True), start=1):
-            if factor.kind == "interval" and factor.size >= COSINES_MIN and np.ptp(factor.volumes) < 1e-12 * factor.volumes[0]:
+            surface = self.surfaces[axis - 1]
+            if surface is not None:
+                modes = ChebyshevModes(surface)
+                transforms.append(modes)
+                values = np.exp(self.epsilon / 4 * np.multiply.outer(self.mobility[axis - 1], modes.eigenvalues))
+            elif factor.kind == "interval" and factor.size >= COSINES_MIN and np.ptp(factor.volumes) < 1e-12 * factor.volumes[0]:
                 transforms.append(None)
                 values = scipy.fft.dct(stack[:, :, 0], axis=1) / scipy.fft.dct(np.eye(factor.size)[0])
             else:
@@ -167,18 +194,32 @@ class GibbsKernel:
         return transforms, sigma
 
     def filtered(self, field: Array, symbol: Array) -> Array:
-        """Multiply the modes of a field by a symbol, (blocks, line, line, …)."""
+        """Multiply the modes of a field by a symbol, (blocks, line, line, …) like σ of `modes`."""
         transforms, _ = self.modes
         x = field.reshape(self.shape)
-        for axis, matrices in enumerate(transforms, start=1):
-            x = self.along_axis(matrices[0], x, axis) if matrices else scipy.fft.dct(x, axis=axis, norm="ortho")
-        x = x * symbol
-        for axis, matrices in enumerate(transforms, start=1):
-            x = self.along_axis(matrices[1], x, axis) if matrices else scipy.fft.idct(x, axis=axis, norm="ortho")
+        for axis, transform in enumerate(transforms, start=1):
+            if transform is None:
+                x = scipy.fft.dct(x, axis=axis, norm="ortho")
+            elif isinstance(transform, tuple):
+                x = self.along_axis(transform[0], x, axis)
+        polynomial = next(((t, k) for k, t in enumerate(transforms, start=1) if isinstance(t, ChebyshevModes)), None)
+        x = polynomial[0].filtered(x, symbol, polynomial[1]) if polynomial else x * symbol
+        for axis, transform in enumerate(transforms, start=1):
+            if transform is None:
+                x = scipy.fft.idct(x, axis=axis, norm="ortho")
+            elif isinstance(transform, tuple):
+                x = self.along_axis(transform[1], x, axis)
         return x.reshape(field.shape)
 
 
 # ------------------------------------------------------------------------------------------- products of logarithms
+def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Callable[[Array], Array]:
+    """f → log K e^f of one factor with unit mobility, the identity where ε = 0."""
+    if surface is not None:
+        return SurfaceKernel(surface, epsilon) if epsilon > 0 else np.copy
+    return partial(log_product, *in_blocks(frozen_logs(factor.size) if epsilon == 0 else log_gibbs_matrix(factor, epsilon)))
+
+
 def frozen_logs(n: int) -> Array:
     """Logarithm of the identity."""
     logs = np.full((n, n), -np.inf)
@@ -200,14 +241,15 @@ def in_blocks(logs: Array) -> tuple[Array, Array, Array]:
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def log_product(logs, tops, scaled, field, out):
-    """out[i, a] = log Σ_j exp(logs[i, j] + field[j, a]).
+def log_product(logs, tops, scaled, field):
+    """(n, k): log Σ_j exp(logs[i, j] + field[j, a]).
 
     A block row sums the products of its blocks, each scaled by the largest term that it can have; blocks below e^−SMALLEST of
     the largest are left out. Rows with a sum so small that this could be felt are summed term by term.
     """
     n, after = field.shape
     count = len(tops)
+    out = np.empty_like(field)
     weights, largest = np.zeros((count * BLOCK, after)), np.full((count, after), -np.inf)
     for j in range(n):
         for a in range(after):
@@ -248,11 +290,12 @@ def log_product(logs, tops, scaled, field, out):
                 if total[k, a] > 1e-130:  # what was left out is below n·1e−150
                     out[row, a] = top[a] + np.log(total[k, a])
                 else:
-                    out[row, a] = log_sum(logs, tops, field, largest, row, a)
+                    out[row, a] = log_sum_of_row(logs, tops, field, largest, row, a)
+    return out
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def log_sum(logs, tops, field, largest, row, a):
+def log_sum_of_row(logs, tops, field, largest, row, a):
     """log Σ_j exp(logs[row, j] + field[j, a]); blocks that cannot reach the largest term are skipped."""
     n, count, i = len(logs), len(tops), row // BLOCK
     top = -np.inf

@@ -1,0 +1,131 @@
+"""The one door to pykeops, which compiles sums over pairs of points for GPUs, or slowly for CPUs.
+
+It compiles formulas when they are first used and keeps them in a folder, from which it also unpickles: the folder is one of our
+own that nobody else can write, and one process at a time looks for, compiles and loads a formula. A process that was killed
+while it compiled leaves a folder that fails for good; it is emptied once and filled again. pykeops speaks on stdout unless
+silenced, and does not survive a fork.
+"""
+
+import ctypes.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gridflow.space.factor import Array
+
+BROKEN = (ImportError, EOFError, OSError, AttributeError)
+"""What a damaged folder, a missing compiler or missing headers of Python raise, at import or at the first call."""
+
+
+class KeOpsUnavailable(Exception):
+    """pykeops cannot be imported, or cannot compile."""
+
+
+@lru_cache
+def gpu_available() -> bool:
+    """Whether pykeops sees a GPU. Without a driver on the machine it is not even imported."""
+    if ctypes.util.find_library("cuda") is None:
+        return False
+    try:
+        with private_folder():
+            return bool(import_pykeops().config.gpu_available)
+    except KeOpsUnavailable:
+        return False
+
+
+class Reduction:
+    """log Σ_j e^formula or Σ_j formula over the rows y of the `Vj` arguments, one result per row of the `Vi` arguments.
+
+    formula, arguments : as for `pykeops.numpy.Genred`; operation : "LogSumExp" or "Sum"
+    """
+
+    def __init__(self, formula: str, arguments: list[str], operation: str) -> None:
+        self.recipe = formula, arguments, operation
+        self.call: Callable[..., Array] | None = None
+
+    def __call__(self, *values: Array) -> Array:
+        """(n_rows, 1). Raises KeOpsUnavailable."""
+        if self.call is not None:
+            return self.call(*values, backend="auto")
+        with private_folder() as folder:  # a first call looks up, compiles and loads
+            try:
+                return self.first_call(*values)
+            except BROKEN:
+                empty(folder)
+            try:
+                return self.first_call(*values)
+            except BROKEN as error:
+                raise KeOpsUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def first_call(self, *values: Array) -> Array:
+        formula, arguments, operation = self.recipe
+        import_pykeops()
+        from pykeops.numpy import Genred
+
+        call = Genred(formula, arguments, reduction_op=operation, axis=1)
+        result: Array = call(*values, backend="auto")
+        self.call = call
+        return result
+
+
+def import_pykeops() -> Any:
+    """The package, silent. To be called in `private_folder`. Raises KeOpsUnavailable."""
+    os.environ.setdefault("PYKEOPS_VERBOSE", "0")
+    os.environ.setdefault("KEOPS_VERBOSE", "0")
+    for attempt in range(2):
+        try:
+            import pykeops
+        except BROKEN as error:
+            if attempt == 1:
+                raise KeOpsUnavailable(f"{type(error).__name__}: {error}") from error
+            empty(Path(os.environ["KEOPS_CACHE_FOLDER"]))
+        else:
+            return pykeops
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """The folder of compiled formulas, locked for this process."""
+    import fcntl  # pykeops runs where this exists
+
+    folder = keops_folder()
+    os.environ["KEOPS_CACHE_FOLDER"] = str(folder)
+    with (folder.parent / "keops.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+@lru_cache
+def keops_folder() -> Path:
+    """CACHE/gridflow/keops-VERSION, mode 0700; where that cannot be written, a temporary folder of this process."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "gridflow" / f"keops-{version('pykeops')}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        (folder.parent / "keops.lock").touch()
+    except OSError:
+        temporary = tempfile.TemporaryDirectory(prefix="gridflow-keops-")
+        kept_alive.append(temporary)
+        folder = Path(temporary.name) / "keops"
+        folder.mkdir(mode=0o700)
+    return folder
+
+
+kept_alive: list[Any] = []
+
+
+def empty(folder: Path) -> None:
+    """Remove what was compiled, and what was imported from it, so that the next attempt starts anew."""
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for name in [n for n in sys.modules if n.split(".")[0] in {"pykeops", "keopscore"} or n.startswith("pykeops_")]:
+        del sys.modules[name]
