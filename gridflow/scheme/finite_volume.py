@@ -33,7 +33,7 @@ does not know the entropy. Two more limits on dt:
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -71,6 +71,15 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
         return FiniteVolumeStepper(self, grid, energy, temperature, reaction)
 
 
+class Swept(NamedTuple):
+    """What a sweep tells: largest outflow rate (first stages), Σ V ξ (out − ρ), Σ V ξ (ρ − base) (second stages), min out."""
+
+    outflow: float
+    moved: float
+    moved_before: float
+    low: float
+
+
 @dataclass
 class FiniteVolumeStepper:
     """A scheme bound to a grid and an energy: everything that is reused between steps."""
@@ -87,8 +96,6 @@ class FiniteVolumeStepper:
         self.tables = sweep.sweep_tables(grid)
         last = grid.factors[-1]
         self.view = (grid.size // last.size, last.size)
-        self.row_volume = np.ascontiguousarray(grid.volume.reshape(self.view)[:, 0] / last.volumes[0])
-        self.last_volume = last.volumes
         fitted = self.temperature > 0 and self.scheme.diffusion == "scharfetter-gummel"
         self.fitted_temperature = self.temperature if fitted else None
         self.second_order = True if self.scheme.order == 2 and not fitted else None
@@ -143,11 +150,12 @@ class FiniteVolumeStepper:
         rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
         after = np.empty_like(rho)
         if self.temperature == 0:
-            self.stage(after, None, rho, potential, 1.0)
+            change = self.stage(after, None, rho, potential, 1.0).moved
         else:
             sweep.stage(after, None, rho, potential, 1.0, self.tables, None, self.temperature)
             potential = potential + self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-        return max(0.0, -self.moved(potential, rho, after)[0]) + self.reacted(density, xi)
+            change = sweep.moved_energy(potential, rho, after, self.tables)
+        return max(0.0, -float(change)) + self.reacted(density, xi)
 
     def reacted(self, density: Array, xi: Array) -> float:
         """What the reaction adds to the dissipation."""
@@ -159,14 +167,9 @@ class FiniteVolumeStepper:
         entropy = 1 + np.log(np.maximum(density, np.finfo(float).tiny))
         return self.reaction.dissipation(xi, masses, xi + self.temperature * entropy)
 
-    def stage(self, out: Array, base: Array | None, rho: Array, xi: Array, dt: float) -> float:
-        """One sweep; returns the largest outflow rate (first stages)."""
-        return float(sweep.stage(out, base, rho, xi, dt, self.tables, self.second_order, self.fitted_temperature))
-
-    def moved(self, potential: Array, before: Array, after: Array) -> tuple[float, float]:
-        """(Σ V ξ (ρ_after − ρ_before), min ρ_after)."""
-        total, low = sweep.moved_energy(potential, before, after, self.row_volume, self.last_volume)
-        return float(total), float(low)
+    def stage(self, out: Array, base: Array | None, rho: Array, xi: Array, dt: float) -> "Swept":
+        """One sweep."""
+        return Swept(*sweep.stage(out, base, rho, xi, dt, self.tables, self.second_order, self.fitted_temperature))
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; without `dt` the first step is bound by positivity alone."""
@@ -175,7 +178,7 @@ class FiniteVolumeStepper:
         value, _ = self.free_energy(density, evaluation)
         rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
         if np.isinf(dt):
-            dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, xi, 0.0))
+            dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, xi, 0.0).outflow)
         return State(
             density=density,
             time=time,
@@ -213,23 +216,22 @@ class FiniteVolumeStepper:
         rho0, xi0 = start.reshape(self.view), evaluation.first_variation.reshape(self.view)
         rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
 
-        # first stage: ρ₁, then what it tells about the positivity and the energy limit
-        dt_positive = self.positivity_limit(self.stage(rho1, None, rho0, xi0, dt))
-        moved0, low1 = self.moved(xi0, rho0, rho1)  # −dt·D₀
-        if dt * self.scheme.cfl > dt_positive or low1 < 0:
+        # first stage: ρ₁, and the positivity limit
+        first = self.stage(rho1, None, rho0, xi0, dt)  # moved: −dt·D₀
+        dt_positive = self.positivity_limit(first.outflow)
+        if dt * self.scheme.cfl > dt_positive or first.low < 0:
             return None, dt_positive
+
+        # second stage: ρ₂, the energy limit, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
         xi1 = self.evaluate(rho1.reshape(start.shape)).first_variation.reshape(self.view)
-        moved1, _ = self.moved(xi1, rho0, rho1)
-        dt_energy = self.energy_limit(dt, -moved0, moved1 - moved0, max(dt, state.dt))
+        second = self.stage(rho2, rho0, rho1, xi1, dt)
+        dt_energy = self.energy_limit(dt, -first.moved, second.moved_before - first.moved, max(dt, state.dt))
         if dt * ENERGY_SAFETY > dt_energy:
             return None, dt_energy
-
-        # second stage: ρ₂, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
-        self.stage(rho2, rho0, rho1, xi1, dt)
-        moved2, low2 = self.moved(xi1, rho1, rho2)
-        if low2 < 0:
+        if second.low < 0:
             return None, dt / 2
-        dt_accurate = self.accuracy_limit(dt, -moved0, -(2 * moved2 + moved1), max(2 * dt, state.dt))
+        decrease = -(2 * second.moved + second.moved_before)
+        dt_accurate = self.accuracy_limit(dt, -first.moved, decrease, max(2 * dt, state.dt))
         if dt_accurate < dt / 2:
             return None, dt_accurate
 
@@ -244,13 +246,13 @@ class FiniteVolumeStepper:
         final = self.evaluate(density)
         if self.reaction.acts:
             spread = 2 * abs(float(np.vdot(evaluation.first_variation, (start - begin) * self.grid.volume)))  # by diffusion
-            drift = 0.5 * dt * self.change_of_rate(state.evaluation, final, density, abs(moved0) + spread)
+            drift = 0.5 * dt * self.change_of_rate(state.evaluation, final, density, abs(first.moved) + spread)
             dt_change = dt * float(np.sqrt(self.change_max / drift)) if drift > 0 else np.inf
             if dt_change < dt / 2:
                 return None, dt_change
             dt_reaction = min(dt_reaction, dt_change, max(2 * dt, state.dt))
         value, roundoff = self.free_energy(density, final)
-        rise = value - state.free_energy
+        rise, reacted = value - state.free_energy, self.reacted(start, evaluation.first_variation)
         if self.energy_decreases and rise > roundoff:
             return None, dt / 2
         new = State(
@@ -259,8 +261,8 @@ class FiniteVolumeStepper:
             dt=float(min(dt_positive, dt_energy, dt_accurate, dt_reaction)),
             evaluation=final,
             free_energy=value,
-            dissipation=-moved0 / dt + self.reacted(start, evaluation.first_variation) if self.temperature == 0 else -rise / dt,
-            density_min=min(state.density_min, low1, low2, float(density.min()) if self.reaction.acts else np.inf),
+            dissipation=-rise / dt if self.temperature > 0 else reacted - first.moved / dt,
+            density_min=min(state.density_min, first.low, second.low, float(density.min()) if self.reaction.acts else np.inf),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
         )

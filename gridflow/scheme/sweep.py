@@ -71,6 +71,8 @@ class Tables(NamedTuple):
     last_distance: np.ndarray
     last_inverse_distance: np.ndarray
     last_inverse_volume: np.ndarray
+    last_volume: np.ndarray
+    row_volume: np.ndarray  # (rows,) volume of the leading factors
 
 
 def sweep_tables(grid: Grid) -> Tables:
@@ -120,6 +122,8 @@ def sweep_tables(grid: Grid) -> Tables:
         last_distance=last.distances * SHRINK if last.is_line else np.ones(last.size + 1),
         last_inverse_distance=inverse_distance(last) if last.is_line else np.zeros(last.size + 1),
         last_inverse_volume=1 / last.volumes,
+        last_volume=last.volumes,
+        row_volume=np.ascontiguousarray(grid.volume.reshape(rows, last.size)[:, 0] / last.volumes[0]),
     )
 
 
@@ -365,20 +369,32 @@ def euler_average(out, base, rho, acc, flux, inverse_volume, dt):
         out[q] = flushed(0.5 * (base[q] + new))
 
 
+@inlined
+def moved(potential, before, after, volume):
+    """Σ V ξ (ρ_after − ρ_before) over a row."""
+    total = 0.0
+    for q in range(before.size):
+        total += potential[q] * (after[q] - before[q]) * volume[q]
+    return total
+
+
 # ------------------------------------------------------------------------------------------------------ the stage
 @kernel
 def stage(out, base, rho, xi, dt, T, second_order, temperature):
     """One stage on fields of shape (rows, m): out = ρ + dt·L(ρ) if `base` is None, else (base + ρ + dt·L(ρ))/2.
 
     `second_order` is None (first order, or fitted fluxes) or True, `temperature` None or D > 0: numba compiles one kernel
-    for each combination. `out` must be none of the inputs. Returns, in first stages, the largest outflow rate
-    max_cells Σ_faces (what leaves per density and time); 0 in second stages.
+    for each combination. `out` must be none of the inputs.
+
+    Returns (the largest outflow rate max_cells Σ_faces (what leaves per density and time), 0 in second stages;
+    Σ V ξ (out − ρ); Σ V ξ (ρ − base), 0 in first stages; min out).
     """
     rows, m = rho.shape
     K = T.size.size
     acc = np.zeros(m)
     rate_out = np.zeros(m)
-    top = np.zeros(m)
+    top, low = np.zeros(m), np.full(m, np.inf)
+    moved_after, moved_before = 0.0, 0.0
     flux = np.zeros(m + 1)
     t = np.zeros(m)
     t_row = np.zeros(m)
@@ -456,18 +472,16 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
             euler(out[r], centre, acc, flux, T.last_inverse_volume, dt)
         else:
             euler_average(out[r], base[r], centre, acc, flux, T.last_inverse_volume, dt)
-    return top.max()
+            moved_before += T.row_volume[r] * moved(xi[r], base[r], centre, T.last_volume)
+        moved_after += T.row_volume[r] * moved(xi[r], centre, out[r], T.last_volume)
+        minimum_into(low, out[r])
+    return top.max(), moved_after, moved_before, low.min()
 
 
 @kernel
-def moved_energy(potential, before, after, row_volume, last_volume):
-    """(Σ V ξ (ρ_after − ρ_before), min ρ_after) on fields of shape (rows, m), in one pass."""
+def moved_energy(potential, before, after, T):
+    """Σ V ξ (ρ_after − ρ_before) on fields of shape (rows, m), in one pass."""
     total = 0.0
-    low = np.full(before.shape[1], np.inf)
     for r in range(before.shape[0]):
-        part = 0.0
-        for q in range(before.shape[1]):
-            part += potential[r, q] * (after[r, q] - before[r, q]) * last_volume[q]
-        minimum_into(low, after[r])
-        total += part * row_volume[r]
-    return total, low.min()
+        total += T.row_volume[r] * moved(potential[r], before[r], after[r], T.last_volume)
+    return total
