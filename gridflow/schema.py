@@ -25,6 +25,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "defect_ratio": ("1", "defect_right over defect_wrong"),
     "moment_defect": ("1", "difference to the teacher in the moment that the loss determines"),
     "visible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of those that the ReLU sees"),
+    "harmonic_ratio_max": ("1", "largest harmonic of the moments of rho - teacher per direction over its bound by the loss"),
     "invisible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of odd degree from 3 on"),
 }
 INTEGERS = {"steps", "iterations"}
@@ -33,6 +34,7 @@ REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
 DIAGNOSTICS = {
     *("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max"),
     *("defect_right", "defect_wrong", "defect_ratio", "moment_defect", "visible_defect", "invisible_defect"),
+    "harmonic_ratio_max",
 }
 """Records that only some energies have: they name them in `diagnostics` (see `gridflow.energy.base`)."""
 RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}

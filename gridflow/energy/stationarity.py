@@ -10,8 +10,10 @@ parity      S3 Example 2, d = 1. Gaussian and softplus: η becomes odd; tanh, ar
             the Kantorovich norm ∫|∫^t| of the part that must vanish, `defect_wrong` that of the other part.
 moment      Softplus: ∫θ dη = 0 as well. Identity: this alone. Quadratic: ∫θ² dη = 0 alone; S3 says that η is odd, which suffices
             but does not follow.
-directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics ∫|θ|e^{−ik·angle} dη of the moments per direction. max(cos, 0) has no odd
-            harmonics from 3 on: those of η stay as they are. (S3 takes the null space to be trivial.)
+directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·angle} dη of the moments ∫|θ|^d η d|θ| per direction.
+            max(cos t, 0) = Σ_k κ_k e^{ikt} with κ_0 = 1/π, κ_±1 = 1/4, κ_k = (−1)^{k/2+1}/(π(k² − 1)) for even k, and 0 for odd
+            k from 3 on: those of η are invisible and nothing drives them to 0. (S3 takes the null space to be trivial.) With μ
+            uniform on a circle of radius r, 2E = r²Σ_k κ_k²|a_k|², hence |a_0| ≤ √(2E)/(rκ_0), |a_k| ≤ √(2E)/(√2 r|κ_k|).
 
 ρ on a grid is a sum of point masses at the cell points, whose loss that of the grid is; in `parity` it is constant in each cell.
 ρ* is never put on cells: its neurons, or the nodes of its densities, count where they are.
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.base import Evaluation
+from gridflow.energy.measures import CircleInputs
 from gridflow.energy.teacher import check_inside
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
@@ -66,7 +69,7 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
         check_inside(np.array([n.direction for n in teacher.neurons]).reshape(-1, len(factors)), teacher.densities, factors)
         check_mass(spec, teacher, grid)
         for statement in self.statements:
-            check_statement(statement, spec, factors)
+            check_statement(statement, spec, teacher.inputs, len(factors))
         return BoundStationarity(self, spec, teacher, data, grid)
 
 
@@ -116,8 +119,8 @@ def check_mass(spec: "Network", teacher: "TeacherData", grid: Grid) -> None:
         )
 
 
-def check_statement(statement: str, spec: "Network", factors: list[Factor]) -> None:
-    dim, sigma, weighted = len(factors), spec.activation, bool(spec.branches[0].outputs[0])
+def check_statement(statement: str, spec: "Network", inputs: Any, dim: int) -> None:
+    sigma, weighted = spec.activation, bool(spec.branches[0].outputs[0])
     if statement == "parity" and (dim != 1 or sigma not in PARITY or weighted):
         raise refused(
             f'"parity" with σ = {sigma}, {dim} inputs{" and trained weights" if weighted else ""}',
@@ -129,9 +132,10 @@ def check_statement(statement: str, spec: "Network", factors: list[Factor]) -> N
             f'"moment" with σ = {sigma}, {dim} inputs', f"one input, σ one of {', '.join(MOMENT)}",
             'leave "moment" out of statements',
         )  # fmt: skip
-    if statement == "directions" and (dim != 2 or sigma != "relu"):
+    if statement == "directions" and not (isinstance(inputs, CircleInputs) and sigma == "relu"):
         raise refused(
-            f'"directions" with σ = {sigma}, {dim} inputs', "two inputs, σ = relu (S3 Examples 1 and 3)",
+            f'"directions" with σ = {sigma}, inputs of kind {inputs.__struct_config__.tag!r}',
+            'σ = relu (S3 Examples 1 and 3) and inputs = { kind = "circle", … }',
             'leave "directions" out of statements',
         )  # fmt: skip
 
@@ -161,7 +165,7 @@ class BoundStationarity:
             "modes": lambda: Modes(setting, data, network.activation, spec.tolerance),
             "parity": lambda: Parity(setting.factors[0], teacher, PARITY[network.activation]),
             "moment": lambda: Moment(setting, MOMENT[network.activation]),
-            "directions": lambda: Directions(setting, spec.harmonics),
+            "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
         }
         self.parts = [parts[statement]() for statement in dict.fromkeys(spec.statements)]
         self.names = tuple(name for part in self.parts for name in part.names)
@@ -284,16 +288,14 @@ class Moment:
 
 
 class Directions:
-    """Harmonics a_k = ∫|θ|e^{−ik·angle} d(ρ − ρ*), k = 0, …, harmonics, of the moments ∫|θ|^d(ρ − ρ*)d|θ| per direction, d = 2.
+    """Harmonics a_k = ∫|θ|e^{−ik·angle} d(ρ − ρ*), k = 0, …, harmonics, and their bounds (for more data than 2·harmonics)."""
 
-    Σ_j μ_j|x_j|max(cos(angle − angle_j), 0) sees k = 0, 1 and all even k.
-    """
+    names = ("visible_defect", "invisible_defect", "harmonic_ratio_max")
 
-    names = ("visible_defect", "invisible_defect")
-
-    def __init__(self, setting: Setting, harmonics: int) -> None:
+    def __init__(self, setting: Setting, harmonics: int, radius: float) -> None:
         self.degrees = np.arange(harmonics + 1)
         self.visible = (self.degrees < 2) | (self.degrees % 2 == 0)
+        self.sizes = radius * np.abs(relu_harmonics(self.degrees)) * np.where(self.degrees == 0, 1.0, np.sqrt(2))
         self.waves = waves(setting.points, self.degrees)
         self.wanted = setting.weights @ waves(setting.neurons, self.degrees)
 
@@ -301,9 +303,20 @@ class Directions:
         """a_k, (harmonics + 1,), from masses (n_inner,)."""
         return masses @ self.waves - self.wanted
 
-    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
-        size = np.abs(self.harmonics(masses))
-        return {"visible_defect": float(size[self.visible].max()), "invisible_defect": float(size[~self.visible].max())}
+    def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
+        size, root = np.abs(self.harmonics(masses)), np.sqrt(2 * max(evaluation.value, evaluation.roundoff))
+        return {
+            "visible_defect": float(size[self.visible].max()),
+            "invisible_defect": float(size[~self.visible].max()),
+            "harmonic_ratio_max": float((size * self.sizes).max() / root),
+        }
+
+
+def relu_harmonics(degrees: NDArray[np.int64]) -> Array:
+    """κ_k of max(cos t, 0) = Σ_k κ_k e^{ikt}, k ≥ 0."""
+    even = degrees % 2 == 0
+    values = np.where(even, -np.cos(np.pi * degrees / 2) / (np.pi * np.where(even, degrees**2 - 1.0, 1.0)), 0.0)
+    return np.where(degrees == 1, 0.25, values)
 
 
 def waves(points: Array, degrees: NDArray[np.int64]) -> NDArray[np.complex128]:
