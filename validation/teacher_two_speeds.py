@@ -2,13 +2,14 @@
 
     python validation/teacher_two_speeds.py
 
-S3: with ρ* = α₁δ_{c₁} + α₂δ_{c₂} the flow decouples after a short time, and the neuron of weight α₁ is learned α₁/α₂ times faster.
-In the case teacher-two-speeds (ReLU in one dimension, c = ±1) it decouples exactly. With the mass m and M = ∫|θ| dρ of each side,
+S3: with ρ* = α₁δ_{c₁} + α₂δ_{c₂} the flow decouples after a short time, and the neuron of weight α₁ is learned α₁/α₂ times as
+fast as the other. In the case teacher-two-speeds (ReLU in one dimension, c = ±1) it decouples exactly. With the mass m of a side
+and M = ∫|θ| dρ over it,
 
     dM/dt = −c m(M − α),    c = E max(x, 0)² = ½,
 
 and m does not change as long as no mass crosses θ = 0. So the rates are c·m: α₁ : α₂ if the student's mass has split like the
-teacher's, and as it has split otherwise. Prints for three values of α₁/α₂, and from a generic start as well, the masses at the end,
+teacher's, and as it has split otherwise. Prints for three values of α₁/α₂, from a generic start as well, the masses at the end,
 the rates fitted to the defects |M − α| on the grid and with particles, and the times in which the defects fall to 1/e. (From the
 generic start mass crosses 0 where M > α on its side: the rates change with the masses.)
 """

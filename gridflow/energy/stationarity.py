@@ -170,9 +170,13 @@ class BoundStationarity:
         self.parts = [parts[statement]() for statement in dict.fromkeys(spec.statements)]
         self.names = tuple(name for part in self.parts for name in part.names)
 
+    def weighted(self, mass: Array) -> Array:
+        """∫u ρ du, (n_inner,), from cell masses in storage order."""
+        return self.split.contract(self.outer, mass)[0]
+
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """The numbers by name, for a density in storage order and its evaluation."""
-        masses = self.split.contract(self.outer, density * self.volume)[0]
+        masses = self.weighted(density * self.volume)
         numbers = [part.numbers(masses, evaluation) for part in self.parts]
         return {name: value for part in numbers for name, value in part.items()}
 
