@@ -7,6 +7,7 @@ import pytest
 from helpers import QUADRATIC, case_of
 from scipy.special import ndtr
 
+from gridflow.energy import stationarity
 from gridflow.energy.data import GaussHermiteInputs, Neuron, TeacherData
 from gridflow.energy.measures import CircleInputs, GaussLegendreInputs, NodesInputs
 from gridflow.energy.network import Branch, Network
@@ -291,8 +292,42 @@ def test_the_numbers_are_in_the_dataset_if_asked():
     np.testing.assert_allclose(asked["moment_defect"], np.sqrt(2 * asked["energy"]), rtol=1e-9)
 
 
+def test_a_student_in_three_dimensions():
+    """A teacher of a neuron and a density on a box of dimension 3: the loss falls and every mode stays within its bound."""
+    names = ("a", "b", "c")
+    normal = {"kind": "normal", "mean": 0.4, "deviation": 0.3}
+    table = {
+        **QUADRATIC,
+        "space": {n: {"kind": "interval", "bounds": [-2.5, 2.5], "cells": 14} for n in names},
+        "energy": {
+            "kind": "network",
+            "activation": "tanh",
+            "branches": [{"weights": list(names)}],
+            "stationarity": {"statements": ["modes"], "tolerance": 0.5},
+            "data": {
+                "kind": "teacher",
+                "inputs": {"kind": "gauss-hermite", "count": 4, "dimension": 3},
+                "neurons": [{"direction": [1.0, -0.5, 0.0], "weight": 0.5}],
+                "densities": [{"weight": 0.5, "density": [normal] * 3}],
+            },
+        },
+        "initial": [{"density": {n: {"kind": "normal", "mean": -0.1, "deviation": 0.4} for n in names}}],
+        "time": {"stop": 3.0, "save": 4},
+        "exact": None,
+    }
+    dataset = solve(case_of(table))
+    assert float(dataset["energy"][-1]) < float(dataset["energy"][0]) / 10
+    assert (dataset["mode_ratio_max"] <= 1 + 1e-9).all()
+    assert int(dataset["determined_modes"][-1]) > int(dataset["determined_modes"][0])
+    assert (dataset["determined_defect"] <= 0.5).all()
+
+
 # ---------------------------------------------------------------------------------------------------------- bad input
 NORMAL = {"kind": "normal", "mean": 0.0, "deviation": 1.0}
+
+
+POSITIVE = Interval(bounds=(1.5, 2.0), cells=4).factor("w")
+BOTH = Branch(["u", "v"], [["w"]])
 
 
 def read_and_bind(case, changes, directory):
@@ -314,6 +349,12 @@ def read_and_bind(case, changes, directory):
             ),
             "between 0 and 0.5",
         ),
+        (lambda: plane(["modes"], factors=(*PLANE, POSITIVE), branch=BOTH), "between 1.5 and 2"),
+        (
+            lambda: plane(["modes"], factors=(*PLANE, POSITIVE), branch=BOTH, neurons=[Neuron([0.5, 0.5], -1.0)]),
+            "between 1.5 and 2",
+        ),
+        (lambda: plane(["directions"], inputs=CircleInputs(count=80)), "40 harmonics of 80 inputs"),
         (lambda: bound("quadratic", ["parity"]), r"\"parity\" with σ = quadratic"),
         (lambda: bound("relu", ["parity"]), r"\"parity\" with σ = relu"),
         (lambda: plane(["parity"]), r"\"parity\" with σ = relu, 2 inputs"),
@@ -362,6 +403,12 @@ def test_cases_that_say_what_cannot_be_are_refused(changes, message, tmp_path):
     case = case.replace({"energy.stationarity": {"statements": ["modes"]}})
     with pytest.raises(InputError, match=message):
         read_and_bind(case, changes, tmp_path)
+
+
+def test_modes_beyond_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(stationarity, "MODES_BYTES", 1000)
+    with pytest.raises(InputError, match=r"\"modes\" on 96 weight vectors × 20 data"):
+        bound()
 
 
 def test_stationarity_in_a_sum_is_refused():

@@ -46,6 +46,8 @@ MOMENT = {"quadratic": 2, "softplus": 1, "identity": 1}
 """The moment of ρ − ρ* that vanishes."""
 SINGULAR_MIN = 1e-7
 """Modes below this share of the largest singular value are not counted: rounding, 1e−16, makes their c_i wrong by 1e−9."""
+MODES_BYTES = 2**29
+"""The largest matrix of features whose modes are computed; the work holds three of them."""
 
 
 class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +72,10 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
         check_mass(spec, teacher, grid)
         for statement in self.statements:
             check_statement(statement, spec, teacher.inputs, len(factors))
+        if "directions" in self.statements and len(data.inputs) <= 2 * self.harmonics:
+            raise refused(
+                f"{self.harmonics} harmonics of {len(data.inputs)} inputs", "more than twice as many inputs", "raise inputs.count"
+            )
         return BoundStationarity(self, spec, teacher, data, grid)
 
 
@@ -109,14 +115,19 @@ def check_mass(spec: "Network", teacher: "TeacherData", grid: Grid) -> None:
     for factor in (f for f in grid.factors if f.name in names):
         ends = factor.edges[[0, -1]] if factor.is_line else factor.points
         values = np.outer(values, ends).ravel()
-    up, down = weights[weights > 0].sum(), -weights[weights < 0].sum()
-    share = (up / values.max() if up else 0.0) + (down / -values.min() if down else 0.0)
-    if not 0 <= share <= 1:
+    lower, upper = float(values.min()), float(values.max())
+    mass = needed(weights[weights > 0].sum(), upper) + needed(-weights[weights < 0].sum(), -lower)
+    if not (mass <= 1 and lower <= weights.sum() <= upper):
         raise refused(
             f"a teacher with the weights {weights.tolist()}, outside of Θ",
-            f"means of output weights between {values.min():g} and {values.max():g}",
+            f"means of output weights between {lower:g} and {upper:g}",
             f"widen the bounds of {', '.join(names)}, or make the weights smaller",
         )
+
+
+def needed(total: float, largest: float) -> float:
+    """The least mass whose output weights, at most `largest`, add up to `total`."""
+    return 0.0 if total == 0 else total / largest if largest > 0 else np.inf
 
 
 def check_statement(statement: str, spec: "Network", inputs: Any, dim: int) -> None:
@@ -203,6 +214,13 @@ class Modes:
     names = ("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max")
 
     def __init__(self, setting: Setting, data: "Data", activation: str, tolerance: float) -> None:
+        size = len(setting.points) * len(data.inputs) * 8
+        if size > MODES_BYTES:
+            raise refused(
+                f'"modes" on {len(setting.points)} weight vectors × {len(data.inputs)} data, {size / 2**30:.1f} GiB',
+                f"at most {MODES_BYTES / 2**30:g} GiB",
+                'use fewer cells or data, or leave "modes" out of statements',
+            )
         sigma, root = ACTIVATIONS[activation].value, np.sqrt(data.weights)
         features = sigma(setting.points @ data.inputs.T) * root  # (n_inner, n_data)
         triangle = np.linalg.qr(np.sqrt(setting.volumes)[:, None] * features, mode="r")
