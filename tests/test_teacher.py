@@ -7,11 +7,12 @@ import pytest
 from helpers import QUADRATIC, case_of
 from scipy.special import ndtr
 
-from gridflow.energy import stationarity
+from gridflow.energy import defects
 from gridflow.energy.data import GaussHermiteInputs, Neuron, TeacherData
+from gridflow.energy.defects import relu_harmonics
 from gridflow.energy.measures import CircleInputs, GaussLegendreInputs, NodesInputs
 from gridflow.energy.network import Branch, Network
-from gridflow.energy.stationarity import Stationarity, relu_harmonics
+from gridflow.energy.stationarity import Stationarity
 from gridflow.energy.teacher import TeacherDensity
 from gridflow.errors import InputError
 from gridflow.schema import DIAGNOSTICS
@@ -406,7 +407,7 @@ def test_cases_that_say_what_cannot_be_are_refused(changes, message, tmp_path):
 
 
 def test_modes_beyond_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(stationarity, "MODES_BYTES", 1000)
+    monkeypatch.setattr(defects, "MODES_BYTES", 1000)
     with pytest.raises(InputError, match=r"\"modes\" on 96 weight vectors × 20 data"):
         bound()
 

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.energy.stationarity import Directions
+from gridflow.energy.defects import Directions
 
 LINES = ("gaussian", "softplus", "tanh", "arctan", "sigmoid")
 PLANES = ("teacher-2d-relu", "teacher-weights")
