@@ -1,7 +1,7 @@
 """What is left of ρ − ρ* on a grid, as numbers: modes, parity, moments, harmonics. `gridflow.energy.stationarity` has the theory.
 
-Each class is set up once for a grid and a teacher; `numbers(masses, evaluation)` reads the masses ∫u ρ du of the weight vectors of
-the cells and the evaluation of the energy there, and `names` are those of its numbers in `gridflow.schema`.
+Each class is set up once for a grid and a teacher. `numbers(masses, evaluation)` reads the masses ∫u ρ du of the weight vectors
+of the cells and the evaluation of the energy there; `names` are those of its numbers in `gridflow.schema`.
 """
 
 from dataclasses import dataclass
