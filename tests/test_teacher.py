@@ -171,6 +171,14 @@ def test_parity_of_a_mirrored_teacher(activation, vanishes):
     assert loss < 1e-6 if activation == "gaussian" else loss > 1e-3  # softplus sees the first moment too
 
 
+def test_parity_of_a_mirrored_uniform_teacher():
+    """Bounds at cell ends: both parts are exact, and the odd one is the translation by 1."""
+    network, grid = bound("gaussian", ["parity"], densities=[TeacherDensity([Uniform((0.25, 0.75))])])
+    told = tell(network, grid, Uniform((-0.75, -0.25)).masses(THETA))
+    assert told["defect_wrong"] == pytest.approx(1.0, rel=1e-13)
+    assert told["defect_right"] == pytest.approx(0.0, abs=1e-14)
+
+
 @pytest.mark.parametrize("activation", ["gaussian", "tanh"])
 def test_parity_against_its_definition(activation):
     """∫|F_even| and ∫|F_odd| by the midpoint rule on a fine uniform grid; the teacher has two neurons inside of cells."""
