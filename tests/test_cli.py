@@ -166,7 +166,7 @@ DATA_CASE = (shipped_directory() / "relu-regression.toml").read_text(encoding="u
 WRONG_FILES = {
     "unknown key": (wrong("cells", "cels"), None, ["'cels'", "allowed: keys", "did you mean 'cells'"]),
     "wrong type": (wrong("cells = 256", 'cells = "256"'), None, ["space.theta.cells = '256' (a str)", "allowed: int"]),
-    "out of range": (wrong("stop = 1.0", "stop = 0.0"), None, ["> 0"]),
+    "out of range": (wrong("stop = 6.0", "stop = 0.0"), None, ["> 0"]),
     "mass cut off": (wrong("bounds = [-3.0, 3.0]", "bounds = [-0.7, 3.0]"), None, ["cuts off", "widen the bounds"]),
     "zero density": (
         wrong('kind = "normal", mean = 0.9, deviation = 0.15', 'kind = "uniform", bounds = [5.0, 6.0]'),

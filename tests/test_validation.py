@@ -151,6 +151,38 @@ def test_too_few_particles_are_inconclusive():
     assert "raise particles.verdict" in str(result["reason"].values[0])
 
 
+# --------------------------------------------------------------------------------------- numbers that an energy tells
+def asking(**thresholds):
+    told = {name: {"threshold": value, "reason": "planted by the test"} for name, value in thresholds.items()}
+    energy = {**FLOW["energy"], "stationarity": {"statements": ["modes", "moment"]}}
+    return case_of({**FLOW, "energy": energy, "validation": {**FLOW["validation"], "times": 1, "diagnostics": told}})
+
+
+def test_diagnostics_are_judged_at_the_end(tmp_path):
+    """δ = m₂ − m₂* obeys δ̇ = −4δ(1 + δ), so that it is −1.1e−2 at t = 1: above 5e−3, below 2e−2."""
+    passing, failing = validate(asking(moment_defect=2e-2), tmp_path), validate(asking(moment_defect=5e-3, mode_ratio_max=2.0))
+    assert passing.attrs["verdict"] == "pass", table(passing)
+    assert failing.attrs["verdict"] == "fail"
+    assert not failures(failing)  # no quantity is to blame
+    row = failing.sel(diagnostic="moment_defect")
+    assert str(row["diagnostic_outcome"].values) == "fail"
+    assert float(row["diagnostic_value"]) == pytest.approx(np.sqrt(2 * float(failing["energy"][-1])), rel=1e-9)
+    assert str(failing["diagnostic_outcome"].sel(diagnostic="mode_ratio_max").values) == "pass"
+    assert str(failing["diagnostic_outcome"].sel(diagnostic="determined_modes").values) == "not judged"
+    text = table(failing)
+    assert "threshold 0.005: fail" in text
+    assert "which falls at the rate" in text
+    with xarray.open_dataset(tmp_path / "test-validation.nc") as file:
+        xarray.testing.assert_identical(file.load(), passing)
+
+
+def test_a_threshold_on_a_number_that_is_not_told_is_refused():
+    with pytest.raises(InputError, match=r"(?s)names 'moment_defekt'.*did you mean 'moment_defect'"):
+        validate(asking(moment_defekt=1.0))
+    with pytest.raises(InputError, match=r"(?s)names 'moment_defect'.*none"):
+        validate(asking(moment_defect=1.0).replace({"energy.stationarity": None}))
+
+
 # ---------------------------------------------------------------------------------------------------------- bad input
 def test_a_case_that_says_too_little_is_refused():
     with pytest.raises(InputError, match=r"no \[particles\]"):

@@ -9,12 +9,16 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.activation import ACTIVATIONS
+from gridflow.energy.measures import CircleInputs, GaussLegendreInputs, NodesInputs, product_rule
+from gridflow.energy.teacher import Teacher, TeacherDensity, quadrature
 from gridflow.errors import InputError, suggestion
 from gridflow.files import open_netcdf
 from gridflow.space.factor import Array
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Positive = Annotated[float, Meta(gt=0.0)]
+BLOCK_ENTRIES = 2**22
+"""Pre-activations of a teacher that are held at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -170,14 +174,15 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
 
 
 class GaussHermiteInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="gauss-hermite", tag_field="kind"):
-    """Gauss–Hermite quadrature of a one-dimensional normal measure with mean 0: exact up to degree 2·count − 1."""
+    """Gauss–Hermite quadrature of an isotropic normal measure with mean 0: exact up to degree 2·count − 1 in each input."""
 
     count: Annotated[int, Meta(ge=1, le=180)]
     deviation: Positive = 1.0
+    dimension: Annotated[int, Meta(ge=1, le=3)] = 1
 
     def points(self) -> tuple[Array, Array]:
         nodes, weights = np.polynomial.hermite_e.hermegauss(self.count)
-        return self.deviation * nodes[:, None], weights / weights.sum()
+        return product_rule([(self.deviation * nodes, weights / weights.sum())] * self.dimension)
 
 
 class UniformInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):
@@ -201,44 +206,83 @@ class Neuron(Struct, frozen=True, forbid_unknown_fields=True):
     weight: float | list[float] = 1.0
 
 
-class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher", tag_field="kind"):
-    """Inputs from a named measure, targets from a narrow network y(x) = Σᵢ wᵢ σ(cᵢ·x) (S3 §2.1)."""
+InputsSpec = NormalInputs | GaussHermiteInputs | UniformInputs | GaussLegendreInputs | CircleInputs | NodesInputs
 
-    inputs: NormalInputs | GaussHermiteInputs | UniformInputs
-    neurons: Annotated[list[Neuron], Meta(min_length=1)]
+
+class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher", tag_field="kind"):
+    """Inputs from a named measure, targets from a teacher: y(x) = Σᵢ wᵢ σ(cᵢ·x) + Σ_k w_k ∫σ(θ·x) dρ_k (S3 §2.1).
+
+    neurons, densities : the parts of the teacher, at least one; densities are integrated once, on nodes of their own
+    """
+
+    inputs: InputsSpec
+    neurons: list[Neuron] = []
     normalization: bool = False
     activation: Literal[tuple(ACTIVATIONS)] | None = None  # type: ignore[valid-type]
+    densities: list[TeacherDensity] = []
+
+    def __post_init__(self) -> None:
+        if not self.neurons and not self.densities:
+            raise ValueError("a teacher without neurons and densities; give at least one of them")
+        if self.densities and self.normalization:
+            raise ValueError("a teacher with densities under batch normalisation; remove densities or normalization")
+
+    def weights(self) -> list[float | list[float]]:
+        """Of the neurons, then of the densities."""
+        return [n.weight for n in self.neurons] + [d.weight for d in self.densities]
+
+    def teacher(self) -> Teacher:
+        """The teacher as a weighted sum of neurons: those of `neurons`, and the quadrature nodes of `densities`."""
+        points = [np.array([n.direction]) for n in self.neurons]
+        weights = [np.array([np.atleast_1d(n.weight)]) for n in self.neurons]
+        for density in self.densities:
+            nodes, masses = quadrature(density)
+            points.append(nodes)
+            weights.append(masses[:, None] * np.atleast_1d(density.weight))
+        return Teacher(np.concatenate(points), np.concatenate(weights))
 
     def load(self, directory: Path, activation: str) -> Data:
         inputs, weights = self.inputs.points()
-        sigma = ACTIVATIONS[self.activation or activation].value
-        dim, outputs = inputs.shape[1], {np.size(n.weight) for n in self.neurons}
+        self.check(inputs.shape[1])
+        sigma, teacher = ACTIVATIONS[self.activation or activation].value, self.teacher()
+        if self.normalization:
+            z = self.normalized(inputs @ teacher.points.T, weights)
+            return Data(inputs, sigma(z) @ teacher.weights, weights)
+        step = max(1, BLOCK_ENTRIES // len(teacher.points))
+        blocks = [inputs[k : k + step] for k in range(0, len(inputs), step)]
+        return Data(inputs, np.concatenate([sigma(x @ teacher.points.T) @ teacher.weights for x in blocks]), weights)
+
+    def check(self, dim: int) -> None:
+        """Raises InputError for neurons or densities that do not fit the inputs, or each other."""
+        outputs = {np.size(w) for w in self.weights()}
         if len(outputs) > 1:
             raise InputError(
                 f"teacher neurons with {sorted(outputs)} outputs",
                 "one number of outputs",
                 "give every neuron equally many weights",
             )
-        targets = np.zeros((len(inputs), outputs.pop()))
         for neuron in self.neurons:
-            direction = np.array(neuron.direction)
-            if direction.size != dim:
+            if len(neuron.direction) != dim:
                 raise InputError(
                     f"teacher direction {neuron.direction}", f"{dim} numbers, one per input", "match the dimension of the inputs"
                 )
-            z = inputs @ direction
-            if self.normalization:  # centred, then divided by ‖direction‖_Σ (S1 (2))
-                z = z - weights @ z
-                norm = np.sqrt(weights @ z**2)
-                if not norm > 0:
-                    raise InputError(
-                        f"teacher direction {neuron.direction} under batch normalisation",
-                        "a direction in which the inputs vary",
-                        "change it",
-                    )
-                z = z / norm
-            targets += sigma(z)[:, None] * np.atleast_1d(neuron.weight)
-        return Data(inputs, targets, weights)
+        for density in self.densities:
+            if len(density.density) != dim:
+                raise InputError(
+                    f"a teacher density of {len(density.density)} coordinates", f"{dim}, one per input", "match the inputs"
+                )
+
+    def normalized(self, z: Array, weights: Array) -> Array:
+        """Pre-activations (n_data, n_neurons) centred, then divided by ‖direction‖_Σ, their deviation (S1 (2))."""
+        z = z - weights @ z
+        norms = np.sqrt(weights @ z**2)
+        if not (norms > 0).all():
+            raise InputError(
+                f"teacher direction {self.neurons[int(np.argmin(norms))].direction} under batch normalisation",
+                "a direction in which the inputs vary",
+                "change it",
+            )
+        return z / norms
 
 
 DataSpec = FileData | TeacherData

@@ -23,6 +23,7 @@ from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.energy.data import Data, DataSpec
 from gridflow.energy.loss import LOSSES, Loss
+from gridflow.energy.stationarity import BoundStationarity, Stationarity
 from gridflow.errors import InputError
 from gridflow.space.ellipse import EllipseFactor
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
@@ -104,12 +105,26 @@ class BoundNetwork:
 
     convex = True  # every loss in LOSSES is convex in f, and f is linear in ρ
 
-    def __init__(self, data: Data, loss: Loss, branches: list[BoundBranch], penalty: Array | None, smooth: bool = True) -> None:
+    def __init__(
+        self,
+        data: Data,
+        loss: Loss,
+        branches: list[BoundBranch],
+        penalty: Array | None,
+        smooth: bool = True,
+        stationarity: BoundStationarity | None = None,
+    ) -> None:
         self.data, self.loss, self.branches, self.penalty, self.smooth = data, loss, branches, penalty, smooth
+        self.stationarity = stationarity
+        self.diagnostics = () if stationarity is None else stationarity.names
         self.scale = np.abs(data.targets)
         for branch in branches:
             for term, output in enumerate(branch.outputs):
                 self.scale[:, output] += np.abs(branch.outer[term]).max() * branch.inner.largest()
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        """How much of the teacher the student has found, where the case asks (`gridflow.energy.stationarity`)."""
+        return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def predict(self, mass: Array) -> Array:
         """f_ρ(x_j), (n_data, n_outputs)."""
@@ -156,6 +171,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
     bias : append 1 to the inputs, so that the last weight is a bias
     normalization : batch normalisation, b̄ = b/‖b‖_Σ with Σ the covariance of the centred data (S1 (2)–(4))
     decay, decay_on : weight decay λ Σ θ² over the named factors (S2 §9)
+    stationarity : what to tell of a student and its teacher at every save
     """
 
     data: DataSpec
@@ -166,6 +182,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
     normalization: bool = False
     decay: Annotated[float, Meta(ge=0.0)] = 0.0
     decay_on: list[str] = []
+    stationarity: Stationarity | None = None
 
     def load(self, directory: Path) -> "NetworkEnergy":
         """Read or generate the data; batch normalisation centres the inputs (S1 (2)), and says so."""
@@ -197,7 +214,9 @@ class NetworkEnergy:
         spec, data = self.spec, self.data
         inputs = augmented(data, spec.bias)
         branches = [bound for branch in spec.branches for bound in bind_branch(branch, spec, inputs, data, grid)]
-        return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), ACTIVATIONS[spec.activation].is_smooth)
+        smooth = ACTIVATIONS[spec.activation].is_smooth
+        stationarity = None if spec.stationarity is None else spec.stationarity.bind(spec, data, grid)
+        return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), smooth, stationarity)
 
     def particles(self, factors: tuple[Factor, ...]) -> "NetworkParticles":
         for branch in self.spec.branches:

@@ -53,6 +53,10 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
         right = lower > 0
         return np.where(right, ndtr(-lower) - ndtr(-upper), ndtr(upper) - ndtr(lower))
 
+    def below(self, x: Array) -> Array:
+        """The distribution function on the line."""
+        return ndtr((x - self.mean) / self.deviation)
+
 
 class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):
     """Uniform density on the whole factor, or on `bounds`."""
@@ -71,6 +75,11 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
             return factor.volumes / factor.length
         lower, upper = self.bounds or (factor.edges[0], factor.edges[-1])
         return np.diff(np.clip((factor.edges - lower) / (upper - lower), 0.0, 1.0))
+
+    def below(self, x: Array) -> Array:
+        """The distribution function on the line, of a density with bounds."""
+        assert self.bounds is not None
+        return np.clip((x - self.bounds[0]) / (self.bounds[1] - self.bounds[0]), 0.0, 1.0)
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         if factor.kind == "labels":

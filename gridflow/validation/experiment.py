@@ -22,8 +22,9 @@ import numpy as np
 import xarray
 
 from gridflow.case import Case
+from gridflow.energy.base import diagnostics_of
 from gridflow.energy.data import Data
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Tally
@@ -67,8 +68,8 @@ class Experiment:
     coarse : [between the grid and the twice wider one, between that and the four times wider one], the largest over the saves
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
     sensitivity : per relative error of the speed; time_step : of a particle run to its refined twin;
-    energy : (n_times,) of the grid; smooth : the velocity is continuous; grid_seconds, particle_order : cost of the grid run, and
-        power of N in the cost of a particle run
+    energy : (n_times,) of the grid; diagnostics : its dissipation and what else its energy tells, at the end; smooth : the speed
+        is continuous; grid_seconds, particle_order : cost of the grid run, and power of N in the cost of a particle run
     """
 
     times: list[float]
@@ -78,6 +79,7 @@ class Experiment:
     sensitivity: Array
     time_step: Array
     energy: Array
+    diagnostics: dict[str, float]
     random: list[Series]
     verdict: Series
     smooth: bool
@@ -100,6 +102,17 @@ def check_case(case: Case) -> None:
             f"{case.name} has no thresholds in [validation]",
             "for example w1 = { threshold = 0.01, reason = '…' }",
             "add one for each quantity that should be judged; nothing passes by default",
+        )
+
+
+def check_diagnostics(case: Case, known: tuple[str, ...]) -> None:
+    """Raises InputError for thresholds on numbers that the energy does not tell."""
+    unknown = sorted(set(case.validation.diagnostics) - set(known))
+    if unknown:
+        raise InputError(
+            f"validation.diagnostics names {unknown[0]!r}",
+            f"numbers that this energy tells: {', '.join(known) or 'none'}",
+            suggestion(unknown[0], known) or "remove it, or let the energy tell it (energy.stationarity)",
         )
 
 
@@ -142,6 +155,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
 
     grid = case.grid()
     bound = model.bind(grid)
+    check_diagnostics(case, diagnostics_of(bound))
     data = getattr(bound, "data", None)
     quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
     smooth = getattr(bound, "smooth", True)
@@ -157,6 +171,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         sketches[factor] = [[q.sketch(m) for m in measures] for q in quantities]
         tally.advance()
     grid_energy = np.array([measures[k].energy for k in picked])
+    numbers = {name: float(dataset[name][-1]) for name in ("dissipation", *diagnostics_of(bound))}
     seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
     tally.tell("sensitivity")
     sensitive = sensitivity(coarsened(case, 2, order), model, energy, quantities, times)
@@ -181,6 +196,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         sensitivity=sensitive,
         time_step=time_step,
         energy=grid_energy,
+        diagnostics=numbers,
         random=series,
         verdict=verdict,
         smooth=smooth,

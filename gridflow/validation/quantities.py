@@ -34,6 +34,8 @@ class Validation(Struct, frozen=True, forbid_unknown_fields=True):
     prediction : root mean square over the data; mass : |log| of the ratio of the total masses, which reactions change
 
     Distances and moments are those of the measures divided by their mass.
+
+    diagnostics : by name, the largest values that the energy's own numbers (`gridflow.schema.DIAGNOSTICS`) may have at the end
     """
 
     w1: Threshold | None = None
@@ -44,11 +46,12 @@ class Validation(Struct, frozen=True, forbid_unknown_fields=True):
     energy: Threshold | None = None
     prediction: Threshold | None = None
     mass: Threshold | None = None
+    diagnostics: dict[str, Threshold] = {}
     times: Annotated[int, Meta(ge=1, le=100)] = 5
 
     def thresholds(self) -> dict[str, Threshold]:
-        """By kind, those that the case gives."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__ if name != "times"}
+        """Of the quantities by kind, those that the case gives."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("times", "diagnostics")}
         return {name: threshold for name, threshold in found.items() if threshold is not None}
 
 

@@ -41,7 +41,22 @@ def table(result: xarray.Dataset) -> str:
     columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
     reasons = [f"  {q}: {r}" for q, r in zip(result["quantity"].values, result["reason"].values, strict=True) if r]
-    return "\n".join([*lines, *reasons, *headline(result)])
+    return "\n".join([*lines, *reasons, *diagnostics(result), *headline(result)])
+
+
+def diagnostics(result: xarray.Dataset) -> list[str]:
+    """What the energy tells of the state at the end, beside how stationary that is."""
+    names = [str(name) for name in result["diagnostic"].values]
+    if names == ["dissipation"]:
+        return []
+    values = dict(zip(names, result["diagnostic_value"].values, strict=True))
+    loss, rate = float(result["energy"][-1]), values.pop("dissipation")
+    lines = [f"at the end (energy {loss:.2g}, which falls at the rate {rate / loss:.2g}):" if loss > 0 else "at the end:"]
+    for name, value in values.items():
+        row = result.sel(diagnostic=name)
+        outcome, limit = str(row["diagnostic_outcome"].values), float(row["diagnostic_threshold"])
+        lines.append(f"  {name} {value:.3g}" + ("" if np.isnan(limit) else f", threshold {limit:.2g}: {outcome}"))
+    return lines
 
 
 def headline(result: xarray.Dataset) -> list[str]:

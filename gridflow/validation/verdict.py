@@ -21,6 +21,9 @@ is biased by O(1/N). A relative error δ of the speed (velocity, and temperature
 δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
 what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
+Diagnostics are numbers that an energy tells of the grid's state at the end. Those with a threshold pass or fail by it, in a quick
+validation too, because they are statements about any grid and not errors.
+
 A grid is worth N* = (c/e)² particles, c/√N the sampling error of N random ones in the mean square, d between ensembles over √2.
 """
 
@@ -235,12 +238,14 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
     result["outcome"] = ("quantity", j.outcome, {"long_name": "pass, fail or inconclusive"})
     result["reason"] = ("quantity", j.reason, {"long_name": "why it does not pass"})
 
+    told = add_diagnostics(result, case, e.diagnostics)
+
     density = np.array([q.kind in DENSITY_KINDS for q in e.quantities])
     worth = float(j.worth[density].min()) if density.any() else float("nan")
     last = e.random[-1]
     particle_seconds = float(last.seconds * np.float64(worth / last.count) ** e.particle_order)
     result.attrs |= {
-        "verdict": "pass" if set(j.outcome) == {"pass"} else "fail" if "fail" in j.outcome else "inconclusive",
+        "verdict": overall([*j.outcome, *told]),
         "quick": int(quick),
         "threshold_scale": scale,
         "worth": worth,
@@ -257,3 +262,23 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         "verdict_count": e.verdict.count,
     }
     return result
+
+
+def overall(outcomes: list[str]) -> str:
+    return "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "inconclusive"
+
+
+def add_diagnostics(result: xarray.Dataset, case: Case, numbers: dict[str, float]) -> list[str]:
+    """The numbers of the energy at the end, beside the dissipation; returns the outcomes of those that are judged."""
+    judged = {name: case.validation.diagnostics[name] for name in numbers if name in case.validation.diagnostics}
+    outcome = {name: "pass" if numbers[name] <= t.threshold else "fail" for name, t in judged.items()}
+    columns = {
+        "diagnostic": (list(numbers), "number that the energy tells"),
+        "diagnostic_value": (list(numbers.values()), "its value on the grid at the end"),
+        "diagnostic_threshold": ([judged[n].threshold if n in judged else np.nan for n in numbers], "largest value tolerated"),
+        "diagnostic_reason": ([judged[n].reason if n in judged else "" for n in numbers], "why"),
+        "diagnostic_outcome": ([outcome.get(n, "not judged") for n in numbers], "pass, fail or not judged"),
+    }
+    for name, (values, text) in columns.items():
+        result[name] = ("diagnostic", values, {"long_name": text})
+    return list(outcome.values())
