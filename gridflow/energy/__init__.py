@@ -13,11 +13,12 @@ from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, Partic
 from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Network
 from gridflow.energy.potential import Potential
+from gridflow.energy.resnet import ResNet
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-EnergyPart = Network | MMD | Potential
+EnergyPart = Network | MMD | Potential | ResNet
 
 
 class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):
