@@ -66,7 +66,7 @@ CASES = {
     ),
     "linear": (ResNet("linear", teach(LINE, 0.8, -0.5), ["a"], "depth"), frozen(line("a", 9), DEPTH)),
     "linear without depth": (ResNet("linear", teach(LINE, 0.8), ["a"]), Grid([line("a", 9)])),
-    "linear in the plane": (ResNet("linear", teach(PLANE, ROTATION), MATRIX, "layer"), Grid([*MATRIX_FACTORS, layers(3)])),
+    "linear in the plane": (ResNet("linear", teach(PLANE, *[ROTATION] * 3), MATRIX, "layer"), Grid([*MATRIX_FACTORS, layers(3)])),
     "quadratic": (ResNet("quadratic", teach(LINE, 0.8, -0.5), ["a"], "depth"), frozen(line("a", 9), DEPTH)),
     "quadratic, layers": (
         ResNet("quadratic", teach(LINE, 0.8, -0.5, 0.1), ["a"], "layer", activation="arctan"),
@@ -161,8 +161,8 @@ def test_convexity_is_claimed_where_f_is_linear_in_the_density(spec, grid, rng):
 
 
 def test_a_wide_resnet_is_not_convex():
-    """σ = identity, d = 1, two layers: f = x(1 + m₀/2)(1 + m₁/2) in the means of the layers; (−2, 0) and (0, −2) give the same f = 0
-    for every x, and the middle between them x/4."""
+    """σ = identity, d = 1, two layers: f = x(1 + m₀/2)(1 + m₁/2) in the means of the layers; (−2, 0) and (0, −2) both give f = 0,
+    and the middle between them x/4."""
     spec = ResNet("wide", teach(LINE, -2.0, -2.0), ["a"], "layer", activation="identity")
     bound = spec.load(HERE).bind(Grid([Labels(values=[-2.0, 0.0]).factor("a"), layers(2)]))
     axis = bound.rows.grid.order.index("a")
@@ -286,16 +286,11 @@ def test_errors_of_symmetric_densities_vanish():
 # --------------------------------------------------------------------------------------------------------- teachers
 def test_a_student_at_its_teacher_has_zero_loss():
     """Vanilla teachers δ_{θ*}, and one of several neurons per layer, with the student's particles on them."""
-    for model, thetas in {
-        "ensemble": [[0.8, -0.5]],
-        "wide": [0.8, -0.5],
-        "linear": [0.8, -0.5],
-        "quadratic": [0.8, -0.5],
-    }.items():
+    for model in ("ensemble", "wide", "linear", "quadratic"):
         ensemble = model == "ensemble"
         spec = ResNet(model, teach(LINE, 0.8, -0.5), ["a", "b"] if ensemble else ["a"], None if ensemble else "layer")
         factors = (line("a", 6), line("b", 6)) if ensemble else (layers(2), line("a", 6))
-        points = np.array(thetas) if ensemble else np.array([[0.0, 0.8], [1.0, -0.5]])
+        points = np.array([[0.8, -0.5]]) if ensemble else np.array([[0.0, 0.8], [1.0, -0.5]])
         result = spec.load(HERE).particles(factors).evaluate(points, np.full(len(points), 1 / len(points)))
         assert result.value == pytest.approx(0.0, abs=1e-30)
         assert np.abs(result.gradient).max() < 1e-14
@@ -414,11 +409,11 @@ THIRD = Labels(values=[0.0, 1.0, 2.0]).factor("layer")
         (lambda: bind(weights=["b"]), "names the factor 'b'"),
         (lambda: bind(weights=["a", "a"]), "1 different factors"),
         (lambda: bind(data=teach(PLANE, ROTATION, ROTATION)), "4 different factors"),
-        (lambda: bind("ensemble", weights=["a", "b"], depth=None, factors=[line("a", 6), line("b", 6), layers(2)]), "the factor 'layer'"),
+        (lambda: bind("ensemble", None, ["a", "b"], None, [line("a", 6), line("b", 6), DEPTH]), "the factor 'depth'"),
         (lambda: bind(factors=[Circle(cells=6).factor("a"), layers(2)]), "a weight on the circle 'a'"),
-        (lambda: bind(depth=None), "a wide ResNet with no depth"),
-        (lambda: bind("ensemble"), "a ensemble ResNet with the labels|an ensemble names"),
-        (lambda: bind(depth="a"), "the weight a as its depth|the weight 'a' as its depth"),
+        (lambda: bind(depth=None), "model = 'wide', with no depth"),
+        (lambda: bind("ensemble"), "with labels 'layer' as its depth"),
+        (lambda: bind(depth="a"), "the weight 'a' as its depth"),
         (lambda: bind(factors=[line("a", 6), Labels(values=[1.0, 0.0]).factor("layer")]), "increasing values"),
         (lambda: bind("quadratic", depth="depth", factors=[line("a", 6), DEPTH]), "mobility only in θ"),
         (lambda: two_targets().bind(Grid([line("a", 6), layers(2)])), "1 inputs and 2 targets"),
