@@ -43,11 +43,15 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the gradient flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor."""
+    """Options of the gradient flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor.
+
+    diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
+    """
 
     temperature: Annotated[float, Meta(ge=0.0)] = 0.0
     reaction: Reaction = field(default_factory=Reaction)
     mobility: dict[str, Mobility] = {}
+    diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +108,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
             )
-        return Grid(factors, {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()})
+        mobility = {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()}
+        return Grid(factors, mobility, self.flow.diffusion)
 
     def mobility_values(self, name: str, mobility: Mobility, factors: list[Factor]) -> tuple[str | None, Array]:
         """(factor that the mobility depends on, its values)."""

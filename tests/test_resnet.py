@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import case_of
 
+import gridflow
 from gridflow.energy import resnet_layers
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
@@ -13,6 +15,8 @@ from gridflow.energy.resnet import ResNet, ResNetEnergy
 from gridflow.energy.resnet_layers import CURVATURES, JETS, Features
 from gridflow.energy.resnet_teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
+from gridflow.particles.cloud import draw_cloud
+from gridflow.particles.integrator import RungeKutta2
 from gridflow.space.density import Component, Normal, Uniform, Weights
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
@@ -467,3 +471,110 @@ def test_other_data_may_be_given(rng):
     plain = changed(spec, data=TeacherData(inputs=LINE, neurons=[Neuron([0.5])]))
     energy = replace(plain.load(HERE), data=data)
     assert energy.bind(grid).data is data
+
+
+# ---------------------------------------------------------------------------------------------------- clouds and runs
+@pytest.mark.parametrize("sampling", ["random", "sobol"])
+def test_clouds_give_every_layer_its_exact_mass(sampling):
+    """Two components that give the layers different shares, 0.75·(.5, .3, .2) + 0.25·(.1, .1, .8), each at a place of its own."""
+    mixture = [
+        Component(density={"layer": Weights([0.5, 0.3, 0.2]), "a": Normal(-0.8, 0.05)}, weight=3.0),
+        Component(density={"layer": Weights([0.1, 0.1, 0.8]), "a": Normal(0.8, 0.05)}, weight=1.0),
+    ]
+    factors = (layers(3), line("a", 6))
+    cloud = draw_cloud(mixture, factors, 2000, 3, sampling, "layer")
+    assert cloud.size == 2000
+    masses = np.array([cloud.weights[cloud.points[:, 0] == k].sum() for k in range(3)])
+    np.testing.assert_allclose(masses, [0.4, 0.25, 0.35], rtol=1e-12)
+    for k, right in enumerate([0.025 / 0.4, 0.025 / 0.25, 0.2 / 0.35]):
+        here = cloud.points[cloud.points[:, 0] == k, 1]
+        assert len(here) in (666, 667)
+        assert (here > 0).mean() == pytest.approx(right, abs=4 * np.sqrt(0.25 / 666))  # four standard errors at most
+    np.testing.assert_array_equal(cloud.points, draw_cloud(mixture, factors, 2000, 3, sampling, "layer").points)
+    with pytest.raises(InputError, match="2 particles for 3 labels"):
+        draw_cloud(mixture, factors, 2, 3, sampling, "layer")
+
+
+WIDE = {
+    "title": "wide",
+    "space": {
+        "a": {"kind": "interval", "bounds": [-2.5, 2.5], "cells": 40},
+        "layer": {"kind": "labels", "values": [0.0, 1.0, 2.0], "volumes": [1 / 3, 1 / 3, 1 / 3]},
+    },
+    "energy": {
+        "kind": "resnet",
+        "model": "wide",
+        "weights": ["a"],
+        "depth": "layer",
+        "data": {
+            "kind": "resnet-teacher",
+            "inputs": {"kind": "uniform", "count": 12, "bounds": [-2.0, 2.0]},
+            "networks": [{"layers": [[[0.8]], [[-0.5]], [[1.0]]]}],
+        },
+    },
+    "initial": [{"density": {"a": {"kind": "normal", "mean": 0.2, "deviation": 0.3}, "layer": {"kind": "uniform"}}}],
+    "scheme": {"kind": "finite-volume"},
+    "time": {"stop": 2.0, "save": 3},
+}
+
+
+def test_a_wide_resnet_keeps_the_mass_of_its_layers_and_lowers_its_energy():
+    dataset = gridflow.solve(case_of(WIDE))
+    masses = (dataset["density"] * dataset["cell_volume"]).sum("a")
+    np.testing.assert_allclose(masses, 1 / 3, rtol=1e-12)
+    assert (np.diff(dataset["energy"]) < 0).all()
+    assert dataset.attrs["energy_decreases"].startswith("not claimed")
+    np.testing.assert_allclose(dataset["density"].sum("a") * 5 / 40, 1, rtol=1e-12)  # each is a probability density on Θ
+
+
+def test_grid_and_particles_of_a_wide_resnet_agree():
+    """Predictions of the grid at half the cells and of 3·512 Sobol particles: second order, and less than one over N."""
+    case = case_of(WIDE)
+    run = gridflow.simulate(case, 1536, seed=1, sampling="sobol", integrator=RungeKutta2(0.02))
+    coarse, fine = (gridflow.solve(c)["prediction"][-1].to_numpy() for c in (case, case.replace({"space.a.cells": 80})))
+    error = np.abs(coarse - fine).max()
+    assert np.abs(run.prediction[-1][:, 0] - fine).max() < error / 3 * 1.5 + 1e-3
+    assert error < 5e-3
+
+
+def test_unequal_layers_are_refused_by_both_sides():
+    case = case_of(WIDE, initial__0__density__layer={"kind": "weights", "values": [1.0, 2.0, 1.0]})
+    with pytest.raises(InputError, match="initial with masses"):
+        gridflow.solve(case)
+    with pytest.raises(InputError, match="particles with masses"):
+        gridflow.simulate(case, 9, integrator=RungeKutta2(0.1))
+
+
+def test_sums_pass_the_layers_on():
+    """Weight decay by a sum with a potential: clouds are stratified, starts are checked."""
+    table = {
+        **WIDE,
+        "energy": {"kind": "sum", "parts": [WIDE["energy"], {"kind": "potential", "terms": {"a": {"kind": "quadratic"}}}]},
+    }
+    run = gridflow.simulate(case_of(table), 10, integrator=RungeKutta2(0.1))
+    layer = [f.name for f in case_of(table).grid().factors].index("layer")
+    np.testing.assert_allclose([run.weights[run.points[0, :, layer] == k].sum() for k in range(3)], 1 / 3, rtol=1e-12)
+    with pytest.raises(InputError, match="initial with masses"):
+        gridflow.solve(case_of(table, initial__0__density__layer={"kind": "weights", "values": [1.0, 2.0, 1.0]}))
+
+
+def test_a_two_dimensional_ensemble_of_two_layers_runs_as_particles():
+    """d = 2, L = 2: eight parameters per particle; no grid of that dimension is worth solving."""
+    names = [f"t{layer}{k}{m}" for layer in range(2) for k in (1, 2) for m in (1, 2)]
+    table = {
+        **WIDE,
+        "space": {name: {"kind": "interval", "bounds": [-3.0, 3.0], "cells": 4} for name in names},
+        "energy": {
+            "kind": "resnet",
+            "model": "ensemble",
+            "weights": names,
+            "data": {
+                "kind": "resnet-teacher",
+                "inputs": {"kind": "normal", "count": 20, "covariance": [[1.0, 0.0], [0.0, 1.0]]},
+                "networks": [{"layers": [[[0.5, -1.0, 1.0, 0.5]], [[1.0, 0.0, 0.3, -0.5]]]}],
+            },
+        },
+        "initial": [{"density": {name: {"kind": "normal", "mean": 0.1, "deviation": 0.5} for name in names}}],
+    }
+    run = gridflow.simulate(case_of(table), 64, seed=1, integrator=RungeKutta2(0.05))
+    assert run.energy[-1] < 0.5 * run.energy[0]

@@ -68,6 +68,10 @@ class SumParticles:
     def order(self) -> int:
         return max(getattr(part, "order", 1) for part in self.parts)
 
+    @property
+    def strata(self) -> str | None:
+        return next((name for part in self.parts if (name := getattr(part, "strata", None)) is not None), None)
+
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         terms = [part.evaluate(points, weights, batch) for part in self.parts]
         predictions = [t.prediction for t in terms if t.prediction is not None]
