@@ -5,6 +5,7 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 """
 
 import math
+import os
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,16 @@ from gridflow.ugrid import reserved_names
 from gridflow.validation.quantities import Validation
 
 SIZE_MAX = 2**28
-"""Cells of the largest grid: 2 GiB per field, of which a run holds about ten."""
+"""Cells of the largest grid: 2 GiB per field."""
+BYTES_PER_CELL = 80
+"""A run holds about ten fields (`gridflow.cost` measures it)."""
+
+
+def memory_of_machine() -> float:
+    """Bytes, or infinity where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,9 +108,13 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The product of the factors of [space], with the mobilities of [flow]."""
         factors = [spec.factor(name) for name, spec in self.space.items()]
         size = math.prod(f.size for f in factors)
-        if size > SIZE_MAX:
+        largest = min(SIZE_MAX, int(min(memory_of_machine(), 2**62)) // BYTES_PER_CELL)
+        if size > largest:
+            where = " in the memory of this machine" if largest < SIZE_MAX else ""
             raise InputError(
-                f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor"
+                f"a grid of {size} cells, {size * BYTES_PER_CELL / 2**30:.0f} GiB",
+                f"at most {largest} cells{where}",
+                "use fewer cells per factor",
             )
         taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.is_mesh))
         reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}

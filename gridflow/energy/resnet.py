@@ -28,7 +28,7 @@ from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.data import Data, FileData, TeacherData
 from gridflow.energy.loss import LOSSES
 from gridflow.energy.network import BoundNetwork, FeatureNetwork
-from gridflow.energy.resnet_ensemble import ensemble_pass
+from gridflow.energy.resnet_ensemble import ensemble_features
 from gridflow.energy.resnet_grid import BoundResNet, Rows
 from gridflow.energy.resnet_layers import JETS
 from gridflow.energy.resnet_particles import ResNetParticles
@@ -95,7 +95,7 @@ class ResNetEnergy:
 
         def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
             theta = np.stack([coordinates[name] for name in spec.weights], axis=1).reshape(-1, *layout.columns.shape)
-            return np.moveaxis(ensemble_pass(jet, theta, inputs.T)[0][-1], 1, 2)
+            return np.moveaxis(ensemble_features(jet, theta, inputs.T), 1, 2)
 
         return FeatureNetwork(feature, data, spec.loss).bind(grid)
 

@@ -47,6 +47,14 @@ def ensemble_blocks(n: int, inputs: Array) -> list[slice]:
     return [slice(k, min(k + step, n)) for k in range(0, n, step)]
 
 
+def ensemble_features(jet: Jet, theta: Array, inputs: Array) -> Array:
+    """X^L, (n, d, n_data)."""
+    found = np.empty((len(theta), *inputs.shape))
+    for block in ensemble_blocks(len(theta), inputs):
+        found[block] = ensemble_pass(jet, theta[block], inputs)[0][-1]
+    return found
+
+
 def ensemble_output(jet: Jet, theta: Array, weights: Array, inputs: Array) -> Array:
     """Σ_i w_i X^L_{θ_i}, (d, n_data)."""
     total = np.zeros(inputs.shape)
