@@ -349,7 +349,7 @@ def test_data_weights_enter(rng):
 @pytest.mark.parametrize("name", JETS)
 def test_jets_are_the_activations_with_their_derivatives(name, rng):
     z, step = 2 * rng.standard_normal(100), 1e-6
-    value, slope = JETS[name](z)
+    value, slope = JETS[name](z.copy())
     np.testing.assert_allclose(value, ACTIVATIONS[name].value(z), rtol=1e-15)
     np.testing.assert_allclose(slope, ACTIVATIONS[name].derivative(z), rtol=1e-13)
     ahead, back = JETS[name](z + step)[1], JETS[name](z - step)[1]
@@ -360,20 +360,22 @@ def test_blocks_of_features_are_the_whole(rng, monkeypatch):
     directions, inputs, weights = rng.standard_normal((11, 2)), rng.standard_normal((2, 5)), rng.random((3, 11))
     turned, pulled = rng.standard_normal((3, 2, 5)), rng.standard_normal((3, 5))
 
-    def results():
-        features = Features(JETS["tanh"], directions, inputs)
+    def results(keep):
+        features = Features(JETS["tanh"], directions, inputs, keep)
         total, slopes = features.sums(weights)
         parts = [total, slopes, features.pull_back(pulled), features.pull_back_slopes(turned), features.gradient(pulled[0])]
         return [*parts, features.largest()], features
 
-    whole, _ = results()
+    whole, kept = results(True)
+    assert kept.kept is not None
     monkeypatch.setattr(resnet_layers, "BLOCK_ENTRIES", 10)
-    monkeypatch.setattr(resnet_layers, "KEPT_ENTRIES", 0)
-    parts, features = results()
-    assert len(features.blocks) == 6
-    assert features.kept is None
-    for one, two in zip(whole, parts, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-13)
+    monkeypatch.setattr(resnet_layers, "KEPT_BYTES", 100)
+    for keep in (False, True):
+        parts, features = results(keep)
+        assert len(features.blocks) == 6
+        assert features.kept is None
+        for one, two in zip(whole, parts, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-13)
 
 
 def test_ensembles_beyond_the_memory_budget_are_recomputed(rng, monkeypatch):

@@ -91,7 +91,7 @@ class LinearModel:
 
     def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
         self.inputs, self.n_depth = inputs, rows.n_depth
-        self.features = [Features(jet, directions, inputs) for directions in rows.directions]
+        self.features = [Features(jet, directions, inputs, keep=True) for directions in rows.directions]
 
     def forward(self, marginals: list[Array]) -> Array:
         masses = [m.sum(axis=0, keepdims=True) for m in marginals]
@@ -107,7 +107,7 @@ class QuadraticModel:
 
     def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
         self.inputs, self.diagonal = inputs, 0.5 if rows.layers is None else 0.0
-        self.features = [Features(jet, directions, inputs) for directions in rows.directions]
+        self.features = [Features(jet, directions, inputs, keep=True) for directions in rows.directions]
 
     def forward(self, marginals: list[Array]) -> Array:
         sums = [f.sums(m) for f, m in zip(self.features, marginals, strict=True)]

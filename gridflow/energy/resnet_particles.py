@@ -96,8 +96,8 @@ class QuadraticCloud:
         order = np.argsort(self.number, kind="stable")
         starts = np.searchsorted(self.number[order], np.arange(len(depths)))
         z = neurons.theta @ inputs
-        self.value, self.slope = JETS[activation](z)
         self.curvature = CURVATURES[activation](z)
+        self.value, self.slope = JETS[activation](z)
         weighted = neurons.weights[:, None, None] * self.slope
         total = np.add.reduceat((neurons.weights[:, None, None] * self.value)[order], starts)
         slopes = np.add.reduceat((weighted[:, :, None, :] * neurons.theta[..., None])[order], starts)
