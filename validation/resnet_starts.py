@@ -4,11 +4,11 @@
 
 S3 suggests several runs to identify ρ*. Runs wide-resnet-quadratic from normal densities with several means, alike at all depths,
 and from two components in either order. Prints for each the loss at the start and at the end, the dissipation left, W1 between
-the marginals of θ of student and teacher, and how much of the order of the teacher the student has: the slope of the mean of θ over
-the depth, at the start and at the end. Writes resnet-starts.png.
+the marginals of θ of student and teacher, and how much of the order of the teacher the student has: the slope of the mean of θ
+over the depth, at the start and at the end. Writes resnet-starts.png.
 
-What it shows: no start ends in a local minimum, all fit; but they end at different densities. The sign of the order is that of the
-start, also where it is opposite to the teacher's, and marginals agree only in what the loss sees: fits do not identify ρ*.
+What it shows: no start ends in a local minimum, all fit; but they end at different densities. The sign of the order is that of
+the start, also where it is opposite to the teacher's, and marginals agree only in what the loss sees: fits do not identify ρ*.
 """
 
 import sys
