@@ -38,7 +38,7 @@ def vanilla(*layers):
     return [TeacherResNet([[list(np.atleast_1d(theta))] for theta in layers])]
 
 
-DEPTH = line("depth", 6, (0.0, 1.0))
+DEPTH = line("depth", 5, (0.0, 1.0))  # between the sizes of θ_22 and θ_21: axes in an order of period three
 MATRIX = [f"t{k}{m}" for k in (1, 2) for m in (1, 2)]
 MATRIX_FACTORS = [line(name, n) for name, n in zip(MATRIX, (5, 4, 6, 4), strict=True)]
 ROTATION = (0.3, -0.5, 0.4, 0.1)
@@ -59,6 +59,10 @@ CASES = {
         Grid([line("a", 7), line("b", 5), line("c", 4)]),
     ),
     "ensemble in the plane": (ResNet("ensemble", teach(PLANE, ROTATION), MATRIX), Grid(MATRIX_FACTORS)),
+    "ensemble of 2 in the plane": (
+        ResNet("ensemble", teach(PLANE, ROTATION, ROTATION[::-1]), [*MATRIX, *(f"{name}_next" for name in MATRIX)]),
+        Grid([line(name + end, 2) for end in ("", "_next") for name in MATRIX]),
+    ),
     "wide": (ResNet("wide", teach(LINE, 0.8, -0.5, 0.2), ["a"], "layer"), Grid([line("a", 9), layers(3)])),
     "wide, huber": (
         ResNet("wide", teach(LINE, 0.8, -0.5), ["a"], "layer", activation="arctan", loss="huber"),
