@@ -5,6 +5,7 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 """
 
 import math
+import os
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,16 @@ from gridflow.ugrid import reserved_names
 from gridflow.validation.quantities import Validation
 
 SIZE_MAX = 2**28
-"""Cells of the largest grid: 2 GiB per field, of which a run holds about ten."""
+"""Cells of the largest grid: 2 GiB per field."""
+BYTES_PER_CELL = 80
+"""A run holds about ten fields (`gridflow.cost` measures it)."""
+
+
+def memory_of_machine() -> float:
+    """Bytes, or infinity where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,11 +53,15 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the gradient flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor."""
+    """Options of the gradient flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor.
+
+    diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
+    """
 
     temperature: Annotated[float, Meta(ge=0.0)] = 0.0
     reaction: Reaction = field(default_factory=Reaction)
     mobility: dict[str, Mobility] = {}
+    diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,9 +108,13 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The product of the factors of [space], with the mobilities of [flow]."""
         factors = [spec.factor(name) for name, spec in self.space.items()]
         size = math.prod(f.size for f in factors)
-        if size > SIZE_MAX:
+        largest = min(SIZE_MAX, int(min(memory_of_machine(), 2**62)) // BYTES_PER_CELL)
+        if size > largest:
+            where = " in the memory of this machine" if largest < SIZE_MAX else ""
             raise InputError(
-                f"a grid of {size} cells, {size * 80 / 2**30:.0f} GiB", f"at most {SIZE_MAX} cells", "use fewer cells per factor"
+                f"a grid of {size} cells, {size * BYTES_PER_CELL / 2**30:.0f} GiB",
+                f"at most {largest} cells{where}",
+                "use fewer cells per factor",
             )
         taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.is_mesh))
         reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}
@@ -104,7 +122,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
             )
-        return Grid(factors, {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()})
+        mobility = {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()}
+        return Grid(factors, mobility, self.flow.diffusion)
 
     def mobility_values(self, name: str, mobility: Mobility, factors: list[Factor]) -> tuple[str | None, Array]:
         """(factor that the mobility depends on, its values)."""

@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="cases that ship with gridflow")
     listing.add_argument("--json", action="store_true", help="as JSON on stdout")
 
-    show = commands.add_parser("show", help="a case with every default filled in, as TOML")
+    show = commands.add_parser("show", help="a case with every default filled in, as TOML, and what it costs")
     show.add_argument("case", help="a shipped name or a TOML file")
     show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key")
 
@@ -101,10 +101,12 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 def command_show(arguments: argparse.Namespace) -> int:
     from gridflow.case import load_case, parse_setting
+    from gridflow.cost import cost_of
 
     case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
-    case.grid()
+    cost = cost_of(case)
     print(case.text(), end="")
+    print("\n".join(["", *(f"# {line}" for line in cost.lines())]))
     return 0
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PANELS = 5
 """Densities shown side by side: the source of the batch-norm figures shows five times."""
+LABELS_MAX = 4
+"""Labels for which curves along a single line are drawn; of more labels the density over both is."""
 MOVIES = {".gif", ".mp4"}
 PICTURES = {".png", ".pdf", ".svg"}
 
@@ -67,7 +69,10 @@ def label_names(dataset: xarray.Dataset) -> list[str]:
 
 
 def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
-    """Densities of dimension one or two to draw, by title: one per label; marginals over surfaces and further lines."""
+    """Densities of dimension one or two to draw, by title: one per label; marginals over surfaces and further lines.
+
+    One line with many labels is drawn as a density of both.
+    """
     meshes, labels = mesh_names(dataset), label_names(dataset)
     lines = [n for n in factor_names(dataset) if n not in (*meshes, *labels)]
     shown = lines[:2]
@@ -78,6 +83,8 @@ def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
         density = (density * dataset[f"{name}_area"]).sum(name)
     for name in lines[2:]:
         density = (density * widths(dataset, name)).sum(name)
+    if len(shown) == len(labels) == 1 and dataset.sizes[labels[0]] > LABELS_MAX:
+        return {"": density.transpose("time", *labels, *shown)}
     result = {}
     for values in product(*(dataset[n].to_numpy() for n in labels)):
         chosen = dict(zip(labels, values, strict=True))

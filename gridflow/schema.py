@@ -5,7 +5,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "energy": ("1", "energy E, or free energy E + D*integral(rho log rho) where the temperature D is positive"),
     "dissipation": ("1", "rate of decrease of the energy by the discrete flow"),
     "mass": ("1", "integral of the density"),
-    "boundary_mass": ("1", "mass in the outermost cell layer of every no-flux factor"),
+    "boundary_mass": ("1", "mass in the outermost cell layer of every no-flux factor that is not frozen"),
     "density_min": ("1", "smallest density in all steps so far"),
     "steps": ("1", "time steps so far"),
     "time_step": ("1", "last time step"),

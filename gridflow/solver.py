@@ -16,7 +16,7 @@ from gridflow import dataset as results
 from gridflow.case import Case
 from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.distances import l1, wasserstein1
-from gridflow.energy.base import Energy, diagnostics_of
+from gridflow.energy.base import Energy, check_start, diagnostics_of
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
@@ -86,10 +86,11 @@ class Run:
         self.own_energy = None if energy is None else f"{type(energy).__module__}.{type(energy).__qualname__}"
         masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
         self.bound = (energy or case.energy.load(Path(case.directory))).bind(self.grid)
+        check_start(self.bound, masses)
         self.stepper: Stepper = case.scheme.init(self.grid, self.bound, case.flow.temperature, case.flow.reaction)
-        if case.time.steady > 0 and case.flow.temperature > 0 and case.flow.reaction.acts:
+        if case.time.steady > 0 and ((case.flow.temperature > 0 and case.flow.reaction.acts) or any(self.grid.diffusion)):
             raise InputError(
-                "time.steady for a flow with temperature and reaction, whose free energy may rise",
+                "time.steady for a flow with temperature and reaction, or with diffusion, whose energy may rise",
                 "steady = 0",
                 "remove time.steady",
             )

@@ -56,6 +56,14 @@ def test_show_prints_toml_with_defaults(capsys):
     assert table["scheme"]["cfl"] == 0.9
 
 
+def test_show_states_memory_and_time_of_big_grids_as_comments(capsys):
+    assert main(["show", "relu-weight-decay"]) == 0
+    text = capsys.readouterr().out
+    assert tomllib.loads(text)["title"]
+    assert "# grid: b 60 × w 72 × alpha 72 = 311040 cells; a density takes 2.37 MiB" in text
+    assert "# a run holds about" in text
+
+
 def test_solve_writes_the_file_and_reports_to_stderr(here, capsys):
     assert main(["solve", CASE, "-o", "a.nc", *SMALL, "--plot"]) == 0
     captured = capsys.readouterr()

@@ -14,6 +14,7 @@ from gridflow.energy.loss import LOSSES
 from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
+from gridflow.energy.resnet import ResNet
 from gridflow.errors import InputError
 from gridflow.space.density import Component, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
@@ -28,6 +29,7 @@ B = Interval(bounds=(-1.0, 1.0), cells=7).factor("b")
 
 PLANE = TeacherData(inputs=NormalInputs(count=20, covariance=[[5.0, 1.0], [1.0, 1.0]], seed=3), neurons=[Neuron([1.0, 0.5], 0.7)])
 LINE = TeacherData(inputs=GaussHermiteInputs(count=12), neurons=[Neuron([0.8])])
+LINE_RESNET = TeacherData(inputs=GaussHermiteInputs(count=12), neurons=[Neuron([0.8])], activation="tanh")
 TWO_OUTPUTS = TeacherData(inputs=NormalInputs(count=15, covariance=[[1.0]], seed=4), neurons=[Neuron([1.0], [0.5, -1.0])])
 
 TARGET = [Component(density={"a": Normal(0.3, 0.2), "angle": Normal(2.0, 0.4)})]
@@ -58,6 +60,8 @@ ENERGIES = {
     "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Component(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
     "mmd, polynomial": (MMD(kernel=Polynomial(3), target=ON_PLANE), Grid([W, B])),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
+    "resnet": (ResNet("linear", LINE_RESNET, ["a"]), Grid([A])),
+    "resnet, ensemble": (ResNet("ensemble", LINE_RESNET, ["w", "b"]), Grid([W, B])),
     "sum": (Sum([MMD_PLANE, Potential({"a": Quadratic(2.0, 0.1)}), BATCH_NORM]), Grid([A, ANGLE])),
 }
 

@@ -24,6 +24,13 @@ def test_one_panel_row_per_label(signed):
     np.testing.assert_array_equal(parts["sign = 1"], signed["density"].sel(sign=1.0).transpose("time", "b", "w"))
 
 
+def test_one_line_with_many_labels_is_a_map():
+    """Eight layers × θ: one panel per time instead of forty curves; with four labels or fewer there are curves."""
+    case = load_case("wide-resnet").replace({"space.theta.cells": 16, "time.stop": 0.5, "time.save": 2})
+    parts = projections(solve(case))
+    assert {title: part.dims for title, part in parts.items()} == {"": ("time", "layer", "theta")}
+
+
 def test_further_lines_are_integrated_out():
     density = xarray.DataArray(np.random.default_rng(0).random((2, 4, 4, 4)), dims=("time", "x", "y", "z"))
     bounds = xarray.DataArray([[0.0, 1.0], [1.0, 3.0], [3.0, 4.0], [4.0, 6.0]], dims=("z", "bounds"))

@@ -13,11 +13,12 @@ from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, Partic
 from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Network
 from gridflow.energy.potential import Potential
+from gridflow.energy.resnet import ResNet
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-EnergyPart = Network | MMD | Potential
+EnergyPart = Network | MMD | Potential | ResNet
 
 
 class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):
@@ -70,6 +71,10 @@ class SumParticles:
     @property
     def order(self) -> int:
         return max(getattr(part, "order", 1) for part in self.parts)
+
+    @property
+    def strata(self) -> str | None:
+        return next((name for part in self.parts if (name := getattr(part, "strata", None)) is not None), None)
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         terms = [part.evaluate(points, weights, batch) for part in self.parts]

@@ -5,7 +5,7 @@ it to `gridflow.solve(case, energy=…)`. README.md has a complete example.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class BoundEnergy(Protocol):
 
     An energy whose first variation has kinks says so by an attribute `smooth = False`; the default is True. One that tells more
     at every save has `diagnostics`, some of the names in `gridflow.schema.DIAGNOSTICS`, and `diagnose(density, evaluation)`,
-    which returns a number for each.
+    which returns a number for each. One that knows unfit initial densities has `check_start(masses)`, which raises InputError.
     """
 
     @property
@@ -51,6 +51,12 @@ class BoundEnergy(Protocol):
 def diagnostics_of(energy: BoundEnergy) -> tuple[str, ...]:
     """Names of the numbers that a bound energy adds to every save."""
     return getattr(energy, "diagnostics", ())
+
+
+def check_start(energy: Any, *state: Array) -> None:
+    """Ask an energy, or the parts of a sum, whether a run may start: from the masses of cells, or from points and weights."""
+    for part in getattr(energy, "parts", [energy]):
+        getattr(part, "check_start", lambda *_: None)(*state)
 
 
 class Energy(Protocol):
@@ -75,7 +81,8 @@ class ParticleEvaluation:
 class ParticleEnergy(Protocol):
     """An energy for particles. `batch` are indices of data for a stochastic gradient; energies without data ignore it.
 
-    An energy whose evaluation costs O(N²) says so by an attribute `order = 2`; the default is 1.
+    An energy whose evaluation costs O(N²) says so by an attribute `order = 2`; the default is 1. One that needs the exact mass of
+    every label names their factor as `strata`; `check_start(points, weights)` is that of bound energies.
     """
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation: ...

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from gridflow.errors import InputError
-from gridflow.space.density import Component
-from gridflow.space.factor import Array, Factor, columns_of
+from gridflow.space.density import Component, Weights
+from gridflow.space.factor import Array, Factor, columns_of, factor_named
 
 Sampling = Literal["random", "sobol"]
 
@@ -45,19 +45,29 @@ def on(factor: Factor, block: Array, function: Callable[[Array], Array]) -> Arra
 
 
 def draw_cloud(
-    components: list[Component], factors: tuple[Factor, ...], count: int, seed: int, sampling: Sampling = "random"
+    components: list[Component],
+    factors: tuple[Factor, ...],
+    count: int,
+    seed: int,
+    sampling: Sampling = "random",
+    strata: str | None = None,
 ) -> Cloud:
     """N particles of equal weight from a mixture of products, independent or by a scrambled Sobol sequence.
+
+    strata : a factor of labels, each of which gets its exact mass: N/(number of labels) particles, up to one, that share it,
+        drawn for each label on its own
 
     Both use the quantile functions of the named densities; the first coordinate of the sequence chooses the component. Seeded:
     the same seed gives the same cloud.
 
-    Raises InputError for fewer than one particle, and for a component that comes from a file.
+    Raises InputError for fewer than one particle, or one for each label of `strata`, and for a component that comes from a file.
     """
     if count < 1:
         raise InputError(f"{count} particles", "at least 1", "ask for more particles")
     if any(not c.density for c in components):
         raise InputError("particles from an initial density in a file", "named densities", "write the density as a mixture")
+    if strata is not None:
+        return draw_strata(components, factors, count, seed, sampling, strata)
     columns = columns_of(factors)
     starts = np.cumsum([1, *(2 if f.is_mesh else 1 for f in factors)])
     levels = unit_points(count, int(starts[-1]), seed, sampling)
@@ -71,6 +81,31 @@ def draw_cloud(
             level = mine_levels if factor.is_mesh else mine_levels[:, 0]
             points[mine, columns[k]] = component.density[factor.name].quantile(level, factor).reshape(-1, factor.columns)
     return Cloud(points, np.full(count, 1 / count))
+
+
+def draw_strata(
+    components: list[Component], factors: tuple[Factor, ...], count: int, seed: int, sampling: Sampling, strata: str
+) -> Cloud:
+    """A cloud from the density at each label: components keep their weights there, and the label the mass that they give it."""
+    labels = factors[factor_named(factors, strata, "strata")]
+    shares = np.stack([c.density[strata].masses(labels) for c in components])
+    shares *= np.array([c.weight for c in components])[:, None] / sum(c.weight for c in components)
+    present = np.flatnonzero(shares.sum(axis=0))
+    if count < len(present):
+        raise InputError(
+            f"{count} particles for {len(present)} labels {strata!r}", "at least one for each", "ask for more particles"
+        )
+    parts = []
+    for number, label in enumerate(present):
+        here = Weights([float(k == label) for k in range(labels.size)])
+        mixture = [
+            Component({**c.density, strata: here}, float(s)) for c, s in zip(components, shares[:, label], strict=True) if s > 0
+        ]
+        size = count // len(present) + (number < count % len(present))
+        own = int(np.random.SeedSequence([seed, int(label)]).generate_state(1)[0])
+        cloud = draw_cloud(mixture, factors, size, own, sampling)
+        parts.append(Cloud(cloud.points, cloud.weights * shares[:, label].sum()))
+    return Cloud(np.concatenate([c.points for c in parts]), np.concatenate([c.weights for c in parts]))
 
 
 def unit_points(count: int, dimension: int, seed: int, sampling: Sampling) -> Array:

@@ -39,6 +39,7 @@ class Dynamics:
     A state is the unfolded positions (n_particles, n_columns), with a reaction and one column more for the weights.
 
     mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
+    diffusion : D_k along single factors, (n_columns,)
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
         of two substeps follow the same Brownian path: their difference is the error in time
     """
@@ -54,6 +55,11 @@ class Dynamics:
     substeps: int = 1
     evaluations: int = 0
     reaction: Reaction = NO_REACTION
+    diffusion: Array | float = 0.0
+
+    @property
+    def is_noisy(self) -> bool:
+        return self.temperature > 0 or bool(np.any(self.diffusion))
 
     def state(self, points: Array) -> Array:
         """The state in which positions start."""
@@ -91,13 +97,13 @@ class Dynamics:
         return np.column_stack([velocity, self.reaction.growth(xi, weights)])
 
     def noise(self, state: Array, dt: float) -> Array | float:
-        """√(2 D M dt)·(standard normal numbers), along geodesics of surfaces; labels and weights stay."""
-        if self.temperature == 0:
+        """√(2 (D M + D_k) dt)·(standard normal numbers), along geodesics of surfaces; labels and weights stay."""
+        if not self.is_noisy:
             return 0.0
         points = self.split(state)[0]
         normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
         inside = fold(points, self.factors)
-        noise: Array = np.sqrt(2 * self.temperature * dt * self.mobility(inside)) * normal
+        noise: Array = np.sqrt(2 * dt * (self.temperature * self.mobility(inside) + self.diffusion)) * normal
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if isinstance(factor, Mesh):
                 noise[:, c] = factor.walk(inside[:, c], noise[:, c])

@@ -97,9 +97,11 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
     error_factor: ClassVar[float] = 1.0
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
-        if dynamics.temperature > 0:
+        if dynamics.is_noisy:
             raise InputError(
-                "the adaptive integrator with a temperature", "adaptive without noise", 'use particles.integrator.kind = "rk2"'
+                "the adaptive integrator with a temperature or diffusion",
+                "adaptive without noise",
+                'use particles.integrator.kind = "rk2"',
             )
         shape, tolerance = points.shape, self.tolerance if dynamics.substeps == 1 else self.tolerance / 100
 

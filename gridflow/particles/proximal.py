@@ -73,9 +73,9 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
 
 def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
     """Raises InputError for a flow, a cloud or a space for which a distance is not defined."""
-    if dynamics.temperature > 0:
+    if dynamics.is_noisy:
         raise InputError(
-            f"a proximal point with flow.temperature = {dynamics.temperature}", "temperature 0",
+            f"a proximal point with flow.temperature = {dynamics.temperature} or flow.diffusion", "temperature 0, no diffusion",
             'use particles.integrator.kind = "rk2"',
         )  # fmt: skip
     if dynamics.reaction.acts:

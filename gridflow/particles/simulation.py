@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from msgspec import Meta, Struct, field
 
-from gridflow.energy.base import ParticleEnergy
+from gridflow.energy.base import ParticleEnergy, check_start
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
@@ -83,6 +83,8 @@ class Simulator:
             )
         self.energy: ParticleEnergy = model.particles(self.factors)
         self.mobility = particle_mobility(case, self.factors)
+        rates = [case.flow.diffusion.get(f.name, 0.0) for f in self.factors]
+        self.diffusion = np.repeat(rates, [f.columns for f in self.factors])
 
     def run(
         self,
@@ -100,14 +102,18 @@ class Simulator:
         chosen = integrator or (case.particles.integrator if case.particles is not None else None)
         if chosen is None:
             raise InputError(f"a particle run of {case.name} without an integrator", "one in [particles]", "pass integrator=…")
-        cloud = particles if isinstance(particles, Cloud) else draw_cloud(case.initial, factors, particles, seed, sampling)
+        strata = getattr(self.energy, "strata", None)
+        cloud = particles
+        if not isinstance(cloud, Cloud):
+            cloud = draw_cloud(case.initial, factors, cloud, seed, sampling, strata)
+        check_start(self.energy, cloud.points, cloud.weights)
         saves = case.time.save_times() if times is None else times
         if len(saves) < 2 or saves[0] != 0 or any(a >= b for a, b in pairwise(saves)):
             raise InputError(f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
             self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, batches, pieces, substeps,
-            reaction=case.flow.reaction,
+            reaction=case.flow.reaction, diffusion=self.diffusion,
         )  # fmt: skip
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told by its velocity

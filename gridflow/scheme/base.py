@@ -6,7 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from gridflow.energy.base import Evaluation
+from gridflow.errors import InputError
 from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class State:
     rise_roundoff: float = 0.0
     arrays: dict[str, Array] = field(default_factory=dict)
     reports: dict[str, float] = field(default_factory=dict)
+
+
+def refuse_diffusion(grid: Grid, what: str) -> None:
+    """Raises InputError for a scheme that knows gradient flows only."""
+    if any(grid.diffusion):
+        raise InputError(f"{what} with flow.diffusion", "no diffusion along single factors", 'use scheme.kind = "finite-volume"')
 
 
 class Stepper(Protocol):

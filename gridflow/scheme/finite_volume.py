@@ -20,6 +20,8 @@ decreases; fluxes are first order where |grad ξ| h ≫ D, order 2 as h → 0) o
 splitting ("heat-semigroup": second-order transport and no parabolic limit on dt, but the free energy may rise by the
 splitting error, and the dataset says by how much).
 
+Diffusion along single factors (`flow.diffusion`), of which no energy knows, is always split off like that.
+
 Reaction (`gridflow.reaction`) is added by Strang splitting too, half a step before and half a step after the transport. Both
 lower the same energy, so that its decrease is kept by redoing steps, as above. With a temperature it is not claimed: the reaction
 does not know the entropy. Two more limits on dt:
@@ -100,12 +102,13 @@ class FiniteVolumeStepper:
         self.fitted_temperature = self.temperature if fitted else None
         self.second_order = True if self.scheme.order == 2 and not fitted else None
         self.kappa = sweep.upwind_ratio(grid) if self.second_order else 1.0
-        self.splits = self.temperature > 0 and not fitted
+        self.split_temperature = 0.0 if fitted else self.temperature
+        self.splits = self.split_temperature > 0 or any(grid.diffusion)
         moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
         self.tolerance = self.scheme.accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
         cells = max(int(np.sqrt(f.size)) if f.is_mesh else f.size for f in grid.factors)
         self.change_max = self.scheme.accuracy / max(CELLS_MIN, cells) ** 2
-        if self.splits and any(m.size > 1 for m in grid.mobility):
+        if self.split_temperature > 0 and any(m.size > 1 for m in grid.mobility):
             raise InputError(
                 'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor',
                 "constant mobilities",
@@ -145,7 +148,8 @@ class FiniteVolumeStepper:
         """−dE/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0.
 
         With a temperature Σ F_f (ξ + D log ρ)|_o^c for the fitted fluxes: exact for them, second order for the Strang splitting.
-        A reaction adds κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ, which may be negative.
+        A reaction adds κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ, and diffusion along factors
+        −Σ_k D_k∫ξ ∂²ρ/∂θ_k², which may be negative.
         """
         rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
         after = np.empty_like(rho)
@@ -155,7 +159,16 @@ class FiniteVolumeStepper:
             sweep.stage(after, None, rho, potential, 1.0, self.tables, None, self.temperature)
             potential = potential + self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
             change = sweep.moved_energy(potential, rho, after, self.tables)
-        return max(0.0, -float(change)) + self.reacted(density, xi)
+        return max(0.0, -float(change)) + self.reacted(density, xi) + self.spread(density, potential)
+
+    def spread(self, density: Array, potential: Array) -> float:
+        """What diffusion along factors adds to the dissipation."""
+        weighted, total = potential.reshape(density.shape) * self.grid.volume, 0.0
+        for axis, rate in enumerate(self.grid.diffusion):
+            if rate > 0:
+                change = np.tensordot(self.grid.factors[axis].laplacian(), density, axes=(1, axis))
+                total -= rate * float(np.vdot(weighted, np.moveaxis(change, 0, axis)))
+        return total
 
     def reacted(self, density: Array, xi: Array) -> float:
         """What the reaction adds to the dissipation."""
@@ -319,9 +332,10 @@ class FiniteVolumeStepper:
 
     # -------------------------------------------------------------------------------------------------- diffusion
     def make_heat_operators(self, time: float) -> list[Callable[[Array], Array] | None]:
+        grid = self.grid
+        rates = [self.split_temperature * float(m.max()) + d for m, d in zip(grid.mobility, grid.diffusion, strict=True)]
         return [
-            f.heat_operator(time * self.temperature * float(m.max())) if f.moves and m.max() > 0 else None
-            for f, m in zip(self.grid.factors, self.grid.mobility, strict=True)
+            f.heat_operator(time * rate) if f.moves and rate > 0 else None for f, rate in zip(grid.factors, rates, strict=True)
         ]
 
     def diffuse(self, density: Array, time: float) -> Array:

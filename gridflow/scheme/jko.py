@@ -53,7 +53,7 @@ from gridflow.distances import wasserstein1
 from gridflow.energy.base import BoundEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
-from gridflow.scheme.base import State
+from gridflow.scheme.base import State, refuse_diffusion
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.scheme.gibbs import GibbsKernel
 from gridflow.scheme.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
@@ -102,6 +102,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     def init(self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION) -> "JKOStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         refuse_reaction(reaction, "entropic JKO steps")
+        refuse_diffusion(grid, "entropic JKO steps")
         if self.accuracy is not None and not any(f.is_line for f in grid.factors):
             raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
         return JKOStepper(self, grid, energy, temperature)

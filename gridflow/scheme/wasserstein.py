@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
-from gridflow.scheme.base import State
+from gridflow.scheme.base import State, refuse_diffusion
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -59,6 +59,7 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     ) -> "ExactWassersteinStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         refuse_reaction(reaction, "exact Wasserstein steps")
+        refuse_diffusion(grid, "exact Wasserstein steps")
         return ExactWassersteinStepper(self, grid, energy, temperature)
 
 

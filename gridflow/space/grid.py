@@ -24,6 +24,7 @@ class Grid:
     factors : the factors, in any order
     mobility : {factor name: (factor name it depends on or None, values)}: M of the factor, constant or one value per cell of
         *another* factor (1/c² of a neuron length c, r^{−2} of a polar angle). Default 1. A mobility 0 freezes the factor.
+    diffusion : {name of a line: D}, diffusion along it that is no part of the gradient flow. Default 0.
 
     Attributes
     ----------
@@ -32,7 +33,12 @@ class Grid:
     volume : cell volumes, shape of the grid
     """
 
-    def __init__(self, factors: list[Factor], mobility: dict[str, tuple[str | None, Array]] | None = None) -> None:
+    def __init__(
+        self,
+        factors: list[Factor],
+        mobility: dict[str, tuple[str | None, Array]] | None = None,
+        diffusion: dict[str, float] | None = None,
+    ) -> None:
         mobility = mobility or {}
         sources = {source for source, _ in mobility.values()}
         self.factors = tuple(sorted(factors, key=lambda f: (f.is_line, f.is_mesh, f.is_line and f.name not in sources, f.size)))
@@ -43,6 +49,11 @@ class Grid:
         unknown = set(mobility) - set(self.order)
         if unknown:
             factor_named(self.factors, min(unknown), "flow.mobility")
+        diffusion = diffusion or {}
+        for name in diffusion:
+            if not self.factors[factor_named(self.factors, name, "flow.diffusion")].is_line:
+                raise InputError(f"flow.diffusion along {name!r}", "intervals and circles", "remove it")
+        self.diffusion = tuple(diffusion.get(f.name, 0.0) for f in self.factors)
 
     def broadcast_mobility(self, factor: Factor, source: str | None, values: Array) -> Array:
         """Mobility of a factor as an array that broadcasts against the grid."""
@@ -97,15 +108,15 @@ class Grid:
         return (density * self.volume).sum(axis=other)
 
     def boundary_mass(self, density: Array) -> float:
-        """Mass in the outermost cell layer of every no-flux factor: how much the box is felt."""
+        """Mass in the outermost cell layer of every no-flux factor that is not frozen: how much the box is felt."""
         return float((density * self.volume)[self.boundary].sum())
 
     @cached_property
     def boundary(self) -> NDArray[np.bool_]:
-        """True in the outermost cell layer of every no-flux factor."""
+        """True in the outermost cell layer of every no-flux factor that is not frozen."""
         layer = np.zeros(self.shape, dtype=bool)
         for axis, factor in enumerate(self.factors):
-            if factor.kind == "interval":
+            if factor.kind == "interval" and self.mobility[axis].max() > 0:
                 layer[(slice(None),) * axis + ([0, -1],)] = True
         return layer
 

@@ -1,0 +1,71 @@
+"""What `gridflow show` says about memory and time."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import QUADRATIC, case_of
+
+from gridflow import cost
+from gridflow.case import load_case
+from gridflow.cost import Cost, continued, cost_of, shrunk
+from gridflow.errors import InputError
+
+
+def test_two_samples_are_continued_linearly():
+    assert continued(np.array([10.0, 20.0]), np.array([3.0, 5.0]), 100) == pytest.approx(21.0)
+    assert continued(np.array([10.0, 20.0]), np.array([5.0, 5.0]), 100) == pytest.approx(25.0)  # in proportion: no slope is seen
+
+
+@pytest.mark.parametrize("name", ["ensemble-resnet-3", "relu-representations-pairs", "bn-sphere"])
+def test_shrunk_cases_have_about_as_many_cells_as_asked_for(name):
+    for target in (cost.SMALL, cost.LARGE):
+        size = shrunk(load_case(name), target).grid().size
+        assert target / 2 < size < 2 * target  # whole numbers of cells per factor
+
+
+@pytest.mark.parametrize(("name", "cells"), [("ensemble-resnet-3", 60), ("relu-weight-decay", 56)])
+def test_the_memory_of_a_run_is_what_was_said(name, cells):
+    """Against a step on the grid itself: within a quarter, because temporaries do not grow quite in proportion."""
+    case = load_case(name)
+    case = case.replace({f"space.{factor}.cells": cells for factor in case.space})
+    told = cost_of(case)
+    assert told.problem == ""
+    assert told.step_seconds > 0
+    grid = case.grid()
+    energy = case.energy.load(Path(case.directory))
+    tracemalloc.start()
+    stepper = case.scheme.init(grid, energy.bind(grid), 0.0)
+    stepper.step(stepper.start(np.full(grid.shape, 1 / grid.volume.sum())), 1.0)
+    used = tracemalloc.get_traced_memory()[1] + grid.volume.nbytes
+    tracemalloc.stop()
+    assert told.run_bytes == pytest.approx(used, rel=0.25)
+
+
+def test_what_cannot_be_measured_is_said():
+    jko = case_of(QUADRATIC, space__theta__cells=100_000, scheme={"kind": "jko", "tau": 0.1})
+    assert "not for entropic JKO" in cost_of(jko).lines()[-1]
+    narrow = load_case("mmd-gaussian").replace({"space.x.cells": 4000, "space.y.cells": 4000, "energy.bandwidth": 0.05})
+    assert "below the cell size" in cost_of(narrow).lines()[-1]
+
+
+def test_small_grids_are_not_measured():
+    assert cost_of(case_of(QUADRATIC)).lines() == ["grid: theta 64 cells; a density takes 0.5 KiB"]
+
+
+def test_numbers_are_in_readable_units():
+    lines = Cost({"a": 1000, "b": 3000}, 3.5 * 2**30, 0.0123, (10, 20)).lines()
+    assert lines[0] == "grid: a 1000 × b 3000 = 3000000 cells; a density takes 22.9 MiB"
+    assert lines[1] == "a run holds about 3.5 GiB of arrays, and a step takes about 12 ms:"
+    assert "12 s" in Cost({"a": 1}, 1.0, 12.3, (1, 2)).lines()[1]
+
+
+def test_grids_beyond_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("gridflow.case.memory_of_machine", lambda: np.inf)
+    with pytest.raises(InputError, match="at most 268435456 cells\n"):
+        case_of(QUADRATIC, space__theta__cells=10**6, space__b={"kind": "circle", "cells": 1000}).grid()
+    monkeypatch.setattr("gridflow.case.memory_of_machine", lambda: 8000.0)
+    with pytest.raises(InputError, match="at most 100 cells in the memory"):
+        case_of(QUADRATIC, space__theta__cells=101).grid()
+    case_of(QUADRATIC, space__theta__cells=100).grid()

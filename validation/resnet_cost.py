@@ -1,0 +1,104 @@
+"""What does a step of a wide ResNet cost? Linear in L, n_cells and n_data (S3 §3.2 by the adjoint state).
+
+    python validation/resnet_cost.py
+
+Times finite-volume steps of wide-resnet with one number doubled at a time (n_cells by the cells of θ) from a base at which work
+outweighs overhead, in turns, and fits the slope of log time in log number. Then steps on three- and four-dimensional grids, of an
+ensemble and of wide ResNets in the plane (d = 2: Θ = R^{2×2}, four factors × layers), beside what `gridflow show` foretells.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+import gridflow
+from gridflow.case import Case, convert
+from gridflow.cost import cost_of
+from gridflow.space.density import mixture_masses
+
+REPEATS = 15
+BASE = {"L": 8, "θ cells": 512, "n_data": 64}
+FACTORS = (1, 2, 4)
+
+
+class Run:
+    """A case in its first steps; `step` returns the seconds of the next one."""
+
+    def __init__(self, case: Case) -> None:
+        grid = case.grid()
+        self.stop = case.time.stop
+        self.stepper = case.scheme.init(grid, case.energy.load(Path(case.directory)).bind(grid), 0.0)
+        masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
+        self.state = self.stepper.start(masses / grid.volume)
+        self.step()  # compiles
+
+    def step(self) -> float:
+        began = time.perf_counter()
+        self.state = self.stepper.step(self.state, self.stop)
+        return time.perf_counter() - began
+
+
+def fastest(cases: list[Case]) -> list[float]:
+    """Least seconds per step of each, in turns, so that other load on the machine meets all alike."""
+    runs = [Run(case) for case in cases]
+    return [float(t) for t in np.min([[run.step() for run in runs] for _ in range(REPEATS)], axis=0)]
+
+
+def wide(layers: int, cells: int, n_data: int) -> Case:
+    theta = np.linspace(2.0, -1.0, layers)
+    return gridflow.load_case("wide-resnet").replace(
+        {
+            "space.layer.values": [float(k) for k in range(layers)],
+            "space.layer.volumes": [1 / layers] * layers,
+            "space.theta.cells": cells,
+            "energy.data.inputs": {"kind": "uniform", "count": n_data, "bounds": [-3.0, 3.0]},
+            "energy.data.networks": [{"layers": [[[float(t)]] for t in theta]}],
+            "initial": [{"density": {"layer": {"kind": "uniform"}, "theta": {"kind": "normal", "mean": -0.3, "deviation": 0.5}}}],
+        }
+    )
+
+
+def plane(cells: int, layers: int) -> Case:
+    """A wide ResNet in the plane: a density on R^{2×2} × layers."""
+    names = ["t11", "t12", "t21", "t22"]
+    space = {name: {"kind": "interval", "bounds": [-3.0, 3.0], "cells": cells} for name in names}
+    labels = {"kind": "labels", "values": [float(k) for k in range(layers)], "volumes": [1 / layers] * layers}
+    density = {name: {"kind": "normal", "mean": 0.1, "deviation": 0.5} for name in names}
+    data = {
+        "kind": "resnet-teacher",
+        "inputs": {"kind": "normal", "count": 50, "covariance": [[1.0, 0.0], [0.0, 1.0]]},
+        "networks": [{"layers": [[[0.5, -1.0, 1.0, 0.5]]] * layers}],
+    }
+    table = {
+        "title": "plane",
+        "space": {**space, "layer": labels},
+        "energy": {"kind": "resnet", "model": "wide", "weights": names, "depth": "layer", "data": data},
+        "initial": [{"density": {**density, "layer": {"kind": "uniform"}}}],
+        "scheme": {"kind": "finite-volume"},
+        "time": {"stop": 1.0},
+    }
+    return convert(table, "plane", Path())
+
+
+def main() -> None:
+    base = ", ".join(f"{name} {value}" for name, value in BASE.items())
+    print(f"wide-resnet, one number at a time from {base}; ms per step, least of {REPEATS}\n")
+    print(f"{'':8s}{'× 1':>9s}{'× 2':>9s}{'× 4':>9s}{'slope':>8s}")
+    for name in BASE:
+        sizes = [{**BASE, name: BASE[name] * factor} for factor in FACTORS]
+        seconds = fastest([wide(*size.values()) for size in sizes])
+        slope = np.polyfit(np.log(FACTORS), np.log(seconds), 1)[0]
+        print(f"{name:8s}" + "".join(f"{1e3 * s:9.2f}" for s in seconds) + f"{slope:8.2f}")
+
+    cases = {"ensemble-resnet-3": gridflow.load_case("ensemble-resnet-3")}
+    cases |= {f"wide, d = 2, {n}⁴ × {layers}": plane(n, layers) for n, layers in ((16, 2), (24, 2), (24, 4), (32, 2))}
+    print(f"\n{'':22s}{'cells':>9s}{'ms per step':>13s}{'ns per cell':>13s}{'told ms':>10s}{'told memory':>15s}")
+    for name, case in cases.items():
+        size, seconds, cost = case.grid().size, fastest([case])[0], cost_of(case)
+        told = f"{1e3 * cost.step_seconds:10.1f}{cost.run_bytes / 2**20:11.0f} MiB"
+        print(f"{name:22s}{size:9d}{1e3 * seconds:13.1f}{1e9 * seconds / size:13.1f}{told}")
+
+
+if __name__ == "__main__":
+    main()
