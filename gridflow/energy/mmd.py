@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.certificates import BoundCertificates, Certificates, deposit
 from gridflow.energy.convolution import Operator, cell_points, operator
 from gridflow.energy.data import FileData, read_columns
 from gridflow.energy.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
@@ -35,11 +36,15 @@ class Target(Component, frozen=True, forbid_unknown_fields=True):
 
 
 class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
-    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples."""
+    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples.
+
+    certificates = {} adds the numbers of `gridflow.energy.certificates` to every save.
+    """
 
     target: list[Target]
     kernel: Literal["gaussian"] | Kernel = "gaussian"
     bandwidth: Bandwidth | None = None
+    certificates: Certificates | None = None
 
     def __post_init__(self) -> None:
         if (self.kernel == "gaussian") != (self.bandwidth is not None):
@@ -52,7 +57,7 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
     def load(self, directory: Path) -> "MMDEnergy":
         kernel = Gaussian(self.bandwidth) if self.bandwidth is not None else self.kernel
         assert not isinstance(kernel, str)
-        return MMDEnergy(kernel, self.target, directory)
+        return MMDEnergy(kernel, self.target, directory, self.certificates)
 
 
 def has_columns(component: Component) -> bool:
@@ -64,6 +69,7 @@ class MMDEnergy:
     kernel: Kernel
     target: list[Target]
     directory: Path
+    certificates: Certificates | None = None
 
     def bind(self, grid: Grid) -> "BoundMMD":
         check_space(self.kernel, grid.factors)
@@ -73,7 +79,12 @@ class MMDEnergy:
         if densities:
             share = sum(c.weight for c in densities) / total
             target = share * mixture_masses(densities, grid, self.directory, "energy.target")
-        return BoundMMD(operator(self.kernel, grid), target, SampleField(self.kernel, samples, grid) if samples else None)
+        field = SampleField(self.kernel, samples, grid) if samples else None
+        certificates = None
+        if self.certificates is not None:
+            deposited = target if samples is None else target + deposit(samples.points, samples.weights, grid)
+            certificates = BoundCertificates(grid, deposited, self.certificates)
+        return BoundMMD(operator(self.kernel, grid), target, field, certificates)
 
     def particles(self, factors: tuple[Factor, ...]) -> MMDParticles:
         check_space(self.kernel, factors)
@@ -163,8 +174,19 @@ class BoundMMD:
 
     convex = True  # the kernel is positive definite on differences of equal mass
 
-    def __init__(self, kernel: Operator, target: Array, samples: SampleField | None = None) -> None:
-        self.kernel, self.target, self.samples = kernel, target, samples
+    def __init__(
+        self,
+        kernel: Operator,
+        target: Array,
+        samples: SampleField | None = None,
+        certificates: BoundCertificates | None = None,
+    ) -> None:
+        self.kernel, self.target, self.samples, self.certificates = kernel, target, samples, certificates
+        self.diagnostics = certificates.names if certificates is not None else ()
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        assert self.certificates is not None
+        return self.certificates.numbers(density, evaluation.first_variation)
 
     def evaluate(self, mass: Array) -> Evaluation:
         difference = mass - self.target
