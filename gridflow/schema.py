@@ -23,7 +23,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "error_l1": ("1", "L1 distance to the exact solution"),
 }
 INTEGERS = {"steps", "iterations"}
-REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
+REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2", "noise_level", "injected_dissipation"}
 """Records that only some schemes have."""
 DIAGNOSTICS = {"sobolev", "sobolev_dissipation", "sobolev_ratio"}
 """Records that only some energies have: they name them in `diagnostics` (see `gridflow.energy.base`)."""

@@ -22,6 +22,8 @@ from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
 from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.finite_volume import FiniteVolumeStepper
+from gridflow.scheme.injection import driven_by_own
 from gridflow.space.density import mixture_masses
 
 MASS_ERROR_MAX = 1e-12
@@ -86,7 +88,10 @@ class Run:
         self.own_energy = None if energy is None else f"{type(energy).__module__}.{type(energy).__qualname__}"
         masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
         self.bound = (energy or case.energy.load(Path(case.directory))).bind(self.grid)
-        self.stepper: Stepper = case.scheme.init(self.grid, self.bound, case.flow.temperature, case.flow.reaction)
+        flow = case.flow
+        self.stepper: Stepper = case.scheme.init(self.grid, self.bound, flow.temperature, flow.reaction, flow.noise_injection)
+        if case.time.steady > 0 and (flow.noise_injection.acts or driven_by_own(self.bound)):
+            raise InputError("time.steady for a flow that ξ does not drive", "steady = 0", "remove time.steady")
         if case.time.steady > 0 and case.flow.temperature > 0 and case.flow.reaction.acts:
             raise InputError(
                 "time.steady for a flow with temperature and reaction, whose free energy may rise",
@@ -174,7 +179,14 @@ class Run:
         steady, state = self.case.time.steady, self.state
         if steady == 0 or self.counters.steps == 0 or state.dissipation > steady:
             return False
-        return self.stepper.dissipation(state.density, state.evaluation.first_variation) <= steady
+        return self.dissipation() <= steady
+
+    def dissipation(self) -> float:
+        """−dE/dt of the current state."""
+        density, evaluation = self.state.density, self.state.evaluation
+        if isinstance(self.stepper, FiniteVolumeStepper):
+            return self.stepper.dissipation(density, evaluation.first_variation, evaluation)
+        return self.stepper.dissipation(density, evaluation.first_variation)
 
     # ------------------------------------------------------------------------------------------- what is written
     def save(self) -> None:
@@ -182,7 +194,7 @@ class Run:
         state, grid = self.state, self.grid
         numbers = {
             "energy": state.free_energy,
-            "dissipation": self.stepper.dissipation(state.density, state.evaluation.first_variation),
+            "dissipation": self.dissipation(),
             "mass": grid.integrate(state.density),
             "boundary_mass": grid.boundary_mass(state.density),
             "density_min": state.density_min,
@@ -190,6 +202,8 @@ class Run:
             "time_step": self.counters.last_step,
             **{name: state.reports.get(name, 0.0) for name in self.stepper.reports},
         }
+        if isinstance(self.stepper, FiniteVolumeStepper):
+            numbers |= self.stepper.report(state)
         if diagnostics_of(self.bound):
             numbers |= self.bound.diagnose(state.density, state.evaluation)  # type: ignore[attr-defined]
         if self.case.exact is not None:

@@ -20,11 +20,12 @@ displaces them by less than a cell. Then the left side of (1) is ∫ξ d(ν − 
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from gridflow.energy.poisson import WeightedPoisson
 from gridflow.errors import InputError
@@ -65,6 +66,9 @@ class BoundCertificates:
         return dict(zip(self.names, (sobolev, dissipation, ratio), strict=True))
 
 
+Indices = NDArray[np.int64]
+
+
 def deposit(points: Array, weights: Array, grid: Grid) -> Array:
     """Masses of weighted points, (n_points, n_factors), on the cells whose points are next to them, linear along every factor.
 
@@ -74,11 +78,12 @@ def deposit(points: Array, weights: Array, grid: Grid) -> Array:
     pairs = [neighbours(points[:, k], f) for k, f in enumerate(grid.factors)]
     for corner in np.ndindex(*(2,) * len(pairs)):
         share = reduce(np.multiply, [p[1][c] for p, c in zip(pairs, corner, strict=True)], weights)
-        np.add.at(total, tuple(p[0][c] for p, c in zip(pairs, corner, strict=True)), share)
+        cells: Any = tuple(p[0][c] for p, c in zip(pairs, corner, strict=True))
+        np.add.at(total, cells, share)
     return total
 
 
-def neighbours(x: Array, factor: Factor) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def neighbours(x: Array, factor: Factor) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
     """((cell before, cell behind), (share, share)) of positions in one factor."""
     if not factor.is_line:
         nearest = np.abs(x[:, None] - factor.points).argmin(axis=1)
@@ -107,6 +112,16 @@ def energy_bound(dataset: xarray.Dataset) -> xarray.DataArray:
         )
     rate = (dataset["dissipation"] / (dataset["sobolev"] ** 2 * dataset["sobolev_dissipation"])).to_numpy()
     return curve(dataset, 1 / (1 / float(dataset["energy"][0]) + 4 * lower_sum(dataset, rate)), "bound on F by S")
+
+
+def rate_bound(dataset: xarray.Dataset) -> xarray.DataArray:
+    """F(0) exp(−½∫D_β/F ds): what `gridflow.noise` (2) says with λ_t measured on the run itself, (n_times,).
+
+    It holds where −dF/dt ≥ ½D_β all along: `dissipation` over `injected_dissipation`. Raises InputError without noise.
+    """
+    need(dataset, "injected_dissipation", "a Gaussian kernel and flow.noise_injection.level")
+    rate = (dataset["injected_dissipation"] / dataset["energy"]).to_numpy()
+    return curve(dataset, float(dataset["energy"][0]) * np.exp(-0.5 * lower_sum(dataset, rate)), "rate of decrease under noise")
 
 
 def curve(dataset: xarray.Dataset, values: Array, name: str) -> xarray.DataArray:

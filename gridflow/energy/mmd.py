@@ -8,6 +8,7 @@ on grids in `gridflow.energy.convolution`, those of particles in `gridflow.energ
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,14 @@ from gridflow.energy.convolution import Operator, cell_points, operator
 from gridflow.energy.data import FileData, read_columns
 from gridflow.energy.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 from gridflow.energy.mmd_particles import MMDParticles, Samples, circles, kernel_sum
+from gridflow.energy.smoothing import Displaced, smoothed_operator, smoothed_samples
 from gridflow.errors import InputError
 from gridflow.space.density import Component, mixture_masses
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+
+LEVELS_KEPT = 20
+"""Levels of noise whose kernels are kept: a constant one, or those of an adaptive one."""
 
 
 class Target(Component, frozen=True, forbid_unknown_fields=True):
@@ -79,12 +84,12 @@ class MMDEnergy:
         if densities:
             share = sum(c.weight for c in densities) / total
             target = share * mixture_masses(densities, grid, self.directory, "energy.target")
-        field = SampleField(self.kernel, samples, grid) if samples else None
+        field = sample_field(self.kernel, samples, grid) if samples else None
         certificates = None
         if self.certificates is not None:
             deposited = target if samples is None else target + deposit(samples.points, samples.weights, grid)
             certificates = BoundCertificates(grid, deposited, self.certificates)
-        return BoundMMD(operator(self.kernel, grid), target, field, certificates)
+        return BoundMMD(operator(self.kernel, grid), target, field, certificates, KernelData(self.kernel, grid, samples))
 
     def particles(self, factors: tuple[Factor, ...]) -> MMDParticles:
         check_space(self.kernel, factors)
@@ -159,14 +164,29 @@ def read_samples(component: Component, factors: tuple[Factor, ...], directory: P
     return points
 
 
+@dataclass(frozen=True)
 class SampleField:
-    """∫k(·, u)ν*(du) of the samples at the cell points, computed once; constant : ∬k d(samples)²; mass : of the samples."""
+    """field : ∫k(·, u)ν*(du) of the samples at the cell points; mass : of the samples; constant : ∬k d(samples)²."""
 
-    def __init__(self, kernel: Kernel, samples: Samples, grid: Grid) -> None:
-        lengths = circles(grid.factors)
-        field, _ = kernel_sum(kernel, cell_points(grid), samples.points, samples.weights, lengths)
-        self.field, self.mass = field.reshape(grid.shape), float(samples.weights.sum())
-        self.constant = float(samples.weights @ kernel_sum(kernel, samples.points, samples.points, samples.weights, lengths)[0])
+    field: Array
+    mass: float
+    constant: float = 0.0
+
+
+def sample_field(kernel: Kernel, samples: Samples, grid: Grid) -> SampleField:
+    lengths = circles(grid.factors)
+    field, _ = kernel_sum(kernel, cell_points(grid), samples.points, samples.weights, lengths)
+    mutual, _ = kernel_sum(kernel, samples.points, samples.points, samples.weights, lengths)
+    return SampleField(field.reshape(grid.shape), float(samples.weights.sum()), float(samples.weights @ mutual))
+
+
+@dataclass(frozen=True)
+class KernelData:
+    """What a bound MMD needs to smooth its kernel."""
+
+    kernel: Kernel
+    grid: Grid
+    samples: Samples | None
 
 
 class BoundMMD:
@@ -180,9 +200,34 @@ class BoundMMD:
         target: Array,
         samples: SampleField | None = None,
         certificates: BoundCertificates | None = None,
+        data: KernelData | None = None,
     ) -> None:
-        self.kernel, self.target, self.samples, self.certificates = kernel, target, samples, certificates
+        self.kernel, self.target, self.samples, self.certificates, self.source = kernel, target, samples, certificates, data
         self.diagnostics = certificates.names if certificates is not None else ()
+        self.smoothed = lru_cache(LEVELS_KEPT)(self.make_smoothed)
+        self.displaced = lru_cache(LEVELS_KEPT)(self.make_displaced)
+
+    @property
+    def displaces(self) -> bool:
+        """Whether `displaced` exists."""
+        return self.source is not None and isinstance(self.source.kernel, Gaussian)
+
+    def make_smoothed(self, level: float) -> "BoundMMD":
+        """The MMD with the kernel smoothed by noise of the given level; of its evaluations only ξ counts."""
+        data = self.source
+        assert data is not None
+        smooth = smoothed_operator(data.kernel, data.grid, level)
+        if data.samples is None:
+            return BoundMMD(smooth, self.target)
+        field = SampleField(smoothed_samples(data.kernel, data.samples, data.grid, level), float(data.samples.weights.sum()))
+        return BoundMMD(smooth, self.target, field)
+
+    def make_displaced(self, level: float) -> Displaced:
+        """Moments of ∇f at displaced positions."""
+        data = self.source
+        assert data is not None
+        assert isinstance(data.kernel, Gaussian)
+        return Displaced(data.kernel, data.grid, level, self.target, data.samples)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         assert self.certificates is not None

@@ -40,9 +40,11 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import NO_NOISE, NoiseInjection
 from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.scheme import sweep
 from gridflow.scheme.base import State
+from gridflow.scheme.injection import Injection, diffusion, driven_by_own
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -65,10 +67,15 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     label: ClassVar[str] = "finite volumes, SSP-RK2"
 
     def init(
-        self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION
+        self,
+        grid: Grid,
+        energy: BoundEnergy,
+        temperature: float,
+        reaction: Reaction = NO_REACTION,
+        noise: NoiseInjection = NO_NOISE,
     ) -> "FiniteVolumeStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        return FiniteVolumeStepper(self, grid, energy, temperature, reaction)
+        return FiniteVolumeStepper(self, grid, energy, temperature, reaction, noise)
 
 
 @dataclass
@@ -80,6 +87,7 @@ class FiniteVolumeStepper:
     energy: BoundEnergy
     temperature: float
     reaction: Reaction = NO_REACTION
+    noise: NoiseInjection = NO_NOISE
     tables: sweep.Tables = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,8 +113,31 @@ class FiniteVolumeStepper:
                 'use diffusion = "scharfetter-gummel"',
             )
         self.heat_operators = lru_cache(maxsize=16)(self.make_heat_operators)
+        self.driven = self.noise.acts or driven_by_own(self.energy)
+        if self.driven and self.reaction.acts:
+            raise InputError("a reaction in a flow that ξ does not drive", "one of the two", "remove flow.reaction")
+        self.injection = self.make_injection() if self.noise.acts else None
 
-    reports: ClassVar[tuple[str, ...]] = ()
+    def make_injection(self) -> Injection:
+        def falls(density: Array, xi: Array, drive: Array) -> float:
+            return self.dissipation(density, xi, Evaluation(0.0, xi, 0.0, drive=drive))
+
+        def change(density: Array, drive: Array) -> Array:
+            rho, after = density.reshape(self.view), np.empty(self.view)
+            self.stage(after, None, rho, drive.reshape(self.view), 1.0)
+            return after.reshape(density.shape) - density
+
+        return Injection(self.noise, self.grid, self.energy, falls, change)
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        return () if self.injection is None else self.injection.reports
+
+    def report(self, state: State) -> dict[str, float]:
+        """The numbers of `reports` for a state."""
+        if self.injection is None:
+            return {}
+        return self.injection.numbers(state.density, state.reports["noise_level"])
 
     @property
     def conserves_mass(self) -> bool:
@@ -115,15 +146,25 @@ class FiniteVolumeStepper:
     @property
     def energy_decreases(self) -> bool:
         """Whether this scheme claims that the (free) energy never increases."""
-        return self.energy.convex and not self.splits and not (self.reaction.acts and self.temperature > 0)
+        both = self.reaction.acts and self.temperature > 0
+        return self.energy.convex and not self.splits and not both and not self.driven
 
     # ------------------------------------------------------------------------------------------------ evaluations
-    def evaluate(self, density: Array) -> Evaluation:
-        """The energy at a density. Raises SolveError if its value or its first variation is not finite."""
+    def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
+        """The energy at a density, with noise what drives the flow. Raises SolveError if one of them is not finite."""
         evaluation = self.energy.evaluate(density * self.grid.volume)
-        if not np.isfinite(evaluation.value + evaluation.first_variation.sum()):
+        if self.injection is not None:
+            evaluation = self.injection.driven(density, evaluation, time, level)
+        if not np.isfinite(evaluation.value + evaluation.potential.sum()):
             raise SolveError(f"non-finite energy ({evaluation.value}) or first variation")
         return evaluation
+
+    def noise_level(self, density: Array, time: float) -> dict[str, float]:
+        """The report of a new state: the level of its noise."""
+        if self.injection is None:
+            return {}
+        plain = self.energy.evaluate(density * self.grid.volume) if self.noise.adapts else Evaluation(0.0, density, 0.0)
+        return {"noise_level": self.injection.choose(density, plain, time)}
 
     def free_energy(self, density: Array, evaluation: Evaluation) -> tuple[float, float]:
         """(E + D∫ρ log ρ dV, bound on its round-off)."""
@@ -134,20 +175,32 @@ class FiniteVolumeStepper:
         noise = ROUNDOFF * self.temperature * float(np.abs(terms).sum())
         return evaluation.value + self.temperature * float(terms.sum()), evaluation.roundoff + noise
 
-    def dissipation(self, density: Array, xi: Array) -> float:
+    def dissipation(self, density: Array, xi: Array, evaluation: Evaluation | None = None) -> float:
         """−dE/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0.
+
+        With the `evaluation` of a flow that ξ does not drive its fluxes are those of the drive, and the sum may be negative.
 
         With a temperature Σ F_f (ξ + D log ρ)|_o^c for the fitted fluxes: exact for them, second order for the Strang splitting.
         A reaction adds κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ, which may be negative.
         """
         rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
         after = np.empty_like(rho)
+        driven = evaluation is not None and evaluation.drive is not None
+        drive = evaluation.potential.reshape(self.view) if evaluation is not None and driven else potential
         if self.temperature == 0:
-            self.stage(after, None, rho, potential, 1.0)
+            self.stage(after, None, rho, drive, 1.0)
+            if evaluation is not None and evaluation.diffusivity is not None:
+                after += self.diffused(rho, evaluation.diffusivity)[0]
         else:
-            sweep.stage(after, None, rho, potential, 1.0, self.tables, None, self.temperature)
+            sweep.stage(after, None, rho, drive, 1.0, self.tables, None, self.temperature)
             potential = potential + self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-        return max(0.0, -self.moved(potential, rho, after)[0]) + self.reacted(density, xi)
+        falls = -self.moved(potential, rho, after)[0]
+        return falls if driven else max(0.0, falls) + self.reacted(density, xi)
+
+    def diffused(self, rho: Array, diffusivity: Array) -> tuple[Array, float]:
+        """What a diffusivity along the one factor adds to ∂ρ/∂t, and the largest rate at which it empties a cell."""
+        added, rate = diffusion(self.grid.factors[0], rho.ravel(), diffusivity)
+        return added.reshape(rho.shape), rate
 
     def reacted(self, density: Array, xi: Array) -> float:
         """What the reaction adds to the dissipation."""
@@ -171,9 +224,10 @@ class FiniteVolumeStepper:
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; without `dt` the first step is bound by positivity alone."""
         density = np.ascontiguousarray(density, dtype=float)
-        evaluation = self.evaluate(density)
+        reports = self.noise_level(density, time)
+        evaluation = self.evaluate(density, time, reports.get("noise_level", 0.0))
         value, _ = self.free_energy(density, evaluation)
-        rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
+        rho, xi = density.reshape(self.view), evaluation.potential.reshape(self.view)
         if np.isinf(dt):
             dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, xi, 0.0))
         return State(
@@ -184,6 +238,7 @@ class FiniteVolumeStepper:
             free_energy=value,
             dissipation=self.dissipation(density, xi),
             density_min=float(density.min()),
+            reports=reports,
         )
 
     # ------------------------------------------------------------------------------------------------------ steps
@@ -209,16 +264,25 @@ class FiniteVolumeStepper:
         if begin is None or dt * ENERGY_SAFETY > dt_reaction:
             return None, dt_reaction
         start = self.diffuse(begin, dt / 2) if self.splits else begin
-        evaluation = state.evaluation if start is state.density else self.evaluate(start)
-        rho0, xi0 = start.reshape(self.view), evaluation.first_variation.reshape(self.view)
+        level, end = state.reports.get("noise_level", 0.0), state.time + dt
+        evaluation = state.evaluation if start is state.density else self.evaluate(start, state.time, level)
+        rho0, xi0 = start.reshape(self.view), evaluation.potential.reshape(self.view)
         rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
 
         # first stage: ρ₁, then what it tells about the positivity and the energy limit
-        dt_positive = self.positivity_limit(self.stage(rho1, None, rho0, xi0, dt))
+        outflow = self.stage(rho1, None, rho0, xi0, dt)
         moved0, low1 = self.moved(xi0, rho0, rho1)  # −dt·D₀
+        if evaluation.diffusivity is not None:
+            added, rate = self.diffused(rho0, evaluation.diffusivity)
+            rho1 += dt * added
+            outflow, low1 = outflow + rate / self.kappa, float(rho1.min())
+        dt_positive = self.positivity_limit(outflow)
         if dt * self.scheme.cfl > dt_positive or low1 < 0:
             return None, dt_positive
-        xi1 = self.evaluate(rho1.reshape(start.shape)).first_variation.reshape(self.view)
+        if self.noise.acts and not self.noise.adapts:
+            level = self.noise.at(end)
+        middle = self.evaluate(rho1.reshape(start.shape), end, level)
+        xi1 = middle.potential.reshape(self.view)
         moved1, _ = self.moved(xi1, rho0, rho1)
         dt_energy = self.energy_limit(dt, -moved0, moved1 - moved0, max(dt, state.dt))
         if dt * ENERGY_SAFETY > dt_energy:
@@ -227,6 +291,9 @@ class FiniteVolumeStepper:
         # second stage: ρ₂, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
         self.stage(rho2, rho0, rho1, xi1, dt)
         moved2, low2 = self.moved(xi1, rho1, rho2)
+        if middle.diffusivity is not None:
+            rho2 += 0.5 * dt * self.diffused(rho1, middle.diffusivity)[0]
+            low2 = float(rho2.min())
         if low2 < 0:
             return None, dt / 2
         dt_accurate = self.accuracy_limit(dt, -moved0, -(2 * moved2 + moved1), max(2 * dt, state.dt))
@@ -237,11 +304,12 @@ class FiniteVolumeStepper:
         if self.splits:
             density = self.diffuse(density, dt / 2)
         if self.reaction.acts:
-            end, _ = self.react(density, self.evaluate(density), dt / 2, np.inf)
-            if end is None:
+            last, _ = self.react(density, self.evaluate(density), dt / 2, np.inf)
+            if last is None:
                 return None, dt / 2
-            density = end
-        final = self.evaluate(density)
+            density = last
+        reports = self.noise_level(density, end)
+        final = self.evaluate(density, end, reports.get("noise_level", 0.0))
         if self.reaction.acts:
             spread = 2 * abs(float(np.vdot(evaluation.first_variation, (start - begin) * self.grid.volume)))  # by diffusion
             drift = 0.5 * dt * self.change_of_rate(state.evaluation, final, density, abs(moved0) + spread)
@@ -255,7 +323,7 @@ class FiniteVolumeStepper:
             return None, dt / 2
         new = State(
             density=density,
-            time=state.time + dt,
+            time=end,
             dt=float(min(dt_positive, dt_energy, dt_accurate, dt_reaction)),
             evaluation=final,
             free_energy=value,
@@ -263,6 +331,7 @@ class FiniteVolumeStepper:
             density_min=min(state.density_min, low1, low2, float(density.min()) if self.reaction.acts else np.inf),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
+            reports=reports,
         )
         return new, dt
 

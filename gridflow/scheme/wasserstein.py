@@ -29,9 +29,11 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import NO_NOISE, NoiseInjection, refuse_noise
 from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
+from gridflow.scheme.injection import refuse_drive
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -55,10 +57,17 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     label: ClassVar[str] = "exact JKO"
 
     def init(
-        self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION
+        self,
+        grid: Grid,
+        energy: BoundEnergy,
+        temperature: float,
+        reaction: Reaction = NO_REACTION,
+        noise: NoiseInjection = NO_NOISE,
     ) -> "ExactWassersteinStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         refuse_reaction(reaction, "exact Wasserstein steps")
+        refuse_noise(noise, "exact Wasserstein steps")
+        refuse_drive(energy, "exact Wasserstein steps")
         return ExactWassersteinStepper(self, grid, energy, temperature)
 
 
