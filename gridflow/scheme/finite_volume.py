@@ -271,11 +271,11 @@ class FiniteVolumeStepper:
 
         # first stage: ρ₁, then what it tells about the positivity and the energy limit
         outflow = self.stage(rho1, None, rho0, xi0, dt)
-        moved0, low1 = self.moved(xi0, rho0, rho1)  # −dt·D₀
         if evaluation.diffusivity is not None:
             added, rate = self.diffused(rho0, evaluation.diffusivity)
             rho1 += dt * added
-            outflow, low1 = outflow + rate / self.kappa, float(rho1.min())
+            outflow += rate / self.kappa
+        moved0, low1 = self.moved(xi0, rho0, rho1)  # −dt·D₀
         dt_positive = self.positivity_limit(outflow)
         if dt * self.scheme.cfl > dt_positive or low1 < 0:
             return None, dt_positive
@@ -290,10 +290,9 @@ class FiniteVolumeStepper:
 
         # second stage: ρ₂, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
         self.stage(rho2, rho0, rho1, xi1, dt)
-        moved2, low2 = self.moved(xi1, rho1, rho2)
         if middle.diffusivity is not None:
             rho2 += 0.5 * dt * self.diffused(rho1, middle.diffusivity)[0]
-            low2 = float(rho2.min())
+        moved2, low2 = self.moved(xi1, rho1, rho2)
         if low2 < 0:
             return None, dt / 2
         dt_accurate = self.accuracy_limit(dt, -moved0, -(2 * moved2 + moved1), max(2 * dt, state.dt))
