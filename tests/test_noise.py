@@ -335,7 +335,7 @@ def test_dissipation_is_the_rate_of_f_also_where_it_rises():
     energy = {**FLOW["energy"], "bandwidth": 0.3, "target": two(-1.0, 0.5)}
     noise = {"level": 1.0}  # the smoothed field sees the excess on the left, and pushes it farther off its place
     dataset = solve(
-        case_of(FLOW, energy=energy, initial=two(-0.95, 0.55), flow__noise_injection=noise, time__stop=0.02, time__save=3)
+        case_of(FLOW, energy=energy, initial=two(-0.99, 0.55), flow__noise_injection=noise, time__stop=0.02, time__save=3)
     )
     rate = (dataset["energy"][0] - dataset["energy"][2]) / 0.02
     assert rate < 0
@@ -354,6 +354,9 @@ def test_a_run_with_noise_resumes_where_it_was(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
+ADAPTIVE = {"level": 1.0, "schedule": "adaptive"}
+
+
 def with_kernel(kernel):
     return {**FLOW["energy"], "bandwidth": None, "kernel": kernel}
 
@@ -373,7 +376,7 @@ def noisy(**changes):
         (lambda: solve(noisy(time__steady=1e-3)), "time.steady"),
         (lambda: solve(noisy(energy=with_kernel({"kind": "polynomial", "degree": 2}))), "'polynomial'"),
         (
-            lambda: solve(noisy(energy=with_kernel({"kind": "riesz"}), flow__noise_injection={"level": 1, "schedule": "adaptive"})),
+            lambda: solve(noisy(energy=with_kernel({"kind": "riesz"}), flow__noise_injection=ADAPTIVE)),
             "a Gaussian kernel",
         ),
         (lambda: case_of(FLOW, flow__noise_injection={"level": 0.5, "corrections": ["drift"]}), "need the step"),
