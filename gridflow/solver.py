@@ -115,7 +115,8 @@ class Run:
 
     def open_writer(self) -> results.MemoryWriter | results.FileWriter:
         exact = self.case.exact is not None
-        no_w1 = any(f.is_mesh for f in self.grid.factors)  # W1 to the exact solution is computed in one dimension
+        # W1 to the exact solution is computed in one dimension
+        no_w1 = len(self.grid.factors) > 1 or self.grid.factors[0].is_mesh
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
         names = [n for n in names if n not in DIAGNOSTICS or n in diagnostics_of(self.bound)]
@@ -210,7 +211,7 @@ class Run:
             exact = self.case.exact.masses(self.case, grid, [state.time])[0]
             masses = state.density * grid.volume
             numbers["error_l1"] = l1(masses, exact)
-            if grid.factors[0].is_line:
+            if len(grid.factors) == 1 and grid.factors[0].is_line:
                 numbers["error_w1"] = wasserstein1(masses, exact, grid.factors[0])
         self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
         self.counters.saved += 1

@@ -11,11 +11,12 @@ from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
 from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.loss import LOSSES
-from gridflow.energy.mmd import MMD
+from gridflow.energy.mmd import MMD, Target
 from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
+from gridflow.energy.sobolev import Sobolev
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Normal, Uniform, mixture_masses
+from gridflow.space.density import Component, Cosine, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -57,6 +58,11 @@ ENERGIES = {
     "mmd, riesz": (MMD(kernel=Riesz(1.3), target=ON_PLANE), Grid([W, B])),
     "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Component(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
     "mmd, polynomial": (MMD(kernel=Polynomial(3), target=ON_PLANE), Grid([W, B])),
+    "sobolev": (Sobolev([Target(density={"w": Cosine(0.5), "b": Cosine(-0.4)})], modes=5, regularization=0.1), Grid([W, B])),
+    "sobolev on a cylinder": (
+        Sobolev([Target(density={"a": Cosine(0.5), "angle": Normal(2.0, 0.8)})], modes=4, regularization=0.1),
+        Grid([A, ANGLE]),
+    ),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
     "sum": (Sum([MMD_PLANE, Potential({"a": Quadratic(2.0, 0.1)}), BATCH_NORM]), Grid([A, ANGLE])),
 }
@@ -226,7 +232,7 @@ def cloud_at_cells(grid, rng):
     return mass, np.stack(columns, axis=1), mass.ravel()
 
 
-@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith("mmd") and n != "sum"])
+@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith(("mmd", "sobolev")) and n != "sum"])
 def test_particles_at_the_cells_have_the_energy_of_the_grid(name, rng):
     """The same sum over the same points: networks and potentials agree to round-off."""
     spec, grid = ENERGIES[name]

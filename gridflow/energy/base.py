@@ -71,13 +71,15 @@ class ParticleEvaluation:
 
     value : E of the empirical measure; gradient : grad ξ at the particles, (n_particles, n_factors), 0 along labels;
     prediction : (n_data, n_outputs) for networks, else None;
-    first_variation : ξ at the particles, (n_particles,), which is ∂E/∂w_i; only reaction flows need it.
+    first_variation : ξ at the particles, (n_particles,), which is ∂E/∂w_i; only reaction flows need it;
+    drive : gradient of the potential that moves the particles, where it is not ξ, (n_particles, n_factors).
     """
 
     value: float
     gradient: Array
     prediction: Array | None = None
     first_variation: Array | None = None
+    drive: Array | None = None
 
 
 class ParticleEnergy(Protocol):

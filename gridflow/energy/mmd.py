@@ -78,12 +78,7 @@ class MMDEnergy:
 
     def bind(self, grid: Grid) -> "BoundMMD":
         check_space(self.kernel, grid.factors)
-        densities, samples = self.parts(grid.factors)
-        total = sum(c.weight for c in self.target)
-        target = np.zeros(grid.shape)
-        if densities:
-            share = sum(c.weight for c in densities) / total
-            target = share * mixture_masses(densities, grid, self.directory, "energy.target")
+        target, samples = target_masses(self.target, grid, self.directory)
         field = sample_field(self.kernel, samples, grid) if samples else None
         certificates = None
         if self.certificates is not None:
@@ -101,13 +96,28 @@ class MMDEnergy:
 
     def parts(self, factors: tuple[Factor, ...]) -> tuple[list[Component], Samples | None]:
         """(components that are densities, all samples with their weights; weights of the whole target sum to 1)."""
-        total = sum(c.weight for c in self.target)
-        points = [(c.weight / total, read_samples(c, factors, self.directory)) for c in self.target if has_columns(c)]
-        densities: list[Component] = [c for c in self.target if not has_columns(c)]
-        if not points:
-            return densities, None
-        weights = np.concatenate([np.full(len(p), w / len(p)) for w, p in points])
-        return densities, Samples(np.concatenate([p for _, p in points]), weights)
+        return target_parts(self.target, factors, self.directory)
+
+
+def target_parts(target: list[Target], factors: tuple[Factor, ...], directory: Path) -> tuple[list[Component], Samples | None]:
+    """(components that are densities, all samples with their weights); weights of the whole target sum to 1."""
+    total = sum(c.weight for c in target)
+    points = [(c.weight / total, read_samples(c, factors, directory)) for c in target if has_columns(c)]
+    densities: list[Component] = [c for c in target if not has_columns(c)]
+    if not points:
+        return densities, None
+    weights = np.concatenate([np.full(len(p), w / len(p)) for w, p in points])
+    return densities, Samples(np.concatenate([p for _, p in points]), weights)
+
+
+def target_masses(target: list[Target], grid: Grid, directory: Path) -> tuple[Array, Samples | None]:
+    """(cell masses of the components that are densities, samples), together of mass 1."""
+    densities, samples = target_parts(target, grid.factors, directory)
+    masses = np.zeros(grid.shape)
+    if densities:
+        share = sum(c.weight for c in densities) / sum(c.weight for c in target)
+        masses = share * mixture_masses(densities, grid, directory, "energy.target")
+    return masses, samples
 
 
 def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:

@@ -114,13 +114,14 @@ class WeightedPoisson:
         return total / self.grid.volume
 
     def solve(self, density: Array, source: Array) -> Array:
-        """g with L g = source, cell masses of sum 0 up to round-off, and mean 0 over the cells."""
-        source = source - source.sum() * (density * self.grid.volume)
+        """g with L g = source and mean 0; of cell masses `source` whose sum is not 0 their mean is taken off."""
+        volume = self.grid.volume
+        source = source - source.sum() / volume.sum() * volume
         weights = self.weights(density)
         if any(not w.min() > 0 for w in weights):
             raise SolveError("the weighted Poisson problem has faces without density; raise the regularization above 0")
         g = self.along_line(weights[0], source) if len(self.faces) == 1 else self.iterate(weights, source)
-        return g - g.mean()
+        return g - np.vdot(g, volume) / volume.sum()
 
     def along_line(self, weights: Array, source: Array) -> Array:
         """The flux through a face is the sum of the sources before it; on a circle up to a constant, for which g closes."""

@@ -75,7 +75,7 @@ class Dynamics:
         points, weights = self.split(state)
         inside = fold(points, self.factors)
         evaluation = self.energy.evaluate(inside, weights, batch)
-        gradient, xi = evaluation.gradient, evaluation.first_variation
+        gradient, xi = evaluation.gradient if evaluation.drive is None else evaluation.drive, evaluation.first_variation
         if self.reaction.acts and xi is None:
             raise InputError(
                 "a reaction of particles with an energy that gives no first variation at them", "first_variation in its"
