@@ -291,7 +291,7 @@ def test_the_first_variation_of_particles_is_the_derivative_in_the_weights(spec,
     for k, factor in enumerate(grid.factors):
         if not factor.is_line:
             points[:, k] = rng.choice(factor.points, 6)
-    weights, step = rng.random(6), 1e-4
+    weights, step = rng.random(6), 1e-5
     xi = energy.evaluate(points, weights).first_variation
     for i in range(6):
         change = step * (np.arange(6) == i)
