@@ -19,8 +19,9 @@ from gridflow.energy.base import ROUNDOFF, Evaluation
 from gridflow.energy.certificates import BoundCertificates, Certificates, deposit
 from gridflow.energy.convolution import Operator, cell_points, operator
 from gridflow.energy.data import FileData, read_columns
+from gridflow.energy.features import BoundFeatures, FeatureParticles, Features, predictions_of
 from gridflow.energy.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
-from gridflow.energy.mmd_particles import MMDParticles, Samples, circles, kernel_sum
+from gridflow.energy.mmd_particles import FINE_CELLS, MMDParticles, Samples, circles, kernel_sum
 from gridflow.energy.smoothing import Displaced, smoothed_operator, smoothed_samples
 from gridflow.errors import InputError
 from gridflow.space.density import Component, mixture_masses
@@ -47,7 +48,7 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
     """
 
     target: list[Target]
-    kernel: Literal["gaussian"] | Kernel = "gaussian"
+    kernel: Literal["gaussian"] | Kernel | Features = "gaussian"
     bandwidth: Bandwidth | None = None
     certificates: Certificates | None = None
 
@@ -58,8 +59,12 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
             raise ValueError("target has no component; give at least one density or file of samples")
         if any(c.file is UNSET for c in self.target if has_columns(c)):
             raise ValueError("target: columns need a `file`")
+        if isinstance(self.kernel, Features) and self.certificates is not None:
+            raise ValueError("certificates are for kernels of positions; remove them for kind = 'features'")
 
-    def load(self, directory: Path) -> "MMDEnergy":
+    def load(self, directory: Path) -> "MMDEnergy | FeatureMMDEnergy":
+        if isinstance(self.kernel, Features):
+            return FeatureMMDEnergy(self.kernel, self.target, directory)
         kernel = Gaussian(self.bandwidth) if self.bandwidth is not None else self.kernel
         assert not isinstance(kernel, str)
         return MMDEnergy(kernel, self.target, directory, self.certificates)
@@ -97,6 +102,31 @@ class MMDEnergy:
     def parts(self, factors: tuple[Factor, ...]) -> tuple[list[Component], Samples | None]:
         """(components that are densities, all samples with their weights; weights of the whole target sum to 1)."""
         return target_parts(self.target, factors, self.directory)
+
+
+@dataclass(frozen=True)
+class FeatureMMDEnergy:
+    """MMD with the kernel of a network: a network energy whose targets are the predictions of ν*."""
+
+    kernel: Features
+    target: list[Target]
+    directory: Path
+
+    def bind(self, grid: Grid) -> BoundFeatures:
+        return BoundFeatures(self.kernel.energy(self.predictions(grid)), grid)
+
+    def particles(self, factors: tuple[Factor, ...]) -> FeatureParticles:
+        lines = sum(f.is_line for f in factors)
+        fine = Grid([f.refined(FINE_CELLS.get(lines, 32)) for f in factors])
+        return FeatureParticles(self.kernel.energy(self.predictions(fine)).particles(factors))
+
+    def predictions(self, grid: Grid) -> Array:
+        """∫φ dν* at the inputs, (n_data, n_outputs): densities by the cell points of a grid."""
+        masses, samples = target_masses(self.target, grid, self.directory)
+        found = self.kernel.energy().bind(grid).predict(masses)
+        if samples is not None:
+            found = found + predictions_of(self.kernel, grid.factors, samples.points, samples.weights)
+        return found
 
 
 def target_parts(target: list[Target], factors: tuple[Factor, ...], directory: Path) -> tuple[list[Component], Samples | None]:
