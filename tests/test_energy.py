@@ -9,6 +9,7 @@ import pytest
 from gridflow.energy import EnergySpec, Sum, SumEnergy, network
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
+from gridflow.energy.features import Features
 from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.loss import LOSSES
 from gridflow.energy.mmd import MMD, Target
@@ -58,6 +59,10 @@ ENERGIES = {
     "mmd, riesz": (MMD(kernel=Riesz(1.3), target=ON_PLANE), Grid([W, B])),
     "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Component(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
     "mmd, polynomial": (MMD(kernel=Polynomial(3), target=ON_PLANE), Grid([W, B])),
+    "mmd, features": (
+        MMD(kernel=Features(LINE.inputs, [Branch(["w", "b"])], "tanh", bias=True), target=ON_PLANE),
+        Grid([W, B]),
+    ),
     "sobolev": (Sobolev([Target(density={"w": Cosine(0.5), "b": Cosine(-0.4)})], modes=5, regularization=0.1), Grid([W, B])),
     "sobolev on a cylinder": (
         Sobolev([Target(density={"a": Cosine(0.5), "angle": Normal(2.0, 0.8)})], modes=4, regularization=0.1),

@@ -1,7 +1,7 @@
 """MMD with the kernel of a network, k(θ, θ') = E_x[φ(θ; x)·φ(θ'; x)] (S4, student and teacher; MATH §1.1).
 
 Its F = ½E_x|∫φ d(ν − ν*)|² is the squared loss of a two-layer network whose targets are the predictions of ν*: evaluations
-contract the moments of ν first, and cost O(n_cells + n_B n_data), never n_cells². The expectation is over seeded inputs with weights.
+contract the moments of ν first, and cost O(n_cells + n_B n_data), never n_cells². The expectation is over seeded inputs.
 
 Noise injection displaces all weights on intervals, b and the factors of u alike (`gridflow.noise`). Features are linear in those
 of u, and b·x is displaced by β|x| times a standard normal number, so that the field at displaced positions is that of
