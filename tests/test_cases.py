@@ -7,8 +7,18 @@ from gridflow.case import load_case
 from gridflow.shipped import shipped_cases
 from gridflow.solver import solve
 
-EXEMPT = {name for name in shipped_cases() if load_case(name).scheme.label == "entropic JKO"}
-"""Cases whose scheme does not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur."""
+
+def claims_nothing(case):
+    """Cases that do not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur; with noise
+    injection, and along a Sobolev transport, something else than ξ moves the mass."""
+    return (
+        case.scheme.label == "entropic JKO" or case.flow.noise_injection.acts or getattr(case.energy, "flow", "") == "transport"
+    )
+
+
+EXEMPT = {name for name in shipped_cases() if claims_nothing(load_case(name))}
+FILLED = {"mmd-sobolev"}
+"""Cases whose density fills the box, with walls that are part of the problem."""
 
 
 def coarse(case):
@@ -36,7 +46,8 @@ def check(dataset, name):
         assert dataset.attrs["energy_roundoff"] <= 1e-13  # and that is round-off, not a loophole
         assert (np.diff(dataset["energy"]) < 0).all()
     assert (dataset["dissipation"] > 0).all()
-    assert float(dataset["boundary_mass"].max()) < 1e-6  # the box is wide enough
+    if name not in FILLED:
+        assert float(dataset["boundary_mass"].max()) < 1e-6  # the box is wide enough
 
 
 @pytest.mark.parametrize("name", shipped_cases())

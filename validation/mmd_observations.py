@@ -3,8 +3,8 @@
     python validation/mmd_observations.py OUTDIR
 
 1. mmd-gaussian, mmd-noise (the remedy) and mmd-diffusion over time: mass within half a unit of the target's mean (of ν* it is
-   39 %: more is a collapse), mass farther from it than 6 (escape), F and its rate −Ḟ/F (plateau), and the root mean square of |∇f|
-   on ν and on the target, off the support of ν.
+   39 %: more is a collapse), mass farther from it than 6 (escape), F and its rate −Ḟ/F (plateau), and the root mean square of
+   |∇f| on ν and on the target, off the support of ν.
 2. MMD² is not displacement convex: F along one W2 geodesic, the translation of a normal density, against its chord.
 3. β trade-off on mmd-gaussian: F at the end for constant, decaying and adaptive levels, whether F rose, the smallest −Ḟ/D_β at a
    save (sufficient decrease asks ½), and F over F(0)exp(−4∫λ²β²) with λ_t² = D_β/(8β²F) measured on the run: at most 1 where
