@@ -19,6 +19,7 @@ from gridflow.energy import EnergySpec
 from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
 from gridflow.explain import HIDDEN, explain
+from gridflow.noise import NoiseInjection
 from gridflow.particles.simulation import Particles
 from gridflow.reaction import Reaction
 from gridflow.schema import RESERVED
@@ -53,7 +54,7 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the gradient flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor.
+    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor, noise injection.
 
     diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
     """
@@ -62,6 +63,12 @@ class Flow(Struct, frozen=True, forbid_unknown_fields=True):
     reaction: Reaction = field(default_factory=Reaction)
     mobility: dict[str, Mobility] = {}
     diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
+    noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
+
+    @property
+    def may_rise(self) -> bool:
+        """Whether the energy of particles may rise without any error in time."""
+        return self.temperature > 0 or self.noise_injection.acts or any(self.diffusion.values())
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):

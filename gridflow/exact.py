@@ -217,6 +217,27 @@ class RieszQuantiles(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz
         return np.stack([np.diff(level_at(factor.edges, q, level, density / j)) for q, j in zip(places.T, slopes.T, strict=True)])
 
 
+class SobolevTransport(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev-transport", tag_field="kind"):
+    """v = ∇g with −div(ν∇g) = ν* − ν: ∂ν/∂t = ν* − ν, and so ν_t = ν* + e^{−t}(ν₀ − ν*), on any space."""
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        from pathlib import Path
+
+        from gridflow.energy.mmd import target_masses
+        from gridflow.energy.sobolev import Sobolev
+        from gridflow.space.density import mixture_masses
+
+        name, needs = "sobolev-transport", "a Sobolev energy with transport, no regularization, temperature or reaction"
+        energy, flow = case.energy, case.flow
+        transports = isinstance(energy, Sobolev) and energy.flow == "transport" and energy.regularization == 0
+        require(transports and flow.temperature == 0 and not flow.reaction.acts, name, needs)
+        assert isinstance(energy, Sobolev)
+        target, samples = target_masses(energy.target, grid, Path(case.directory))
+        require(samples is None, name, needs + ", a target without samples")
+        start = mixture_masses(case.initial, grid, Path(case.directory), "initial")
+        return np.stack([target + np.exp(-t) * (start - target) for t in times])
+
+
 STARTS = 2048
 
 
@@ -234,7 +255,7 @@ def level_at(edges: Array, places: Array, level: Array, slope: Array) -> Array:
     return np.where(edges < places[0], 0.0, np.where(edges > places[-1], 1.0, inside))
 
 
-ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat | Reacting | RieszQuantiles
+ExactSpec = QuadraticActivation | IdentityActivation | OrnsteinUhlenbeck | Heat | Reacting | RieszQuantiles | SobolevTransport
 
 
 def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> Any:

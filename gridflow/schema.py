@@ -14,6 +14,11 @@ RECORDS: dict[str, tuple[str, str]] = {
     "constr_odd": ("1", "stopping quantity norm(a*Kb - p)/norm(q) of the last JKO step"),
     "duality_gap": ("1", "bound on the suboptimality of the last exact JKO step"),
     "step_w2": ("1", "Wasserstein distance W2 moved in the last exact JKO step"),
+    "sobolev": ("1", "negative Sobolev distance S to the target, regularized"),
+    "sobolev_dissipation": ("1", "integral of |grad xi|^2 d(nu + delta), with the face weights of S"),
+    "sobolev_ratio": ("1", "2F/(S*sqrt(sobolev_dissipation)), at most 1 by the inequality of Cauchy and Schwarz"),
+    "noise_level": ("1", "standard deviation beta of the injected noise"),
+    "injected_dissipation": ("1", "mean of |grad xi|^2 at positions displaced by the injected noise"),
     "error_w1": ("1", "W1 distance to the exact solution"),
     "error_l1": ("1", "L1 distance to the exact solution"),
     "determined_modes": ("1", "modes of the feature operator that the loss determines up to the tolerance"),
@@ -29,9 +34,10 @@ RECORDS: dict[str, tuple[str, str]] = {
     "invisible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of odd degree from 3 on"),
 }
 INTEGERS = {"steps", "iterations"}
-REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
+REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2", "noise_level", "injected_dissipation"}
 """Records that only some schemes have."""
 DIAGNOSTICS = {
+    *("sobolev", "sobolev_dissipation", "sobolev_ratio"),
     *("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max"),
     *("defect_right", "defect_wrong", "defect_ratio", "moment_defect", "visible_defect", "invisible_defect"),
     "harmonic_ratio_max",

@@ -22,6 +22,7 @@ from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
 from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.injection import driven_by_own
 from gridflow.space.density import mixture_masses
 
 MASS_ERROR_MAX = 1e-12
@@ -87,8 +88,11 @@ class Run:
         masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
         self.bound = (energy or case.energy.load(Path(case.directory))).bind(self.grid)
         check_start(self.bound, masses)
-        self.stepper: Stepper = case.scheme.init(self.grid, self.bound, case.flow.temperature, case.flow.reaction)
-        if case.time.steady > 0 and ((case.flow.temperature > 0 and case.flow.reaction.acts) or any(self.grid.diffusion)):
+        flow = case.flow
+        self.stepper: Stepper = case.scheme.init(self.grid, self.bound, flow.temperature, flow.reaction, flow.noise_injection)
+        if case.time.steady > 0 and (flow.noise_injection.acts or driven_by_own(self.bound)):
+            raise InputError("time.steady for a flow that ξ does not drive", "steady = 0", "remove time.steady")
+        if case.time.steady > 0 and ((flow.temperature > 0 and flow.reaction.acts) or any(self.grid.diffusion)):
             raise InputError(
                 "time.steady for a flow with temperature and reaction, or with diffusion, whose energy may rise",
                 "steady = 0",
@@ -111,7 +115,8 @@ class Run:
 
     def open_writer(self) -> results.MemoryWriter | results.FileWriter:
         exact = self.case.exact is not None
-        no_w1 = any(f.is_mesh for f in self.grid.factors)  # W1 to the exact solution is computed in one dimension
+        # W1 to the exact solution is computed in one dimension
+        no_w1 = len(self.grid.factors) > 1 or self.grid.factors[0].is_mesh
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
         names = [n for n in names if n not in DIAGNOSTICS or n in diagnostics_of(self.bound)]
@@ -175,7 +180,7 @@ class Run:
         steady, state = self.case.time.steady, self.state
         if steady == 0 or self.counters.steps == 0 or state.dissipation > steady:
             return False
-        return self.stepper.dissipation(state.density, state.evaluation.first_variation) <= steady
+        return self.stepper.dissipation(state.density, state.evaluation) <= steady
 
     # ------------------------------------------------------------------------------------------- what is written
     def save(self) -> None:
@@ -183,13 +188,13 @@ class Run:
         state, grid = self.state, self.grid
         numbers = {
             "energy": state.free_energy,
-            "dissipation": self.stepper.dissipation(state.density, state.evaluation.first_variation),
+            "dissipation": self.stepper.dissipation(state.density, state.evaluation),
             "mass": grid.integrate(state.density),
             "boundary_mass": grid.boundary_mass(state.density),
             "density_min": state.density_min,
             "steps": self.counters.steps,
             "time_step": self.counters.last_step,
-            **{name: state.reports.get(name, 0.0) for name in self.stepper.reports},
+            **self.stepper.report(state),
         }
         if diagnostics_of(self.bound):
             numbers |= self.bound.diagnose(state.density, state.evaluation)  # type: ignore[attr-defined]
@@ -197,7 +202,7 @@ class Run:
             exact = self.case.exact.masses(self.case, grid, [state.time])[0]
             masses = state.density * grid.volume
             numbers["error_l1"] = l1(masses, exact)
-            if grid.factors[0].is_line:
+            if len(grid.factors) == 1 and grid.factors[0].is_line:
                 numbers["error_w1"] = wasserstein1(masses, exact, grid.factors[0])
         self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
         self.counters.saved += 1

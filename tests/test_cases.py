@@ -11,7 +11,18 @@ JKO = {name for name in shipped_cases() if load_case(name).scheme.label == "entr
 """Cases whose scheme does not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur."""
 NOT_CONVEX = {n for n in shipped_cases() if getattr(load_case(n).energy, "model", None) in ("wide", "quadratic")}
 """Cases whose energy is not convex in ρ, so that no scheme claims that it falls; it does between their saves."""
-EXEMPT = JKO | NOT_CONVEX
+
+
+def claims_nothing(case):
+    """Strang splitting errs; with noise injection and along a Sobolev transport something else than ξ moves the mass."""
+    splits = getattr(case.scheme, "diffusion", "") == "heat-semigroup"
+    driven = case.flow.noise_injection.acts or getattr(case.energy, "flow", "") == "transport"
+    return splits or driven
+
+
+EXEMPT = JKO | NOT_CONVEX | {name for name in shipped_cases() if claims_nothing(load_case(name))}
+FILLED = {"mmd-sobolev"}
+"""Cases whose density fills the box, with walls that are part of the problem."""
 
 
 def coarse(case):
@@ -40,7 +51,8 @@ def check(dataset, name):
     if name not in JKO:
         assert (np.diff(dataset["energy"]) < 0).all()
     assert (dataset["dissipation"] > 0).all()
-    assert float(dataset["boundary_mass"].max()) < 1e-6  # the box is wide enough
+    if name not in FILLED:
+        assert float(dataset["boundary_mass"].max()) < 1e-6  # the box is wide enough
 
 
 @pytest.mark.parametrize("name", shipped_cases())

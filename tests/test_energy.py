@@ -9,14 +9,16 @@ import pytest
 from gridflow.energy import EnergySpec, Sum, SumEnergy, network
 from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
+from gridflow.energy.features import Features
 from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.loss import LOSSES
-from gridflow.energy.mmd import MMD
+from gridflow.energy.mmd import MMD, Target
 from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
 from gridflow.energy.resnet import ResNet
+from gridflow.energy.sobolev import Sobolev
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Normal, Uniform, mixture_masses
+from gridflow.space.density import Component, Cosine, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -59,6 +61,15 @@ ENERGIES = {
     "mmd, riesz": (MMD(kernel=Riesz(1.3), target=ON_PLANE), Grid([W, B])),
     "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Component(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
     "mmd, polynomial": (MMD(kernel=Polynomial(3), target=ON_PLANE), Grid([W, B])),
+    "mmd, features": (
+        MMD(kernel=Features(LINE.inputs, [Branch(["w", "b"])], "tanh", bias=True), target=ON_PLANE),
+        Grid([W, B]),
+    ),
+    "sobolev": (Sobolev([Target(density={"w": Cosine(0.5), "b": Cosine(-0.4)})], modes=5, regularization=0.1), Grid([W, B])),
+    "sobolev on a cylinder": (
+        Sobolev([Target(density={"a": Cosine(0.5), "angle": Normal(2.0, 0.8)})], modes=4, regularization=0.1),
+        Grid([A, ANGLE]),
+    ),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
     "resnet": (ResNet("linear", LINE_RESNET, ["a"]), Grid([A])),
     "resnet, ensemble": (ResNet("ensemble", LINE_RESNET, ["w", "b"]), Grid([W, B])),
@@ -230,7 +241,7 @@ def cloud_at_cells(grid, rng):
     return mass, np.stack(columns, axis=1), mass.ravel()
 
 
-@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith("mmd") and n != "sum"])
+@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith(("mmd", "sobolev")) and n != "sum"])
 def test_particles_at_the_cells_have_the_energy_of_the_grid(name, rng):
     """The same sum over the same points: networks and potentials agree to round-off."""
     spec, grid = ENERGIES[name]
@@ -289,7 +300,7 @@ def test_the_first_variation_of_particles_is_the_derivative_in_the_weights(spec,
     for k, factor in enumerate(grid.factors):
         if not factor.is_line:
             points[:, k] = rng.choice(factor.points, 6)
-    weights, step = rng.random(6), 1e-4
+    weights, step = rng.random(6), 1e-5
     xi = energy.evaluate(points, weights).first_variation
     for i in range(6):
         change = step * (np.arange(6) == i)

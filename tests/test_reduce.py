@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflow.reduce import gaussian_sum, gaussian_sum_numpy, pair_sum, pair_sum_numpy, pair_values
+from gridflow.reduce import gaussian_sum, gaussian_sum_numpy, pair_sum, pair_sum_numpy, pair_values, powers
 
 
 @pytest.mark.parametrize("lengths", [[0.0], [0.0, 0.0], [0.0, 0.0, 0.0], [2.0], [0.0, 6.3], [1.0, 6.3]], ids=str)
@@ -50,3 +50,14 @@ def test_other_kernels_are_their_definition(kernel, parameter, dimension, rng):
     np.testing.assert_allclose(fast[0], slow[0], rtol=1e-12, atol=1e-12 * np.abs(slow[0]).max())
     np.testing.assert_allclose(fast[1], slow[1], rtol=1e-12, atol=1e-12 * scale)
     np.testing.assert_array_equal(pair_values(points, sources, weights, kernel, parameter), fast[0])
+
+
+@pytest.mark.parametrize("exponent", [0.05, 0.25, 0.5, 0.95, -0.4])
+def test_powers_are_powers(exponent, rng):
+    """Against NumPy from 1e−200 to 1e200, powers of 2 and their neighbours included."""
+    base = np.concatenate(
+        [10.0 ** rng.uniform(-200, 200, 2000), 2.0 ** np.arange(-50, 50), np.nextafter(2.0 ** np.arange(-50, 50), 0)]
+    )
+    value, work = np.empty_like(base), np.empty_like(base)
+    powers(base, exponent, value, work)
+    np.testing.assert_allclose(value, base**exponent, rtol=2e-13)  # 460·exponent·ε of the logarithm

@@ -14,11 +14,12 @@ from gridflow.energy.mmd import MMD
 from gridflow.energy.network import Network
 from gridflow.energy.potential import Potential
 from gridflow.energy.resnet import ResNet
+from gridflow.energy.sobolev import Sobolev
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-EnergyPart = Network | MMD | Potential | ResNet
+EnergyPart = Network | ResNet | MMD | Sobolev | Potential
 
 
 class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):
@@ -52,6 +53,8 @@ class BoundSum:
     """Sum of bound energies; the predictions are those of the first network among them."""
 
     def __init__(self, parts: list[BoundEnergy]) -> None:
+        if any(getattr(part, "driven", False) for part in parts):
+            raise InputError("a sum with a Sobolev transport", "gradient flows", 'use flow = "descent"')
         self.parts = parts
         self.convex = all(part.convex for part in parts)
         self.smooth = all(getattr(part, "smooth", True) for part in parts)

@@ -23,13 +23,21 @@ class Evaluation:
 
     value : E(ρ); first_variation : ξ = δE/δρ at the cell points, contiguous, shape of the grid;
     roundoff : bound on the floating-point error of `value`: what "does not increase" means in practice;
-    prediction : (n_data, n_outputs) for networks, else None.
+    prediction : (n_data, n_outputs) for networks, else None;
+    drive : the potential that moves the mass, v = −M grad drive, where it is not ξ; diffusivity : of a diffusion beside it.
     """
 
     value: float
     first_variation: Array
     roundoff: float
     prediction: Array | None = None
+    drive: Array | None = None
+    diffusivity: Array | None = None
+
+    @property
+    def potential(self) -> Array:
+        """What moves the mass."""
+        return self.first_variation if self.drive is None else self.drive
 
 
 class BoundEnergy(Protocol):
@@ -37,7 +45,8 @@ class BoundEnergy(Protocol):
 
     An energy whose first variation has kinks says so by an attribute `smooth = False`; the default is True. One that tells more
     at every save has `diagnostics`, some of the names in `gridflow.schema.DIAGNOSTICS`, and `diagnose(density, evaluation)`,
-    which returns a number for each. One that knows unfit initial densities has `check_start(masses)`, which raises InputError.
+    which returns a number for each. One whose flow follows the `drive` of its evaluations instead of ξ has `driven = True`. One
+    that knows unfit initial densities has `check_start(masses)`, which raises InputError.
     """
 
     @property
@@ -69,20 +78,23 @@ class ParticleEvaluation:
 
     value : E of the empirical measure; gradient : grad ξ at the particles, (n_particles, n_factors), 0 along labels;
     prediction : (n_data, n_outputs) for networks, else None;
-    first_variation : ξ at the particles, (n_particles,), which is ∂E/∂w_i; only reaction flows need it.
+    first_variation : ξ at the particles, (n_particles,), which is ∂E/∂w_i; only reaction flows need it;
+    drive : gradient of the potential that moves the particles, where it is not ξ, (n_particles, n_factors).
     """
 
     value: float
     gradient: Array
     prediction: Array | None = None
     first_variation: Array | None = None
+    drive: Array | None = None
 
 
 class ParticleEnergy(Protocol):
     """An energy for particles. `batch` are indices of data for a stochastic gradient; energies without data ignore it.
 
     An energy whose evaluation costs O(N²) says so by an attribute `order = 2`; the default is 1. One that needs the exact mass of
-    every label names their factor as `strata`; `check_start(points, weights)` is that of bound energies.
+    every label names their factor as `strata`; `check_start(points, weights)` is that of bound energies. One that knows noise
+    injection has `widened(reach)`, which returns an energy with `gradient_at(places, points, weights)`: see `MMDParticles`.
     """
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation: ...

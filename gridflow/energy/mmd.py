@@ -8,6 +8,7 @@ on grids in `gridflow.energy.convolution`, those of particles in `gridflow.energ
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +16,20 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.certificates import BoundCertificates, Certificates, deposit
 from gridflow.energy.convolution import Operator, cell_points, operator
 from gridflow.energy.data import FileData, read_columns
+from gridflow.energy.features import BoundFeatures, FeatureParticles, Features, predictions_of
 from gridflow.energy.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
-from gridflow.energy.mmd_particles import MMDParticles, Samples, circles, kernel_sum
+from gridflow.energy.mmd_particles import FINE_CELLS, MMDParticles, Samples, circles, kernel_sum
+from gridflow.energy.smoothing import Displaced, smoothed_operator, smoothed_samples
 from gridflow.errors import InputError
 from gridflow.space.density import Component, mixture_masses
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+
+LEVELS_KEPT = 20
+"""Levels of noise whose kernels are kept: a constant one, or those of an adaptive one."""
 
 
 class Target(Component, frozen=True, forbid_unknown_fields=True):
@@ -35,11 +42,15 @@ class Target(Component, frozen=True, forbid_unknown_fields=True):
 
 
 class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
-    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples."""
+    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples.
+
+    certificates = {} adds the numbers of `gridflow.energy.certificates` to every save.
+    """
 
     target: list[Target]
-    kernel: Literal["gaussian"] | Kernel = "gaussian"
+    kernel: Literal["gaussian"] | Kernel | Features = "gaussian"
     bandwidth: Bandwidth | None = None
+    certificates: Certificates | None = None
 
     def __post_init__(self) -> None:
         if (self.kernel == "gaussian") != (self.bandwidth is not None):
@@ -48,11 +59,15 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
             raise ValueError("target has no component; give at least one density or file of samples")
         if any(c.file is UNSET for c in self.target if has_columns(c)):
             raise ValueError("target: columns need a `file`")
+        if isinstance(self.kernel, Features) and self.certificates is not None:
+            raise ValueError("certificates are for kernels of positions; remove them for kind = 'features'")
 
-    def load(self, directory: Path) -> "MMDEnergy":
+    def load(self, directory: Path) -> "MMDEnergy | FeatureMMDEnergy":
+        if isinstance(self.kernel, Features):
+            return FeatureMMDEnergy(self.kernel, self.target, directory)
         kernel = Gaussian(self.bandwidth) if self.bandwidth is not None else self.kernel
         assert not isinstance(kernel, str)
-        return MMDEnergy(kernel, self.target, directory)
+        return MMDEnergy(kernel, self.target, directory, self.certificates)
 
 
 def has_columns(component: Component) -> bool:
@@ -64,16 +79,17 @@ class MMDEnergy:
     kernel: Kernel
     target: list[Target]
     directory: Path
+    certificates: Certificates | None = None
 
     def bind(self, grid: Grid) -> "BoundMMD":
         check_space(self.kernel, grid.factors)
-        densities, samples = self.parts(grid.factors)
-        total = sum(c.weight for c in self.target)
-        target = np.zeros(grid.shape)
-        if densities:
-            share = sum(c.weight for c in densities) / total
-            target = share * mixture_masses(densities, grid, self.directory, "energy.target")
-        return BoundMMD(operator(self.kernel, grid), target, SampleField(self.kernel, samples, grid) if samples else None)
+        target, samples = target_masses(self.target, grid, self.directory)
+        field = sample_field(self.kernel, samples, grid) if samples else None
+        certificates = None
+        if self.certificates is not None:
+            deposited = target if samples is None else target + deposit(samples.points, samples.weights, grid)
+            certificates = BoundCertificates(grid, deposited, self.certificates)
+        return BoundMMD(operator(self.kernel, grid), target, field, certificates, KernelData(self.kernel, grid, samples))
 
     def particles(self, factors: tuple[Factor, ...]) -> MMDParticles:
         check_space(self.kernel, factors)
@@ -85,13 +101,53 @@ class MMDEnergy:
 
     def parts(self, factors: tuple[Factor, ...]) -> tuple[list[Component], Samples | None]:
         """(components that are densities, all samples with their weights; weights of the whole target sum to 1)."""
-        total = sum(c.weight for c in self.target)
-        points = [(c.weight / total, read_samples(c, factors, self.directory)) for c in self.target if has_columns(c)]
-        densities: list[Component] = [c for c in self.target if not has_columns(c)]
-        if not points:
-            return densities, None
-        weights = np.concatenate([np.full(len(p), w / len(p)) for w, p in points])
-        return densities, Samples(np.concatenate([p for _, p in points]), weights)
+        return target_parts(self.target, factors, self.directory)
+
+
+@dataclass(frozen=True)
+class FeatureMMDEnergy:
+    """MMD with the kernel of a network: a network energy whose targets are the predictions of ν*."""
+
+    kernel: Features
+    target: list[Target]
+    directory: Path
+
+    def bind(self, grid: Grid) -> BoundFeatures:
+        return BoundFeatures(self.kernel.energy(self.predictions(grid)), grid)
+
+    def particles(self, factors: tuple[Factor, ...]) -> FeatureParticles:
+        lines = sum(f.is_line for f in factors)
+        fine = Grid([f.refined(FINE_CELLS.get(lines, 32)) for f in factors])
+        return FeatureParticles(self.kernel.energy(self.predictions(fine)).particles(factors))
+
+    def predictions(self, grid: Grid) -> Array:
+        """∫φ dν* at the inputs, (n_data, n_outputs): densities by the cell points of a grid."""
+        masses, samples = target_masses(self.target, grid, self.directory)
+        found = self.kernel.energy().bind(grid).predict(masses)
+        if samples is not None:
+            found = found + predictions_of(self.kernel, grid.factors, samples.points, samples.weights)
+        return found
+
+
+def target_parts(target: list[Target], factors: tuple[Factor, ...], directory: Path) -> tuple[list[Component], Samples | None]:
+    """(components that are densities, all samples with their weights); weights of the whole target sum to 1."""
+    total = sum(c.weight for c in target)
+    points = [(c.weight / total, read_samples(c, factors, directory)) for c in target if has_columns(c)]
+    densities: list[Component] = [c for c in target if not has_columns(c)]
+    if not points:
+        return densities, None
+    weights = np.concatenate([np.full(len(p), w / len(p)) for w, p in points])
+    return densities, Samples(np.concatenate([p for _, p in points]), weights)
+
+
+def target_masses(target: list[Target], grid: Grid, directory: Path) -> tuple[Array, Samples | None]:
+    """(cell masses of the components that are densities, samples), together of mass 1."""
+    densities, samples = target_parts(target, grid.factors, directory)
+    masses = np.zeros(grid.shape)
+    if densities:
+        share = sum(c.weight for c in densities) / sum(c.weight for c in target)
+        masses = share * mixture_masses(densities, grid, directory, "energy.target")
+    return masses, samples
 
 
 def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:
@@ -148,14 +204,29 @@ def read_samples(component: Component, factors: tuple[Factor, ...], directory: P
     return points
 
 
+@dataclass(frozen=True)
 class SampleField:
-    """∫k(·, u)ν*(du) of the samples at the cell points, computed once; constant : ∬k d(samples)²; mass : of the samples."""
+    """field : ∫k(·, u)ν*(du) of the samples at the cell points; mass : of the samples; constant : ∬k d(samples)²."""
 
-    def __init__(self, kernel: Kernel, samples: Samples, grid: Grid) -> None:
-        lengths = circles(grid.factors)
-        field, _ = kernel_sum(kernel, cell_points(grid), samples.points, samples.weights, lengths)
-        self.field, self.mass = field.reshape(grid.shape), float(samples.weights.sum())
-        self.constant = float(samples.weights @ kernel_sum(kernel, samples.points, samples.points, samples.weights, lengths)[0])
+    field: Array
+    mass: float
+    constant: float = 0.0
+
+
+def sample_field(kernel: Kernel, samples: Samples, grid: Grid) -> SampleField:
+    lengths = circles(grid.factors)
+    field, _ = kernel_sum(kernel, cell_points(grid), samples.points, samples.weights, lengths)
+    mutual, _ = kernel_sum(kernel, samples.points, samples.points, samples.weights, lengths)
+    return SampleField(field.reshape(grid.shape), float(samples.weights.sum()), float(samples.weights @ mutual))
+
+
+@dataclass(frozen=True)
+class KernelData:
+    """What a bound MMD needs to smooth its kernel."""
+
+    kernel: Kernel
+    grid: Grid
+    samples: Samples | None
 
 
 class BoundMMD:
@@ -163,8 +234,44 @@ class BoundMMD:
 
     convex = True  # the kernel is positive definite on differences of equal mass
 
-    def __init__(self, kernel: Operator, target: Array, samples: SampleField | None = None) -> None:
-        self.kernel, self.target, self.samples = kernel, target, samples
+    def __init__(
+        self,
+        kernel: Operator,
+        target: Array,
+        samples: SampleField | None = None,
+        certificates: BoundCertificates | None = None,
+        data: KernelData | None = None,
+    ) -> None:
+        self.kernel, self.target, self.samples, self.certificates, self.source = kernel, target, samples, certificates, data
+        self.diagnostics = certificates.names if certificates is not None else ()
+        self.smoothed = lru_cache(LEVELS_KEPT)(self.make_smoothed)
+        self.displaced = lru_cache(LEVELS_KEPT)(self.make_displaced)
+
+    @property
+    def displaces(self) -> bool:
+        """Whether `displaced` exists."""
+        return self.source is not None and isinstance(self.source.kernel, Gaussian)
+
+    def make_smoothed(self, level: float) -> "BoundMMD":
+        """The MMD with the kernel smoothed by noise of the given level; of its evaluations only ξ counts."""
+        data = self.source
+        assert data is not None
+        smooth = smoothed_operator(data.kernel, data.grid, level)
+        if data.samples is None:
+            return BoundMMD(smooth, self.target)
+        field = SampleField(smoothed_samples(data.kernel, data.samples, data.grid, level), float(data.samples.weights.sum()))
+        return BoundMMD(smooth, self.target, field)
+
+    def make_displaced(self, level: float) -> Displaced:
+        """Moments of ∇f at displaced positions."""
+        data = self.source
+        assert data is not None
+        assert isinstance(data.kernel, Gaussian)
+        return Displaced(data.kernel, data.grid, level, self.target, data.samples)
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        assert self.certificates is not None
+        return self.certificates.numbers(density, evaluation.first_variation)
 
     def evaluate(self, mass: Array) -> Evaluation:
         difference = mass - self.target

@@ -21,7 +21,7 @@ from gridflow.energy.kernels import Gaussian, Kernel, Riesz
 from gridflow.errors import InputError
 from gridflow.reduce import gaussian_sum, pair_sum
 from gridflow.space.density import Component
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array, Factor, Interval
 from gridflow.space.grid import Grid
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
@@ -51,7 +51,10 @@ def kernel_sum(kernel: Kernel, points: Array, sources: Array, weights: Array, le
 
 
 class MMDParticles:
-    """components : shares of the target that are densities; samples : the others. All shares sum to 1."""
+    """components : shares of the target that are densities; samples : the others. All shares sum to 1.
+
+    reach : how far beyond the walls the field of the target may be asked for
+    """
 
     def __init__(
         self,
@@ -59,8 +62,9 @@ class MMDParticles:
         factors: tuple[Factor, ...],
         components: list[tuple[float, Component]],
         samples: Samples | None = None,
+        reach: float = 0.0,
     ) -> None:
-        self.kernel, self.factors, self.samples = kernel, factors, samples
+        self.kernel, self.factors, self.samples, self.components = kernel, factors, samples, components
         self.lengths = circles(factors)
         # the cost of an evaluation is that of all pairs, but for −|x − y| on a line, which sorts
         self.order = 1 if kernel == Riesz(1.0) and len(factors) == 1 else 2
@@ -69,9 +73,9 @@ class MMDParticles:
         self.constant = 0.0
         if components:
             self.tables = (
-                ProductTables(kernel, factors, components)
+                ProductTables(kernel, factors, components, reach)
                 if isinstance(kernel, Gaussian)
-                else SpaceTable(kernel, factors, components)
+                else SpaceTable(kernel, factors, components, reach)
             )
             self.constant = self.tables.constant
         if samples is not None:
@@ -88,6 +92,16 @@ class MMDParticles:
             value, gradient = value + more, gradient + slope
         return value, gradient
 
+    def widened(self, reach: float) -> "MMDParticles":
+        """The same energy with `gradient_at` for places so far beyond the walls."""
+        return MMDParticles(self.kernel, self.factors, self.components, self.samples, reach)
+
+    def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
+        """∇ξ[ν](places), (n, n_factors), in free space, of the particles at `points`: not necessarily at the particles."""
+        gradient = kernel_sum(self.kernel, places, points, weights, self.lengths)[1] - self.target_at(places)[1]
+        gradient[:, self.fixed] = 0.0
+        return gradient
+
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         smooth, gradient = kernel_sum(self.kernel, points, points, weights, self.lengths)
         target, target_gradient = self.target_at(points)
@@ -100,8 +114,10 @@ class MMDParticles:
 class ProductTables:
     """Mixtures of products smoothed by a Gaussian; constant : ∬k of the mixture with itself."""
 
-    def __init__(self, kernel: Gaussian, factors: tuple[Factor, ...], components: list[tuple[float, Component]]) -> None:
-        self.factors, self.bandwidth = factors, kernel.bandwidth
+    def __init__(
+        self, kernel: Gaussian, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float = 0.0
+    ) -> None:
+        self.factors, self.bandwidth, self.reach = factors, kernel.bandwidth, reach
         self.components = [(weight, [self.smoothed(c, f) for f in factors]) for weight, c in components]
         self.constant = sum(
             w1 * w2 * float(np.prod([np.vdot(m2, t1(x2)) for (t1, _, _), (_, x2, m2) in zip(one, two, strict=True)]))
@@ -117,27 +133,32 @@ class ProductTables:
         masses = masses / masses.sum()
         if not factor.is_line:
             return (lambda x: factor.gaussian(x[:, None] - factor.points, self.bandwidth) @ masses), factor.points, masses
-        nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
+        reach = 0.0 if factor.is_circle else self.reach
+        wider = 1 + 2 * reach / factor.length
+        nodes = np.linspace(fine.edges[0] - reach, fine.edges[-1] + reach, int(np.ceil(nodes_needed * wider)) + 1)
         values = factor.gaussian(nodes[:, None] - fine.points, self.bandwidth) @ masses
         return CubicSpline(nodes, values), fine.points, masses
 
     def at(self, points: Array) -> tuple[Array, Array]:
         value, gradient = np.zeros(len(points)), np.zeros(points.shape)
+        x = np.stack([f.fold(points[:, k]) if f.is_circle else points[:, k] for k, f in enumerate(self.factors)], axis=1)
         for weight, parts in self.components:
             tables = [part[0] for part in parts]
-            along = np.stack([table(points[:, k]) for k, table in enumerate(tables)], axis=1)
+            along = np.stack([table(x[:, k]) for k, table in enumerate(tables)], axis=1)
             value += weight * along.prod(axis=1)
             for k, factor in enumerate(self.factors):
                 if factor.is_line:
                     others = np.delete(along, k, axis=1).prod(axis=1)
-                    gradient[:, k] += weight * others * tables[k](points[:, k], 1)
+                    gradient[:, k] += weight * others * tables[k](x[:, k], 1)
         return value, gradient
 
 
 class SpaceTable:
     """Mixtures smoothed by any kernel: one spline over the lines for every combination of labels."""
 
-    def __init__(self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]]) -> None:
+    def __init__(
+        self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float = 0.0
+    ) -> None:
         self.lines = [k for k, f in enumerate(factors) if f.is_line]
         self.labels = [k for k, f in enumerate(factors) if not f.is_line]
         self.factors = factors
@@ -148,9 +169,11 @@ class SpaceTable:
                 "give the target as samples, or use the Gaussian kernel",
             )
         cells = FINE_CELLS[len(self.lines)]
-        grid = Grid([f.refined(max(cells, f.size + 1)) for f in factors])
+        inside = tuple(f.refined(max(cells, f.size + 1)) for f in factors)
+        margins = [int(np.ceil(reach / f.volumes[0])) if f.is_line else 0 for f in inside]
+        grid = Grid([extended(f, m) for f, m in zip(inside, margins, strict=True)])
         fine = tuple(next(g for g in grid.factors if g.name == f.name) for f in factors)
-        masses = reduce(np.add, [w * product(c, fine) for w, c in components])
+        masses = np.pad(reduce(np.add, [w * product(c, inside) for w, c in components]), [(m, m) for m in margins])
         order = [grid.order.index(f.name) for f in fine]
         field = np.transpose(operator(kernel, grid).apply(np.ascontiguousarray(np.transpose(masses, np.argsort(order)))), order)
         self.constant = float(np.vdot(masses, field))
@@ -171,6 +194,15 @@ class SpaceTable:
             for axis, k in enumerate(self.lines):
                 gradient[mine, k] = table(place, nu=[int(axis == a) for a in range(len(self.lines))])
         return value, gradient
+
+
+def extended(factor: Factor, margin: int) -> Factor:
+    """The same uniform line with so many cells more at either end."""
+    if margin == 0:
+        return factor
+    h = float(factor.volumes[0])
+    bounds = (float(factor.edges[0]) - margin * h, float(factor.edges[-1]) + margin * h)
+    return Interval(bounds=bounds, cells=factor.size + 2 * margin, units=factor.units).factor(factor.name)
 
 
 def product(component: Component, factors: tuple[Factor, ...]) -> Array:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import NO_NOISE, NoiseInjection
 from gridflow.particles.cloud import fold, retract
 from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.space.factor import Array, Factor, columns_of
@@ -56,6 +57,8 @@ class Dynamics:
     evaluations: int = 0
     reaction: Reaction = NO_REACTION
     diffusion: Array | float = 0.0
+    injection: NoiseInjection = NO_NOISE
+    time: float = 0.0
 
     @property
     def is_noisy(self) -> bool:
@@ -78,7 +81,7 @@ class Dynamics:
         points, weights = self.split(state)
         inside = fold(points, self.factors)
         evaluation = self.energy.evaluate(inside, weights, batch)
-        gradient, xi = evaluation.gradient, evaluation.first_variation
+        gradient, xi = evaluation.gradient if evaluation.drive is None else evaluation.drive, evaluation.first_variation
         if self.reaction.acts and xi is None:
             raise InputError(
                 "a reaction of particles with an energy that gives no first variation at them", "first_variation in its"
@@ -96,12 +99,46 @@ class Dynamics:
             return velocity
         return np.column_stack([velocity, self.reaction.growth(xi, weights)])
 
+    def injected(self, state: Array, dt: float) -> Array:
+        """The velocity at displaced positions (S4), −M ∇f(Z + β_t u), for a step of length dt from `time` on."""
+        self.evaluations += 1
+        energy: Any = self.energy
+        inside = fold(state, self.factors)
+        slope = np.stack([f.fold_slope(state[:, k]) for k, f in enumerate(self.factors)], axis=1)
+        moves = np.array([f.moves for f in self.factors])
+        normal = self.normal(state.shape) * moves
+
+        def gradient(level: float) -> Array:
+            found: Array = energy.gradient_at(inside + level * normal, inside, self.weights)
+            return found
+
+        def holds(level: float) -> bool:
+            step = gradient(level)
+            after = fold(state - dt * self.mobility(inside) * slope * step, self.factors)
+            fall = before - energy.evaluate(after, self.weights).value
+            return bool(fall >= self.injection.decrease * dt * float(self.weights @ (step**2).sum(axis=1)))
+
+        level = self.injection.at(self.time)
+        if self.injection.adapts:
+            before = energy.evaluate(inside, self.weights).value
+            level = self.injection.largest(holds)
+        self.time += dt
+        velocity: Array = -self.mobility(inside) * slope * gradient(level)
+        if not np.isfinite(velocity.sum()):
+            raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
+        return velocity
+
+    def normal(self, shape: tuple[int, ...]) -> Array:
+        """Standard normal numbers, of `pieces` increments."""
+        total: Array = np.sum([self.random.standard_normal(shape) for _ in range(self.pieces)], axis=0) / np.sqrt(self.pieces)
+        return total
+
     def noise(self, state: Array, dt: float) -> Array | float:
         """√(2 (D M + D_k) dt)·(standard normal numbers), along geodesics of surfaces; labels and weights stay."""
         if not self.is_noisy:
             return 0.0
         points = self.split(state)[0]
-        normal = sum(self.random.standard_normal(points.shape) for _ in range(self.pieces)) / np.sqrt(self.pieces)
+        normal = self.normal(points.shape)
         inside = fold(points, self.factors)
         noise: Array = np.sqrt(2 * dt * (self.temperature * self.mobility(inside) + self.diffusion)) * normal
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):

@@ -31,7 +31,8 @@ class Integrator(Protocol):
 
 
 class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="gradient-descent", tag_field="kind"):
-    """Explicit Euler, θ ← θ + dt·v + noise: plain gradient descent (S2 §7, S3 §2), with `batch` stochastic gradient descent.
+    """Explicit Euler, θ ← θ + dt·v + noise: plain gradient descent (S2 §7, S3 §2), with `batch` stochastic gradient descent,
+    with flow.noise_injection v at displaced positions (S4; `gridflow.noise`).
 
     step : dt in mean-field time, or learning_rate : η, dt = η/N; saves divide their interval into equal steps of at most dt
     batch : data drawn afresh for each step, uniformly and without repetition; order 1, with a batch ½ in the mean square
@@ -53,7 +54,8 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
 
         def advance(points: Array, dt: float) -> Array:
             batch = dynamics.batches.choice(n_data, self.batch, replace=False) if self.batch is not None else None
-            return points + dt * dynamics.velocity(points, batch) + dynamics.noise(points, dt)
+            velocity = dynamics.injected(points, dt) if dynamics.injection.acts else dynamics.velocity(points, batch)
+            return points + dt * velocity + dynamics.noise(points, dt)
 
         return fixed_steps(advance, points, times, dt_max, dynamics.substeps, dynamics.factors)
 

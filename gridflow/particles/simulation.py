@@ -10,10 +10,12 @@ import numpy as np
 from msgspec import Meta, Struct, field
 
 from gridflow.energy.base import ParticleEnergy, check_start
+from gridflow.energy.smoothing import REACH
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import refuse_noise
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
-from gridflow.particles.integrator import IntegratorSpec, RungeKutta2
+from gridflow.particles.integrator import GradientDescent, IntegratorSpec, RungeKutta2
 from gridflow.space.factor import Array, Factor, columns_of
 
 if TYPE_CHECKING:
@@ -82,6 +84,15 @@ class Simulator:
                 "an energy without particles(factors)", "an energy for particles", "write that method beside bind(grid)"
             )
         self.energy: ParticleEnergy = model.particles(self.factors)
+        noise = case.flow.noise_injection
+        if noise.acts:
+            known: Any = self.energy
+            if not hasattr(known, "widened") or case.flow.reaction.acts:
+                raise InputError(
+                    "noise injection for particles of this energy or with a reaction", "an MMD without reaction",
+                    'use energy.kind = "mmd", and no flow.reaction',
+                )  # fmt: skip
+            self.energy = known.widened(REACH * noise.level)
         self.mobility = particle_mobility(case, self.factors)
         rates = [case.flow.diffusion.get(f.name, 0.0) for f in self.factors]
         self.diffusion = np.repeat(rates, [f.columns for f in self.factors])
@@ -102,6 +113,8 @@ class Simulator:
         chosen = integrator or (case.particles.integrator if case.particles is not None else None)
         if chosen is None:
             raise InputError(f"a particle run of {case.name} without an integrator", "one in [particles]", "pass integrator=…")
+        if not isinstance(chosen, GradientDescent) or chosen.batch is not None:
+            refuse_noise(case.flow.noise_injection, "another integrator than full gradient descent")
         strata = getattr(self.energy, "strata", None)
         cloud = particles
         if not isinstance(cloud, Cloud):
@@ -113,7 +126,7 @@ class Simulator:
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
             self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, batches, pieces, substeps,
-            reaction=case.flow.reaction, diffusion=self.diffusion,
+            reaction=case.flow.reaction, diffusion=self.diffusion, injection=case.flow.noise_injection,
         )  # fmt: skip
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told by its velocity

@@ -49,7 +49,7 @@ class Stepper(Protocol):
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Names of `gridflow.schema.RECORDS` that its states report."""
+        """Names of `gridflow.schema.RECORDS` that it adds to every save."""
 
     @property
     def conserves_mass(self) -> bool:
@@ -61,5 +61,8 @@ class Stepper(Protocol):
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max; `interval` is the time between the saves around it."""
 
-    def dissipation(self, density: Array, xi: Array) -> float:
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """−dE/dt of the flow discrete in space."""
+
+    def report(self, state: State) -> dict[str, float]:
+        """The numbers of `reports` at a save."""

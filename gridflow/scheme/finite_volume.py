@@ -42,9 +42,11 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import NO_NOISE, NoiseInjection
 from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.scheme import sweep
 from gridflow.scheme.base import State
+from gridflow.scheme.injection import Injection, diffusion, driven_by_own
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -67,10 +69,15 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     label: ClassVar[str] = "finite volumes, SSP-RK2"
 
     def init(
-        self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION
+        self,
+        grid: Grid,
+        energy: BoundEnergy,
+        temperature: float,
+        reaction: Reaction = NO_REACTION,
+        noise: NoiseInjection = NO_NOISE,
     ) -> "FiniteVolumeStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        return FiniteVolumeStepper(self, grid, energy, temperature, reaction)
+        return FiniteVolumeStepper(self, grid, energy, temperature, reaction, noise)
 
 
 class Swept(NamedTuple):
@@ -91,6 +98,7 @@ class FiniteVolumeStepper:
     energy: BoundEnergy
     temperature: float
     reaction: Reaction = NO_REACTION
+    noise: NoiseInjection = NO_NOISE
     tables: sweep.Tables = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,8 +123,31 @@ class FiniteVolumeStepper:
                 'use diffusion = "scharfetter-gummel"',
             )
         self.heat_operators = lru_cache(maxsize=16)(self.make_heat_operators)
+        self.driven = self.noise.acts or driven_by_own(self.energy)
+        if self.driven and self.reaction.acts:
+            raise InputError("a reaction in a flow that ξ does not drive", "one of the two", "remove flow.reaction")
+        self.injection = self.make_injection() if self.noise.acts else None
 
-    reports: ClassVar[tuple[str, ...]] = ()
+    def make_injection(self) -> Injection:
+        def falls(density: Array, xi: Array, drive: Array) -> float:
+            return self.dissipation(density, Evaluation(0.0, xi, 0.0, drive=drive))
+
+        def change(density: Array, drive: Array) -> Array:
+            rho, after = density.reshape(self.view), np.empty(self.view)
+            self.stage(after, None, rho, drive.reshape(self.view), 1.0)
+            return after.reshape(density.shape) - density
+
+        return Injection(self.noise, self.grid, self.energy, falls, change)
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        return () if self.injection is None else self.injection.reports
+
+    def report(self, state: State) -> dict[str, float]:
+        """The numbers of `reports` for a state."""
+        if self.injection is None:
+            return {}
+        return self.injection.numbers(state.density, state.reports["noise_level"])
 
     @property
     def conserves_mass(self) -> bool:
@@ -125,15 +156,25 @@ class FiniteVolumeStepper:
     @property
     def energy_decreases(self) -> bool:
         """Whether this scheme claims that the (free) energy never increases."""
-        return self.energy.convex and not self.splits and not (self.reaction.acts and self.temperature > 0)
+        both = self.reaction.acts and self.temperature > 0
+        return self.energy.convex and not self.splits and not both and not self.driven
 
     # ------------------------------------------------------------------------------------------------ evaluations
-    def evaluate(self, density: Array) -> Evaluation:
-        """The energy at a density. Raises SolveError if its value or its first variation is not finite."""
+    def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
+        """The energy at a density, with noise what drives the flow. Raises SolveError if one of them is not finite."""
         evaluation = self.energy.evaluate(density * self.grid.volume)
-        if not np.isfinite(evaluation.value + evaluation.first_variation.sum()):
+        if self.injection is not None:
+            evaluation = self.injection.driven(density, evaluation, time, level)
+        if not np.isfinite(evaluation.value + evaluation.potential.sum()):
             raise SolveError(f"non-finite energy ({evaluation.value}) or first variation")
         return evaluation
+
+    def noise_level(self, density: Array, time: float) -> dict[str, float]:
+        """The report of a new state: the level of its noise."""
+        if self.injection is None:
+            return {}
+        plain = self.energy.evaluate(density * self.grid.volume) if self.noise.adapts else Evaluation(0.0, density, 0.0)
+        return {"noise_level": self.injection.choose(density, plain, time)}
 
     def free_energy(self, density: Array, evaluation: Evaluation) -> tuple[float, float]:
         """(E + D∫ρ log ρ dV, bound on its round-off)."""
@@ -144,22 +185,24 @@ class FiniteVolumeStepper:
         noise = ROUNDOFF * self.temperature * float(np.abs(terms).sum())
         return evaluation.value + self.temperature * float(terms.sum()), evaluation.roundoff + noise
 
-    def dissipation(self, density: Array, xi: Array) -> float:
-        """−dE/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0.
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+        """−dE/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0 where ξ drives the flow.
 
         With a temperature Σ F_f (ξ + D log ρ)|_o^c for the fitted fluxes: exact for them, second order for the Strang splitting.
         A reaction adds κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ, and diffusion along factors
         −Σ_k D_k∫ξ ∂²ρ/∂θ_k², which may be negative.
         """
-        rho, potential = density.reshape(self.view), np.ascontiguousarray(xi).reshape(self.view)
-        after = np.empty_like(rho)
+        rho, xi = density.reshape(self.view), np.ascontiguousarray(evaluation.first_variation)
+        drive, potential, after = evaluation.potential.reshape(self.view), xi.reshape(self.view), np.empty(self.view)
         if self.temperature == 0:
-            change = self.stage(after, None, rho, potential, 1.0).moved
+            self.stage(after, None, rho, drive, 1.0, evaluation.diffusivity)
         else:
-            sweep.stage(after, None, rho, potential, 1.0, self.tables, None, self.temperature)
+            sweep.stage(after, None, rho, drive, 1.0, self.tables, None, self.temperature)
             potential = potential + self.temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-            change = sweep.moved_energy(potential, rho, after, self.tables)
-        return max(0.0, -float(change)) + self.reacted(density, xi) + self.spread(density, potential)
+        falls = -float(sweep.moved_energy(potential, rho, after, self.tables))
+        if evaluation.drive is None:
+            falls = max(0.0, falls)
+        return falls + self.reacted(density, xi) + self.spread(density, potential)
 
     def spread(self, density: Array, potential: Array) -> float:
         """What diffusion along factors adds to the dissipation."""
@@ -180,26 +223,36 @@ class FiniteVolumeStepper:
         entropy = 1 + np.log(np.maximum(density, np.finfo(float).tiny))
         return self.reaction.dissipation(xi, masses, xi + self.temperature * entropy)
 
-    def stage(self, out: Array, base: Array | None, rho: Array, xi: Array, dt: float) -> "Swept":
-        """One sweep."""
-        return Swept(*sweep.stage(out, base, rho, xi, dt, self.tables, self.second_order, self.fitted_temperature))
+    def stage(
+        self, out: Array, base: Array | None, rho: Array, drive: Array, dt: float, diffusivity: Array | None = None
+    ) -> "Swept":
+        """One sweep, and beside it diffusion along the only factor."""
+        swept = Swept(*sweep.stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted_temperature))
+        if diffusivity is None:
+            return swept
+        added, rate = diffusion(self.grid.factors[0], rho.ravel(), diffusivity)
+        out += (dt if base is None else dt / 2) * added.reshape(rho.shape)
+        moved = sweep.moved_energy(drive, rho, out, self.tables)
+        return swept._replace(outflow=swept.outflow + rate / self.kappa, moved=float(moved), low=float(out.min()))
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; without `dt` the first step is bound by positivity alone."""
         density = np.ascontiguousarray(density, dtype=float)
-        evaluation = self.evaluate(density)
+        reports = self.noise_level(density, time)
+        evaluation = self.evaluate(density, time, reports.get("noise_level", 0.0))
         value, _ = self.free_energy(density, evaluation)
-        rho, xi = density.reshape(self.view), evaluation.first_variation.reshape(self.view)
         if np.isinf(dt):
-            dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, xi, 0.0).outflow)
+            rho, drive = density.reshape(self.view), evaluation.potential.reshape(self.view)
+            dt = self.positivity_limit(self.stage(np.empty_like(rho), None, rho, drive, 0.0, evaluation.diffusivity).outflow)
         return State(
             density=density,
             time=time,
             dt=dt,
             evaluation=evaluation,
             free_energy=value,
-            dissipation=self.dissipation(density, xi),
+            dissipation=self.dissipation(density, evaluation),
             density_min=float(density.min()),
+            reports=reports,
         )
 
     # ------------------------------------------------------------------------------------------------------ steps
@@ -225,19 +278,22 @@ class FiniteVolumeStepper:
         if begin is None or dt * ENERGY_SAFETY > dt_reaction:
             return None, dt_reaction
         start = self.diffuse(begin, dt / 2) if self.splits else begin
-        evaluation = state.evaluation if start is state.density else self.evaluate(start)
-        rho0, xi0 = start.reshape(self.view), evaluation.first_variation.reshape(self.view)
+        level, end = state.reports.get("noise_level", 0.0), state.time + dt
+        evaluation = state.evaluation if start is state.density else self.evaluate(start, state.time, level)
+        rho0, drive0 = start.reshape(self.view), evaluation.potential.reshape(self.view)
         rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
 
         # first stage: ρ₁, and the positivity limit
-        first = self.stage(rho1, None, rho0, xi0, dt)  # moved: −dt·D₀
+        first = self.stage(rho1, None, rho0, drive0, dt, evaluation.diffusivity)  # moved: −dt·D₀
         dt_positive = self.positivity_limit(first.outflow)
         if dt * self.scheme.cfl > dt_positive or first.low < 0:
             return None, dt_positive
 
         # second stage: ρ₂, the energy limit, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
-        xi1 = self.evaluate(rho1.reshape(start.shape)).first_variation.reshape(self.view)
-        second = self.stage(rho2, rho0, rho1, xi1, dt)
+        if self.noise.acts and not self.noise.adapts:
+            level = self.noise.at(end)
+        middle = self.evaluate(rho1.reshape(start.shape), end, level)
+        second = self.stage(rho2, rho0, rho1, middle.potential.reshape(self.view), dt, middle.diffusivity)
         dt_energy = self.energy_limit(dt, -first.moved, second.moved_before - first.moved, max(dt, state.dt))
         if dt * ENERGY_SAFETY > dt_energy:
             return None, dt_energy
@@ -252,11 +308,12 @@ class FiniteVolumeStepper:
         if self.splits:
             density = self.diffuse(density, dt / 2)
         if self.reaction.acts:
-            end, _ = self.react(density, self.evaluate(density), dt / 2, np.inf)
-            if end is None:
+            last, _ = self.react(density, self.evaluate(density), dt / 2, np.inf)
+            if last is None:
                 return None, dt / 2
-            density = end
-        final = self.evaluate(density)
+            density = last
+        reports = self.noise_level(density, end)
+        final = self.evaluate(density, end, reports.get("noise_level", 0.0))
         if self.reaction.acts:
             spread = 2 * abs(float(np.vdot(evaluation.first_variation, (start - begin) * self.grid.volume)))  # by diffusion
             drift = 0.5 * dt * self.change_of_rate(state.evaluation, final, density, abs(first.moved) + spread)
@@ -270,7 +327,7 @@ class FiniteVolumeStepper:
             return None, dt / 2
         new = State(
             density=density,
-            time=state.time + dt,
+            time=end,
             dt=float(min(dt_positive, dt_energy, dt_accurate, dt_reaction)),
             evaluation=final,
             free_energy=value,
@@ -278,6 +335,7 @@ class FiniteVolumeStepper:
             density_min=min(state.density_min, first.low, second.low, float(density.min()) if self.reaction.acts else np.inf),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
+            reports=reports,
         )
         return new, dt
 

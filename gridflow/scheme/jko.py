@@ -50,12 +50,14 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.distances import wasserstein1
-from gridflow.energy.base import BoundEnergy
+from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import NO_NOISE, NoiseInjection, refuse_noise
 from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
 from gridflow.scheme.base import State, refuse_diffusion
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.scheme.gibbs import GibbsKernel
+from gridflow.scheme.injection import refuse_drive
 from gridflow.scheme.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -99,10 +101,19 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
 
     label: ClassVar[str] = "entropic JKO"
 
-    def init(self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION) -> "JKOStepper":
+    def init(
+        self,
+        grid: Grid,
+        energy: BoundEnergy,
+        temperature: float,
+        reaction: Reaction = NO_REACTION,
+        noise: NoiseInjection = NO_NOISE,
+    ) -> "JKOStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         refuse_reaction(reaction, "entropic JKO steps")
         refuse_diffusion(grid, "entropic JKO steps")
+        refuse_noise(noise, "entropic JKO steps")
+        refuse_drive(energy, "entropic JKO steps")
         if self.accuracy is not None and not any(f.is_line for f in grid.factors):
             raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
         return JKOStepper(self, grid, energy, temperature)
@@ -216,8 +227,11 @@ class JKOStepper:
         state = self.measure.start(density, time, dt=self.scheme.tau)
         return replace(state, dt=dt if self.scheme.accuracy is not None and np.isfinite(dt) else self.scheme.tau)
 
-    def dissipation(self, density: Array, xi: Array) -> float:
-        return self.measure.dissipation(density, xi)
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+        return self.measure.dissipation(density, evaluation)
+
+    def report(self, state: State) -> dict[str, float]:
+        return {name: state.reports.get(name, 0.0) for name in self.reports}
 
     # ---------------------------------------------------------------------------------------------------------- steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:

@@ -29,9 +29,11 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
+from gridflow.noise import NO_NOISE, NoiseInjection, refuse_noise
 from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
 from gridflow.scheme.base import State, refuse_diffusion
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
+from gridflow.scheme.injection import refuse_drive
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -55,11 +57,18 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     label: ClassVar[str] = "exact JKO"
 
     def init(
-        self, grid: Grid, energy: BoundEnergy, temperature: float, reaction: Reaction = NO_REACTION
+        self,
+        grid: Grid,
+        energy: BoundEnergy,
+        temperature: float,
+        reaction: Reaction = NO_REACTION,
+        noise: NoiseInjection = NO_NOISE,
     ) -> "ExactWassersteinStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
         refuse_reaction(reaction, "exact Wasserstein steps")
         refuse_diffusion(grid, "exact Wasserstein steps")
+        refuse_noise(noise, "exact Wasserstein steps")
+        refuse_drive(energy, "exact Wasserstein steps")
         return ExactWassersteinStepper(self, grid, energy, temperature)
 
 
@@ -214,8 +223,11 @@ class ExactWassersteinStepper:
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         return replace(self.measure.start(density, time, dt=self.scheme.tau), dt=min(dt, self.scheme.tau))
 
-    def dissipation(self, density: Array, xi: Array) -> float:
-        return self.measure.dissipation(density, xi)
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+        return self.measure.dissipation(density, evaluation)
+
+    def report(self, state: State) -> dict[str, float]:
+        return {name: state.reports.get(name, 0.0) for name in self.reports}
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One step of length min(τ, dt_max). Raises SolveError if the duality gap does not fall below the tolerance."""

@@ -272,8 +272,8 @@ class Runs:
             run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
         except SolveError as error:
             raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
-        noisy = self.case.flow.temperature > 0 or any(self.case.flow.diffusion.values())
-        if not noisy and run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0]):
+        rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
+        if rises and not self.case.flow.may_rise:
             rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"
             raise SolveError(
                 f"ensemble {number + 1} of {count} particles diverged: its energy rose from {rise}; use a smaller step in"
