@@ -22,7 +22,6 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.errors import InputError
 from gridflow.space.factor import Array
 
 GROWTH_MAX = 2.0
@@ -71,11 +70,3 @@ class Reaction(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NO_REACTION = Reaction()
-
-
-def refuse_reaction(reaction: Reaction, what: str) -> None:
-    """Raises InputError for a scheme that has transport only."""
-    if reaction.acts:
-        raise InputError(
-            f"{what} with flow.reaction.rate = {reaction.rate}", "transport without reaction", 'use scheme.kind = "finite-volume"'
-        )

@@ -16,13 +16,12 @@ from gridflow import dataset as results
 from gridflow.case import Case
 from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.distances import l1, wasserstein1
-from gridflow.energy.base import Energy, check_start, diagnostics_of
+from gridflow.energy.base import Energy, check_start, diagnostics_of, is_driven
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
 from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
-from gridflow.scheme.injection import driven_by_own
 from gridflow.space.density import mixture_masses
 
 MASS_ERROR_MAX = 1e-12
@@ -90,7 +89,7 @@ class Run:
         check_start(self.bound, masses)
         flow = case.flow
         self.stepper: Stepper = case.scheme.init(self.grid, self.bound, flow.temperature, flow.reaction, flow.noise_injection)
-        if case.time.steady > 0 and (flow.noise_injection.acts or driven_by_own(self.bound)):
+        if case.time.steady > 0 and (flow.noise_injection.acts or is_driven(self.bound)):
             raise InputError("time.steady for a flow that ξ does not drive", "steady = 0", "remove time.steady")
         if case.time.steady > 0 and ((flow.temperature > 0 and flow.reaction.acts) or any(self.grid.diffusion)):
             raise InputError(

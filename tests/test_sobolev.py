@@ -158,7 +158,7 @@ def test_a_target_of_samples(tmp_path, rng):
         (lambda: solve(case_of(LINE, energy__regularization=1e-3)), "no regularization"),
         (lambda: solve(case_of(LINE, energy__flow="descent")), "with transport"),
         (lambda: solve(case_of(LINE, exact=None, flow__mobility={"x": {"value": 2.0}})), "mobility 1"),
-        (lambda: solve(case_of(LINE, exact=None, scheme={"kind": "jko", "tau": 0.1})), "for a flow that ξ does not drive"),
+        (lambda: solve(case_of(LINE, exact=None, scheme={"kind": "jko", "tau": 0.1})), "a flow that ξ does not drive"),
         (lambda: solve(case_of(LINE, exact=None, energy={"kind": "sum", "parts": [LINE["energy"]]})), "a sum with a Sobolev"),
         (lambda: solve(case_of(LINE, exact=None, flow__reaction={"rate": 1.0})), "a reaction in a flow"),
         (lambda: simulate(case_of(PLANE, exact=None, energy__modes=60), 16), "lower energy.modes"),

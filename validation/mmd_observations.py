@@ -49,7 +49,7 @@ def observe(case, dataset):
 
 
 def convexity():
-    """(t, F(t), chord) along the translation of N(−4, ½²) to N(4, ½²) over the target N(0, ½²), and the worst excess."""
+    """(t, F(t), chord) along the translation of a copy of the target, N((2, 1), ½²), from (−6, 1) to its place."""
     case = gridflow.load_case("mmd-gaussian")
     grid = case.grid()
     bound = case.energy.load(Path(case.directory)).bind(grid)

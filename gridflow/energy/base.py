@@ -62,6 +62,11 @@ def diagnostics_of(energy: BoundEnergy) -> tuple[str, ...]:
     return getattr(energy, "diagnostics", ())
 
 
+def is_driven(energy: BoundEnergy) -> bool:
+    """Whether the flow of an energy follows a potential other than its first variation."""
+    return bool(getattr(energy, "driven", False))
+
+
 def check_start(energy: Any, *state: Array) -> None:
     """Ask an energy, or the parts of a sum, whether a run may start: from the masses of cells, or from points and weights."""
     for part in getattr(energy, "parts", [energy]):

@@ -5,8 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import BoundEnergy, Evaluation, is_driven
 from gridflow.errors import InputError
+from gridflow.noise import NoiseInjection
+from gridflow.reaction import Reaction
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -34,10 +36,16 @@ class State:
     reports: dict[str, float] = field(default_factory=dict)
 
 
-def refuse_diffusion(grid: Grid, what: str) -> None:
-    """Raises InputError for a scheme that knows gradient flows only."""
-    if any(grid.diffusion):
-        raise InputError(f"{what} with flow.diffusion", "no diffusion along single factors", 'use scheme.kind = "finite-volume"')
+def refuse_all_but_gradient_flows(what: str, grid: Grid, energy: BoundEnergy, reaction: Reaction, noise: NoiseInjection) -> None:
+    """Raises InputError for schemes that minimise: a free energy with transport is all they know."""
+    for present, name in (
+        (reaction.acts, f"flow.reaction.rate = {reaction.rate:g}"),
+        (any(grid.diffusion), "flow.diffusion"),
+        (noise.acts, f"flow.noise_injection.level = {noise.level:g}"),
+        (is_driven(energy), "a flow that ξ does not drive"),
+    ):
+        if present:
+            raise InputError(f"{what} with {name}", "gradient flows, transport alone", 'use scheme.kind = "finite-volume"')
 
 
 class Stepper(Protocol):

@@ -40,13 +40,13 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, is_driven
 from gridflow.errors import InputError, SolveError
 from gridflow.noise import NO_NOISE, NoiseInjection
 from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.scheme import sweep
 from gridflow.scheme.base import State
-from gridflow.scheme.injection import Injection, diffusion, driven_by_own
+from gridflow.scheme.injection import Injection, diffusion
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -123,7 +123,7 @@ class FiniteVolumeStepper:
                 'use diffusion = "scharfetter-gummel"',
             )
         self.heat_operators = lru_cache(maxsize=16)(self.make_heat_operators)
-        self.driven = self.noise.acts or driven_by_own(self.energy)
+        self.driven = self.noise.acts or is_driven(self.energy)
         if self.driven and self.reaction.acts:
             raise InputError("a reaction in a flow that ξ does not drive", "one of the two", "remove flow.reaction")
         self.injection = self.make_injection() if self.noise.acts else None

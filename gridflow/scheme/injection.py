@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError
 from gridflow.noise import NoiseInjection
 from gridflow.space.factor import Array, Factor
@@ -108,14 +108,3 @@ def diffusion(factor: Factor, density: Array, diffusivity: Array) -> tuple[Array
     flux = conductance * ahead  # through the face behind every cell; 0 at walls, where the area is 0
     rate = (conductance + np.roll(conductance, 1)) / factor.volumes
     return (flux - np.roll(flux, 1)) / factor.volumes, float(rate.max())
-
-
-def driven_by_own(energy: BoundEnergy) -> bool:
-    """Whether the flow of an energy follows a potential other than its first variation."""
-    return bool(getattr(energy, "driven", False))
-
-
-def refuse_drive(energy: BoundEnergy, what: str) -> None:
-    """Raises InputError for schemes that minimise: they know gradient flows alone."""
-    if driven_by_own(energy):
-        raise InputError(f"{what} for a flow that ξ does not drive", "gradient flows", 'use scheme.kind = "finite-volume"')

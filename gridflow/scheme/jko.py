@@ -52,12 +52,11 @@ from msgspec import Meta, Struct
 from gridflow.distances import wasserstein1
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.noise import NO_NOISE, NoiseInjection, refuse_noise
-from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
-from gridflow.scheme.base import State, refuse_diffusion
+from gridflow.noise import NO_NOISE, NoiseInjection
+from gridflow.reaction import NO_REACTION, Reaction
+from gridflow.scheme.base import State, refuse_all_but_gradient_flows
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
 from gridflow.scheme.gibbs import GibbsKernel
-from gridflow.scheme.injection import refuse_drive
 from gridflow.scheme.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -110,10 +109,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
         noise: NoiseInjection = NO_NOISE,
     ) -> "JKOStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        refuse_reaction(reaction, "entropic JKO steps")
-        refuse_diffusion(grid, "entropic JKO steps")
-        refuse_noise(noise, "entropic JKO steps")
-        refuse_drive(energy, "entropic JKO steps")
+        refuse_all_but_gradient_flows("entropic JKO steps", grid, energy, reaction, noise)
         if self.accuracy is not None and not any(f.is_line for f in grid.factors):
             raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
         return JKOStepper(self, grid, energy, temperature)

@@ -29,11 +29,10 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.noise import NO_NOISE, NoiseInjection, refuse_noise
-from gridflow.reaction import NO_REACTION, Reaction, refuse_reaction
-from gridflow.scheme.base import State, refuse_diffusion
+from gridflow.noise import NO_NOISE, NoiseInjection
+from gridflow.reaction import NO_REACTION, Reaction
+from gridflow.scheme.base import State, refuse_all_but_gradient_flows
 from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
-from gridflow.scheme.injection import refuse_drive
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -65,10 +64,7 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
         noise: NoiseInjection = NO_NOISE,
     ) -> "ExactWassersteinStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        refuse_reaction(reaction, "exact Wasserstein steps")
-        refuse_diffusion(grid, "exact Wasserstein steps")
-        refuse_noise(noise, "exact Wasserstein steps")
-        refuse_drive(energy, "exact Wasserstein steps")
+        refuse_all_but_gradient_flows("exact Wasserstein steps", grid, energy, reaction, noise)
         return ExactWassersteinStepper(self, grid, energy, temperature)
 
 
