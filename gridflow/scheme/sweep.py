@@ -285,9 +285,18 @@ def add_multiple(total, values, factor):
 
 
 @inlined
-def add_leaving(total, xi_here, xi_there, rate, temperature):
-    for q in range(total.size):
-        total[q] += leaving(xi_here[q] - xi_there[q], rate, temperature)
+def transfer(from_c, to_o, flux, inverse_c, inverse_o):
+    """What a flux takes from one row of cells and brings to the other."""
+    for q in range(flux.size):
+        from_c[q] -= flux[q] * inverse_c
+        to_o[q] += flux[q] * inverse_o
+
+
+@inlined
+def add_leaving(out_c, out_o, xi_c, xi_o, rate_c, rate_o, temperature):
+    for q in range(out_c.size):
+        out_c[q] += leaving(xi_c[q] - xi_o[q], rate_c, temperature)
+        out_o[q] += leaving(xi_o[q] - xi_c[q], rate_o, temperature)
 
 
 @kernel
@@ -309,11 +318,9 @@ def mesh_stage(divergence, outflow, rho, xi, k, T, second_order, temperature, wi
                     flux, rho[c], rho[o], rho[c1], rho[c2], rho[o1], rho[o2], xi[c], xi[o], w1, w2, w3, w4,
                     rate, second_order, temperature,
                 )  # fmt: skip
-                add_multiple(divergence[c], flux, -inverse_i)
-                add_multiple(divergence[o], flux, inverse_j)
+                transfer(divergence[c], divergence[o], flux, inverse_i, inverse_j)
                 if with_outflow:
-                    add_leaving(outflow[c], xi[c], xi[o], rate * inverse_i, temperature)
-                    add_leaving(outflow[o], xi[o], xi[c], rate * inverse_j, temperature)
+                    add_leaving(outflow[c], outflow[o], xi[c], xi[o], rate * inverse_i, rate * inverse_j, temperature)
 
 
 @kernel
