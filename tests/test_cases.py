@@ -1,11 +1,15 @@
 """Every shipped case runs, at reduced resolution by default and as shipped with --runslow, and keeps its invariants."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from gridflow.case import load_case
 from gridflow.shipped import shipped_cases
 from gridflow.solver import solve
+from gridflow.validation.experiment import coarsened
+from gridflow.validation.runner import quickened
 
 JKO = {name for name in shipped_cases() if load_case(name).scheme.label == "entropic JKO"}
 """Cases whose scheme does not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur."""
@@ -90,3 +94,10 @@ def test_the_case_files_say_what_the_list_needs():
         assert case.source
         assert case.description
         assert case.seconds > 0
+
+
+@pytest.mark.parametrize("name", shipped_cases())
+def test_the_widest_cells_of_a_quick_validation_are_admitted(name):
+    """Eight times as wide as shipped: twice for being quick, and four times more to extrapolate."""
+    case = coarsened(quickened(load_case(name)), 4)
+    case.energy.load(Path(case.directory)).bind(case.grid())
