@@ -1,0 +1,102 @@
+"""Runs the reproductions and compares what they find with what is recorded.
+
+    python -m validation [NAME ...] [--full] [-o DIR] [--record] [--jobs N]
+
+Without names it runs all of them, small ("quick"); --full runs them at full size. Tables and pictures go to DIR (default: a new
+temporary directory), what a module prints to DIR/NAME.log. --record keeps verdicts and pictures in validation/claims and
+validation/figures and writes validation/README.md. Exit code 0: every module ran, and no verdict differs from the recorded one;
+1: something differs, is missing or crashed; 2: the input is wrong.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from validation.table import CLAIMS, FIGURES, difference, module_names, readme, recorded, row_text
+
+
+def run(name: str, directory: Path, quick: bool) -> dict:
+    """The rows of one module and the CPU seconds that it took; a crash is a row with its traceback."""
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / f"{name}.log"
+    start, cpu = time.perf_counter(), time.process_time()
+    result: dict = {"module": name, "mode": "quick" if quick else "full", "claims": [], "crash": None}
+    with log.open("w") as stream, contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        try:
+            claims = importlib.import_module(f"validation.{name}").reproduce(directory, quick)
+            result["claims"] = [c.record() for c in claims]
+        except Exception:  # whatever a module dies of is a result that the table must show
+            result["crash"] = traceback.format_exc()
+            print(result["crash"])
+    result["cpu_seconds"] = round(time.process_time() - cpu, 1)
+    result["seconds"] = round(time.perf_counter() - start, 1)
+    return result
+
+
+def record(result: dict, directory: Path) -> None:
+    """Keeps the rows and the pictures of one module."""
+    kept = {key: result[key] for key in ("module", "mode", "cpu_seconds", "claims")}
+    CLAIMS.mkdir(exist_ok=True)
+    (CLAIMS / f"{result['module']}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    for picture in sorted({p for row in result["claims"] for p in row["pictures"]}):
+        shutil.copyfile(directory / picture, FIGURES / picture)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m validation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--full", action="store_true", help="full size: minutes to hours")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR")
+    parser.add_argument("--record", action="store_true", help="keep verdicts and pictures in validation/")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="modules at a time (default 2)")
+    options = parser.parse_args()
+    known = module_names()
+    unknown = [n for n in options.names if n not in known]
+    if unknown:
+        parser.error(f"received {', '.join(unknown)}; there are {', '.join(known)}")
+    if options.jobs < 1:
+        parser.error(f"received --jobs {options.jobs}; give a positive number")
+    directory = options.output or Path(tempfile.mkdtemp(prefix="gridflow-validation-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    before, failures, cpu = recorded(), [], 0.0
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        futures = [pool.submit(run, name, directory, not options.full) for name in options.names or known]
+        for future in as_completed(futures):
+            result = future.result()
+            name = result["module"]
+            cpu += result["cpu_seconds"]
+            print(f"{name} ({result['mode']}, {result['cpu_seconds']:g} s of CPU)", flush=True)
+            if result["crash"]:
+                print(result["crash"])
+                failures.append(f"{name} crashed")
+                continue
+            for row in result["claims"]:
+                print("  " + row_text(row))
+            missing = [p for row in result["claims"] for p in row["pictures"] if not (directory / p).is_file()]
+            if missing:
+                failures.append(f"{name} did not write {', '.join(sorted(set(missing)))}")
+            elif options.record:
+                record(result, directory)
+            else:
+                failures += difference(name, before.get(name), result)
+    if options.record:
+        readme().write()
+    print(f"pictures and logs in {directory}; {cpu:.0f} s of CPU")
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
