@@ -1,7 +1,7 @@
 """A claim of a source, and what we measured of it.
 
-A claim counts as *shown* when the measured value lies in its band, as *contradicted* when it lies in the band that says the opposite,
-and as *not shown* otherwise. Times and speeds have no band: they are *measured*, since they depend on the machine.
+A claim counts as *shown* when the measured value lies in its band, as *contradicted* when it lies in the band that says the
+opposite, and as *not shown* otherwise. Times and speeds have no band: they are *measured*, since they depend on the machine.
 """
 
 import math

@@ -88,9 +88,10 @@ def readme() -> Table:
     lines = [
         "# What the sources claim, and what gridflow measures",
         "",
-        "Written by `python -m validation --record`; do not edit. `python -m validation NAME` runs one module small, `--full` at full",
-        "size. A claim is *shown* when the measured value lies in its band, *contradicted* when it lies where it says the opposite,",
-        "*not shown* otherwise; times and speeds are *measured*. The sources S1 to S4 are named in the README of the project.",
+        "Written by `python -m validation --record`; do not edit. `python -m validation NAME` runs one module small, `--full` at",
+        "full size. A claim is *shown* when the measured value lies in its band, *contradicted* when it lies where it says the",
+        "opposite, *not shown* otherwise; times and speeds are *measured*. The README of the project",
+        "names the sources S1 to S4.",
         "",
         f"{len(verdicts)} claims: {counts}.",
         "",
