@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from validation.table import CLAIMS, FIGURES, difference, module_names, readme, recorded, row_text
@@ -51,7 +52,7 @@ def record(result: dict, directory: Path) -> None:
         shutil.copyfile(directory / picture, FIGURES / picture)
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m validation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -60,7 +61,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR")
     parser.add_argument("--record", action="store_true", help="keep verdicts and pictures in validation/")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="modules at a time (default 2)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     known = module_names()
     unknown = [n for n in options.names if n not in known]
     if unknown:
@@ -69,11 +70,17 @@ def main() -> int:
         parser.error(f"received --jobs {options.jobs}; give a positive number")
     directory = options.output or Path(tempfile.mkdtemp(prefix="gridflow-validation-"))
     directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        parser.error(f"received -o {directory}, which has files; give a new or an empty directory: nothing there is overwritten")
     before, failures, cpu = recorded(), [], 0.0
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         futures = [pool.submit(run, name, directory, not options.full) for name in options.names or known]
         for future in as_completed(futures):
-            result = future.result()
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                failures.append(f"a module ended its process ({error}); run them one by one to see which")
+                break
             name = result["module"]
             cpu += result["cpu_seconds"]
             print(f"{name} ({result['mode']}, {result['cpu_seconds']:g} s of CPU)", flush=True)
