@@ -8,8 +8,9 @@ import types
 
 import pytest
 
-from validation.__main__ import main, run
+from validation.__main__ import main
 from validation.claim import CONTRADICTED, MEASURED, NOT_SHOWN, SHOWN, Claim
+from validation.runner import run
 from validation.sources import SOURCES
 from validation.table import FIGURES, HERE, difference, items_of, module_names, readme, recorded, rows_by_item
 
