@@ -22,7 +22,7 @@ import numpy as np
 import xarray
 
 from gridflow.case import Case
-from gridflow.energy.base import diagnostics_of
+from gridflow.energy.base import BoundEnergy, bound_to
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.particles.cloud import Sampling
@@ -154,12 +154,11 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     tally.start(len(LEVELS) + 1 + n_runs)
 
     grid = case.grid()
-    bound = model.bind(grid)
-    check_diagnostics(case, diagnostics_of(bound))
-    data = getattr(bound, "data", None)
+    bound = bound_to(grid, model)
+    check_diagnostics(case, bound.diagnostics)
+    data = bound.data
     quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
-    smooth = getattr(bound, "smooth", True)
-    order = 2 if smooth else 1  # a velocity that jumps
+    order = 2 if bound.smooth else 1  # a velocity that jumps
     runs = Runs(case, Simulator(case, model), quantities, times)
     tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
@@ -171,7 +170,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         sketches[factor] = [[q.sketch(m) for m in measures] for q in quantities]
         tally.advance()
     grid_energy = np.array([measures[k].energy for k in picked])
-    numbers = {name: float(dataset[name][-1]) for name in ("dissipation", *diagnostics_of(bound))}
+    numbers = {name: float(dataset[name][-1]) for name in ("dissipation", *bound.diagnostics)}
     seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
     tally.tell("sensitivity")
     sensitive = sensitivity(coarsened(case, 2, order), model, energy, quantities, times)
@@ -199,15 +198,15 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         diagnostics=numbers,
         random=series,
         verdict=verdict,
-        smooth=smooth,
+        smooth=bound.smooth,
         grid_seconds=seconds,
         grid_cells=grid.size,
         grid_steps=steps,
-        particle_order=getattr(runs.simulator.energy, "order", 1),
+        particle_order=runs.simulator.energy.order,
     )
 
 
-def grid_measure(grid: Grid, bound: Any, masses: Array) -> Measure:
+def grid_measure(grid: Grid, bound: BoundEnergy, masses: Array) -> Measure:
     evaluation = bound.evaluate(masses)
     return Measure(grid.factors, evaluation.value, evaluation.prediction, grid=grid, masses=masses)
 
@@ -235,7 +234,7 @@ def grid_path(case: Case, model: Any, energy: Any) -> tuple[list[Measure], xarra
         raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":
         raise SolveError(f"the grid run ended {dataset.attrs['status']}")
-    bound = model.bind(grid)
+    bound = bound_to(grid, model)
     masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
     return [grid_measure(grid, bound, m) for m in masses], dataset
 
