@@ -16,7 +16,7 @@ from gridflow import dataset as results
 from gridflow.case import Case
 from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.distances import l1, wasserstein1
-from gridflow.energy.base import Energy, check_start, diagnostics_of, is_driven
+from gridflow.energy.base import Energy, bound_to
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.progress import Progress, Silent
@@ -85,11 +85,11 @@ class Run:
         self.grid = case.grid()
         self.own_energy = None if energy is None else f"{type(energy).__module__}.{type(energy).__qualname__}"
         masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
-        self.bound = (energy or case.energy.load(Path(case.directory))).bind(self.grid)
-        check_start(self.bound, masses)
+        self.bound = bound_to(self.grid, energy or case.energy.load(Path(case.directory)))
+        self.bound.check_start(masses)
         flow = case.flow
         self.stepper: Stepper = case.scheme.init(self.grid, self.bound, flow.temperature, flow.reaction, flow.noise_injection)
-        if case.time.steady > 0 and (flow.noise_injection.acts or is_driven(self.bound)):
+        if case.time.steady > 0 and (flow.noise_injection.acts or self.bound.driven):
             raise InputError("time.steady for a flow that ξ does not drive", "steady = 0", "remove time.steady")
         if case.time.steady > 0 and ((flow.temperature > 0 and flow.reaction.acts) or any(self.grid.diffusion)):
             raise InputError(
@@ -118,8 +118,8 @@ class Run:
         no_w1 = len(self.grid.factors) > 1 or self.grid.factors[0].is_mesh
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
-        names = [n for n in names if n not in DIAGNOSTICS or n in diagnostics_of(self.bound)]
-        data = getattr(self.bound, "data", None)
+        names = [n for n in names if n not in DIAGNOSTICS or n in self.bound.diagnostics]
+        data = self.bound.data
         static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
         if self.own_energy is not None:
             static.attrs["energy_class"] = self.own_energy  # instead of the [energy] of the case
@@ -195,8 +195,8 @@ class Run:
             "time_step": self.counters.last_step,
             **self.stepper.report(state),
         }
-        if diagnostics_of(self.bound):
-            numbers |= self.bound.diagnose(state.density, state.evaluation)  # type: ignore[attr-defined]
+        if self.bound.diagnostics:
+            numbers |= self.bound.diagnose(state.density, state.evaluation)
         if self.case.exact is not None:
             exact = self.case.exact.masses(self.case, grid, [state.time])[0]
             masses = state.density * grid.volume

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from gridflow.energy.activation import ACTIVATIONS, LEAK
-from gridflow.energy.base import Evaluation, ParticleEvaluation
+from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.network import (
     BoundBranch,
@@ -59,7 +59,7 @@ class Features(Struct, frozen=True, forbid_unknown_fields=True, tag="features", 
         return NetworkEnergy(spec, Data(inputs, targets, weights))
 
 
-class BoundFeatures:
+class BoundFeatures(BoundEnergy):
     """The network energy on a grid, and its field at displaced positions. (Its data go to the dataset, with the predictions.)"""
 
     convex = True
@@ -68,10 +68,13 @@ class BoundFeatures:
         self.energy, self.grid = energy, grid
         self.network: BoundNetwork = energy.bind(grid)
         self.data, self.smooth = energy.data, self.network.smooth
-        self.smoothed = lru_cache(8)(self.make_smoothed)
+        self.smoothed_at = lru_cache(8)(self.make_smoothed)
 
     def evaluate(self, mass: Array) -> Evaluation:
         return self.network.evaluate(mass)
+
+    def smoothed(self, level: float) -> "SmoothedFeatures":
+        return self.smoothed_at(level)
 
     def make_smoothed(self, level: float) -> "SmoothedFeatures":
         pairs = zip(self.energy.spec.branches, self.network.branches, strict=True)
@@ -129,7 +132,7 @@ def smoothed_activation(name: str, z: Array, amplitude: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class FeatureParticles:
+class FeatureParticles(ParticleEnergy):
     """The network energy of particles, and its field at other positions, in free space."""
 
     network: NetworkParticles

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.energy.certificates import BoundCertificates, Certificates, deposit
 from gridflow.energy.convolution import Operator, cell_points, operator
 from gridflow.energy.data import FileData, read_columns
@@ -229,7 +229,7 @@ class KernelData:
     samples: Samples | None
 
 
-class BoundMMD:
+class BoundMMD(BoundEnergy):
     """MMD on a grid: the kernel as an operator and the target's cell masses, samples apart."""
 
     convex = True  # the kernel is positive definite on differences of equal mass
@@ -244,13 +244,15 @@ class BoundMMD:
     ) -> None:
         self.kernel, self.target, self.samples, self.certificates, self.source = kernel, target, samples, certificates, data
         self.diagnostics = certificates.names if certificates is not None else ()
-        self.smoothed = lru_cache(LEVELS_KEPT)(self.make_smoothed)
-        self.displaced = lru_cache(LEVELS_KEPT)(self.make_displaced)
+        self.displaces = data is not None and isinstance(data.kernel, Gaussian)
+        self.smoothed_at = lru_cache(LEVELS_KEPT)(self.make_smoothed)
+        self.displaced_at = lru_cache(LEVELS_KEPT)(self.make_displaced)
 
-    @property
-    def displaces(self) -> bool:
-        """Whether `displaced` exists."""
-        return self.source is not None and isinstance(self.source.kernel, Gaussian)
+    def smoothed(self, level: float) -> "BoundMMD":
+        return self.smoothed_at(level)
+
+    def displaced(self, level: float) -> Displaced:
+        return self.displaced_at(level)
 
     def make_smoothed(self, level: float) -> "BoundMMD":
         """The MMD with the kernel smoothed by noise of the given level; of its evaluations only ξ counts."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, NdBSpline, make_interp_spline
 
-from gridflow.energy.base import ParticleEvaluation
+from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
 from gridflow.energy.convolution import operator
 from gridflow.energy.kernels import Gaussian, Kernel, Riesz
 from gridflow.errors import InputError
@@ -50,7 +50,7 @@ def kernel_sum(kernel: Kernel, points: Array, sources: Array, weights: Array, le
     return pair_sum(points, sources, weights, kernel.word, kernel.parameter)
 
 
-class MMDParticles:
+class MMDParticles(ParticleEnergy):
     """components : shares of the target that are densities; samples : the others. All shares sum to 1.
 
     reach : how far beyond the walls the field of the target may be asked for

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy import neurons
 from gridflow.energy.activation import ACTIVATIONS
-from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.data import Data, DataSpec
 from gridflow.energy.loss import LOSSES, Loss
 from gridflow.energy.stationarity import BoundStationarity, Stationarity
@@ -100,9 +100,10 @@ class BoundBranch:
     outputs: list[int]
 
 
-class BoundNetwork:
+class BoundNetwork(BoundEnergy):
     """A network energy on a grid."""
 
+    data: Data
     convex = True  # every loss in LOSSES is convex in f, and f is linear in ρ
 
     def __init__(
@@ -360,7 +361,7 @@ def norms_of_weights(directions: Array, covariance: Array) -> Array:
 
 # -------------------------------------------------------------------------------------------------------- particles
 @dataclass(frozen=True)
-class NetworkParticles:
+class NetworkParticles(ParticleEnergy):
     """A network of N neurons: prediction, loss and grad ξ at the neurons, O(N·n_data·n_dim) in compiled sums.
 
     Velocities are −grad ξ = −N ∂E/∂θ_i for equal weights. With batch normalisation S1 (10) holds for neurons on the

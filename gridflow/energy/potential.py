@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid
@@ -137,7 +137,7 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
 
 
 @dataclass(frozen=True, eq=False)
-class BoundPotential:
+class BoundPotential(BoundEnergy):
     potential: Array
 
     convex = True  # linear in ρ
@@ -148,7 +148,7 @@ class BoundPotential:
 
 
 @dataclass(frozen=True)
-class PotentialParticles:
+class PotentialParticles(ParticleEnergy):
     potential: Potential
     factors: tuple[Factor, ...]
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.energy.data import Data
 from gridflow.energy.loss import Loss
 from gridflow.energy.resnet_layers import Features, Jet, QuadraticPass, WidePass
@@ -123,8 +123,10 @@ class QuadraticModel:
 MODELS: dict[str, type[Model]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}
 
 
-class BoundResNet:
+class BoundResNet(BoundEnergy):
     """A wide ResNet, or its linear or quadratic approximation, on a grid."""
+
+    data: Data
 
     def __init__(self, model: str, jet: Jet, data: Data, rows: Rows, loss: Loss) -> None:
         self.data, self.rows, self.loss = data, rows, loss

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ParticleEvaluation
+from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
 from gridflow.energy.data import Data
 from gridflow.energy.loss import Loss
 from gridflow.energy.resnet_ensemble import ensemble_blocks, ensemble_gradient, ensemble_output, ensemble_pass
@@ -122,7 +122,7 @@ CLOUDS: dict[str, type[Cloud]] = {
 
 
 @dataclass(frozen=True)
-class ResNetParticles:
+class ResNetParticles(ParticleEnergy):
     """A residual network of N particles.
 
     columns : of the weights in the row of a particle, (L, d, d) or (d, d); depth : number of the column and of the factor of the
@@ -138,10 +138,9 @@ class ResNetParticles:
     depth: int | None
     layered: bool
 
-    @property
-    def strata(self) -> str | None:
-        """The factor whose labels have their exact mass in every cloud: the layers of a wide ResNet."""
-        return self.factors[self.depth].name if self.model == "wide" and self.depth is not None else None
+    def __post_init__(self) -> None:
+        if self.model == "wide" and self.depth is not None:  # the layers have their exact mass in every cloud
+            object.__setattr__(self, "strata", self.factors[self.depth].name)
 
     def check_start(self, points: Array, weights: Array) -> None:
         """Every layer of a wide ResNet has mass 1/L. Raises InputError."""

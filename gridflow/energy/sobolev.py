@@ -29,7 +29,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.certificates import deposit
 from gridflow.energy.mmd import Target, target_masses, target_parts
 from gridflow.energy.mmd_particles import Samples
@@ -88,7 +88,7 @@ class SobolevEnergy:
         return SobolevParticles(self.spec, factors, [(c.weight / total, c) for c in densities], samples)
 
 
-class BoundSobolev:
+class BoundSobolev(BoundEnergy):
     """½S² on a grid. target : cell masses of ν*."""
 
     convex = True
@@ -106,13 +106,13 @@ class BoundSobolev:
 
 
 # ---------------------------------------------------------------------------------------------------------- particles
-class SobolevParticles:
+class SobolevParticles(ParticleEnergy):
     """½S² with g among products of waves. All moments are those of ψ_k, (n_modes,), the constant left out."""
 
     def __init__(
         self, spec: Sobolev, factors: tuple[Factor, ...], components: list[tuple[float, Component]], samples: Samples | None
     ) -> None:
-        self.spec, self.factors = spec, factors
+        self.spec, self.factors, self.driven = spec, factors, spec.flow == "transport"
         self.target = reduce(np.add, [w * self.moments_of(c) for w, c in components], np.zeros(1))
         if samples is not None:
             tables = [wave_values(f, samples.points[:, k], spec.modes)[0] for k, f in enumerate(factors)]
@@ -154,9 +154,7 @@ class SobolevParticles:
         turned = [sum((derivative(k, a) @ c) * gradient[:, a] for a in range(dim)) for k in range(dim)]
         xi = -(psi @ c) - 0.5 * (gradient**2).sum(axis=1)
         slope = -gradient - np.stack(turned, axis=1)
-        return ParticleEvaluation(
-            0.5 * float(gap @ c), slope, first_variation=xi, drive=-gradient if self.spec.flow == "transport" else None
-        )
+        return ParticleEvaluation(0.5 * float(gap @ c), slope, first_variation=xi, drive=-gradient if self.driven else None)
 
 
 def wave_values(factor: Factor, x: Array, modes: int, orders: int = 1) -> list[Array]:

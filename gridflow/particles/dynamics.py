@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
@@ -102,25 +102,23 @@ class Dynamics:
     def injected(self, state: Array, dt: float) -> Array:
         """The velocity at displaced positions (S4), −M ∇f(Z + β_t u), for a step of length dt from `time` on."""
         self.evaluations += 1
-        energy: Any = self.energy
         inside = fold(state, self.factors)
         slope = np.stack([f.fold_slope(state[:, k]) for k, f in enumerate(self.factors)], axis=1)
         moves = np.array([f.moves for f in self.factors])
         normal = self.normal(state.shape) * moves
 
         def gradient(level: float) -> Array:
-            found: Array = energy.gradient_at(inside + level * normal, inside, self.weights)
-            return found
+            return self.energy.gradient_at(inside + level * normal, inside, self.weights)
 
         def holds(level: float) -> bool:
             step = gradient(level)
             after = fold(state - dt * self.mobility(inside) * slope * step, self.factors)
-            fall = before - energy.evaluate(after, self.weights).value
+            fall = before - self.energy.evaluate(after, self.weights).value
             return bool(fall >= self.injection.decrease * dt * float(self.weights @ (step**2).sum(axis=1)))
 
         level = self.injection.at(self.time)
         if self.injection.adapts:
-            before = energy.evaluate(inside, self.weights).value
+            before = self.energy.evaluate(inside, self.weights).value
             level = self.injection.largest(holds)
         self.time += dt
         velocity: Array = -self.mobility(inside) * slope * gradient(level)

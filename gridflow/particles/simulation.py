@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from msgspec import Meta, Struct, field
 
-from gridflow.energy.base import ParticleEnergy, check_start
+from gridflow.energy.base import ParticleEnergy, completed, particles_of
 from gridflow.energy.smoothing import REACH
 from gridflow.errors import InputError, SolveError
 from gridflow.noise import refuse_noise
@@ -79,20 +79,12 @@ class Simulator:
         self.case = case
         self.factors = case.grid().factors
         model = energy or case.energy.load(Path(case.directory))
-        if not hasattr(model, "particles"):
-            raise InputError(
-                "an energy without particles(factors)", "an energy for particles", "write that method beside bind(grid)"
-            )
-        self.energy: ParticleEnergy = model.particles(self.factors)
+        self.energy = particles_of(model, self.factors)
         noise = case.flow.noise_injection
         if noise.acts:
-            known: Any = self.energy
-            if not hasattr(known, "widened") or case.flow.reaction.acts:
-                raise InputError(
-                    "noise injection for particles of this energy or with a reaction", "an MMD without reaction",
-                    'use energy.kind = "mmd", and no flow.reaction',
-                )  # fmt: skip
-            self.energy = known.widened(REACH * noise.level)
+            if case.flow.reaction.acts:
+                raise InputError("noise injection for particles with a reaction", "one of the two", "remove flow.reaction")
+            self.energy = completed(self.energy.widened(REACH * noise.level), ParticleEnergy)
         self.mobility = particle_mobility(case, self.factors)
         rates = [case.flow.diffusion.get(f.name, 0.0) for f in self.factors]
         self.diffusion = np.repeat(rates, [f.columns for f in self.factors])
@@ -115,11 +107,10 @@ class Simulator:
             raise InputError(f"a particle run of {case.name} without an integrator", "one in [particles]", "pass integrator=…")
         if not isinstance(chosen, GradientDescent) or chosen.batch is not None:
             refuse_noise(case.flow.noise_injection, "another integrator than full gradient descent")
-        strata = getattr(self.energy, "strata", None)
         cloud = particles
         if not isinstance(cloud, Cloud):
-            cloud = draw_cloud(case.initial, factors, cloud, seed, sampling, strata)
-        check_start(self.energy, cloud.points, cloud.weights)
+            cloud = draw_cloud(case.initial, factors, cloud, seed, sampling, self.energy.strata)
+        self.energy.check_start(cloud.points, cloud.weights)
         saves = case.time.save_times() if times is None else times
         if len(saves) < 2 or saves[0] != 0 or any(a >= b for a, b in pairwise(saves)):
             raise InputError(f"times {saves}", "at least two, increasing from 0", "begin with 0.0")

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gridflow.energy.base import BoundEnergy, Evaluation, is_driven
+from gridflow.energy.base import BoundEnergy, Evaluation, completed
 from gridflow.errors import InputError
 from gridflow.noise import NoiseInjection
 from gridflow.reaction import Reaction
@@ -42,7 +42,7 @@ def refuse_all_but_gradient_flows(what: str, grid: Grid, energy: BoundEnergy, re
         (reaction.acts, f"flow.reaction.rate = {reaction.rate:g}"),
         (any(grid.diffusion), "flow.diffusion"),
         (noise.acts, f"flow.noise_injection.level = {noise.level:g}"),
-        (is_driven(energy), "a flow that ξ does not drive"),
+        (completed(energy, BoundEnergy).driven, "a flow that ξ does not drive"),
     ):
         if present:
             raise InputError(f"{what} with {name}", "gradient flows, transport alone", 'use scheme.kind = "finite-volume"')

@@ -40,7 +40,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, is_driven
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, completed
 from gridflow.errors import InputError, SolveError
 from gridflow.noise import NO_NOISE, NoiseInjection
 from gridflow.reaction import NO_REACTION, Reaction
@@ -77,7 +77,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
         noise: NoiseInjection = NO_NOISE,
     ) -> "FiniteVolumeStepper":
         """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        return FiniteVolumeStepper(self, grid, energy, temperature, reaction, noise)
+        return FiniteVolumeStepper(self, grid, completed(energy, BoundEnergy), temperature, reaction, noise)
 
 
 class Swept(NamedTuple):
@@ -123,7 +123,7 @@ class FiniteVolumeStepper:
                 'use diffusion = "scharfetter-gummel"',
             )
         self.heat_operators = lru_cache(maxsize=16)(self.make_heat_operators)
-        self.driven = self.noise.acts or is_driven(self.energy)
+        self.driven = self.noise.acts or self.energy.driven
         if self.driven and self.reaction.acts:
             raise InputError("a reaction in a flow that ξ does not drive", "one of the two", "remove flow.reaction")
         self.injection = self.make_injection() if self.noise.acts else None

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.errors import InputError
 from gridflow.noise import NoiseInjection
 from gridflow.space.factor import Array, Factor
@@ -25,15 +24,13 @@ class Injection:
 
     noise: NoiseInjection
     grid: Grid
-    energy: Any
+    energy: BoundEnergy
     falls: RATE
     change: CHANGE
 
     def __post_init__(self) -> None:
         noise = self.noise
-        if not hasattr(self.energy, "smoothed"):
-            raise InputError("noise injection on a grid with this energy", "an MMD", 'use energy.kind = "mmd"')
-        self.energy.smoothed(noise.level)  # refuses a kernel without a smoothed one
+        self.energy.smoothed(noise.level)  # refuses an energy or a kernel without a smoothed one
         needs = "an adaptive level" if noise.adapts else "a correction of finite steps" if noise.corrections else None
         if needs and not self.measures:
             raise InputError(f"{needs} of noise with this kernel", "a Gaussian kernel", "use it, or leave that out")
@@ -47,7 +44,7 @@ class Injection:
     @property
     def measures(self) -> bool:
         """Whether D_β is known."""
-        return bool(getattr(self.energy, "displaces", False))
+        return self.energy.displaces
 
     @property
     def reports(self) -> tuple[str, ...]:

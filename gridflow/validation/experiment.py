@@ -5,6 +5,7 @@
     random runs     `ensembles` independent runs of N particles for every N in `counts`
     verdict runs    as many of `verdict` particles, drawn by `sampling`
     time step       one run repeated with a refined step on the same Brownian path
+    start           the clouds of the verdict runs at t = 0, which are made without the grid (`gridflow.validation.start`)
 
 A particle run is reduced to its sketches as soon as it is done: distances are all that is kept.
 """
@@ -14,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,19 @@ import numpy as np
 import xarray
 
 from gridflow.case import Case
-from gridflow.energy.base import diagnostics_of
+from gridflow.energy.base import BoundEnergy, bound_to
 from gridflow.energy.data import Data
 from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Tally
-from gridflow.scheme.jko import JKO
-from gridflow.scheme.wasserstein import ExactWasserstein
 from gridflow.solver import solve
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.validation.coarsening import LEVELS, coarsened
 from gridflow.validation.quantities import Measure, Quantity, quantities_of
+from gridflow.validation.start import Start, compared_start, cyclic_pairs, marginals_of_points
 
-LEVELS = (4, 2, 1)
-"""Factors by which the cells of the grid are widened; the coarse ones come first and compile for the fine one."""
-LAGS = (1, 2, 3)
-"""Ensemble k is compared with k + 1, k + 2, k + 3, cyclically: nearly all that all pairs would tell, for less."""
 RISE_MAX = 1e-6
 """An energy that rises by more than this share above its start tells a particle run without noise that diverges."""
 
@@ -51,7 +47,7 @@ class Series:
     """Ensembles of one N.
 
     distance : (n_quantities, n_times, n_ensembles) to the grid; null : (n_quantities, n_times, n_pairs) between two of them;
-    energy : (n_times, n_ensembles); seconds : of the first run, alone
+    energy : (n_times, n_ensembles); seconds : of the first run, alone; starts : of every ensemble the marginals at t = 0
     """
 
     count: int
@@ -59,6 +55,7 @@ class Series:
     null: Array
     energy: Array
     seconds: float
+    starts: list[list[Any]]
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,9 @@ class Experiment:
     coarse : [between the grid and the twice wider one, between that and the four times wider one], the largest over the saves
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
     sensitivity : per relative error of the speed; time_step : of a particle run to its refined twin;
-    energy : (n_times,) of the grid; diagnostics : its dissipation and what else its energy tells, at the end; smooth : the speed
-        is continuous; grid_seconds, particle_order : cost of the grid run, and power of N in the cost of a particle run
+    energy : (n_times,) of the grid; diagnostics : its dissipation and the other numbers of its energy, at the end;
+    smooth : the speed is continuous; start : of the grid beside that of the clouds;
+    grid_seconds, particle_order : cost of the grid run, and power of N in the cost of a particle run
     """
 
     times: list[float]
@@ -83,6 +81,7 @@ class Experiment:
     random: list[Series]
     verdict: Series
     smooth: bool
+    start: Start
     grid_seconds: float
     grid_cells: int
     grid_steps: int
@@ -123,26 +122,11 @@ def validation_times(case: Case) -> list[int]:
     return sorted({round(float(k)) for k in wanted})
 
 
-def coarsened(case: Case, factor: int, order: int = 2) -> Case:
-    """The same case on `factor` times wider cells; labels stay.
+def run_experiment(case: Case, energy: Any, tally: Tally, simulator: Simulator | None = None) -> Experiment:
+    """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges.
 
-    Fixed steps of first order grow like factor^order, with the order of the error in space: all errors together grow by as much
-    and can be extrapolated as one.
+    simulator : particles other than those of the case and the energy, for planted faults
     """
-    changes: dict[str, Any] = {f"space.{n}.cells": f.cells // factor for n, f in case.space.items() if hasattr(f, "cells")}
-    changes |= {f"space.{n}.level": f.level - round(log2(factor)) for n, f in case.space.items() if hasattr(f, "level")}
-    if isinstance(case.scheme, JKO | ExactWasserstein):
-        changes["scheme.tau"] = case.scheme.tau * factor**order
-    try:
-        return case.replace(changes)
-    except InputError as error:
-        raise InputError(
-            f"the grid with {factor} times wider cells: {error}", "grids that can be coarsened", "use more cells"
-        ) from None
-
-
-def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
-    """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
     check_case(case)
     particles = case.particles
     assert particles is not None
@@ -154,13 +138,12 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     tally.start(len(LEVELS) + 1 + n_runs)
 
     grid = case.grid()
-    bound = model.bind(grid)
-    check_diagnostics(case, diagnostics_of(bound))
-    data = getattr(bound, "data", None)
+    bound = bound_to(grid, model)
+    check_diagnostics(case, bound.diagnostics)
+    data = bound.data
     quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
-    smooth = getattr(bound, "smooth", True)
-    order = 2 if smooth else 1  # a velocity that jumps
-    runs = Runs(case, Simulator(case, model), quantities, times)
+    order = 2 if bound.smooth else 1  # a velocity that jumps
+    runs = Runs(case, simulator or Simulator(case, model), quantities, times)
     tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
 
@@ -170,8 +153,10 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         measures, dataset = grid_path(coarsened(case, factor, order).replace({"exact": None}), model, energy)
         sketches[factor] = [[q.sketch(m) for m in measures] for q in quantities]
         tally.advance()
+    start_masses = measures[0].masses
+    assert start_masses is not None
     grid_energy = np.array([measures[k].energy for k in picked])
-    numbers = {name: float(dataset[name][-1]) for name in ("dissipation", *diagnostics_of(bound))}
+    numbers = {name: float(dataset[name][-1]) for name in ("dissipation", *bound.diagnostics)}
     seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
     tally.tell("sensitivity")
     sensitive = sensitivity(coarsened(case, 2, order), model, energy, quantities, times)
@@ -199,15 +184,16 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
         diagnostics=numbers,
         random=series,
         verdict=verdict,
-        smooth=smooth,
+        smooth=bound.smooth,
+        start=compared_start(case.initial, grid, start_masses, verdict.starts),
         grid_seconds=seconds,
         grid_cells=grid.size,
         grid_steps=steps,
-        particle_order=getattr(runs.simulator.energy, "order", 1),
+        particle_order=runs.simulator.energy.order,
     )
 
 
-def grid_measure(grid: Grid, bound: Any, masses: Array) -> Measure:
+def grid_measure(grid: Grid, bound: BoundEnergy, masses: Array) -> Measure:
     evaluation = bound.evaluate(masses)
     return Measure(grid.factors, evaluation.value, evaluation.prediction, grid=grid, masses=masses)
 
@@ -235,7 +221,7 @@ def grid_path(case: Case, model: Any, energy: Any) -> tuple[list[Measure], xarra
         raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":
         raise SolveError(f"the grid run ended {dataset.attrs['status']}")
-    bound = model.bind(grid)
+    bound = bound_to(grid, model)
     masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
     return [grid_measure(grid, bound, m) for m in masses], dataset
 
@@ -304,16 +290,17 @@ class Runs:
     def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Tally) -> Series:
         """Independent ensembles of one N; the first one alone, for its time, the others side by side."""
         tally.tell(f"{ensembles} × {count} particles, {sampling}")
-        sketches, energies, seconds = [], [], []
+        sketches, energies, seconds, starts = [], [], [], []
         for run in self.ensembles(count, sampling, ensembles):
             sketches.append(self.sketches(run))
             energies.append(run.energy[1:])
             seconds.append(run.seconds)
+            starts.append(marginals_of_points(self.simulator.factors, run.points[0], run.weights_at(0)))
             tally.advance()
-        pairs = [(k, (k + lag) % ensembles) for lag in LAGS for k in range(ensembles)]
+        pairs = cyclic_pairs(ensembles)
         distance = np.stack([between(self.quantities, s, grid) for s in sketches], axis=-1)
         null = np.stack([between(self.quantities, sketches[i], sketches[j]) for i, j in pairs], axis=-1)
-        return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0])
+        return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
 
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
         yield self.run(count, sampling, 0)

@@ -41,7 +41,16 @@ def table(result: xarray.Dataset) -> str:
     columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
     reasons = [f"  {q}: {r}" for q, r in zip(result["quantity"].values, result["reason"].values, strict=True) if r]
-    return "\n".join([*lines, *reasons, *diagnostics(result), *headline(result)])
+    return "\n".join([*lines, *reasons, *start(result), *diagnostics(result), *headline(result)])
+
+
+def start(result: xarray.Dataset) -> list[str]:
+    """The worst factor of the start, in a line; none for surfaces alone."""
+    if result.sizes["start_factor"] == 0:
+        return []
+    row = result.isel(start_factor=int((result["start_distance"] / result["start_allowed"]).to_numpy().argmax()))
+    distance, allowed, outcome = (row[f"start_{name}"].item() for name in ("distance", "allowed", "outcome"))
+    return [f"start along {row['start_factor'].item()}: {distance:.1e} from the particles', allowed {allowed:.1e}: {outcome}"]
 
 
 def diagnostics(result: xarray.Dataset) -> list[str]:

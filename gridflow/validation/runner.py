@@ -11,12 +11,14 @@ from gridflow.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file
 from gridflow.progress import SilentTally, Tally
-from gridflow.validation.experiment import check_case, coarsened, run_experiment
+from gridflow.validation.coarsening import LEVELS, check_coarsening, coarsened
+from gridflow.validation.experiment import check_case, run_experiment
 from gridflow.validation.verdict import judge, verdict_dataset
 
 QUICK_SCALE = 4.0
 """A quick validation has twice wider cells and a quarter of the particles: errors of second order are four times larger."""
 
+QUICK_WIDER = 2
 QUICK_ENSEMBLES = 16
 
 
@@ -48,6 +50,7 @@ def validate(
     if energy is not None and case.exact is not None:
         raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
     paths = None if directory is None else output_paths(case, Path(directory), overwrite)
+    check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = quickened(case) if quick else case
     tally = progress or SilentTally()
     try:
@@ -66,7 +69,7 @@ def quickened(case: Case) -> Case:
     particles = case.particles
     if particles.counts[0] < 8:
         raise InputError(f"a quick validation with particles.counts = {particles.counts}", "counts from 8 on", "remove --quick")
-    return coarsened(case, 2).replace(
+    return coarsened(case, QUICK_WIDER).replace(
         {
             "scheme": msgspec.to_builtins(case.scheme),  # its steps are those of the case
             "particles.counts": [n // 4 for n in particles.counts],

@@ -16,6 +16,9 @@ resolved    q + τ is at most that threshold: else the particles are too few for
 rate        where theory says N^(−1/2): the slope of d between random ensembles lies between −0.6 and −0.4, up to the 95 %
             error of that slope, measured on four blocks of ensembles; with a standard error above 0.1 it is inconclusive.
 
+start       W1 along every factor between the grid's start and the verdict clouds at t = 0 is at most what sampling and cells
+            explain (`gridflow.validation.start`): a start that is wrong by a share of a cell on every grid is found here alone.
+
 Consistency is asked of the verdict ensembles, and of the random ensembles of every N except in the energy: that of N particles
 is biased by O(1/N). A relative error δ of the speed (velocity, and temperature with it) displaces the solution to ρ((1 + δ)t), by
 δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
@@ -35,7 +38,8 @@ from numpy.typing import NDArray
 
 from gridflow.case import Case
 from gridflow.space.factor import Array
-from gridflow.validation.experiment import LAGS, Experiment, Series
+from gridflow.validation.experiment import Experiment, Series
+from gridflow.validation.start import LAGS, Start
 
 NULL_LEVEL = 0.95
 ORDER_MIN, ORDER_MAX = 0.5, 2.0
@@ -238,7 +242,7 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
     result["outcome"] = ("quantity", j.outcome, {"long_name": "pass, fail or inconclusive"})
     result["reason"] = ("quantity", j.reason, {"long_name": "why it does not pass"})
 
-    told = add_diagnostics(result, case, e.diagnostics)
+    told = [*add_start(result, e.start), *add_diagnostics(result, case, e.diagnostics)]
 
     density = np.array([q.kind in DENSITY_KINDS for q in e.quantities])
     worth = float(j.worth[density].min()) if density.any() else float("nan")
@@ -266,6 +270,19 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
 
 def overall(outcomes: list[str]) -> str:
     return "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "inconclusive"
+
+
+def add_start(result: xarray.Dataset, start: Start) -> list[str]:
+    """The start of the grid beside the clouds, by factor; returns the outcomes."""
+    columns = {
+        "start_factor": (start.names, "factor along which the starts are compared"),
+        "start_distance": (start.distance, "mean W1 of the verdict clouds at t = 0 to the grid's start; of labels, of masses"),
+        "start_allowed": (start.allowed, "largest W1 between two clouds + W1 of the cell averages to the exact density"),
+        "start_outcome": (start.outcome, "pass or fail"),
+    }
+    for name, (values, text) in columns.items():
+        result[name] = ("start_factor", values, {"long_name": text})
+    return start.outcome
 
 
 def add_diagnostics(result: xarray.Dataset, case: Case, numbers: dict[str, float]) -> list[str]:
