@@ -6,7 +6,7 @@ for one of four reasons, which become the status of the dataset: `completed`, `s
 """
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gridflow.progress import Progress, Silent
 from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
+from gridflow.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
@@ -40,6 +41,7 @@ class Counters:
     mass: float = 1.0
     mass_error: float = 0.0
     wall_seconds: float = 0.0
+    at_walls: dict[str, float] = field(default_factory=dict)
 
 
 def solve(
@@ -62,7 +64,8 @@ def solve(
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
 
-    The attribute `status` of the dataset is "completed", "steady", "interrupted" or "failed: reason". An interrupted run with an
+    The attribute `warnings` of the dataset, if there, names in one line each what makes the result doubtful: mass at the walls of
+    an interval (`gridflow.walls`). The attribute `status` is "completed", "steady", "interrupted" or "failed: reason". An interrupted run with an
     output leaves the part and the checkpoint for `resume`.
 
     Raises InputError for wrong input, before anything is written.
@@ -203,6 +206,7 @@ class Run:
             if len(grid.factors) == 1 and grid.factors[0].is_line:
                 numbers["error_w1"] = wasserstein1(masses, exact, grid.factors[0])
         self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
+        self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
         self.counters.saved += 1
         self.saved_time = state.time
 
@@ -219,6 +223,9 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
+        warnings = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
+        if warnings:
+            attrs["warnings"] = "\n".join(warnings)
         if isinstance(self.writer, results.MemoryWriter):
             return self.writer.finish(attrs)
         if status == "interrupted":
