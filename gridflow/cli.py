@@ -164,6 +164,7 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
         f"  {describe_mass(dataset)}, smallest density {float(last['density_min']):.1e},"
         f" boundary mass {float(last['boundary_mass']):.1e}",
     ]
+    lines += [f"  warning: {line}" for line in attrs.get("warnings", "").splitlines()]
     if "data_notes" in attrs:
         lines.append(f"  data: {attrs['data_notes']}")
     if "error_w1" in last:

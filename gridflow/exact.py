@@ -1,8 +1,10 @@
 """Exact solutions: cell masses at any time, for tests and for the errors in a dataset.
 
-Each class names one solution that a case may claim under [exact]; it checks that the case is the one it solves.
+Each class names one solution that a case may claim under [exact]; it checks that the case is the one it solves. Where the solution
+is an ordinary differential equation, later times continue from earlier ones.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,19 @@ from gridflow.space.grid import Grid
 
 if TYPE_CHECKING:
     from gridflow.case import Case
+
+
+class Exact(Struct, frozen=True, forbid_unknown_fields=True):
+    """An exact solution of some cases."""
+
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
+        """t ↦ cell masses, shape of the grid. Raises InputError for a case that it does not solve."""
+        raise NotImplementedError
+
+    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+        """Cell masses at the times, (n_times, *shape of the grid). Raises InputError for a case that it does not solve."""
+        at = self.solution(case, grid)
+        return np.stack([at(t) for t in times])
 
 
 def require(condition: bool, name: str, needs: str) -> None:
@@ -54,10 +69,10 @@ def second_moment(components: list[tuple[float, Normal]]) -> float:
     return sum(w * (n.mean**2 + n.deviation**2) for w, n in components)
 
 
-class QuadraticActivation(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic-activation", tag_field="kind"):
+class QuadraticActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="quadratic-activation", tag_field="kind"):
     """φ = (θx)², d = 1: E = (c/2)(m₂ − m₂*)², c = E x⁴; ρ is scaled by s, ṡ = −2c(m₂ − m₂*)s, ṁ₂ = −4c(m₂ − m₂*)m₂."""
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         name, needs = "quadratic-activation", "one interval, normal components, a quadratic teacher and student, no temperature"
         components = normals(case, name, needs)
         data = single_neuron_data(case, name, needs, "quadratic")
@@ -69,14 +84,14 @@ class QuadraticActivation(Struct, frozen=True, forbid_unknown_fields=True, tag="
             pull = 2 * fourth * (state[1] - target)
             return [-pull * state[0], -2 * pull * state[1]]
 
-        path = integrate(rate, [1.0, second_moment(components)], times)
-        return np.stack([normal_masses(affine(components, s, 0.0), grid.factors[0]) for s in path[0]])
+        path = Trajectory(rate, [1.0, second_moment(components)])
+        return lambda t: normal_masses(affine(components, path.at(t)[0], 0.0), grid.factors[0])
 
 
-class IdentityActivation(Struct, frozen=True, forbid_unknown_fields=True, tag="identity-activation", tag_field="kind"):
+class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="identity-activation", tag_field="kind"):
     """φ = θx, d = 1: translation, ṁ₁ = −c(m₁ − m₁*), c = E x²."""
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         name, needs = "identity-activation", "one interval, normal components, an identity teacher and student, no temperature"
         components = normals(case, name, needs)
         data = single_neuron_data(case, name, needs, "identity")
@@ -84,14 +99,17 @@ class IdentityActivation(Struct, frozen=True, forbid_unknown_fields=True, tag="i
         target = float(data.weights @ (data.inputs[:, 0] * data.targets[:, 0])) / rate
         require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]), name, needs)
         start = first_moment(components)
-        shifts = [(target - start) * -np.expm1(-rate * t) for t in times]
-        return np.stack([normal_masses(affine(components, 1.0, shift), grid.factors[0]) for shift in shifts])
+
+        def at(t: float) -> Array:
+            return normal_masses(affine(components, 1.0, (target - start) * -float(np.expm1(-rate * t))), grid.factors[0])
+
+        return at
 
 
-class OrnsteinUhlenbeck(Struct, frozen=True, forbid_unknown_fields=True, tag="ornstein-uhlenbeck", tag_field="kind"):
+class OrnsteinUhlenbeck(Exact, frozen=True, forbid_unknown_fields=True, tag="ornstein-uhlenbeck", tag_field="kind"):
     """V = k(x − c)²/2 and temperature D: means relax like e^{−kt}, variances to D/k (Uhlenbeck and Ornstein 1930)."""
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         from gridflow.energy.potential import Potential, Quadratic
 
         name, needs = "ornstein-uhlenbeck", "one interval, normal components and a quadratic potential"
@@ -99,15 +117,16 @@ class OrnsteinUhlenbeck(Struct, frozen=True, forbid_unknown_fields=True, tag="or
         terms = list(case.energy.terms.values()) if isinstance(case.energy, Potential) else []
         require(len(terms) == 1 and isinstance(terms[0], Quadratic) and terms[0].stiffness > 0, name, needs)
         potential: Any = terms[0]
-        result = []
-        for t in times:
+
+        def at(t: float) -> Array:
             decay = float(np.exp(-potential.stiffness * t))
             variance = -case.flow.temperature / potential.stiffness * float(np.expm1(-2 * potential.stiffness * t))
-            result.append(normal_masses(affine(components, decay, potential.centre * (1 - decay), variance), grid.factors[0]))
-        return np.stack(result)
+            return normal_masses(affine(components, decay, potential.centre * (1 - decay), variance), grid.factors[0])
+
+        return at
 
 
-class Reacting(Struct, frozen=True, forbid_unknown_fields=True, tag="normal-reaction", tag_field="kind"):
+class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-reaction", tag_field="kind"):
     """Transport, temperature and reaction in V = a x²/2 + b x + c keep normal densities normal, up to their mass.
 
     With mobility M, for ρ = e^l N(m, s): moments of the equation with V up to order two, and Cov(x, V) = s(am + b),
@@ -118,7 +137,7 @@ class Reacting(Struct, frozen=True, forbid_unknown_fields=True, tag="normal-reac
     for every component by itself, the equation being linear; with `conserve` the sum is divided by its mass.
     """
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         name, needs = "normal-reaction", "one interval, normal components, a quadratic or linear potential"
         components = normals(case, name, needs, reaction=True)
         a, b, c = potential_coefficients(case, name, needs)
@@ -133,12 +152,15 @@ class Reacting(Struct, frozen=True, forbid_unknown_fields=True, tag="normal-reac
                 -rate * (a * (variance + mean**2) / 2 + b * mean + c),
             ]
 
-        result = np.zeros((len(times), grid.size))
-        for weight, normal in components:
-            path = integrate(speed, [normal.mean, normal.deviation**2, float(np.log(weight))], times)
-            for k, (mean, variance, log) in enumerate(path.T):
-                result[k] += np.exp(log) * Normal(mean, float(np.sqrt(variance))).between(grid.factors[0].edges)
-        return result / result.sum(axis=1, keepdims=True) if case.flow.reaction.conserve else result
+        paths = [Trajectory(speed, [n.mean, n.deviation**2, float(np.log(w))]) for w, n in components]
+
+        def at(t: float) -> Array:
+            result = np.zeros(grid.size)
+            for mean, variance, log in (path.at(t) for path in paths):
+                result += np.exp(log) * Normal(mean, float(np.sqrt(variance))).between(grid.factors[0].edges)
+            return result / result.sum() if case.flow.reaction.conserve else result
+
+        return at
 
 
 def potential_coefficients(case: "Case", name: str, needs: str) -> tuple[float, float, float]:
@@ -154,10 +176,10 @@ def potential_coefficients(case: "Case", name: str, needs: str) -> tuple[float, 
     return 0.0, term.slope, 0.0
 
 
-class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field="kind"):
+class Heat(Exact, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field="kind"):
     """No energy, temperature D, one cosine or spherical harmonic: it decays by exp(−D k² t), k² = l(l + 1) on the sphere."""
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         from gridflow.energy.potential import Potential
 
         name, needs = (
@@ -173,15 +195,19 @@ class Heat(Struct, frozen=True, forbid_unknown_fields=True, tag="heat", tag_fiel
         density: Any = next(iter(case.initial[0].density.values()), None)
         require(isinstance(density, Cosine | Harmonic), name, needs)
         factor = grid.factors[0]
-        if isinstance(density, Harmonic):
-            rate = case.flow.temperature * density.degree * (density.degree + 1)
-            amplitudes = [density.amplitude * float(np.exp(-rate * t)) for t in times]
-            return np.stack([Harmonic(a, density.degree, density.axis).masses(factor) for a in amplitudes])
-        rate = case.flow.temperature * density.frequency(factor) ** 2
-        return np.stack([Cosine(density.amplitude * float(np.exp(-rate * t)), density.wavenumber).masses(factor) for t in times])
+        harmonic = isinstance(density, Harmonic)
+        square = density.degree * (density.degree + 1) if harmonic else density.frequency(factor) ** 2
+
+        def at(t: float) -> Array:
+            amplitude = density.amplitude * float(np.exp(-case.flow.temperature * square * t))
+            if harmonic:
+                return Harmonic(amplitude, density.degree, density.axis).masses(factor)
+            return Cosine(amplitude, density.wavenumber).masses(factor)
+
+        return at
 
 
-class RieszQuantiles(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz-quantiles", tag_field="kind"):
+class RieszQuantiles(Exact, frozen=True, forbid_unknown_fields=True, tag="riesz-quantiles", tag_field="kind"):
     """MMD with k = −|x − y| in 1D: quantiles decouple.
 
     F = ½∬k d(ν − ν*)², ξ = ∫k(·, u)(ν − ν*)(du) and ∂ₓ|x − u| = sign(x − u) give ∂ξ = −2(F_ν − F_ν*), hence v = −∂ξ =
@@ -190,7 +216,7 @@ class RieszQuantiles(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz
     interpolation between many starting points.
     """
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         from gridflow.energy.kernels import Riesz
         from gridflow.energy.mmd import MMD
 
@@ -212,15 +238,19 @@ class RieszQuantiles(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz
             below, height = distribution(target, here)
             return np.concatenate([2 * (level - below), 2 * (density - height * slope)])
 
-        path = integrate(rate, np.concatenate([begin, np.ones_like(begin)]), times)
-        places, slopes = np.split(path, 2)
-        return np.stack([np.diff(level_at(factor.edges, q, level, density / j)) for q, j in zip(places.T, slopes.T, strict=True)])
+        path = Trajectory(rate, np.concatenate([begin, np.ones_like(begin)]))
+
+        def at(t: float) -> Array:
+            places, slopes = np.split(path.at(t), 2)
+            return np.diff(level_at(factor.edges, places, level, density / slopes))
+
+        return at
 
 
-class SobolevTransport(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev-transport", tag_field="kind"):
+class SobolevTransport(Exact, frozen=True, forbid_unknown_fields=True, tag="sobolev-transport", tag_field="kind"):
     """v = ∇g with −div(ν∇g) = ν* − ν: ∂ν/∂t = ν* − ν, and so ν_t = ν* + e^{−t}(ν₀ − ν*), on any space."""
 
-    def masses(self, case: "Case", grid: Grid, times: list[float]) -> Array:
+    def solution(self, case: "Case", grid: Grid) -> Callable[[float], Array]:
         from pathlib import Path
 
         from gridflow.energy.mmd import target_masses
@@ -235,7 +265,7 @@ class SobolevTransport(Struct, frozen=True, forbid_unknown_fields=True, tag="sob
         target, samples = target_masses(energy.target, grid, Path(case.directory))
         require(samples is None, name, needs + ", a target without samples")
         start = mixture_masses(case.initial, grid, Path(case.directory), "initial")
-        return np.stack([target + np.exp(-t) * (start - target) for t in times])
+        return lambda t: target + np.exp(-t) * (start - target)
 
 
 STARTS = 2048
@@ -274,7 +304,19 @@ def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> 
     return data
 
 
-def integrate(rate: Any, start: list[float] | Array, times: list[float]) -> Array:
-    """Solution of a small ODE at increasing times, to round-off for our purposes."""
-    solution = solve_ivp(rate, (0.0, max(times[-1], 1e-300)), start, t_eval=times, method="DOP853", rtol=1e-12, atol=1e-14)
-    return solution.y
+class Trajectory:
+    """The solution of an autonomous ODE from time 0 on, to round-off for our purposes; a later time continues from the last one."""
+
+    def __init__(self, rate: Any, start: list[float] | Array) -> None:
+        self.rate, self.start = rate, np.asarray(start, dtype=float)
+        self.time, self.state = 0.0, self.start
+
+    def at(self, time: float) -> Array:
+        """The state at a time."""
+        if time < self.time:
+            self.time, self.state = 0.0, self.start
+        if time > self.time:
+            span = (0.0, time - self.time)
+            solution = solve_ivp(self.rate, span, self.state, t_eval=span[1:], method="DOP853", rtol=1e-12, atol=1e-14)
+            self.time, self.state = time, solution.y[:, -1]
+        return self.state

@@ -6,7 +6,7 @@ for one of four reasons, which become the status of the dataset: `completed`, `s
 """
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gridflow.progress import Progress, Silent
 from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.density import mixture_masses
+from gridflow.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
@@ -40,6 +41,7 @@ class Counters:
     mass: float = 1.0
     mass_error: float = 0.0
     wall_seconds: float = 0.0
+    at_walls: dict[str, float] = field(default_factory=dict)
 
 
 def solve(
@@ -62,7 +64,8 @@ def solve(
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
 
-    The attribute `status` of the dataset is "completed", "steady", "interrupted" or "failed: reason". An interrupted run with an
+    The attribute `warnings` of the dataset, if there, names in one line each what makes the result doubtful: mass at the walls of
+    an interval (`gridflow.walls`). The attribute `status` is "completed", "steady", "interrupted" or "failed: reason". An interrupted run with an
     output leaves the part and the checkpoint for `resume`.
 
     Raises InputError for wrong input, before anything is written.
@@ -106,8 +109,7 @@ class Run:
         else:
             self.state = self.stepper.start(masses / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)
-        if case.exact is not None:
-            case.exact.masses(case, self.grid, [0.0])  # refuses, before any work, a case that it does not solve
+        self.exact = None if case.exact is None else case.exact.solution(case, self.grid)
         self.writer = self.open_writer()
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpointed = time.monotonic()
@@ -197,13 +199,14 @@ class Run:
         }
         if self.bound.diagnostics:
             numbers |= self.bound.diagnose(state.density, state.evaluation)
-        if self.case.exact is not None:
-            exact = self.case.exact.masses(self.case, grid, [state.time])[0]
+        if self.exact is not None:
+            exact = self.exact(state.time)
             masses = state.density * grid.volume
             numbers["error_l1"] = l1(masses, exact)
             if len(grid.factors) == 1 and grid.factors[0].is_line:
                 numbers["error_w1"] = wasserstein1(masses, exact, grid.factors[0])
         self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
+        self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
         self.counters.saved += 1
         self.saved_time = state.time
 
@@ -220,6 +223,9 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
+        warnings = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
+        if warnings:
+            attrs["warnings"] = "\n".join(warnings)
         if isinstance(self.writer, results.MemoryWriter):
             return self.writer.finish(attrs)
         if status == "interrupted":

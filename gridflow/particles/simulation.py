@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import GradientDescent, IntegratorSpec, RungeKutta2
 from gridflow.space.factor import Array, Factor, columns_of
+from gridflow.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
 
 if TYPE_CHECKING:
     from gridflow.case import Case
@@ -54,7 +56,7 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 class ParticleRun:
     """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
-    velocity; seconds of wall time."""
+    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.walls`)."""
 
     times: list[float]
     points: Array
@@ -63,6 +65,7 @@ class ParticleRun:
     prediction: Array | None
     evaluations: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""
@@ -77,7 +80,8 @@ class Simulator:
 
     def __init__(self, case: "Case", energy: Any = None) -> None:
         self.case = case
-        self.factors = case.grid().factors
+        self.grid = case.grid()
+        self.factors = self.grid.factors
         model = energy or case.energy.load(Path(case.directory))
         self.energy = particles_of(model, self.factors)
         noise = case.flow.noise_injection
@@ -131,7 +135,9 @@ class Simulator:
         predictions = [r.prediction for r in results if r.prediction is not None]
         prediction = np.stack(predictions) if predictions else None
         kept = np.stack(weights) if case.flow.reaction.acts else cloud.weights
-        return ParticleRun(saves, np.stack(points), kept, values, prediction, dynamics.evaluations, seconds)
+        shares = reduce(largest_shares, (wall_shares_particles(self.grid, *state) for state in states))
+        warnings = tuple(wall_warnings(factors, shares, OF_PARTICLES))
+        return ParticleRun(saves, np.stack(points), kept, values, prediction, dynamics.evaluations, seconds, warnings)
 
 
 def simulate(

@@ -33,7 +33,7 @@ does not know the entropy. Two more limits on dt:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -46,6 +46,7 @@ from gridflow.noise import NO_NOISE, NoiseInjection
 from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.scheme import sweep
 from gridflow.scheme.base import State
+from gridflow.scheme.curvature import Curvature, Linearised
 from gridflow.scheme.injection import Injection, diffusion
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -258,7 +259,9 @@ class FiniteVolumeStepper:
     # ------------------------------------------------------------------------------------------------------ steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
-        dt = min(state.dt, dt_max)
+        curvature = self.curvature(state)
+        state = replace(state, arrays=curvature.arrays())
+        dt = min(state.dt, dt_max, curvature.step_max)
         for _ in range(ATTEMPTS):
             if self.splits:  # a dyadic ladder below the time between saves: the matrices of the semigroup are reused
                 unit = interval if np.isfinite(interval) else 1.0
@@ -271,6 +274,28 @@ class FiniteVolumeStepper:
             f"no acceptable step at time {state.time:.6g}: the energy or the density fails its check however small dt;"
             " try another scheme or a finer grid"
         )
+
+    def curvature(self, state: State) -> Curvature:
+        """The curvature that a state carries, measured anew where it is due."""
+        before = Curvature.of_arrays(state.arrays) if state.arrays else None
+        if before is not None and before.due > 0:
+            return before
+        rho, level = state.density.reshape(self.view), state.reports.get("noise_level", 0.0)
+
+        def moves(potential: Array) -> Array:
+            psi, ahead, back = potential.reshape(self.view), np.empty(self.view), np.empty(self.view)
+            sweep.stage(ahead, None, rho, psi, 1.0, self.tables, None, None)
+            sweep.stage(back, None, rho, -psi, 1.0, self.tables, None, None)
+            moved = 0.5 * (back - ahead).reshape(potential.shape)  # upwind in both directions: the mean density at every face
+            if self.reaction.acts:
+                moved -= state.density * self.reaction.growth(potential, state.density * self.grid.volume)
+            return moved
+
+        def variation(density: Array) -> Array:
+            return self.evaluate(density, state.time, level).potential
+
+        at = Linearised(moves, variation, state.density, self.grid.volume)
+        return at.first() if before is None else at.renewed(before, state.dt)
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
@@ -294,7 +319,7 @@ class FiniteVolumeStepper:
             level = self.noise.at(end)
         middle = self.evaluate(rho1.reshape(start.shape), end, level)
         second = self.stage(rho2, rho0, rho1, middle.potential.reshape(self.view), dt, middle.diffusivity)
-        dt_energy = self.energy_limit(dt, -first.moved, second.moved_before - first.moved, max(dt, state.dt))
+        dt_energy = self.energy_limit(dt, -first.moved, second.moved_before - first.moved, evaluation.roundoff)
         if dt * ENERGY_SAFETY > dt_energy:
             return None, dt_energy
         if second.low < 0:
@@ -325,16 +350,21 @@ class FiniteVolumeStepper:
         rise, reacted = value - state.free_energy, self.reacted(start, evaluation.first_variation)
         if self.energy_decreases and rise > roundoff:
             return None, dt / 2
+        dt_new, curvature = min(dt_positive, dt_energy, dt_accurate, dt_reaction), None
+        if state.arrays:
+            curvature = Curvature.of_arrays(state.arrays)
+            dt_new = self.curvature_limit(dt_new, curvature)
         new = State(
             density=density,
             time=end,
-            dt=float(min(dt_positive, dt_energy, dt_accurate, dt_reaction)),
+            dt=float(dt_new),
             evaluation=final,
             free_energy=value,
             dissipation=-rise / dt if self.temperature > 0 else reacted - first.moved / dt,
             density_min=min(state.density_min, first.low, second.low, float(density.min()) if self.reaction.acts else np.inf),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
+            arrays={} if curvature is None else curvature.stepped().arrays(),
             reports=reports,
         )
         return new, dt
@@ -343,15 +373,21 @@ class FiniteVolumeStepper:
         """cfl/(κ·largest outflow rate)."""
         return self.scheme.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
 
-    def energy_limit(self, dt: float, decrease: float, curvature: float, proposed: float) -> float:
-        """0.9·2·Dissipation/D²E[ρ̇, ρ̇]. Fitted fluxes are driven by the entropy too and are only checked afterwards."""
-        if self.fitted_temperature is not None:
+    def energy_limit(self, dt: float, decrease: float, curvature: float, roundoff: float) -> float:
+        """0.9·2·Dissipation/D²E[ρ̇, ρ̇]; none where the decrease is round-off of the energy, and so is the quotient.
+
+        There `curvature_limit` bounds the step. Fitted fluxes are driven by the entropy too and are only checked afterwards.
+        """
+        if self.fitted_temperature is not None or not decrease > roundoff:
             return np.inf
-        if decrease == curvature == 0 and self.reaction.acts:  # nothing moves, and the reaction has a limit of its own
-            return np.inf
-        if not decrease > 0:  # stationary up to round-off: nothing to measure a limit on, so the step does not grow
-            return proposed
         return ENERGY_SAFETY * 2 * dt * decrease / curvature if curvature > 0 else np.inf
+
+    def curvature_limit(self, dt: float, curvature: Curvature) -> float:
+        """The step dt, or a smaller one for which no mode grows. With fitted fluxes the rates of diffusion and energy add up."""
+        if self.fitted_temperature is None:
+            return min(dt, curvature.step_max)
+        rate = 1 / dt + 1 / curvature.step_max
+        return 1 / rate if rate > 0 else np.inf
 
     def accuracy_limit(self, dt: float, decrease0: float, decrease1: float, largest: float) -> float:
         """The step for which ½dt|√D₁ − √D₀| meets the tolerance, at most `largest`. Fitted fluxes have dt = O(h²) anyway."""

@@ -1,0 +1,74 @@
+"""Mass at the walls of a box is warned of, on grids and for particles, and not elsewhere."""
+
+import numpy as np
+import pytest
+from helpers import ORNSTEIN_UHLENBECK, case_of
+
+from gridflow.particles.cloud import Cloud
+from gridflow.particles.integrator import RungeKutta2
+from gridflow.particles.simulation import simulate
+from gridflow.solver import solve
+from gridflow.walls import wall_shares_particles
+
+DOWNHILL = {
+    **{k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")},
+    "space": {"x": {"kind": "interval", "bounds": [-4.0, 4.0], "cells": 64}},
+    "energy": {"kind": "potential", "terms": {"x": {"kind": "linear", "slope": -1.0}}},
+    "time": {"stop": 3.0, "save": 4},
+}
+"""Mass around −0.8 moves to the right with speed 1: to 2.2 ± 0.4 at time 3."""
+
+
+def test_a_run_that_stays_inside_has_no_warning():
+    assert "warnings" not in solve(case_of(DOWNHILL)).attrs
+    assert simulate(case_of(DOWNHILL), 64, integrator=RungeKutta2(0.05)).warnings == ()
+
+
+@pytest.mark.parametrize("stop", [4.2, 8.0])
+def test_mass_that_flows_into_a_wall_is_warned_of(stop, tmp_path):
+    """At time 4.2 one particle in a hundred has reached the wall at 4 (3.4 + 2.3·0.4 > 4 − a cell), at time 8 all have."""
+    case = case_of(DOWNHILL, time__stop=stop)
+    dataset, run = solve(case, tmp_path / "a.nc"), simulate(case, 512, sampling="sobol", integrator=RungeKutta2(0.05))
+    for warning in (dataset.attrs["warnings"], *run.warnings):
+        assert warning.startswith("walls of 'x': up to ")
+        assert "fix: wider space.x.bounds" in warning
+    assert len(run.warnings) == 1
+    assert float(dataset["boundary_mass"].max()) > 1e-3
+    wide = case.replace({"space.x.bounds": [-4.0, 14.0]})
+    assert "warnings" not in solve(wide).attrs
+    assert simulate(wide, 512, sampling="sobol", integrator=RungeKutta2(0.05)).warnings == ()
+
+
+def test_the_terminal_shows_the_warning(tmp_path, capsys, monkeypatch):
+    from gridflow.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "box.toml").write_text(case_of(DOWNHILL).text())
+    assert main(["solve", "box.toml", "--set", "time.stop=8.0"]) == 0
+    assert "warning: walls of 'x'" in capsys.readouterr().err
+    assert main(["solve", "box.toml", "--overwrite"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_mirrored_particles_count_wherever_they_are():
+    """A particle that has gone through the wall and is back in the middle of the box by mirroring."""
+    grid = case_of(DOWNHILL).grid()
+    points = np.array([[0.0], [8.0], [3.99], [-3.99], [2.0]])
+    assert wall_shares_particles(grid, points, np.full(5, 0.2)) == {"x": pytest.approx(0.6)}
+    assert simulate(case_of(DOWNHILL), Cloud(np.array([[0.0]]), np.ones(1)), integrator=RungeKutta2(0.05)).warnings == ()
+
+
+def test_circles_labels_and_frozen_factors_have_no_walls():
+    space = {
+        "x": {"kind": "circle", "cells": 16},
+        "s": {"kind": "labels", "values": [-1.0, 1.0]},
+        "y": {"kind": "interval", "bounds": [0.0, 1.0], "cells": 4},
+    }
+    table = {
+        **DOWNHILL,
+        "space": space,
+        "energy": {"kind": "potential"},
+        "initial": [{"density": {name: {"kind": "uniform"} for name in space}}],
+        "flow": {"mobility": {"y": {"value": 0.0}}},
+    }
+    assert "warnings" not in solve(case_of(table)).attrs
