@@ -100,7 +100,8 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 
 def command_show(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case, parse_setting
+    from gridflow.case import load_case
+    from gridflow.changes import parse_setting
     from gridflow.cost import cost_of
 
     case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
@@ -111,7 +112,8 @@ def command_show(arguments: argparse.Namespace) -> int:
 
 
 def command_solve(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case, parse_setting
+    from gridflow.case import load_case
+    from gridflow.changes import parse_setting
     from gridflow.dataset import check_output
     from gridflow.files import check_new_file
     from gridflow.plotting import plot
@@ -172,7 +174,8 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
 
 
 def command_validate(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case, parse_setting
+    from gridflow.case import load_case
+    from gridflow.changes import parse_setting
     from gridflow.progress import RunTally
     from gridflow.validation.report import table
     from gridflow.validation.runner import validate
