@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--time", action="append", metavar="T", dest="times", help="a saved time, first or last; may be repeated; default: all"
     )
     export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a sphere to boxes of latitude and longitude")
+    export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
     export.add_argument("--overwrite", action="store_true", help="replace an existing file")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -203,7 +204,10 @@ def command_plot(arguments: argparse.Namespace) -> int:
 def command_export(arguments: argparse.Namespace) -> int:
     from gridflow.export import export
 
-    export(arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite)
+    export(
+        arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite,
+        arguments.marginal,
+    )  # fmt: skip
     tell(f"wrote {arguments.output}", False)
     return 0
 
