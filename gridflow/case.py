@@ -94,7 +94,11 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A case with every default filled in. `directory` is where its relative paths start."""
+    """A case with every default filled in.
+
+    seconds : of CPU that solving it takes, once its kernels are compiled, rounded to 1, 2 or 5 times a power of ten
+    directory : where its relative paths start
+    """
 
     title: str
     space: Annotated[dict[Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]*$")], FactorSpec], Meta(min_length=1, max_length=8)]

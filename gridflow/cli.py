@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    listing = commands.add_parser("list", help="cases that ship with gridflow")
+    listing = commands.add_parser("list", help="cases that ship with gridflow, and about how many seconds of CPU each takes")
     listing.add_argument("--json", action="store_true", help="as JSON on stdout")
 
     show = commands.add_parser("show", help="a case with every default filled in, as TOML, and what it costs")
