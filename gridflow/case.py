@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct, field
 
+from gridflow.changes import apply
 from gridflow.energy import EnergySpec
 from gridflow.errors import InputError, suggestion
 from gridflow.exact import ExactSpec
@@ -93,7 +94,11 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A case with every default filled in. `directory` is where its relative paths start."""
+    """A case with every default filled in.
+
+    seconds : of CPU that solving it takes, once its kernels are compiled, rounded to 1, 2 or 5 times a power of ten
+    directory : where its relative paths start
+    """
 
     title: str
     space: Annotated[dict[Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]*$")], FactorSpec], Meta(min_length=1, max_length=8)]
@@ -153,12 +158,15 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return mobility.factor, values
 
     def replace(self, changes: dict[str, Any]) -> "Case":
-        """A copy with changes such as {"space.a.cells": 128}; every check runs again."""
+        """A copy with changes such as {"space.a.cells": 128}; every check runs again.
+
+        A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.changes`).
+        """
         table = msgspec.to_builtins(self)
-        for key, value in changes.items():
-            if key in HIDDEN:
-                raise InputError(f"key {key!r}", "keys that `gridflow show` prints", "a case is named by its file")
-            set_key(table, key, value)
+        hidden = HIDDEN & set(changes)
+        if hidden:
+            raise InputError(f"key {min(hidden)!r}", "keys that `gridflow show` prints", "a case is named by its file")
+        apply(changes, table, Case)
         return convert(table, self.name, Path(self.directory))
 
     def text(self) -> str:
@@ -235,36 +243,3 @@ def reject_absurd_numbers(value: Any, path: str) -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in items:
         reject_absurd_numbers(entry, f"{path}.{key}" if path else str(key))
-
-
-def set_key(table: dict[str, Any], key: str, value: Any) -> None:
-    """table["a"]["b"] = value for the key "a.b"; list entries by number."""
-    *parents, last = key.split(".")
-    node: Any = table
-    for parent in parents:
-        if isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
-            node = node[int(parent)]
-        elif isinstance(node, dict) and isinstance(node.get(parent), dict | list):
-            node = node[parent]
-        elif isinstance(node, dict) and node.get(parent) is None:
-            node[parent] = {}
-            node = node[parent]
-        else:
-            raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
-
-
-def parse_setting(setting: str) -> tuple[str, Any]:
-    """'space.a.cells=128' → ("space.a.cells", 128). The value is TOML; anything else is taken as a string."""
-    key, separator, text = setting.partition("=")
-    if not separator or not key.strip():
-        raise InputError(f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
-    try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), text.strip()

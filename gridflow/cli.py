@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    listing = commands.add_parser("list", help="cases that ship with gridflow")
+    listing = commands.add_parser("list", help="cases that ship with gridflow, and about how many seconds of CPU each takes")
     listing.add_argument("--json", action="store_true", help="as JSON on stdout")
 
     show = commands.add_parser("show", help="a case with every default filled in, as TOML, and what it costs")
@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--time", action="append", metavar="T", dest="times", help="a saved time, first or last; may be repeated; default: all"
     )
     export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a sphere to boxes of latitude and longitude")
+    export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
     export.add_argument("--overwrite", action="store_true", help="replace an existing file")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -100,7 +101,8 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 
 def command_show(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case, parse_setting
+    from gridflow.case import load_case
+    from gridflow.changes import parse_setting
     from gridflow.cost import cost_of
 
     case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
@@ -111,7 +113,8 @@ def command_show(arguments: argparse.Namespace) -> int:
 
 
 def command_solve(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case, parse_setting
+    from gridflow.case import load_case
+    from gridflow.changes import parse_setting
     from gridflow.dataset import check_output
     from gridflow.files import check_new_file
     from gridflow.plotting import plot
@@ -173,7 +176,8 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
 
 
 def command_validate(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case, parse_setting
+    from gridflow.case import load_case
+    from gridflow.changes import parse_setting
     from gridflow.progress import RunTally
     from gridflow.validation.report import table
     from gridflow.validation.runner import validate
@@ -201,7 +205,10 @@ def command_plot(arguments: argparse.Namespace) -> int:
 def command_export(arguments: argparse.Namespace) -> int:
     from gridflow.export import export
 
-    export(arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite)
+    export(
+        arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite,
+        arguments.marginal,
+    )  # fmt: skip
     tell(f"wrote {arguments.output}", False)
     return 0
 

@@ -32,22 +32,26 @@ def export(
     times: list[str] | None = None,
     latlon: float | None = None,
     overwrite: bool = False,
+    marginal: bool = False,
 ) -> xarray.Dataset:
     """Write variables of a result to `output`, which ends in .nc or .csv; returns what was written.
 
     variables : default all in NetCDF, the density in CSV. A table holds variables of the same dimensions, one row per entry
     times : saved times, "first", "last"; default all
-    latlon : remap the (only) surface to boxes of so many degrees; the density is then mass per area of the surface
+    latlon : remap the (only) surface to boxes of so many degrees; the other factors stay
+    marginal : with `latlon`, sum the mass over the other factors, so that the density is mass per area of the surface
 
     Raises InputError for wrong input, before anything is written. The output is complete or absent.
     """
     target = Path(output)
     check_new_file(target, ENDINGS, overwrite)
+    if marginal and latlon is None:
+        raise InputError("--marginal without --latlon", "the two together", "add --latlon DEGREES")
     dataset = read_result(Path(source))
     if times:
         dataset = dataset.isel(time=sorted({time_index(dataset["time"].to_numpy(), word) for word in times}))
     if latlon is not None:
-        dataset = remap(dataset, latlon)
+        dataset = remap(dataset, latlon, integrate=marginal)
     if variables or target.suffix == ".csv":
         dataset = chosen(dataset, variables or ["density"])
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -78,7 +82,7 @@ def time_index(times: Array, word: str) -> int:
 
 
 def chosen(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:
-    """The variables, their coordinates, and the surfaces that they live on."""
+    """The variables, their coordinates with the bounds of these, and the surfaces that they live on."""
     known = [str(v) for v in dataset.data_vars]
     for name in names:
         if name not in known:
@@ -87,7 +91,14 @@ def chosen(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:
             )
     surfaces = [m.removesuffix("_mesh") for n in names if (m := dataset[n].attrs.get("mesh")) in known]
     topology = [v for surface in surfaces for v in topology_names(surface)]
-    return dataset[list(dict.fromkeys([*names, *topology]))].assign_attrs(exported=" ".join(names))
+    dims = dict.fromkeys(dim for n in names for dim in dataset[n].dims)
+    bounds = [b for dim in dims if dim in dataset.coords and (b := bounds_of(dataset[dim])) is not None]
+    return dataset[list(dict.fromkeys([*names, *topology, *bounds]))].assign_attrs(exported=" ".join(names))
+
+
+def bounds_of(coordinate: xarray.DataArray) -> str | None:
+    """The variable with the ends of the cells of a coordinate, in memory among its attributes, from a file in its encoding."""
+    return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
 
 
 def write_netcdf(dataset: xarray.Dataset, path: Path) -> None:

@@ -37,7 +37,8 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
     dataset : a gridflow result with a surface
     degrees : width of the boxes, 180 / a whole number
     mesh : name of the surface; needed if there are several
-    integrate : sum the mass over all other factors, so that `density` (time, lat, lon) is mass per area; else they are kept
+    integrate : sum the mass over all other factors, so that `density` (time, lat, lon) is mass per area; else they are kept, and
+        `cell_volume` becomes that of a box times the cells of the other factors
 
     Returns a dataset with coordinates `lat`, `lon` (degrees, of b/‖b‖), their bounds, and `cell_area`. Variables without the
     surface are kept. Raises InputError for other widths, a dataset without surface or an unknown name.
@@ -54,6 +55,7 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
         gone |= {str(d) for d in dataset["density"].dims if d != "time"}
     else:
         fields = {str(v): dataset[v] for v in dataset.data_vars if on_cells(dataset[v], name)}
+    others = (dataset["cell_volume"] / dataset[f"{name}_area"]).isel({name: 0}, drop=True)  # the same for every cell of a surface
     result = dataset.drop_dims([d for d in dataset.dims if d in gone]).drop_vars(f"{name}_mesh")
     for axis, edges, long_name, units in (
         ("lat", np.linspace(-90.0, 90.0, n_lat + 1), "latitude", "degrees_north"),
@@ -67,7 +69,12 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
         values = field.transpose(..., name)
         boxed = (average @ values.to_numpy().reshape(-1, values.sizes[name]).T).T.reshape(*values.shape[:-1], n_lat, 2 * n_lat)
         attrs = {k: v for k, v in field.attrs.items() if k not in ("mesh", "location", "cell_measures", "cell_methods")}
-        result[key] = ((*values.dims[:-1], "lat", "lon"), boxed, {**attrs, "cell_measures": "area: cell_area"})
+        measures = "area: cell_area" if integrate else "volume: cell_volume"
+        result[key] = ((*values.dims[:-1], "lat", "lon"), boxed, {**attrs, "cell_measures": measures})
+    if not integrate:
+        volume = others * result["cell_area"]
+        result["cell_volume"] = (volume.dims, volume.to_numpy(), {"units": "1", "long_name": "cell volume"})
+        result = result.set_coords("cell_volume")
     result.attrs["Conventions"] = "CF-1.11"
     result.attrs["remapped"] = f"surface {name} to boxes of {degrees:g} degrees, conservative"
     result.attrs["constant_error"] = constant_error

@@ -16,10 +16,17 @@ def shipped_cases() -> dict[str, Path]:
     return {path.stem: path for path in sorted(shipped_directory().glob("*.toml"))}
 
 
+def number_of_cells(factor: dict[str, Any]) -> int:
+    """Of a factor as its table states it: cells of a line, values of labels, 10·4^level + 2 cells of a surface."""
+    if "level" in factor:
+        return 10 * 4 ** int(factor["level"]) + 2
+    return int(factor["cells"]) if "cells" in factor else len(factor["values"])
+
+
 def summary(path: Path) -> dict[str, Any]:
-    """Title, source, grid and expected seconds of a case, without checking or computing anything."""
+    """Title, source, grid and expected seconds of CPU of a case, without checking or computing anything."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    sizes = {name: factor.get("cells") or len(factor.get("values", ())) for name, factor in table["space"].items()}
+    sizes = {name: number_of_cells(factor) for name, factor in table["space"].items()}
     return {
         "name": path.stem,
         "title": table["title"],

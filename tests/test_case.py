@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import convert, load_case, parse_setting
+from gridflow.case import convert, load_case
+from gridflow.changes import parse_setting
 from gridflow.errors import InputError
 from gridflow.shipped import shipped_cases
 

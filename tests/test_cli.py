@@ -12,8 +12,9 @@ import tomllib
 import pytest
 import xarray
 
+from gridflow.case import load_case
 from gridflow.cli import interrupt, main
-from gridflow.shipped import shipped_cases, shipped_directory
+from gridflow.shipped import shipped_cases, shipped_directory, summary
 
 SMALL = ["--set", "space.theta.cells=32", "--set", "time.save=3"]
 CASE = "teacher-1d-quadratic"
@@ -38,6 +39,13 @@ def test_list_names_every_case(capsys):
     for row in rows:
         assert row["name"] in table
         assert row["seconds"] > 0
+
+
+def test_list_states_the_cells_of_every_factor():
+    for name, path in shipped_cases().items():
+        sizes = {factor.name: factor.size for factor in load_case(name).grid().factors}
+        stated = dict(part.rsplit(" ", 1) for part in summary(path)["grid"].split(" × "))
+        assert {factor: int(size) for factor, size in stated.items()} == sizes
 
 
 def test_help_and_list_import_nothing_heavy():

@@ -6,8 +6,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from gridflow.energy import EnergySpec, Sum, SumEnergy, network
-from gridflow.energy.activation import ACTIVATIONS
+from gridflow.energy import EnergySpec, Sum, SumEnergy, network, neurons
+from gridflow.energy.activation import ACTIVATIONS, Activation
 from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
 from gridflow.energy.features import Features
 from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
@@ -19,8 +19,9 @@ from gridflow.energy.resnet import ResNet
 from gridflow.energy.sobolev import Sobolev
 from gridflow.errors import InputError
 from gridflow.space.density import Component, Cosine, Normal, Uniform, mixture_masses
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.factor import Circle, Interval, Labels, columns_of
 from gridflow.space.grid import Grid
+from gridflow.space.sphere import Sphere
 
 HERE = Path()
 A = Interval(bounds=(-2.0, 2.0), cells=9).factor("a")
@@ -49,6 +50,10 @@ ENERGIES = {
     "vanilla with decay": (
         Network(data=PLANE, branches=[Branch(["w", "b"], [["a"]])], decay=0.1, decay_on=["w", "b", "a"]),
         Grid([A, W, B]),
+    ),
+    "total variation": (
+        Network(data=LINE, branches=[Branch(["angle"], [["sign"]])], bias=True, decay=0.1, decay_on=["angle", "sign"]),
+        Grid([SIGN, ANGLE]),
     ),
     "fixed signs and a bias": (Network(data=LINE, branches=[Branch(["w", "b"], [["sign"]])], bias=True), Grid([W, B, SIGN])),
     "no output weight": (Network(data=LINE, branches=[Branch(["a"])], activation="softplus"), Grid([A])),
@@ -125,6 +130,56 @@ def test_activations_have_their_derivatives(name, rng):
     np.testing.assert_allclose(sigma.derivative(z), slope, atol=1e-8)
     if not sigma.is_smooth:
         assert sigma.derivative(np.zeros(1))[0] == 0.0  # S2 §9
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_has_its_compiled_form(name, rng):
+    """One registry: what a case may name, particles can run."""
+    z = np.concatenate([rng.standard_normal(200) * 3, [0.0, -40.0, 40.0]])
+    sigma, value, slope = ACTIVATIONS[name], np.empty(z.size), np.empty(z.size)
+    neurons.activate(sigma.compiled, z, value, slope)
+    np.testing.assert_allclose(value, sigma.value(z), rtol=1e-14, atol=1e-300)
+    np.testing.assert_allclose(slope, sigma.derivative(z), rtol=1e-13, atol=4e-16)  # 1 − tanh² cancels
+
+
+def test_compiled_forms_are_numbered_once():
+    numbers = [sigma.compiled for sigma in ACTIVATIONS.values()]
+    assert sorted(numbers) == list(range(len(numbers)))
+
+
+def test_an_activation_for_grids_alone_is_refused_for_particles(monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, "cube", Activation(lambda z: z**3, lambda z: 3 * z**2))
+    energy = Network(data=LINE, branches=[Branch(["a"])], activation="cube").load(HERE)
+    energy.bind(Grid([A]))
+    with pytest.raises(InputError, match=r"(?s)'cube', which has no compiled form.*relu, leaky-relu"):
+        energy.particles((A,))
+    with pytest.raises(ValueError, match="without a branch"):
+        neurons.activate(len(ACTIVATIONS), np.zeros(1), np.zeros(1), np.zeros(1))
+
+
+@pytest.mark.parametrize("factor", [ANGLE, SIGN, Sphere(level=0).factor("eta")], ids=["circle", "signs", "sphere"])
+def test_weight_decay_of_unit_vectors_and_signs_is_the_total_mass(factor, rng):
+    """G(μ) = λ|μ| of S2 §4.1: λ∫dρ in the energy, λ in ξ, nothing in the gradient on the space."""
+    weights = [["eta.1", "eta.2"], ["eta.3"]] if factor.is_mesh else [["w", "b"], []]
+    grid = Grid([W, B, factor])
+    with_mass, without = (
+        Network(data=LINE, branches=[Branch(weights[0], [weights[1]])], bias=True, decay=decay, decay_on=[factor.name]).load(HERE)
+        for decay in (0.3, 0.0)
+    )
+    mass = 2 * random_mass(grid, rng)
+    found, plain = (e.bind(grid).evaluate(mass) for e in (with_mass, without))
+    assert found.value - plain.value == pytest.approx(0.3 * mass.sum(), rel=1e-12)
+    np.testing.assert_allclose(found.first_variation - plain.first_variation, 0.3, rtol=1e-12)
+    columns = columns_of(grid.factors)
+    points = np.hstack([f.fold(rng.choice(f.points, 5)).reshape(5, -1) for f in grid.factors])
+    mine = columns[grid.factors.index(factor)]
+    found, plain = (e.particles(grid.factors).evaluate(points, np.full(5, 0.4)) for e in (with_mass, without))
+    assert found.value - plain.value == pytest.approx(0.3 * 2.0, rel=1e-12)
+    np.testing.assert_allclose(found.first_variation - plain.first_variation, 0.3, rtol=1e-12)
+    change = found.gradient - plain.gradient
+    if factor.is_mesh:  # the gradient in R³ is 2λη; the flow takes its tangential part
+        change[:, mine] = factor.tangent_gradient(points[:, mine], change[:, mine])
+    np.testing.assert_allclose(change, 0.0, atol=1e-15)
 
 
 def test_batch_norm_network_is_its_definition(rng):

@@ -85,9 +85,51 @@ def test_a_surface_as_a_table(here, surface):
     assert (table["density"] @ table["cell_volume"]) == pytest.approx(1.0, rel=1e-13)
 
 
+NAMING = ("bounds", "cell_measures", "coordinates", "mesh", "node_coordinates", "face_coordinates", "face_node_connectivity")
+"""Attributes of CF and UGRID that name other variables."""
+
+
+@pytest.mark.parametrize("words", [[], ["--latlon", "30"], ["--latlon", "30", "--marginal"]], ids=" ".join)
+@pytest.mark.parametrize("source", ["line", "surface"])
+def test_what_attributes_name_is_there(here, request, source, words):
+    """Every variable on its own: what its attributes, and those of what comes along, name is in the file."""
+    dataset = request.getfixturevalue(source)
+    if source == "line" and words:
+        return
+    for name in ("density", "energy"):
+        assert main(["export", f"{source}.nc", "-o", "a.nc", "--overwrite", "--variable", name, *words]) == 0
+        with netCDF4.Dataset("a.nc") as raw:
+            named = [
+                word
+                for variable in raw.variables.values()
+                for attribute in set(NAMING) & set(variable.ncattrs())
+                for word in variable.getncattr(attribute).split()
+                if not word.endswith(":")
+            ]
+            assert set(named) <= set(raw.variables)
+            if name == "density" and source == "line":
+                np.testing.assert_array_equal(raw.variables["theta_bounds"][:], dataset["theta_bounds"])
+
+
 @pytest.mark.parametrize("ending", ["nc", "csv"])
-def test_latitudes_and_longitudes(here, surface, ending):
+def test_latitudes_and_longitudes_keep_the_other_factors(here, surface, ending):
     assert main(["export", "surface.nc", "-o", f"a.{ending}", "--latlon", "30", "--time", "last", "--variable", "density"]) == 0
+    if ending == "csv":
+        table = read_table(here / "a.csv")
+        assert set(table) == {"time", "s", "a", "lat", "lon", "cell_area", "cell_volume", "density"}
+        assert table["density"] @ table["cell_volume"] == pytest.approx(1.0, rel=1e-12)
+        return
+    with xarray.open_dataset("a.nc") as file:
+        assert file["density"].dims == ("time", "s", "a", "lat", "lon")
+        masses = (file["density"] * file["cell_volume"]).sum(["lat", "lon"])[0]
+        exact = (surface["density"] * surface["cell_volume"]).isel(time=-1).sum("b")
+        np.testing.assert_allclose(masses, exact.transpose("s", "a"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("ending", ["nc", "csv"])
+def test_the_marginal_on_latitudes_and_longitudes(here, surface, ending):
+    words = ["--latlon", "30", "--marginal", "--time", "last", "--variable", "density"]
+    assert main(["export", "surface.nc", "-o", f"a.{ending}", *words]) == 0
     if ending == "csv":
         table = read_table(here / "a.csv")
         assert set(table) == {"time", "lat", "lon", "cell_area", "density"}
@@ -108,6 +150,7 @@ WRONG = {
     "unsaved time": (["line.nc", "-o", "a.csv", "--time", "0.12"], ["saved time: 0, 0.1, 0.2", "write 0.1"]),
     "wrong time": (["line.nc", "-o", "a.csv", "--time", "lst"], ["did you mean 'last'"]),
     "no time": (["line.nc", "-o", "a.csv", "--time", "nan"], ["first or last"]),
+    "marginal alone": (["line.nc", "-o", "a.csv", "--marginal"], ["add --latlon"]),
     "no surface": (["line.nc", "-o", "a.csv", "--latlon", "10"], ["without a surface"]),
 }
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.errors import InputError
+from gridflow.space.factor import Circle, Factor, Grading, Interval, Labels
+from gridflow.space.mesh import Mesh
+from gridflow.space.sphere import Ellipsoid, Sphere
 
 LINES = {
     "interval": Interval(bounds=(-1.0, 2.0), cells=24).factor("x"),
@@ -83,3 +86,32 @@ def test_labels_have_no_faces_and_given_volumes():
 def test_wrong_factors_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+SHARED = {
+    "columns", "components", "heat_kernel", "is_circle", "is_line", "is_mesh", "is_round", "length", "moves", "radius", "refined",
+    "size",
+}  # fmt: skip
+"""What `Factor` answers rightly for surfaces too."""
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [Sphere(level=1).factor("b"), Ellipsoid(level=1, covariance=np.diag([3.0, 1.0, 0.5]).tolist()).factor("b")],
+    ids=lambda m: m.kind,
+)
+def test_surfaces_answer_or_refuse_whatever_a_factor_answers(mesh):
+    """Nothing that is written for one coordinate is inherited by a surface: it is answered anew, declared here, or refused."""
+    answers = {name for name in vars(Factor) if not name.startswith("_") and name not in Factor.__dataclass_fields__}
+    assert answers - set(vars(Mesh)) == SHARED
+    arguments = {"halved": (), "gaussian_kernel": (0.1,), "gaussian": (mesh.points, 0.1)}
+    for name in ("chart_tangent", "embed_tangent", "fold_slope", "gaussian", "gaussian_kernel", "halved"):
+        with pytest.raises(InputError, match=r"(?s)of the surface 'b'\n.*intervals, circles and ellipses"):
+            getattr(mesh, name)(*arguments.get(name, (mesh.points,)))
+    assert (mesh.size, mesh.columns, mesh.components, mesh.radius) == (42, 3, 3, 1.0)
+    assert (mesh.is_line, mesh.is_circle, mesh.is_mesh, mesh.is_round, mesh.moves) == (False, False, True, True, True)
+    assert mesh.length == pytest.approx(4 * np.pi, rel=2e-3)
+    assert mesh.refined(1000) is mesh
+    kernel = mesh.heat_kernel(0.1)
+    assert kernel.min() >= 0
+    np.testing.assert_allclose(kernel, mesh.heat_operator(0.1)(np.eye(mesh.size)), atol=1e-12)

@@ -171,7 +171,9 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
 
     bias : append 1 to the inputs, so that the last weight is a bias
     normalization : batch normalisation, b̄ = b/‖b‖_Σ with Σ the covariance of the centred data (S1 (2)–(4))
-    decay, decay_on : weight decay λ Σ θ² over the named factors (S2 §9)
+    decay, decay_on : weight decay λ Σ ‖b‖² over the named factors (S2 §9), b being what a position stands for in `weights`: its
+        coordinate on a line or a label, a unit vector on a circle or a sphere. Where ‖b‖ = 1, as on a sphere or for labels ±1, it
+        is λ times the total mass, G(μ) = λ|μ| of S2 §4.1, and moves mass only if flow.reaction does not conserve it
     stationarity : what to tell of a student and its teacher at every save
     """
 
@@ -223,24 +225,37 @@ class NetworkEnergy:
         for branch in self.spec.branches:
             check_branch(branch, self.spec, augmented(self.data, self.spec.bias), self.data, factors)
         self.check_decay(factors)
-        return NetworkParticles(self.spec, self.data, factors)
+        kind = ACTIVATIONS[self.spec.activation].compiled
+        if kind is None:
+            compiled = ", ".join(name for name, sigma in ACTIVATIONS.items() if sigma.compiled is not None)
+            raise InputError(
+                f"particles of a network with the activation {self.spec.activation!r}, which has no compiled form",
+                f"one of: {compiled}",
+                "add it to gridflow.energy.neurons.activate and give its number in ACTIVATIONS, or use a grid",
+            )
+        return NetworkParticles(self.spec, self.data, factors, kind)
 
     def check_decay(self, factors: tuple[Factor, ...]) -> None:
         if self.spec.decay > 0 and not self.spec.decay_on:
             names = ", ".join(f.name for f in factors)
             raise InputError("weight decay without factors to act on", f"factors: {names}", "list them in energy.decay_on")
         for name in self.spec.decay_on:
-            if factors[factor_named(factors, name, "energy.decay_on")].is_mesh:
-                raise InputError(f"weight decay on the surface {name!r}", "lines", "remove it: the length is fixed there")
+            factor_named(factors, name, "energy.decay_on")
 
     def penalty(self, grid: Grid) -> Array | None:
         if self.spec.decay == 0:
             return None
         self.check_decay(grid.factors)
         total = np.zeros(grid.shape)
-        for name in self.spec.decay_on:
-            total += self.spec.decay * grid.coordinate(name) ** 2
+        for axis, factor in enumerate(grid.factors):
+            if factor.name in self.spec.decay_on:
+                total += self.spec.decay * grid.along(axis, squared_length(factor.embed(factor.points)))
         return total
+
+
+def squared_length(vectors: Array) -> Array:
+    """‖b‖² of weight vectors (n, n_components), (n,)."""
+    return (vectors**2).sum(axis=1)
 
 
 def augmented(data: Data, bias: bool) -> Array:
@@ -365,12 +380,13 @@ class NetworkParticles(ParticleEnergy):
     """A network of N neurons: prediction, loss and grad ξ at the neurons, O(N·n_data·n_dim) in compiled sums.
 
     Velocities are −grad ξ = −N ∂E/∂θ_i for equal weights. With batch normalisation S1 (10) holds for neurons on the
-    unit circle; the derivative of b̄ = b/‖b‖_Σ is (I − b̄ b̄ᵀΣ) db/‖b‖_Σ.
+    unit circle; the derivative of b̄ = b/‖b‖_Σ is (I − b̄ b̄ᵀΣ) db/‖b‖_Σ. kind : number of the activation in `neurons.activate`.
     """
 
     spec: Network
     data: Data
     factors: tuple[Factor, ...]
+    kind: int
 
     @cached_property
     def columns(self) -> Array:
@@ -382,7 +398,7 @@ class NetworkParticles(ParticleEnergy):
         return self.data.covariance()
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        spec, loss, kind = self.spec, LOSSES[self.spec.loss], neurons.KINDS.index(self.spec.activation)
+        spec, loss, kind = self.spec, LOSSES[self.spec.loss], self.kind
         data = self.data if batch is None else self.data.subset(batch)
         columns = self.columns if batch is None else np.ascontiguousarray(augmented(data, spec.bias).T)
         branches = [self.neurons(branch, points) for branch in spec.branches]
@@ -399,13 +415,14 @@ class NetworkParticles(ParticleEnergy):
                 gradient[:, column] += (slope * pulled).sum(axis=1)
             for column, tangent in tangents.items():
                 gradient[:, column] += (tangent * along).sum(axis=1)
-        columns_of_factors = columns_of(self.factors)
-        for name in spec.decay_on if spec.decay > 0 else ():
-            column = columns_of_factors[factor_named(self.factors, name, "energy.decay_on")].start
-            value += spec.decay * float(weights @ points[:, column] ** 2)
-            xi += spec.decay * points[:, column] ** 2
-            gradient[:, column] += 2 * spec.decay * points[:, column]
-        for factor, c in zip(self.factors, columns_of_factors, strict=True):
+        for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
+            if spec.decay > 0 and factor.name in spec.decay_on:
+                x = block(points, factor, c)
+                b = factor.embed(x)
+                value += spec.decay * float(weights @ squared_length(b))
+                xi += spec.decay * squared_length(b)
+                slope = 2 * spec.decay * (b if factor.is_mesh else (b * factor.embed_tangent(x)).sum(axis=1, keepdims=True))
+                gradient[:, c] += slope
             if not factor.moves:
                 gradient[:, c] = 0.0
         return ParticleEvaluation(value, gradient, prediction, xi)

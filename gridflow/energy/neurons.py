@@ -12,13 +12,10 @@ from numba import njit
 from gridflow.energy.activation import LEAK
 from gridflow.reduce import REORDER
 
-KINDS = ("relu", "leaky-relu", "tanh", "sigmoid", "softplus", "arctan", "gaussian", "quadratic", "identity")
-"""Activations by number: `activate` branches on it outside its loops."""
-
 
 @njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
 def activate(kind, z, value, slope):
-    """σ(z) and σ'(z), elementwise."""
+    """σ(z) and σ'(z), elementwise, of the activation whose `compiled` is `kind`: it branches on it outside its loops."""
     if kind == 0:
         for j in range(z.size):
             value[j], slope[j] = (z[j], 1.0) if z[j] > 0.0 else (0.0 * z[j], 0.0)
@@ -52,10 +49,12 @@ def activate(kind, z, value, slope):
         for j in range(z.size):
             value[j] = z[j] * z[j]
             slope[j] = 2.0 * z[j]
-    else:
+    elif kind == 8:
         for j in range(z.size):
             value[j] = z[j]
             slope[j] = 1.0
+    else:
+        raise ValueError("an activation without a branch in gridflow.energy.neurons.activate")
 
 
 @njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)

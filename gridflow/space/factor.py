@@ -153,7 +153,7 @@ class Factor:
         return self.gaussian(self.points[:, None] - self.points[None, :], bandwidth)
 
     def refined(self, cells: int) -> "Factor":
-        """The same line or circle (a round one) with at least so many uniform cells, for quadratures; labels stay."""
+        """The same line or circle (a round one) with at least so many uniform cells, for quadratures; others stay."""
         if not self.is_line or self.size >= cells:
             return self
         if self.is_circle:

@@ -12,6 +12,7 @@ that image, ρ_a − back with back = Σ_k weights[h, k] (ρ_a − ρ[behind[h, 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from scipy.sparse import csr_matrix, diags, identity
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
+from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 
 Indices = NDArray[np.int64]
@@ -173,6 +175,28 @@ class Mesh(Factor):
         normal = x @ self.covariance
         covector = gradient - normal * (x * gradient).sum(axis=1, keepdims=True)
         return (x**2).sum(axis=1, keepdims=True) * (covector - x * (normal * covector).sum(axis=1, keepdims=True))
+
+    # ------------------------------------------------------------------------- what needs one coordinate and does not exist
+    def lines_only(self, what: str) -> NoReturn:
+        raise InputError(f"{what} of the surface {self.name!r}", "intervals, circles and ellipses", "use another factor")
+
+    def chart_tangent(self, x: Array) -> NoReturn:
+        self.lines_only("the derivative along the coordinate")
+
+    def embed_tangent(self, x: Array) -> NoReturn:
+        self.lines_only("the derivative along the coordinate")
+
+    def fold_slope(self, x: Array) -> NoReturn:
+        self.lines_only("the derivative along the coordinate")
+
+    def gaussian(self, difference: Array, bandwidth: float) -> NoReturn:
+        self.lines_only("a Gaussian kernel of coordinate differences")
+
+    def gaussian_kernel(self, bandwidth: float) -> NoReturn:
+        self.lines_only("a Gaussian kernel of coordinate differences")
+
+    def halved(self) -> NoReturn:
+        self.lines_only("cells joined in pairs")
 
     @staticmethod
     def longitude_latitude(points: Array) -> Array:
