@@ -170,7 +170,7 @@ class Defect:
     residual: Array
     step: Array
     change: float
-    logs: Array
+    log_prox: Array
 
 
 @dataclass
@@ -351,19 +351,21 @@ class JKOStepper:
     def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
         """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
-        logs = potential + self.kernel.apply_log(log_before - self.kernel.apply_log(potential))
+        log_kb = self.kernel.apply_log(log_before - self.kernel.apply_log(potential))
+        logs = potential + log_kb
         logs = np.maximum(logs, logs.max() + LOG_FLOOR)
         density = np.exp(logs)
         masses = density * self.grid.volume
         total = float(masses.sum())
         drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
         residual = potential + drive + g * logs
-        residual -= np.vdot(masses, residual) / total
+        constant = np.vdot(masses, residual) / total
+        residual -= constant
         _, sigma = self.kernel.modes
         step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
         step -= np.vdot(masses, step) / total
         change = 2 * float(np.vdot(masses, np.abs(step)))
-        return Defect(density, masses, drive, residual, step, change, logs)
+        return Defect(density, masses, drive, residual, step, change, (log_kb - drive + constant) / (1 + g))
 
     def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
         """R(φ) = const by the quasi-Newton iteration; None where it diverges."""
@@ -407,13 +409,11 @@ class JKOStepper:
         )
 
     def is_solved(self, defect: Defect, tau: float) -> bool:
-        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)), has no mass where p has none."""
+        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)) without any floor, has no mass where p has none."""
         if not defect.change < self.scheme.tolerance:
             return False
-        _, g = self.weights(tau)
-        prox = defect.logs - defect.residual / (1 + g)
-        top = float(prox.max())
-        mass = top + np.log(np.vdot(np.exp(prox - top), self.grid.volume) / defect.masses.sum())
+        top = float(defect.log_prox.max())
+        mass = top + np.log(np.vdot(np.exp(defect.log_prox - top), self.grid.volume) / defect.masses.sum())
         return bool(mass < HIDDEN_MASS)
 
     def solution(self, potential: Array, defect: Defect, before: Array, iterations: int, mixing: Anderson) -> Solution:

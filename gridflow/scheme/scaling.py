@@ -5,8 +5,12 @@ All are written in logarithms. For a given first variation ξ a step without inn
     (1 + g)φ = −(2τ/ε)ξ − g log K e^u,    u = log q − log K e^φ,    g = 2τD/ε − β
 
 (β is what the bias takes out of the entropy, `gridflow.scheme.jko`). Alternating both equations converges for every start;
-both are over-relaxed by ω = 2/(1 + √(1 − g/(1 + g))), which is taken back where it diverges. The potential εφ hardly depends
-on ε, so that coarser grids with their larger ε give good starts.
+both are over-relaxed by ω = 2/(1 + √(1 − g/(1 + g))), the best factor near the solution, where the error then falls like
+m(ω − 1)^m in m sweeps. Far from it, in cells that are all but empty, over-relaxation may also swing without end. Alternation
+itself never does: log K e^u is Lipschitz with constant 1 in the largest norm, so that a sweep with ω = 1 multiplies the error by
+g/(1 + g) or less. Hence ω is halved towards 1, from the best point so far, wherever a window of 4/(2 − ω) sweeps does not halve
+the error; near the solution it divides it by ten. The potential εφ hardly depends on ε, so that coarser grids with their larger
+ε give good starts.
 """
 
 from collections.abc import Callable
@@ -43,19 +47,23 @@ def relaxed_scaling(
     before : masses qV
     """
     share, fixed = g / (1 + g), -drive / (1 + g)
-    omega, best = 2 / (1 + np.sqrt(1 - share)), np.inf
+    omega = 2 / (1 + np.sqrt(1 - share))
     potential, u = start, log_before - kernel.apply_log(start)
+    best, kept, allowed, since = np.inf, (potential, u), np.inf, 0
     for sweep in range(1, sweeps + 1):
         potential = (1 - omega) * potential + omega * (fixed - share * kernel.apply_log(u))
         exact = log_before - kernel.apply_log(potential)
-        error = float(np.abs(u - exact).max())
+        error, since = float(np.abs(u - exact).max()), since + 1
         if error < tolerance:
             return potential, sweep
-        if error > 100 * best:  # too much relaxation
-            omega, best = 1 + (omega - 1) / 2, error
-        best = min(best, error)
         u = (1 - omega) * u + omega * exact
-    return potential, sweeps
+        if error < best:
+            best, kept = error, (potential, u)
+        if error > 100 * best or (since >= 4 / (2 - omega) and best > 0.5 * allowed):  # swings
+            omega, (potential, u), allowed, since = 1 + (omega - 1) / 2, kept, best, 0
+        elif since >= 4 / (2 - omega):
+            allowed, since = best, 0
+    return kept[0], sweeps
 
 
 @dataclass(frozen=True)
