@@ -3,10 +3,14 @@
 import importlib
 import inspect
 import math
+import sys
+import types
 
 import pytest
 
+from validation.__main__ import main
 from validation.claim import CONTRADICTED, MEASURED, NOT_SHOWN, SHOWN, Claim
+from validation.runner import run
 from validation.sources import SOURCES
 from validation.table import FIGURES, HERE, difference, items_of, module_names, readme, recorded, rows_by_item
 
@@ -76,3 +80,38 @@ def test_a_changed_verdict_is_a_difference():
 
 def test_a_claim_may_name_several_items():
     assert items_of({"source": "S1 Fig. 1, S1 §4.1"}) == ["S1 Fig. 1", "S1 §4.1"]
+
+
+@pytest.mark.parametrize("outcome", ["claims", "crash"])
+def test_a_module_runs_or_crashes_into_a_row(outcome, monkeypatch, tmp_path):
+    def reproduce(directory, quick):
+        print(f"quick is {quick}")
+        if outcome == "crash":
+            raise ZeroDivisionError("no such luck")
+        return [claim(0.5)]
+
+    module = types.ModuleType("validation.made_up")
+    module.reproduce = reproduce
+    monkeypatch.setitem(sys.modules, "validation.made_up", module)
+    result = run("made_up", tmp_path, quick=True)
+    assert "quick is True" in (tmp_path / "made_up.log").read_text()
+    if outcome == "crash":
+        assert result["claims"] == []
+        assert "no such luck" in result["crash"]
+    else:
+        assert result["crash"] is None
+        assert result["claims"][0]["verdict"] == SHOWN
+
+
+def test_wrong_words_start_nothing(tmp_path, capsys):
+    (tmp_path / "mine.txt").touch()
+    for words, said in (
+        (["no-such-module"], "there are"),
+        (["bn_metric", "-o", str(tmp_path)], "nothing there is overwritten"),
+        (["bn_metric", "--jobs", "0"], "positive"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

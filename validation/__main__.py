@@ -9,49 +9,18 @@ validation/figures and writes validation/README.md. Exit code 0: every module ra
 """
 
 import argparse
-import contextlib
-import importlib
-import json
 import multiprocessing
-import shutil
 import sys
 import tempfile
-import time
-import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from validation.table import CLAIMS, FIGURES, difference, module_names, readme, recorded, row_text
+from validation.runner import record, run
+from validation.table import difference, module_names, readme, recorded, row_text
 
 
-def run(name: str, directory: Path, quick: bool) -> dict:
-    """The rows of one module and the CPU seconds that it took; a crash is a row with its traceback."""
-    directory.mkdir(parents=True, exist_ok=True)
-    log = directory / f"{name}.log"
-    start, cpu = time.perf_counter(), time.process_time()
-    result: dict = {"module": name, "mode": "quick" if quick else "full", "claims": [], "crash": None}
-    with log.open("w") as stream, contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-        try:
-            claims = importlib.import_module(f"validation.{name}").reproduce(directory, quick)
-            result["claims"] = [c.record() for c in claims]
-        except Exception:  # whatever a module dies of is a result that the table must show
-            result["crash"] = traceback.format_exc()
-            print(result["crash"])
-    result["cpu_seconds"] = round(time.process_time() - cpu, 1)
-    result["seconds"] = round(time.perf_counter() - start, 1)
-    return result
-
-
-def record(result: dict, directory: Path) -> None:
-    """Keeps the rows and the pictures of one module."""
-    kept = {key: result[key] for key in ("module", "mode", "cpu_seconds", "claims")}
-    CLAIMS.mkdir(exist_ok=True)
-    (CLAIMS / f"{result['module']}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    for picture in sorted({p for row in result["claims"] for p in row["pictures"]}):
-        shutil.copyfile(directory / picture, FIGURES / picture)
-
-
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m validation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -60,7 +29,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR")
     parser.add_argument("--record", action="store_true", help="keep verdicts and pictures in validation/")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="modules at a time (default 2)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     known = module_names()
     unknown = [n for n in options.names if n not in known]
     if unknown:
@@ -69,11 +38,17 @@ def main() -> int:
         parser.error(f"received --jobs {options.jobs}; give a positive number")
     directory = options.output or Path(tempfile.mkdtemp(prefix="gridflow-validation-"))
     directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        parser.error(f"received -o {directory}, which has files; give a new or an empty directory: nothing there is overwritten")
     before, failures, cpu = recorded(), [], 0.0
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         futures = [pool.submit(run, name, directory, not options.full) for name in options.names or known]
         for future in as_completed(futures):
-            result = future.result()
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                failures.append(f"a module ended its process ({error}); run them one by one to see which")
+                break
             name = result["module"]
             cpu += result["cpu_seconds"]
             print(f"{name} ({result['mode']}, {result['cpu_seconds']:g} s of CPU)", flush=True)
