@@ -54,7 +54,7 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 class ParticleRun:
     """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
-    velocity; seconds of wall time."""
+    velocity; seconds of wall time; unconverged : proximal steps that ended before their tolerance, where the integrator goes on."""
 
     times: list[float]
     points: Array
@@ -63,6 +63,7 @@ class ParticleRun:
     prediction: Array | None
     evaluations: int
     seconds: float
+    unconverged: int = 0
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""
@@ -140,7 +141,8 @@ class Simulator:
         predictions = [r.prediction for r in results if r.prediction is not None]
         prediction = np.stack(predictions) if predictions else None
         kept = np.stack(weights) if case.flow.reaction.acts else cloud.weights
-        return ParticleRun(saves, np.stack(points), kept, values, prediction, dynamics.evaluations, seconds)
+        counts = dynamics.evaluations, seconds, dynamics.unconverged
+        return ParticleRun(saves, np.stack(points), kept, values, prediction, *counts)
 
 
 def simulate(
