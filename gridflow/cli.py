@@ -140,7 +140,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
             False,
         )
         return EXIT_FAILED
-    failed = status.startswith("failed")
+    failed = status.startswith(("failed", "unconverged"))
     tell(report(dataset, output), arguments.quiet and not failed)
     if arguments.plot:
         plot(dataset, picture, arguments.overwrite)

@@ -2,7 +2,8 @@
 
 The loop saves at the times of the case, counts steps, checks the mass after each, writes checkpoints, shows progress and stops
 for one of four reasons, which become the status of the dataset: `completed`, `steady` (dissipation below time.steady),
-`interrupted` (Ctrl-C; resumable) or `failed: reason` (with the last good state saved).
+`interrupted` (Ctrl-C; resumable) or `failed: reason` (with the last good state saved). A run to its end with steps that did not
+converge, where the scheme allows them, is `unconverged: how many`.
 """
 
 import time
@@ -64,8 +65,9 @@ def solve(
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
 
-    The attribute `warnings` of the dataset, if there, names in one line each what makes the result doubtful: mass at the walls of
-    an interval (`gridflow.walls`). The attribute `status` is "completed", "steady", "interrupted" or "failed: reason". An interrupted run with an
+    The attribute `status` of the dataset is "completed", "steady", "interrupted", "unconverged: how many steps" (where the scheme
+    goes on from them) or "failed: reason"; `warnings`, if there, names in one line each what makes the result doubtful: mass at the
+    walls of an interval (`gridflow.walls`). An interrupted run with an
     output leaves the part and the checkpoint for `resume`.
 
     Raises InputError for wrong input, before anything is written.
@@ -212,6 +214,8 @@ class Run:
 
     def finish(self, status: str) -> xarray.Dataset:
         claims = self.stepper.energy_decreases
+        if status in ("completed", "steady") and self.state.unconverged > 0:
+            status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
         self.counters.wall_seconds = time.monotonic() - self.began
         attrs: dict[str, Any] = {
             "status": status,

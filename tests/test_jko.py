@@ -1,5 +1,6 @@
 """Entropic JKO: the kernel, the two algorithms against each other, exact solutions, bias, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gridflow.distances import quantiles_of_cells, wasserstein
 from gridflow.errors import InputError
 from gridflow.scheme.gibbs import GibbsKernel, gibbs_matrix
 from gridflow.scheme.jko import JKO, Anderson
+from gridflow.scheme.scaling import kl_prox
 from gridflow.solver import solve
 from gridflow.space.density import mixture_masses
 from gridflow.space.factor import Circle, Grading, Interval, Labels
@@ -88,7 +90,8 @@ def first_step(case, **scheme):
     masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
     bound = case.energy.load(Path(case.directory)).bind(grid)
     stepper = JKO(**scheme).init(grid, bound, case.flow.temperature)
-    return grid, stepper.step(stepper.start(masses / grid.volume), 1.0)
+    state = stepper.step(stepper.start(masses / grid.volume), 1.0)
+    return grid, replace(state, reports=stepper.report(state))
 
 
 SMALL = {
@@ -108,6 +111,8 @@ def test_both_algorithms_give_the_same_step(case):
     _, ours = first_step(case, tau=tau, bias="plain", tolerance=1e-10)
     assert np.abs((ours.density - reference.density) * grid.volume).sum() <= 1e-6
     assert ours.reports["constr_odd"] <= 1e-8
+    assert ours.reports["constr_even"] <= 1e-8
+    assert max(reference.reports["constr_even"], reference.reports["constr_odd"]) <= 1e-9
     assert reference.reports["iterations"] > ours.reports["iterations"]
 
 
@@ -118,7 +123,36 @@ def test_steps_keep_mass_and_sign_and_lower_the_energy(case, bias):
     assert state.density.min() >= 0
     assert grid.integrate(state.density) == pytest.approx(1.0, abs=1e-13)
     assert state.dissipation > 0
-    assert state.reports["constr_even"] <= 1e-12
+
+
+@pytest.mark.parametrize("algorithm", ["newton", "scaling"])
+def test_both_constraints_measure_how_far_a_step_is_from_its_end(algorithm):
+    """ConstrEven stands before the update of b, behind which it is 0 for everything (S2 Algorithm 1, lines 7 and 8): it must
+    be large after few iterations, fall as they go on, and end below the tolerance."""
+    case, found = SMALL["network with signs"], []
+    for iterations in (1, 4, 1000):
+        scheme = {"tau": 0.2, "bias": "plain", "algorithm": algorithm, "tolerance": 1e-9, "on_unconverged": "continue"}
+        grid, state = first_step(case, **scheme, max_iterations=iterations)
+        found.append([state.reports["constr_even"], state.reports["constr_odd"]])
+        assert state.unconverged == (iterations < 1000)
+        assert grid.integrate(state.density) == pytest.approx(1.0, abs=1e-13)
+    first, second, last = np.array(found)
+    assert (first > 1e-3).all(), f"{found}"
+    assert (second < first).all(), f"{found}"
+    assert (last < 1e-8).all(), f"{found}"
+
+
+@pytest.mark.parametrize("kind", ["plain potential", "network", "network with temperature"])
+def test_the_prox_of_algorithm_1_is_a_minimum(kind, rng):
+    """log p − log z + force·(ξ + D(1 + log p)) = 0, from z a hundred times too heavy too; without energy it is z."""
+    case = case_of(ORNSTEIN_UHLENBECK) if kind == "plain potential" else SMALL["network with signs"]
+    grid, temperature, force = case.grid(), 0.1 if kind == "network with temperature" else 0.0, 40.0
+    energy = case.energy.load(Path(case.directory)).bind(grid)
+    prox = kl_prox(energy, grid.volume, force, temperature, 1e-8)
+    for log_z in (rng.standard_normal(grid.shape), np.log(100.0) + np.zeros(grid.shape)):
+        logs = prox(log_z)
+        xi = energy.evaluate(np.exp(logs) * grid.volume).first_variation
+        np.testing.assert_allclose(logs - log_z + force * (xi + temperature * (1 + logs)), 0.0, atol=1e-9)
 
 
 def test_anderson_keeps_the_fixed_point(rng):
@@ -302,6 +336,18 @@ def test_an_interrupted_run_resumes(tmp_path):
     resumed = solve(case, tmp_path / "a.nc", resume=True)
     np.testing.assert_allclose(resumed["density"], whole["density"], atol=1e-12)
     np.testing.assert_array_equal(resumed["iterations"], whole["iterations"])
+
+
+@pytest.mark.parametrize("scheme", [{}, {"algorithm": "scaling", "bias": "plain"}], ids=["newton", "scaling"])
+def test_steps_that_do_not_converge_may_go_on_and_are_counted(scheme):
+    """S2 §1.2: "prox solution is not accurate due to small number of inner iterations"."""
+    scheme = {"kind": "jko", "tau": 0.05, "max_iterations": 2, "tolerance": 1e-12, "on_unconverged": "continue", **scheme}
+    dataset = solve(case_of(QUADRATIC, scheme=scheme, space__theta__cells=48))
+    steps = int(dataset["steps"][-1])
+    assert dataset.attrs["status"] == f"unconverged: {steps} of {steps} steps ended before their tolerance"
+    assert int(dataset["iterations"][-1]) == 2 * steps
+    assert dataset.attrs["mass_error_max"] <= 1e-12
+    assert float(dataset["constr_even"][-1]) > 1e-12
 
 
 def test_a_step_that_does_not_converge_is_a_status():

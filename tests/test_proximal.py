@@ -24,6 +24,17 @@ def one_step(case, cloud, gamma, **options):
 
 # ------------------------------------------------------------------------------------------------------- closed forms
 @pytest.mark.parametrize("options", METHODS, ids=str)
+def test_steps_that_do_not_converge_may_go_on_and_are_counted(options):
+    """S2 §1.2: "prox solution is not accurate due to small number of inner iterations"."""
+    few = ProximalPoint(step=0.4, inner=1, tolerance=1e-9, on_unconverged="continue", **options)
+    run = simulate(case_of(QUADRATIC), 20, times=[0.0, 0.4, 1.2], seed=1, integrator=few)
+    assert run.unconverged == 3
+    assert np.isfinite(run.points).all()
+    enough = simulate(case_of(POTENTIAL), 20, times=[0.0, 0.4], seed=1, integrator=ProximalPoint(step=0.4, **options))
+    assert enough.unconverged == 0
+
+
+@pytest.mark.parametrize("options", METHODS, ids=str)
 def test_a_quadratic_potential(options):
     """V = (W + γkc)/(1 + γk): order is kept, so that all distances agree in one dimension. Error: the tolerance."""
     before, after = one_step(case_of(POTENTIAL), 40, 0.8, tolerance=1e-8, **options)

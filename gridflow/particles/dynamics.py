@@ -41,6 +41,7 @@ class Dynamics:
 
     mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
     diffusion : D_k along single factors, (n_columns,)
+    evaluations, unconverged : of the velocity, and implicit steps that ended before their tolerance, so far
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
         of two substeps follow the same Brownian path: their difference is the error in time
     """
@@ -55,6 +56,7 @@ class Dynamics:
     pieces: int = 1
     substeps: int = 1
     evaluations: int = 0
+    unconverged: int = 0
     reaction: Reaction = NO_REACTION
     diffusion: Array | float = 0.0
     injection: NoiseInjection = NO_NOISE

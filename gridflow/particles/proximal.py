@@ -19,7 +19,8 @@ search on the objective of all particles, a radius that shrinks to `tolerance`. 
 particle: at a local minimum, reached downhill from W. Probes are particles of weight 0: they see the energy and do not change it.
 
 `inner_method = "gradient-descent"` is S2 §2.2: V ← V − rate·(V − W + γM grad ξ(V)) from V = W. With rate = 1 this is
-V ← W − γ∇F(V) of S2 §2.2.1, for small γ only. It stops at kinks only by chance. Non-convergence is an error with every method.
+V ← W − γ∇F(V) of S2 §2.2.1, for small γ only. It stops at kinks only by chance. Non-convergence is an error with every method,
+or, with `on_unconverged = "continue"`, the end of the step: S2 §1.2 has "small number of inner iterations".
 """
 
 from collections.abc import Iterator
@@ -48,7 +49,8 @@ HULL_STEPS = 100
 
 class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proximal-point", tag_field="kind"):
     """step : γ in mean-field time; inner : largest number of inner iterations of a step; tolerance : a length, of positions;
-    rate : of gradient descent; frames : orthonormal frames of directions of the sliced distance, drawn by `seed`. Order 1."""
+    rate : of gradient descent; frames : orthonormal frames of directions of the sliced distance, drawn by `seed`; on_unconverged :
+    whether a step that ends before its tolerance stops the run, or counts in `unconverged` of the run. Order 1."""
 
     step: Positive
     distance: Literal["frobenius", "assignment", "sliced"] = "frobenius"
@@ -58,6 +60,7 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
     rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     frames: Annotated[int, Meta(ge=1)] = 16
     seed: Annotated[int, Meta(ge=0)] = 0
+    on_unconverged: Literal["stop", "continue"] = "stop"
 
     error_factor: ClassVar[float] = 2.0
 
@@ -113,7 +116,7 @@ class ProximalStep:
 
     # ------------------------------------------------------------------------------------------------ inner iterations
     def by_sampling(self) -> Array:
-        """Gradient sampling. Raises SolveError if it does not converge."""
+        """Gradient sampling. Raises SolveError if it does not converge and must."""
         tolerance, z, share, length = self.scheme.tolerance, self.origin, 0.1, np.inf
         radius = max(tolerance, 0.1 * self.dt * longest(self.gradients(z, 0.0)[1][:, 0]))
         for _ in range(self.scheme.inner):
@@ -140,10 +143,10 @@ class ProximalStep:
                 radius, share = max(tolerance, radius / SHRINK), 0.1
             else:
                 break
-        raise self.failure(length, "gradient sampling", "raise inner or tolerance, or use a smaller step")
+        return self.unfinished(z, length, "gradient sampling", "raise inner or tolerance, or use a smaller step")
 
     def by_descent(self) -> Array:
-        """V ← V − rate·(V − W + γM grad ξ(V)) (S2 §2.2, §2.2.1). Raises SolveError if it does not converge."""
+        """V ← V − rate·(V − W + γM grad ξ(V)) (S2 §2.2, §2.2.1). Raises SolveError if it does not converge and must."""
         z, length = self.origin, np.inf
         for _ in range(self.scheme.inner):
             residual = self.unblocked(z, self.dt * self.gradients(z, 0.0)[1][:, 0])
@@ -151,9 +154,16 @@ class ProximalStep:
             if length <= self.scheme.tolerance:
                 return self.accepted(z)
             if not length < 1e100:
-                break
+                raise self.failure(length, "the inner gradient descent", "lower rate or step")
             z = np.clip(z - self.scheme.rate * residual, self.lower, self.upper)
-        raise self.failure(length, "the inner gradient descent", 'lower rate or step, or use inner_method = "sampling"')
+        return self.unfinished(z, length, "the inner gradient descent", 'lower rate or step, or use inner_method = "sampling"')
+
+    def unfinished(self, z: Array, length: float, method: str, fix: str) -> Array:
+        """The last iterate, where the scheme goes on from it. Raises SolveError otherwise."""
+        if self.scheme.on_unconverged == "stop":
+            raise self.failure(length, method, fix)
+        self.dynamics.unconverged += 1
+        return self.accepted(z)
 
     def failure(self, length: float, method: str, fix: str) -> SolveError:
         return SolveError(

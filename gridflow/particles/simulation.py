@@ -56,7 +56,8 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 class ParticleRun:
     """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
-    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.walls`)."""
+    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.walls`); unconverged :
+    proximal steps that ended before their tolerance, where the integrator goes on."""
 
     times: list[float]
     points: Array
@@ -66,6 +67,7 @@ class ParticleRun:
     evaluations: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    unconverged: int = 0
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""
@@ -137,7 +139,8 @@ class Simulator:
         kept = np.stack(weights) if case.flow.reaction.acts else cloud.weights
         shares = reduce(largest_shares, (wall_shares_particles(self.grid, *state) for state in states))
         warnings = tuple(wall_warnings(factors, shares, OF_PARTICLES))
-        return ParticleRun(saves, np.stack(points), kept, values, prediction, dynamics.evaluations, seconds, warnings)
+        counts = dynamics.evaluations, seconds, warnings, dynamics.unconverged
+        return ParticleRun(saves, np.stack(points), kept, values, prediction, *counts)
 
 
 def simulate(

@@ -20,7 +20,7 @@ class State:
     density : shape of the grid; time, dt (proposed next step) : mean-field time; evaluation : of the energy at the density, which
     a restart computes again; free_energy : the value that decreases; dissipation : −dE/dt during the step, cheaply measured;
     density_min : smallest density so far; rise : largest increase of the energy in a step so far; rise_roundoff : largest
-    round-off allowed for it; arrays : whatever else a scheme needs to go on; reports : what else it tells at a save.
+    round-off allowed for it; unconverged : number of steps so far that ended before their tolerance; arrays : whatever else a scheme needs to go on; reports : what else it tells at a save.
     """
 
     density: Array
@@ -32,6 +32,7 @@ class State:
     density_min: float = 0.0
     rise: float = 0.0
     rise_roundoff: float = 0.0
+    unconverged: float = 0.0
     arrays: dict[str, Array] = field(default_factory=dict)
     reports: dict[str, float] = field(default_factory=dict)
 

@@ -86,7 +86,9 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     tau : physical time step, the first one where `accuracy` is given
     accuracy : error in time allowed per unit time, W1 of every marginal in units of the largest cell of the factor
     epsilon : ε in units of the largest (cell size)²/M, dimensionless; bias, sweeps : see above
-    tolerance : of every step, L1 of p; max_iterations : of every attempt to solve it
+    tolerance : of every step, L1 of p, with algorithm "scaling" of ConstrEven and ConstrOdd; max_iterations : of every attempt to
+        solve it; on_unconverged : "stop" fails there, "continue" goes on from the last iterate, as S2 §1.2 does ("not accurate due
+        to small number of inner iterations"): its mass is exact, and the status of the run counts such steps
     """
 
     tau: Annotated[float, Meta(gt=0.0)]
@@ -97,6 +99,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     algorithm: Literal["newton", "scaling"] = "newton"
     tolerance: Annotated[float, Meta(gt=1e-14, lt=1.0)] = 1e-8
     max_iterations: Annotated[int, Meta(ge=1)] = 1000
+    on_unconverged: Literal["stop", "continue"] = "stop"
 
     label: ClassVar[str] = "entropic JKO"
 
@@ -150,19 +153,18 @@ class Anderson:
 
 @dataclass(frozen=True)
 class Solution:
-    """φ, p, iterations, the stopping quantities of S2, ‖b·Ka − q‖/‖q‖ and ‖a·Kb − p‖/‖q‖, and the history to go on with."""
+    """φ = log a, p, iterations, whether they converged, and the history to go on with."""
 
     potential: Array
     density: Array
     iterations: int
-    even: float
-    odd: float
+    converged: bool
     mixing: Anderson = field(default_factory=Anderson)
 
 
 @dataclass(frozen=True)
 class Defect:
-    """How far φ is from the solution: see `JKOStepper.defect`."""
+    """How far φ is from the solution: see `JKOStepper.defect`. log_ka, log_kb, log_prox : of Ka, Kb, and of the prox of Kb."""
 
     density: Array
     masses: Array
@@ -170,7 +172,9 @@ class Defect:
     residual: Array
     step: Array
     change: float
-    logs: Array
+    log_ka: Array
+    log_kb: Array
+    log_prox: Array
 
 
 @dataclass
@@ -227,7 +231,8 @@ class JKOStepper:
         return self.measure.dissipation(density, evaluation)
 
     def report(self, state: State) -> dict[str, float]:
-        return {name: state.reports.get(name, 0.0) for name in self.reports}
+        found = self.constraints(state) if "solution" in state.arrays else {}
+        return {name: 0.0 for name in self.reports} | state.reports | found
 
     # ---------------------------------------------------------------------------------------------------------- steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
@@ -267,17 +272,14 @@ class JKOStepper:
         """One JKO step of length τ."""
         with np.errstate(divide="ignore"):
             log_before = np.maximum(np.log(state.density), LOG_EMPTY)
+        arrays: dict[str, Array] = {}
+        constraints: dict[str, float] = {}
         if self.scheme.algorithm == "scaling":
-            prox = kl_prox(self.energy, self.grid.volume, 2 * tau / self.epsilon, self.temperature, self.scheme.tolerance)
-            scaled = algorithm_1(
-                self.kernel, self.grid.volume, log_before, prox, self.scheme.tolerance, self.scheme.max_iterations
-            )
-            solution = Solution(scaled.log_a, scaled.density, scaled.iterations, scaled.even, scaled.odd)
-            arrays: dict[str, Array] = {}
+            solution, constraints = self.scale(log_before, tau)
         else:
             base = self.potential_at_rest(state, tau)
             solution = self.solve(state, log_before, tau, base)
-            arrays = {"potential": base, "tau": np.array([tau])}
+            arrays = {"potential": base, "tau": np.array([tau]), "solution": solution.potential, "log_before": log_before}
             if solution.mixing.changes:
                 arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
         # mass is exact up to round-off, which is kept from adding up
@@ -295,12 +297,37 @@ class JKOStepper:
             rise=max(state.rise, value - state.free_energy),
             rise_roundoff=max(state.rise_roundoff, roundoff),
             arrays=arrays,
-            reports={
-                "iterations": state.reports.get("iterations", 0) + solution.iterations,
-                "constr_even": solution.even,
-                "constr_odd": solution.odd,
-            },
+            unconverged=state.unconverged + (not solution.converged),
+            reports={"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints},
         )
+
+    def scale(self, log_before: Array, tau: float) -> tuple[Solution, dict[str, float]]:
+        """S2 Algorithm 1, and its stopping quantities. Raises SolveError."""
+        prox = kl_prox(self.energy, self.grid.volume, 2 * tau / self.epsilon, self.temperature, self.scheme.tolerance)
+        limits = self.scheme.tolerance, self.scheme.max_iterations
+        scaled = algorithm_1(self.kernel, self.grid.volume, log_before, prox, *limits)
+        if not scaled.converged and self.scheme.on_unconverged == "stop":
+            raise SolveError(
+                f"the scaling iteration did not converge in {scaled.iterations} iterations (ConstrEven {scaled.even:.1e}, ConstrOdd"
+                f' {scaled.odd:.1e}); use algorithm = "newton", a larger scheme.epsilon or on_unconverged = "continue"'
+            )
+        solution = Solution(scaled.log_a, scaled.density, scaled.iterations, scaled.converged)
+        return solution, {"constr_even": scaled.even, "constr_odd": scaled.odd}
+
+    def constraints(self, state: State) -> dict[str, float]:
+        """ConstrEven and ConstrOdd of the last step by the quasi-Newton iteration: one iteration of S2 Algorithm 1 from its b.
+
+        With b = q/(Ka), line 5 gives p' = prox(Kb), in closed form for ξ at p, line 6 a' = p'/(Kb), line 7 ‖b·Ka' − q‖/‖q‖; the
+        odd constraint is that a and b themselves violate, ‖a·Kb − p'‖/‖q‖. Both are 0 at the solution only.
+        """
+        log_before = state.arrays["log_before"]
+        defect = self.defect(state.arrays["solution"], log_before, float(state.arrays["tau"][0]))
+        before = np.exp(log_before)
+        log_ka = self.kernel.apply_log(defect.log_prox - defect.log_kb)
+        with np.errstate(over="ignore"):  # far from the solution
+            even = self.norm(before * np.expm1(log_ka - defect.log_ka)) / self.norm(before)
+            odd = self.norm(defect.density - np.exp(defect.log_prox)) / self.norm(before)
+        return {"constr_even": even, "constr_odd": odd}
 
     def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:
         """R(φ) = const. Raises SolveError."""
@@ -351,22 +378,26 @@ class JKOStepper:
     def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
         """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
-        logs = potential + self.kernel.apply_log(log_before - self.kernel.apply_log(potential))
+        log_ka = self.kernel.apply_log(potential)
+        log_kb = self.kernel.apply_log(log_before - log_ka)
+        logs = potential + log_kb
         logs = np.maximum(logs, logs.max() + LOG_FLOOR)
         density = np.exp(logs)
         masses = density * self.grid.volume
         total = float(masses.sum())
         drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
         residual = potential + drive + g * logs
-        residual -= np.vdot(masses, residual) / total
+        constant = np.vdot(masses, residual) / total
+        residual -= constant
         _, sigma = self.kernel.modes
         step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
         step -= np.vdot(masses, step) / total
         change = 2 * float(np.vdot(masses, np.abs(step)))
-        return Defect(density, masses, drive, residual, step, change, logs)
+        log_prox = (log_kb - drive + constant) / (1 + g)
+        return Defect(density, masses, drive, residual, step, change, log_ka, log_kb, log_prox)
 
     def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
-        """R(φ) = const by the quasi-Newton iteration; None where it diverges."""
+        """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
         mixing, best = Anderson(), np.inf
         if "changes" in state.arrays and tau == state.arrays["tau"][0]:
             mixing = Anderson(list(state.arrays["changes"]), list(state.arrays["moves"]))
@@ -376,10 +407,12 @@ class JKOStepper:
             if not defect.change < min(FAR, GROWTH * best):
                 return None
             if self.is_solved(defect, tau):
-                return self.solution(potential, defect, state.density, iteration, mixing)
+                return Solution(potential, defect.density, iteration, True, mixing)
             if defect.change > 10 * best:
                 mixing = Anderson()
             best = min(best, defect.change)
+            if iteration == self.scheme.max_iterations and self.scheme.on_unconverged == "continue":
+                return Solution(potential, defect.density, iteration, False, mixing)
             potential = mixing.next(potential, defect.step, defect.masses)
         return None
 
@@ -397,28 +430,24 @@ class JKOStepper:
             defect = self.defect(potential, log_before, tau)
             change = defect.change
             if self.is_solved(defect, tau):
-                return self.solution(potential, defect, state.density, iterations, Anderson())
+                return Solution(potential, defect.density, iterations, True)
             if iterations > ATTEMPTS * self.scheme.max_iterations or not np.isfinite(change):
                 break
             drive = mixing.next(drive, defect.drive - drive, defect.masses)
+        if self.scheme.on_unconverged == "continue" and np.isfinite(change):
+            return Solution(potential, defect.density, iterations, False)
         raise SolveError(
             f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
-            f" tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau"
+            f' tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau, or on_unconverged = "continue"'
         )
 
     def is_solved(self, defect: Defect, tau: float) -> bool:
-        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)), has no mass where p has none."""
+        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)) without any floor, has no mass where p has none."""
         if not defect.change < self.scheme.tolerance:
             return False
-        _, g = self.weights(tau)
-        prox = defect.logs - defect.residual / (1 + g)
-        top = float(prox.max())
-        mass = top + np.log(np.vdot(np.exp(prox - top), self.grid.volume) / defect.masses.sum())
+        top = float(defect.log_prox.max())
+        mass = top + np.log(np.vdot(np.exp(defect.log_prox - top), self.grid.volume) / defect.masses.sum())
         return bool(mass < HIDDEN_MASS)
-
-    def solution(self, potential: Array, defect: Defect, before: Array, iterations: int, mixing: Anderson) -> Solution:
-        odd = self.norm(defect.density * np.expm1(np.clip(defect.residual, -50, 50))) / self.norm(before)
-        return Solution(potential, defect.density, iterations, 0.0, odd, mixing)
 
     def norm(self, density: Array) -> float:
         return float(np.sqrt(np.vdot(density**2, self.grid.volume)))
