@@ -115,9 +115,9 @@ def normal_cloud(rng: np.random.Generator, count: int, n_dim: int, mean: float) 
     return start.displaced(1.0, rng)
 
 
-def train(method: Method, size: Size) -> NDArray:
+def train(method: Method, size: Size, seed: int = 1) -> NDArray:
     """Rows of (steps, F on the data, F on other data)."""
-    rng, noise = np.random.default_rng(1), np.random.default_rng(2)
+    rng, noise = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
     teacher, student = normal_cloud(rng, 1, size.n_dim, 0.0), normal_cloud(rng, size.particles, size.n_dim, 1e-3)
     data, others = sphere(rng, size.data, size.n_dim), sphere(rng, size.data, size.n_dim)
     y, y_others = teacher.predict(data), teacher.predict(others)
