@@ -29,6 +29,9 @@ FINE_CELLS = {1: 4096, 2: 512, 3: 96}
 NODES_PER_BANDWIDTH = 16
 """Of a Gaussian's tables, at least; the quadrature has four cells per node, a relative error (cell/bandwidth)²/24."""
 
+OUTER_NODES_PER_BANDWIDTH = 32
+"""The same beyond the walls, where particles with noise evaluate the field of the target."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -134,8 +137,10 @@ class ProductTables:
         if not factor.is_line:
             return (lambda x: factor.gaussian(x[:, None] - factor.points, self.bandwidth) @ masses), factor.points, masses
         reach = 0.0 if factor.is_circle else self.reach
-        wider = 1 + 2 * reach / factor.length
-        nodes = np.linspace(fine.edges[0] - reach, fine.edges[-1] + reach, int(np.ceil(nodes_needed * wider)) + 1)
+        nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
+        if reach > 0:  # a value every 32nd of a bandwidth beyond the walls: 1e-7 of its size, where noise takes it
+            steps = np.linspace(0.0, reach, int(np.ceil(OUTER_NODES_PER_BANDWIDTH * reach / self.bandwidth)) + 1)[1:]
+            nodes = np.concatenate([fine.edges[0] - steps[::-1], nodes, fine.edges[-1] + steps])
         values = factor.gaussian(nodes[:, None] - fine.points, self.bandwidth) @ masses
         return CubicSpline(nodes, values), fine.points, masses
 
