@@ -127,7 +127,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
 def draw(directory: Path, times: list[float], direction: Array, count: int) -> None:
     """Directions of short and long neurons at six iterations."""
     figure = Figure(figsize=(15, 3.1), layout="constrained")
-    chosen = np.arange(0, count, count // SHOWN)[:SHOWN]
+    chosen = np.arange(SHOWN) * count // SHOWN
     circle = np.linspace(0, 2 * np.pi, 200)
     for axes, iteration in zip(figure.subplots(1, len(ITERATIONS)), ITERATIONS, strict=True):
         row = int(np.abs(np.array(times) - iteration / PER_TIME).argmin())

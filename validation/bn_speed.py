@@ -109,7 +109,8 @@ def share_gathered(direction: Array) -> float:
 
 
 def laws(models: tuple[Plane, Plane]) -> dict[str, float]:
-    """Powers of ‖b₀‖ at the start: of the speeds of directions, of the ratio of the speeds of b, and of that for a₀ = 0.
+    """Powers of ‖b₀‖ at the start: of the speeds of directions, of the ratio of the speeds of b, and of that for a₀ = 0; and both
+    ratios for ‖b₀‖ = 1.
 
     Pairs ±a in each direction make the predictions 0 exactly. From a₀ = 0 the velocity at a time t far below ‖b₀‖² is ∝ t.
     """
@@ -126,6 +127,7 @@ def laws(models: tuple[Plane, Plane]) -> dict[str, float]:
     return {
         "with": power(turn[0]), "without": power(turn[1]),
         "ratio": power(speeds[0, 0] / speeds[0, 1]), "zero": power(speeds[1, 0] / speeds[1, 1]),
+        "unit": float(speeds[0, 0, -1] / speeds[0, 1, -1]), "unit zero": float(speeds[1, 0, -1] / speeds[1, 1, -1]),
     }  # fmt: skip
 
 
@@ -191,7 +193,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     for length, m, most in zip(lengths, ratios[1], ratios[0], strict=True):
         print(f"{length:6.2f}   " + "   ".join(f"{x:7.2f} ({y:.2f})" for x, y in zip(m, most, strict=True)))
     print(f"unit neurons, t = 0.1 to 6.4: mean {unit[1].min():.2f} to {unit[1].max():.2f}, largest to {unit[0].max():.2f}")
-    draw_law(directory, lengths, saves, ratios[1], (unit_times, unit[1][0]))
+    draw_law(directory, law, lengths, saves, ratios[1], (unit_times, unit[1][0]))
     square = anisotropy(12 if quick else 48)
     print(f"speed at e₂ over that at e₁: with {square[0]:.3f}, without {square[1]:.3f}, factor {square[0] / square[1]:.6f}")
 
@@ -216,8 +218,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "bn-speed-ratio-unit", "S1 Fig. 1", "The same for neurons of length 1, as S1 §2.1 takes them.",
             "largest ratio of the mean speeds at seven times from 0.1 to 6.4, ‖b₀‖ = 1", float(unit[1].max()), DECADE, decade,
             pictures=PICTURES[1:],
-            finding="The network does not see the length, its training does. After t = 6.4, with a loss below 2 % of its start, the "
-            "ratio grows because the vanilla network is trained already.",
+            finding="The network does not see the length, its training does. Later on the vanilla network is trained, and stops.",
         ),
         Claim(
             "bn-speed-gathered", "S1 Fig. 1, S1 §4.1", "With BN the neurons soon concentrate in few directions.",
@@ -234,7 +235,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "share within 0.2 of the teacher's two directions at iteration 8000, with less without BN", near[0] - near[1], (error,
             1.0),
             "more than three standard errors of the difference of two shares", opposite=(-1.0, -error), pictures=picture,
-            finding="Without BN neurons have gathered elsewhere. With BN they gather where the teacher is, though data are small there.",
+            finding="Without BN neurons have gathered elsewhere. With BN they gather where the teacher is, be data small there.",
         ),
         Claim(
             "bn-speed-law-with", "S1 Fig. 1, S1 §4.1", "With BN the speed of b is proportional to 1/‖b‖.",
@@ -247,7 +248,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "ḃ does not depend on ‖b‖ (S1 (22), ReLU), and the direction turns by ḃ/‖b‖: round-off", pictures=PICTURES[1:],
         ),
         Claim(
-            "bn-speed-law-zero", "gridflow", 
+            "bn-speed-law-zero", "gridflow",
             "From output weights 0 the ratio of the speeds of b is ∝ ‖b₀‖^{-2}, from given ones ∝ ‖b₀‖^{-1}.",
             "power of ‖b₀‖ in the ratio of the mean speeds of b, a₀ = 0, t = 10⁻⁴", law["zero"], (-2.05, -1.95),
             f"ȧ ∝ ‖b‖ without BN alone; directions turn by (t/‖b₀‖)² ≤ 10⁻⁶ by then. From given a₀ it is {law['ratio']:.4f}",
@@ -300,13 +301,20 @@ def draw_directions(axes, angles: Array, colours: Array) -> None:
     axes.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
 
 
-def draw_law(directory: Path, lengths: list[float], saves: list[float], ratios: Array, unit: tuple[list[float], Array]) -> None:
+def draw_law(
+    directory: Path,
+    law: dict[str, float],
+    lengths: list[float],
+    saves: list[float],
+    ratios: Array,
+    unit: tuple[list[float], Array],
+) -> None:
     """Ratio of the mean speeds against ‖b₀‖ at several times, and against time for unit neurons."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     x = np.array([min(lengths), 1.0])
-    left.loglog(x, 0.48 * x**-2.0, "k--", lw=0.8, label="‖b₀‖^{-2}, from a₀ = 0")
-    left.loglog(x, 0.48 / x, "k:", lw=0.8, label="‖b₀‖^{-1}, from given a₀")
+    left.loglog(x, law["unit zero"] * x**-2.0, "k--", lw=0.8, label="start with a₀ = 0: ‖b₀‖⁻²")
+    left.loglog(x, law["unit"] / x, "k:", lw=0.8, label="start with given a₀: ‖b₀‖⁻¹")
     for t, row, style in zip(saves, ratios.T, ("o-", "s-", "^-"), strict=True):
         left.loglog(lengths, row, style, ms=4, label=f"t = {t:g}")
     left.set(xlabel="‖b₀‖", ylabel="mean speed of b, with BN over without", title="a₀ of deviation 0.01")
