@@ -1,0 +1,117 @@
+"""Is batch normalisation less sensitive to the learning rate (S1 §4.2)? How many decades of rates train a network?
+
+S1: neurons of different lengths learn at different rates, so that a network with BN finds the right one among its neurons and
+depends less on the rate that is given. Gradient descent θ ← θ + η v of neurons (a, b) in R × R², data and teacher of
+bn-circle, with and without BN,
+over six decades of η. A rate counts where the loss at the end is at most 1 % of that of no network
+at all. Two sweeps: one rate for all parameters, as S1 means it; and a rate for b alone, that of a being fixed, since only
+b is normalised. Two starts: unit neurons, and lengths spread evenly over 0.1 to 10 in logarithms.
+
+What bounds the range: slow rates have not learned at the end,
+in either model; fast ones diverge. Without BN all parameters do. With
+BN b cannot: a step that is too long makes b longer, and the next one shorter (S1 §4.3). The rate of a alone has a limit,
+2/λ, λ the largest eigenvalue of (1/N)Σ_i E σ(b̄_iᵀx)σ(b̄_jᵀx); without BN λ contains ‖b‖_Σ².
+"""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from validation.bn_first_step import Plane, plane
+from validation.claim import Claim
+
+DECADES = (-3.0, 3.0)
+GOAL = 0.01
+RATE_OF_A = 0.1
+RESOLUTION = 0.51
+"""Decades; both ends of a range, a quarter each in the quick run."""
+FINDINGS = {
+    ("unit", "all"): "BN trains at rates up to ten times as large, and is slower at small ones.",
+    (
+        "spread",
+        "all",
+    ): "Neurons of many lengths widen the range of the vanilla network as much: diversity of lengths is no advantage of BN.",
+    ("unit", "b"): "With BN no rate of b diverges, up to a thousand; without BN rates above some ten do.",
+    ("spread", "b"): "With BN no rate of b diverges, up to a thousand; without BN rates above some ten do.",
+}
+HUGE = 1e6
+"""A run with a parameter beyond diverges: targets are of order one."""
+PICTURE = ("bn-learning-rate.png",)
+
+
+def descend(model: Plane, lengths: np.ndarray, eta: float, eta_a: float, steps: int) -> float:
+    """Loss after gradient descent; infinite if it diverges."""
+    count = len(lengths)
+    random = np.random.default_rng(1)
+    cloud = model.cloud(random.normal(scale=0.5, size=count), lengths, (np.arange(count) + 0.5) * 2 * np.pi / count)
+    rate = np.full(3, eta)
+    rate[model.columns[0]] = eta_a
+    points = cloud.points
+    for _ in range(steps):
+        points = points - rate * model.energy.evaluate(points, cloud.weights).gradient
+        if not np.abs(points).max() < HUGE:
+            return np.inf
+    return model.energy.evaluate(points, cloud.weights).value
+
+
+def starts(count: int) -> dict[str, np.ndarray]:
+    """Lengths: neighbours in direction have different ones."""
+    spread = np.geomspace(0.1, 10.0, count)
+    return {"unit": np.ones(count), "spread": np.random.default_rng(3).permutation(spread)}
+
+
+def reproduce(directory: Path, quick: bool) -> list[Claim]:
+    count, steps, per_decade = (32, 200, 4) if quick else (64, 1000, 8)
+    rates = np.logspace(*DECADES, round((DECADES[1] - DECADES[0]) * per_decade) + 1)
+    changes = {"energy.data.inputs.count": 100 if quick else 300}
+    models = {"with BN": plane(True, changes), "without BN": plane(False, changes)}
+    data = models["with BN"].energy.data
+    zero = 0.5 * float(data.weights @ data.targets[:, 0] ** 2)
+    losses, decades = {}, {}
+    for start, lengths in starts(count).items():
+        for sweep in ("all", "b"):
+            for name, model in models.items():
+                key = (start, sweep, name)
+                losses[key] = np.array([descend(model, lengths, e, e if sweep == "all" else RATE_OF_A, steps) for e in rates])
+                good = losses[key] <= GOAL * zero
+                decades[key] = int(good.sum()) / per_decade
+                print(
+                    f"{start:7} {sweep:4} {name:11} {decades[key]:5.2f} decades of rates reach {GOAL:g} of the loss {zero:.3f};",
+                    end=" ",
+                )
+                best, range_ = losses[key].min(), rates[good] if good.any() else np.array([np.nan])
+                near = int((losses[key] <= 10 * best).sum()) / per_decade
+                print(f"from {range_[0]:.2g} to {range_[-1]:.2g}; best {best:.1e}, within ten times the best {near:.2f} decades")
+    draw(directory, rates, losses, zero, steps)
+    return [claim(decades, start, sweep) for start in starts(count) for sweep in ("all", "b")]
+
+
+def claim(decades: dict, start: str, sweep: str) -> Claim:
+    gain = decades[start, sweep, "with BN"] - decades[start, sweep, "without BN"]
+    neurons = {"unit": "unit neurons", "spread": "lengths from 0.1 to 10"}[start]
+    rate = {"all": "one rate for all", "b": "the rate of b alone, that of a fixed"}[sweep]
+    return Claim(
+        f"bn-learning-rate-{start}-{sweep}", "S1 §4.2", "Training with BN is less sensitive to the choice of the learning rate.",
+        f"decades of rates that train to 1 % of the loss, more with BN than without: {neurons}, {rate}", gain, (RESOLUTION, 6.0),
+        "the two ends of the range are known up to a quarter of a decade", opposite=(-6.0, -RESOLUTION), pictures=PICTURE,
+        finding=FINDINGS[start, sweep],
+    )  # fmt: skip
+
+
+def draw(directory: Path, rates: np.ndarray, losses: dict, zero: float, steps: int) -> None:
+    """Loss at the end against the rate, a panel for each sweep; diverged runs at the upper edge."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, sweep in zip(figure.subplots(1, 2, sharey=True), ("all", "b"), strict=True):
+        for (start, which, name), loss in losses.items():
+            if which == sweep:
+                style = {"with BN": "o-", "without BN": "s--"}[name]
+                colour = {"unit": "C0", "spread": "C1"}[start]
+                label = {"unit": "‖b₀‖ = 1", "spread": "‖b₀‖ from 0.1 to 10"}[start]
+                axes.loglog(rates, np.minimum(loss / zero, 10), style, ms=3, color=colour, label=f"{name}, {label}")
+        axes.axhline(GOAL, color="0.6", lw=1)
+        title = "one learning rate for all" if sweep == "all" else f"rate of b alone, that of a is {RATE_OF_A:g}"
+        axes.set(xlabel="learning rate η/N", ylim=(None, 20), title=title)
+    figure.axes[0].set_ylabel(f"loss after {steps} steps over that of no network")
+    figure.axes[0].legend(fontsize="small", loc="lower left")
+    figure.savefig(directory / PICTURE[0], dpi=90)
