@@ -25,6 +25,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "determined_defect": ("1", "largest coefficient of rho - teacher in a determined mode"),
     "undetermined_defect": ("1", "largest coefficient of rho - teacher in any other mode"),
     "mode_ratio_max": ("1", "largest coefficient of rho - teacher over its bound sqrt(2E)/singular value"),
+    "condition_defect": ("1", "largest mean feature of rho - teacher, over inputs that may lie between the data"),
     "defect_right": ("1", "Kantorovich norm of the part of rho - teacher that vanishes at a stationary state"),
     "defect_wrong": ("1", "Kantorovich norm of the part of rho - teacher of the other parity"),
     "defect_ratio": ("1", "defect_right over defect_wrong"),
@@ -39,6 +40,7 @@ REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2", 
 DIAGNOSTICS = {
     *("sobolev", "sobolev_dissipation", "sobolev_ratio"),
     *("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max"),
+    "condition_defect",
     *("defect_right", "defect_wrong", "defect_ratio", "moment_defect", "visible_defect", "invisible_defect"),
     "harmonic_ratio_max",
 }

@@ -28,7 +28,7 @@ class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field=
     parts: Annotated[list[EnergyPart], Meta(min_length=1)]
 
     def __post_init__(self) -> None:
-        if any(isinstance(part, Network) and part.stationarity is not None for part in self.parts):
+        if any(isinstance(part, Network | ResNet) and part.stationarity is not None for part in self.parts):
             raise ValueError("stationarity in a sum of energies, whose stationary states S3 does not describe; remove it")
         if any(isinstance(part, MMD) and part.certificates is not None for part in self.parts):
             raise ValueError("certificates in a sum of energies: they bound an MMD along its own flow alone; remove them")

@@ -1,22 +1,22 @@
-"""What is left of ρ − ρ* on a grid, as numbers: modes, parity, moments, harmonics. `gridflow.energy.stationarity` has the theory.
+"""What is left of ρ − ρ* on a grid: modes, conditions, parity, moments, harmonics. `gridflow.energy.stationarity` has the theory.
 
 Each class is set up once for a grid and a teacher. `numbers(masses, evaluation)` reads the masses ∫u ρ du of the weight vectors
 of the cells and the evaluation of the energy there; `names` are those of its numbers in `gridflow.schema`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.energy.activation import ACTIVATIONS
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 
 if TYPE_CHECKING:
-    from gridflow.energy.data import Data, TeacherData
+    from gridflow.energy.data import TeacherData
 
 SINGULAR_MIN = 1e-7
 """Modes below this share of the largest singular value are not counted: rounding, 1e−16, makes their c_i wrong by 1e−9."""
@@ -26,43 +26,45 @@ MODES_BYTES = 2**29
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Of the weight vectors points (n_inner, n_dim), volumes (n_inner,) and factors in the order of the inputs; of the teacher
-    neurons (n_neurons, n_dim) and weights (n_neurons,)."""
+    """Of the weight vectors points (n_inner, n_dim) and factors in the order of the inputs; of the teacher neurons
+    (n_neurons, n_dim) and weights (n_neurons,)."""
 
     points: Array
-    volumes: Array
     neurons: Array
     weights: Array
     factors: tuple[Factor, ...]
 
 
+def check_modes(n_inner: int, n_values: int) -> None:
+    """Raises InputError for a feature matrix that is too large to decompose."""
+    if n_inner * n_values * 8 > MODES_BYTES:
+        raise InputError(
+            f'energy.stationarity: "modes" on {n_inner} weight vectors × {n_values} data, {n_inner * n_values / 2**27:.1f} GiB',
+            f"at most {MODES_BYTES / 2**30:g} GiB",
+            'use fewer cells or data, or leave "modes" out of statements',
+        )
+
+
 class Modes:
-    """Coefficients c_i = ∫e_i d(ρ − ρ*) and what the loss says of them; e_i(θ) = Σ_j σ(θ·x_j) √μ_j W_ji/s_i for any θ.
+    """Coefficients c_i = ∫e_i d(ρ − ρ*) and what the loss says of them; e_i(θ) = Σ_j φ(θ; x_j) √μ_j W_ji/s_i for any θ.
 
     With output weights u the singular functions on the whole of Θ are u·e_i/‖u‖, singular values and coefficients s_i‖u‖ and
     c_i/‖u‖: the same products.
+
+    features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); wanted : ∫φ√μ dρ*, (n_values,)
     """
 
     names = ("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max")
 
-    def __init__(self, setting: Setting, data: "Data", activation: str, tolerance: float) -> None:
-        size = len(setting.points) * len(data.inputs) * 8
-        if size > MODES_BYTES:
-            raise InputError(
-                f'energy.stationarity: "modes" on {len(setting.points)} weight vectors × {len(data.inputs)} data,'
-                f" {size / 2**30:.1f} GiB",
-                f"at most {MODES_BYTES / 2**30:g} GiB",
-                'use fewer cells or data, or leave "modes" out of statements',
-            )
-        sigma, root = ACTIVATIONS[activation].value, np.sqrt(data.weights)
-        features = sigma(setting.points @ data.inputs.T) * root  # (n_inner, n_data)
-        triangle = np.linalg.qr(np.sqrt(setting.volumes)[:, None] * features, mode="r")
+    def __init__(self, features: Array, volumes: Array, wanted: Array, tolerance: float) -> None:
+        triangle = np.linalg.qr(np.sqrt(volumes)[:, None] * features, mode="r")
         _, singular, transposed = np.linalg.svd(triangle)
         kept = singular >= SINGULAR_MIN * singular[0]
         self.singular, self.tolerance = singular[kept], tolerance
-        directions = transposed[: singular.size][kept].T / self.singular  # (n_data, n_modes)
+        directions = transposed[: singular.size][kept].T / self.singular  # (n_values, n_modes)
         self.functions = features @ directions  # (n_inner, n_modes)
-        self.wanted = setting.weights @ (sigma(setting.neurons @ data.inputs.T) * root) @ directions
+        self.wanted = wanted @ directions
+        self.floor = ROUNDOFF * float(np.linalg.norm(wanted))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
 
     def coefficients(self, masses: Array) -> Array:
         """∫e_i d(ρ − ρ*), (n_modes,), from masses (n_inner,)."""
@@ -70,7 +72,7 @@ class Modes:
 
     def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
         c = np.abs(self.coefficients(masses))
-        bound = np.sqrt(2 * max(evaluation.value, evaluation.roundoff)) / self.singular
+        bound = max(np.sqrt(2 * max(evaluation.value, evaluation.roundoff)), self.floor) / self.singular
         determined = bound <= self.tolerance
         return {
             "determined_modes": float(determined.sum()),
@@ -78,6 +80,21 @@ class Modes:
             "undetermined_defect": float(c[~determined].max(initial=0.0)),
             "mode_ratio_max": float((c / bound).max()),
         }
+
+
+class Condition:
+    """The largest component of |∫φ(θ; x) d(ρ − ρ*)| at inputs x, which may lie between the data: S3 (5) and (11).
+
+    predict : masses (n_inner,) → f_ρ(x), (n_inputs, n_outputs); targets : f_{ρ*}(x)
+    """
+
+    names = ("condition_defect",)
+
+    def __init__(self, predict: Callable[[Array], Array], targets: Array) -> None:
+        self.predict, self.targets = predict, targets
+
+    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
+        return {"condition_defect": float(np.abs(self.predict(masses) - self.targets).max())}
 
 
 class Parity:

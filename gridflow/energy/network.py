@@ -479,7 +479,7 @@ class FeatureNetwork:
     data: Data
     loss: str = "squared"
 
-    def bind(self, grid: Grid) -> BoundNetwork:
+    def bind(self, grid: Grid, stationarity: BoundStationarity | None = None) -> BoundNetwork:
         coordinates = grid.flat_coordinates(tuple(range(len(grid.shape))))
         split = grid.split(())
         n_data, n_outputs = self.data.targets.shape
@@ -494,4 +494,4 @@ class FeatureNetwork:
         branches = [
             BoundBranch(split, np.ones((1, 1)), features(output_rows(k), split.n_inner, n_data), [k]) for k in range(n_outputs)
         ]
-        return BoundNetwork(self.data, LOSSES[self.loss], branches, None)
+        return BoundNetwork(self.data, LOSSES[self.loss], branches, None, stationarity=stationarity)

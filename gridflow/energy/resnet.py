@@ -32,7 +32,9 @@ from gridflow.energy.resnet_ensemble import ensemble_features
 from gridflow.energy.resnet_grid import BoundResNet, Rows
 from gridflow.energy.resnet_layers import JETS
 from gridflow.energy.resnet_particles import ResNetParticles
+from gridflow.energy.resnet_stationarity import ResNetStationarity
 from gridflow.energy.resnet_teacher import ResNetTeacher
+from gridflow.energy.stationarity import BoundStationarity
 from gridflow.errors import InputError
 from gridflow.space.density import mixture_masses
 from gridflow.space.factor import Array, Factor, factor_named
@@ -52,6 +54,7 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
 
     weights : the d² factors that form θ row by row, θ_11, θ_12, …; for an ensemble those of θ^0, then those of θ^1, …
     depth : the factor of the layers: labels, or an interval that stands for [0, 1]; none for an ensemble
+    stationarity : what S3 Theorems 3 and 4 say of a student and its teacher, at every save
     """
 
     model: Literal[tuple(DEPTHS)]  # type: ignore[valid-type]
@@ -60,9 +63,10 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
     depth: str | None = None
     activation: Literal[tuple(ACTIVATIONS)] = "tanh"  # type: ignore[valid-type]
     loss: Literal["squared", "huber"] = "squared"
+    stationarity: ResNetStationarity | None = None
 
     def load(self, directory: Path) -> "ResNetEnergy":
-        """Read or generate the data. Raises InputError for an activation that S3 does not admit."""
+        """Read or generate the data. Raises InputError for an activation or a stationarity that S3 does not admit."""
         if self.activation not in JETS:
             sigma = ACTIVATIONS[self.activation]
             flaw = f"σ(0) = {float(sigma.value(np.zeros(1))[0]):.3g}" if sigma.is_smooth else "a kink at 0"
@@ -71,6 +75,8 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
                 f"smooth activations with σ(0) = 0 (S3 §3.2): {', '.join(JETS)}",
                 "choose one of them",
             )
+        if self.stationarity is not None:
+            self.stationarity.check(self)
         return ResNetEnergy(self, self.data.load(directory, self.activation), directory)
 
 
@@ -85,19 +91,32 @@ class ResNetEnergy:
     def bind(self, grid: Grid) -> BoundNetwork | BoundResNet:
         layout = Layout.of(self, grid.factors)
         layout.check_frozen(grid)
-        return self.bound(layout, grid, self.taught(layout, grid))
+        data = self.taught(layout, grid)
+        return self.bound(layout, grid, data, self.stationarity(layout, grid, data))
 
-    def bound(self, layout: "Layout", grid: Grid, data: Data) -> BoundNetwork | BoundResNet:
+    def stationarity(self, layout: "Layout", grid: Grid, data: Data) -> BoundStationarity | None:
+        """What the case asks of S3 Theorems 3 and 4; the teacher also answers at inputs between the data."""
+        asked, between = self.spec.stationarity, data
+        if asked is None:
+            return None
+        if asked.inputs is not None:
+            inputs, weights = asked.inputs.points()
+            between = replace(self, data=Data(inputs, inputs, weights)).taught(layout, grid)
+        return asked.bind(self.spec, data, between, grid)
+
+    def bound(
+        self, layout: "Layout", grid: Grid, data: Data, stationarity: BoundStationarity | None = None
+    ) -> BoundNetwork | BoundResNet:
         spec, jet = self.spec, JETS[self.spec.activation]
         if spec.model != "ensemble":
             rows = Rows(grid, layout.columns.tolist(), layout.depth)
-            return BoundResNet(spec.model, jet, data, rows, LOSSES[spec.loss])
+            return BoundResNet(spec.model, jet, data, rows, LOSSES[spec.loss], stationarity)
 
         def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
             theta = np.stack([coordinates[name] for name in spec.weights], axis=1).reshape(-1, *layout.columns.shape)
             return np.moveaxis(ensemble_features(jet, theta, inputs.T), 1, 2)
 
-        return FeatureNetwork(feature, data, spec.loss).bind(grid)
+        return FeatureNetwork(feature, data, spec.loss).bind(grid, stationarity)
 
     def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
         layout, spec = Layout.of(self, factors), self.spec

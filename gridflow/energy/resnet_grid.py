@@ -13,6 +13,7 @@ from gridflow.energy.data import Data
 from gridflow.energy.loss import Loss
 from gridflow.energy.resnet_layers import Features, Jet, QuadraticPass, WidePass
 from gridflow.energy.resnet_particles import check_layers
+from gridflow.energy.stationarity import BoundStationarity
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -128,8 +129,12 @@ class BoundResNet(BoundEnergy):
 
     data: Data
 
-    def __init__(self, model: str, jet: Jet, data: Data, rows: Rows, loss: Loss) -> None:
+    def __init__(
+        self, model: str, jet: Jet, data: Data, rows: Rows, loss: Loss, stationarity: BoundStationarity | None = None
+    ) -> None:
         self.data, self.rows, self.loss = data, rows, loss
+        self.stationarity = stationarity
+        self.diagnostics = () if stationarity is None else stationarity.names
         self.inputs = np.ascontiguousarray(data.inputs.T)
         self.model = MODELS[model](jet, rows, self.inputs)
         self.convex = self.model.convex
@@ -137,6 +142,10 @@ class BoundResNet(BoundEnergy):
         # |y| + |x| + max |σ|, (n_data, d): what rounding errors of a prediction are proportional to
         largest = [Features(jet, directions, self.inputs).largest() for directions in rows.directions]
         self.scale = np.abs(data.targets) + np.abs(data.inputs) + np.stack(largest, axis=1)
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        """How much of the teacher the student has found, where the case asks (`gridflow.energy.resnet_stationarity`)."""
+        return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def check_start(self, masses: Array) -> None:
         """Every layer of a wide ResNet has mass 1/L. Raises InputError."""

@@ -23,6 +23,10 @@ class TeacherResNet(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[float, Meta(gt=0.0)] = 1.0
 
 
+ResNetInputs = NormalInputs | GaussHermiteInputs | UniformInputs
+"""Named measures of inputs."""
+
+
 class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet-teacher", tag_field="kind"):
     """Targets y = f_{ρ*}(x), with f that of the student's model and a teacher ρ* that is one of
 
@@ -31,7 +35,7 @@ class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet
     density : a mixture of named densities on the space of the student, as for initial densities
     """
 
-    inputs: NormalInputs | GaussHermiteInputs | UniformInputs
+    inputs: ResNetInputs
     networks: list[TeacherResNet] = []
     density: list[Component] = []
 

@@ -1,8 +1,9 @@
 """How much of the teacher a student has found: what S3 says of stationary states, as numbers at every save.
 
 A stationary ρ > 0 has zero loss and ∫σ(x·θ)(ρ − ρ*)dθ = 0 for all x (S3 Theorem 2; with trained weights w, Theorem 5, for the
-signed measure ∫w ρ dw in place of ρ). At a finite loss E = ½‖A(ρ − ρ*)‖² only some of that holds. Here η = ρ − ρ*, and A is the
-feature operator from L²(Θ, dV) to L²(μ), (Aη)_j = √μ_j ∫φ(θ; x_j)dη = Σ_i s_i u_ij ∫e_i dη.
+signed measure ∫w ρ dw in place of ρ; residual networks: `gridflow.energy.resnet_stationarity`). At a finite loss
+E = ½‖A(ρ − ρ*)‖² only some of that holds. Here η = ρ − ρ*, and A is the feature operator from L²(Θ, dV) to L²(μ),
+(Aη)_j = √μ_j ∫φ(θ; x_j)dη = Σ_i s_i u_ij ∫e_i dη.
 
 modes       The coefficient c_i = ∫e_i dη of the mode e_i (singular functions, of norm 1 in L²(Θ)) obeys Σ s_i²c_i² ≤ 2E, hence
             |c_i| ≤ √(2E)/s_i. Modes with s_i ≥ √(2E)/tolerance are determined: |c_i| ≤ tolerance.
@@ -19,19 +20,21 @@ directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·a
 ρ* is never put on cells: its neurons, or the nodes of its densities, count where they are.
 """
 
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
+from gridflow.energy.activation import ACTIVATIONS
 from gridflow.energy.base import Evaluation
-from gridflow.energy.defects import Directions, Modes, Moment, Parity, Setting
+from gridflow.energy.defects import Directions, Modes, Moment, Parity, Setting, check_modes
 from gridflow.energy.measures import CircleInputs
 from gridflow.energy.teacher import check_inside
 from gridflow.errors import InputError
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid
+from gridflow.space.grid import Grid, Split
 
 if TYPE_CHECKING:
     from gridflow.energy.data import Data, TeacherData
@@ -70,7 +73,7 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
             raise refused(
                 f"{self.harmonics} harmonics of {len(data.inputs)} inputs", "more than twice as many inputs", "raise inputs.count"
             )
-        return BoundStationarity(self, spec, teacher, data, grid)
+        return bound_network(self, spec, teacher, data, grid)
 
 
 # ---------------------------------------------------------------------------------------------------------- bad input
@@ -146,34 +149,59 @@ def check_statement(statement: str, spec: "Network", inputs: Any, dim: int) -> N
 
 
 # ---------------------------------------------------------------------------------------------------------- the numbers
+def bound_network(
+    spec: Stationarity, network: "Network", teacher: "TeacherData", data: "Data", grid: Grid
+) -> "BoundStationarity":
+    """The statements of a network, which depends on ρ through the measure ∫u ρ du on the weight vectors alone."""
+    from gridflow.energy.network import output_weights
+
+    branch, sigma = network.branches[0], ACTIVATIONS[network.activation].value
+    split = grid.split(tuple(n for n in grid.order if n not in branch.weights))
+    outer = output_weights(branch.outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
+    inner = grid.flat_coordinates(split.inner)
+    measure = teacher.teacher()
+    setting = Setting(
+        points=np.stack([inner[name] for name in branch.weights], axis=1),
+        neurons=measure.points,
+        weights=measure.weights[:, 0],
+        factors=tuple(next(f for f in grid.factors if f.name == name) for name in branch.weights),
+    )
+
+    def modes() -> Modes:
+        check_modes(split.n_inner, len(data.inputs))
+        root = np.sqrt(data.weights)
+        wanted = setting.weights @ (sigma(setting.neurons @ data.inputs.T) * root)
+        return Modes(sigma(setting.points @ data.inputs.T) * root, volumes_of(grid, split), wanted, spec.tolerance)
+
+    parts: dict[str, Any] = {
+        "modes": modes,
+        "parity": lambda: Parity(setting.factors[0], teacher, PARITY[network.activation]),
+        "moment": lambda: Moment(setting, MOMENT[network.activation]),
+        "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
+    }
+    return BoundStationarity(grid.volume, split, outer, tuple(parts[name]() for name in dict.fromkeys(spec.statements)))
+
+
+def volumes_of(grid: Grid, split: Split) -> Array:
+    """Volumes of the cells of the inner factors, (n_inner,)."""
+    return reduce(np.multiply.outer, [grid.factors[k].volumes for k in split.inner]).ravel()
+
+
+@dataclass(frozen=True, eq=False)
 class BoundStationarity:
-    """The statements of a case on a grid; the network depends on ρ through the measure ∫u ρ du on the weight vectors alone."""
+    """Statements on a grid; the energy depends on ρ through ∫u ρ du alone, u (1, n_outer) at the points of the outer factors.
 
-    def __init__(self, spec: Stationarity, network: "Network", teacher: "TeacherData", data: "Data", grid: Grid) -> None:
-        from gridflow.energy.network import output_weights
+    volume : of the cells, shape of the grid
+    """
 
-        branch = network.branches[0]
-        self.volume = grid.volume
-        self.split = grid.split(tuple(n for n in grid.order if n not in branch.weights))
-        outer = grid.flat_coordinates(self.split.outer)
-        self.outer = output_weights(branch.outputs, branch.scale, outer, self.split.n_outer).T
-        inner = grid.flat_coordinates(self.split.inner)
-        measure = teacher.teacher()
-        setting = Setting(
-            points=np.stack([inner[name] for name in branch.weights], axis=1),
-            volumes=reduce(np.multiply.outer, [grid.factors[k].volumes for k in self.split.inner]).ravel(),
-            neurons=measure.points,
-            weights=measure.weights[:, 0],
-            factors=tuple(next(f for f in grid.factors if f.name == name) for name in branch.weights),
-        )
-        parts: dict[str, Any] = {
-            "modes": lambda: Modes(setting, data, network.activation, spec.tolerance),
-            "parity": lambda: Parity(setting.factors[0], teacher, PARITY[network.activation]),
-            "moment": lambda: Moment(setting, MOMENT[network.activation]),
-            "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
-        }
-        self.parts = [parts[statement]() for statement in dict.fromkeys(spec.statements)]
-        self.names = tuple(name for part in self.parts for name in part.names)
+    volume: Array
+    split: Split
+    outer: Array
+    parts: tuple[Any, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.names)
 
     def weighted(self, mass: Array) -> Array:
         """∫u ρ du, (n_inner,), from cell masses in storage order."""
