@@ -28,6 +28,8 @@ from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Tally
+from gridflow.scheme.jko import JKO
+from gridflow.scheme.wasserstein import ExactWasserstein
 from gridflow.solver import solve
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -231,13 +233,16 @@ def sensitivity(plan: Plan, case: Case) -> Array:
     A velocity 1 + δ times too large, and with it temperature and reaction, solves the case in faster time, ρ((1 + δ)t): δ = 1 %.
     """
     late = [1.01 * t for t in plan.times]
-    saves = sorted({*plan.times, *late})
-    path = grid_path(plan, case.replace({"time.stop": late[-1], "time.save": saves}))[0]
-    measures = dict(zip([0.0, *saves], path, strict=True))
-    rows = [
-        [q.distance(q.sketch(measures[t]), q.sketch(measures[s])) for t, s in zip(plan.times, late, strict=True)]
-        for q in plan.quantities
-    ]
+    if isinstance(case.scheme, JKO | ExactWasserstein):  # the same steps, 1 % longer: each errs by itself, however short
+        longer = {"time.stop": late[-1], "time.save": late, "scheme.tau": 1.01 * case.scheme.tau}
+        before = grid_path(plan, case.replace({"time.stop": plan.times[-1], "time.save": plan.times}))[0][1:]
+        after = grid_path(plan, case.replace(longer))[0][1:]
+    else:
+        saves = sorted({*plan.times, *late})
+        path = grid_path(plan, case.replace({"time.stop": late[-1], "time.save": saves}))[0]
+        measures = dict(zip([0.0, *saves], path, strict=True))
+        before, after = [measures[t] for t in plan.times], [measures[t] for t in late]
+    rows = [[q.distance(q.sketch(a), q.sketch(b)) for a, b in zip(before, after, strict=True)] for q in plan.quantities]
     return np.array(rows) / 0.01
 
 
