@@ -350,7 +350,7 @@ class Trial:
 RK2 = {"kind": "rk2", "step": 0.05}
 FEW = {"particles.counts": [8, 16, 64], "particles.ensembles": 8, "particles.verdict": {"count": 512, "ensembles": 8}}
 """Few particles: what they detect is coarse, and is stated as such by the verdict."""
-SMALL = {**FEW, "exact": None, "time": {"stop": 1.0, "save": 3, "max_steps": 400}, "validation.times": 2}
+SMALL = {**FEW, "exact": None, "time": {"stop": 1.0, "save": 3, "max_steps": 1000}, "validation.times": 2}
 THRESHOLD = {"threshold": 1.0, "reason": "not judged: a fault is to be found by comparison"}
 QUANTITIES = {"w1": THRESHOLD, "energy": THRESHOLD, "times": 2}
 
