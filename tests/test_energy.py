@@ -1,6 +1,7 @@
 """Energies: every first variation against finite differences of the value, every fast path against its definition."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from gridflow.energy import EnergySpec, Sum, SumEnergy, network, neurons
 from gridflow.energy.activation import ACTIVATIONS, Activation
+from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, members
+from gridflow.energy.certificates import Certificates
 from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
 from gridflow.energy.features import Features
 from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
@@ -286,6 +289,97 @@ def test_sums_bind_energies_of_ones_own():
     evaluation = total.evaluate(np.full(9, 1 / 9))
     assert evaluation.value == pytest.approx(2.0, abs=1e-15)
     np.testing.assert_allclose(evaluation.first_variation, 1 + A.points)
+
+
+class Own:
+    """An energy without the base classes, with any members."""
+
+    def __init__(self, **members):
+        self.members = members
+
+    def bind(self, grid):
+        zero = lambda mass: Evaluation(0.0, np.zeros(mass.shape), 0.0)  # noqa: E731
+        return SimpleNamespace(**{"convex": True, "evaluate": zero, **self.members})
+
+    def particles(self, factors):
+        zero = lambda points, weights, batch=None: ParticleEvaluation(0.0, np.zeros(points.shape))  # noqa: E731
+        return SimpleNamespace(**{"evaluate": zero, **self.members})
+
+
+def test_a_sum_has_a_rule_for_every_member_that_an_energy_may_offer():
+    """A member that a base class declares and the sum leaves at its default would vanish in silence."""
+    grid = Grid([A])
+    total = SumEnergy((Own(), Own()))
+    for found, base in ((total.bind(grid), BoundEnergy), (total.particles(grid.factors), ParticleEnergy)):
+        own = {**vars(type(found)), **vars(found)}
+        assert [name for name in members(base) if name not in own] == []
+        assert all(name in type(found).__doc__ for name in members(base)), "the docstring states every rule"
+
+
+def test_members_of_parts_are_combined_or_refused():
+    grid, points, weights = Grid([A]), np.zeros((2, 1)), np.full(2, 0.5)
+
+    def refuse(*state):
+        raise InputError("a start", "another", "change it")
+
+    def bound(**others):
+        return SumEnergy((Own(), Own(**others))).bind(grid)
+
+    def particles(**others):
+        return SumEnergy((Own(), Own(**others))).particles(grid.factors)
+
+    assert (bound().convex, bound(convex=False).convex) == (True, False)
+    assert (bound().smooth, bound(smooth=False).smooth) == (True, False)
+    data = LINE.load(HERE, "relu")
+    assert bound(data=data).data is data
+    assert particles(order=2).order == 2
+    assert particles(strata="s").strata == "s"
+    with pytest.raises(InputError, match="exact masses of the labels of 'r' and of 's'"):
+        SumEnergy((Own(strata="r"), Own(strata="s"))).particles(grid.factors)
+    for call in (
+        lambda: bound(check_start=refuse).check_start(weights),
+        lambda: particles(check_start=refuse).check_start(points, weights),
+    ):
+        with pytest.raises(InputError, match="a start"):
+            call()
+    for refused in (bound, particles):
+        with pytest.raises(InputError, match="a sum with a Sobolev transport"):
+            refused(driven=True)
+    with pytest.raises(InputError, match="a part that adds sobolev"):
+        bound(diagnostics=("sobolev",))
+    for call in (lambda: bound().smoothed(1.0), lambda: bound().displaced(1.0), lambda: particles().widened(1.0)):
+        with pytest.raises(InputError, match="noise injection for a sum"):
+            call()
+    with pytest.raises(InputError, match="noise injection for a sum"):
+        particles().gradient_at(points, points, weights)
+    sliding = Evaluation(0.0, np.zeros(9), 0.0, drive=np.zeros(9))
+    with pytest.raises(InputError, match="a sum with a Sobolev transport"):
+        bound(evaluate=lambda mass: sliding).evaluate(np.full(9, 1 / 9))
+    pushed = ParticleEvaluation(0.0, points, drive=points)
+    with pytest.raises(InputError, match="a sum with a Sobolev transport"):
+        particles(evaluate=lambda points, weights, batch=None: pushed).evaluate(points, weights)
+
+
+def test_a_transport_in_a_sum_is_refused_on_both_sides():
+    spec = Sum([Sobolev([Target(density={"a": Cosine(0.5)})], flow="transport", regularization=0.1, modes=4)])
+    for side in (lambda: spec.load(HERE).bind(Grid([A])), lambda: spec.load(HERE).particles(Grid([A]).factors)):
+        with pytest.raises(InputError, match='(?s)a sum with a Sobolev transport.*use flow = "descent"'):
+            side()
+
+
+def test_certificates_in_a_sum_are_refused():
+    part = MMD(kernel="gaussian", bandwidth=1.0, target=ON_PLANE, certificates=Certificates())
+    with pytest.raises(ValueError, match="certificates in a sum"):
+        Sum([part])
+
+
+@pytest.mark.parametrize(
+    ("base", "call"),
+    [(BoundEnergy, lambda e: e.evaluate(np.ones(2))), (ParticleEnergy, lambda e: e.evaluate(np.ones((2, 1)), np.ones(2)))],
+)
+def test_an_energy_without_evaluate_is_said(base, call):
+    with pytest.raises(NotImplementedError, match="has no evaluate"):
+        call(base())
 
 
 # ------------------------------------------------------------------------------------------------------- particles

@@ -28,6 +28,8 @@ from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Tally
+from gridflow.scheme.jko import JKO
+from gridflow.scheme.wasserstein import ExactWasserstein
 from gridflow.solver import solve
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -59,32 +61,55 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Distances, (n_quantities, n_times) unless said, between all that was run.
+class Plan:
+    """A case that all runs share; `picked` are the numbers of the saves that are compared, at `times`. energy : of one's own."""
 
+    case: Case
+    energy: Any
+    model: Any
+    grid: Grid
+    bound: BoundEnergy
+    quantities: list[Quantity]
+    picked: list[int]
+    times: list[float]
+
+
+@dataclass(frozen=True)
+class Grids:
+    """What the grid runs find: distances, (n_quantities, n_times).
+
+    fine : sketches of the case itself; start : its cell masses at t = 0
     coarse : [between the grid and the twice wider one, between that and the four times wider one], the largest over the saves
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
-    sensitivity : per relative error of the speed; time_step : of a particle run to its refined twin;
-    energy : (n_times,) of the grid; diagnostics : its dissipation and the other numbers of its energy, at the end;
-    smooth : the speed is continuous; start : of the grid beside that of the clouds;
-    grid_seconds, particle_order : cost of the grid run, and power of N in the cost of a particle run
+    sensitivity : per relative error of the speed; energy : (n_times,) of the grid;
+    diagnostics : its dissipation and the other numbers of its energy, at the end; seconds, steps : cost of the run
     """
 
-    times: list[float]
-    quantities: list[Quantity]
+    fine: Sketches
+    start: Array
     coarse: Array
     exact: Array | None
     sensitivity: Array
-    time_step: Array
     energy: Array
     diagnostics: dict[str, float]
+    seconds: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that was run.
+
+    start : of the grid beside that of the clouds; time_step : distance of a particle run to its refined twin;
+    random, verdict : the ensembles
+    """
+
+    plan: Plan
+    grids: Grids
+    start: Start
+    time_step: Array
     random: list[Series]
     verdict: Series
-    smooth: bool
-    start: Start
-    grid_seconds: float
-    grid_cells: int
-    grid_steps: int
     particle_order: int
 
 
@@ -122,75 +147,79 @@ def validation_times(case: Case) -> list[int]:
     return sorted({round(float(k)) for k in wanted})
 
 
-def run_experiment(case: Case, energy: Any, tally: Tally, simulator: Simulator | None = None) -> Experiment:
-    """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges.
+def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
+    """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
+    plan = plan_of(case, energy)
+    tally.start(len(LEVELS) + 1 + runs_of(plan.case))
+    runs = Runs(plan, Simulator(plan.case, plan.model))
+    tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
+    time_step = runs.time_step(tally)
+    return compared(runs, time_step, run_grids(plan, tally), tally)
 
-    simulator : particles other than those of the case and the energy, for planted faults
-    """
+
+def runs_of(case: Case) -> int:
+    """Particle runs of a verdict."""
+    assert case.particles is not None
+    return case.particles.ensembles * len(case.particles.counts) + case.particles.verdict.ensembles + 2
+
+
+def plan_of(case: Case, energy: Any) -> Plan:
+    """Raises InputError for a case that cannot be validated."""
     check_case(case)
-    particles = case.particles
-    assert particles is not None
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
     model = energy or case.energy.load(Path(case.directory))
-    picked = validation_times(case)
-    times = [case.time.save_times()[k] for k in picked]
-    n_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
-    tally.start(len(LEVELS) + 1 + n_runs)
-
     grid = case.grid()
     bound = bound_to(grid, model)
     check_diagnostics(case, bound.diagnostics)
-    data = bound.data
-    quantities = quantities_of(case.validation, grid.factors, data.weights if isinstance(data, Data) else None)
-    order = 2 if bound.smooth else 1  # a velocity that jumps
-    runs = Runs(case, simulator or Simulator(case, model), quantities, times)
-    tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
-    time_step = runs.time_step(tally)
+    weights = bound.data.weights if isinstance(bound.data, Data) else None
+    quantities = quantities_of(case.validation, grid.factors, weights)
+    picked = validation_times(case)
+    return Plan(case, energy, model, grid, bound, quantities, picked, [case.time.save_times()[k] for k in picked])
 
+
+def run_grids(plan: Plan, tally: Tally) -> Grids:
+    """The case on all its grids. Raises SolveError for a run that does not complete."""
+    case, quantities, picked = plan.case, plan.quantities, plan.picked
+    order = 2 if plan.bound.smooth else 1  # a velocity that jumps
     sketches: dict[int, Sketches] = {}  # at every save
     for factor in LEVELS:
         tally.tell(f"grid with {factor}-fold cells" if factor > 1 else "grid")
-        measures, dataset = grid_path(coarsened(case, factor, order).replace({"exact": None}), model, energy)
+        measures, dataset = grid_path(plan, coarsened(case, factor, order))
         sketches[factor] = [[q.sketch(m) for m in measures] for q in quantities]
         tally.advance()
-    start_masses = measures[0].masses
-    assert start_masses is not None
-    grid_energy = np.array([measures[k].energy for k in picked])
-    numbers = {name: float(dataset[name][-1]) for name in ("dissipation", *bound.diagnostics)}
-    seconds, steps = float(dataset.attrs["wall_seconds"]), int(dataset["steps"][-1])
+    start = measures[0].masses
+    assert start is not None
     tally.tell("sensitivity")
-    sensitive = sensitivity(coarsened(case, 2, order), model, energy, quantities, times)
+    sensitive = sensitivity(plan, coarsened(case, 2, order))
     tally.advance()
-
     fine = [[s[k] for k in picked] for s in sketches[1]]
     exact = None
     if case.exact is not None:
-        solution = [grid_measure(grid, bound, m) for m in case.exact.masses(case, grid, times)]
+        solution = [grid_measure(plan.grid, plan.bound, m) for m in case.exact.masses(case, plan.grid, plan.times)]
         exact = between(quantities, fine, [[q.sketch(m) for m in solution] for q in quantities])
     pairs = [(sketches[1], sketches[2]), (sketches[2], sketches[4])]
-    coarse_pair = np.stack([largest_around(between(quantities, *pair), picked) for pair in pairs])
-
-    series = [runs.series(n, particles.ensembles, "random", fine, tally) for n in particles.counts]
-    chosen = particles.verdict
-    verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, fine, tally)
-    return Experiment(
-        times=times,
-        quantities=quantities,
-        coarse=coarse_pair,
+    return Grids(
+        fine=fine,
+        start=start,
+        coarse=np.stack([largest_around(between(quantities, *pair), picked) for pair in pairs]),
         exact=exact,
         sensitivity=sensitive,
-        time_step=time_step,
-        energy=grid_energy,
-        diagnostics=numbers,
-        random=series,
-        verdict=verdict,
-        smooth=bound.smooth,
-        start=compared_start(case.initial, grid, start_masses, verdict.starts),
-        grid_seconds=seconds,
-        grid_cells=grid.size,
-        grid_steps=steps,
-        particle_order=runs.simulator.energy.order,
+        energy=np.array([measures[k].energy for k in picked]),
+        diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.bound.diagnostics)},
+        seconds=float(dataset.attrs["wall_seconds"]),
+        steps=int(dataset["steps"][-1]),
     )
+
+
+def compared(runs: "Runs", time_step: Array, grids: Grids, tally: Tally) -> Experiment:
+    """All ensembles of particles beside the grids."""
+    case, particles = runs.plan.case, runs.plan.case.particles
+    assert particles is not None
+    series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]
+    chosen = particles.verdict
+    verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, tally)
+    start = compared_start(case.initial, runs.plan.grid, grids.start, verdict.starts)
+    return Experiment(runs.plan, grids, start, time_step, series, verdict, runs.simulator.energy.order)
 
 
 def grid_measure(grid: Grid, bound: BoundEnergy, masses: Array) -> Measure:
@@ -198,30 +227,34 @@ def grid_measure(grid: Grid, bound: BoundEnergy, masses: Array) -> Measure:
     return Measure(grid.factors, evaluation.value, evaluation.prediction, grid=grid, masses=masses)
 
 
-def sensitivity(case: Case, model: Any, energy: Any, quantities: list[Quantity], times: list[float]) -> Array:
-    """Distance per relative error of the speed, (n_quantities, n_times).
+def sensitivity(plan: Plan, case: Case) -> Array:
+    """Distance per relative error of the speed, (n_quantities, n_times), on the grid of a coarsened case.
 
     A velocity 1 + δ times too large, and with it temperature and reaction, solves the case in faster time, ρ((1 + δ)t): δ = 1 %.
     """
-    late = [1.01 * t for t in times]
-    saves = sorted({*times, *late})
-    path = grid_path(case.replace({"time.stop": late[-1], "time.save": saves, "exact": None}), model, energy)[0]
-    measures = dict(zip([0.0, *saves], path, strict=True))
-    rows = [
-        [q.distance(q.sketch(measures[t]), q.sketch(measures[s])) for t, s in zip(times, late, strict=True)] for q in quantities
-    ]
+    late = [1.01 * t for t in plan.times]
+    if isinstance(case.scheme, JKO | ExactWasserstein):  # the same steps, 1 % longer: each errs by itself, however short
+        longer = {"time.stop": late[-1], "time.save": late, "scheme.tau": 1.01 * case.scheme.tau}
+        before = grid_path(plan, case.replace({"time.stop": plan.times[-1], "time.save": plan.times}))[0][1:]
+        after = grid_path(plan, case.replace(longer))[0][1:]
+    else:
+        saves = sorted({*plan.times, *late})
+        path = grid_path(plan, case.replace({"time.stop": late[-1], "time.save": saves}))[0]
+        measures = dict(zip([0.0, *saves], path, strict=True))
+        before, after = [measures[t] for t in plan.times], [measures[t] for t in late]
+    rows = [[q.distance(q.sketch(a), q.sketch(b)) for a, b in zip(before, after, strict=True)] for q in plan.quantities]
     return np.array(rows) / 0.01
 
 
-def grid_path(case: Case, model: Any, energy: Any) -> tuple[list[Measure], xarray.Dataset]:
-    """The grid solution at every save, and its dataset. Raises SolveError for a run that does not complete."""
+def grid_path(plan: Plan, case: Case) -> tuple[list[Measure], xarray.Dataset]:
+    """The solution of a coarsened case at every save, and its dataset. Raises SolveError for a run that does not complete."""
     grid = case.grid()
-    dataset = solve(case, energy=energy)
+    dataset = solve(case.replace({"exact": None}), energy=plan.energy)
     if dataset.attrs["status"] == "interrupted":
         raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":
         raise SolveError(f"the grid run ended {dataset.attrs['status']}")
-    bound = bound_to(grid, model)
+    bound = bound_to(grid, plan.model)
     masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
     return [grid_measure(grid, bound, m) for m in masses], dataset
 
@@ -243,23 +276,21 @@ def between(quantities: list[Quantity], one: Sketches, two: Sketches) -> Array:
 class Runs:
     """Particle runs of a case, as sketches at the validated times."""
 
-    case: Case
+    plan: Plan
     simulator: Simulator
-    quantities: list[Quantity]
-    times: list[float]
 
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """Run number `number` of N particles. Raises SolveError if it diverges."""
-        particles = self.case.particles
+        particles = self.plan.case.particles
         assert particles is not None
         seed = int(np.random.SeedSequence([particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
-        times = [0.0, *self.times]
+        times = [0.0, *self.plan.times]
         try:
             run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
         except SolveError as error:
             raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
         rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
-        if rises and not self.case.flow.may_rise:
+        if rises and not self.plan.case.flow.may_rise:
             rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"
             raise SolveError(
                 f"ensemble {number + 1} of {count} particles diverged: its energy rose from {rise}; use a smaller step in"
@@ -273,11 +304,11 @@ class Runs:
             Measure(factors, e, None if run.prediction is None else run.prediction[k], points=p, weights=run.weights_at(k))
             for k, (p, e) in enumerate(zip(run.points[1:], run.energy[1:], strict=True), start=1)
         ]
-        return [[q.sketch(m) for m in measures] for q in self.quantities]
+        return [[q.sketch(m) for m in measures] for q in self.plan.quantities]
 
     def time_step(self, tally: Tally) -> Array:
         """Error in time of a particle run: it against itself with halved steps, on one Brownian path."""
-        particles = self.case.particles
+        particles = self.plan.case.particles
         assert particles is not None
         by_rate = getattr(particles.integrator, "learning_rate", None) is not None  # dt = η/N: the fewest have the longest steps
         count = min(particles.counts[0], particles.verdict.count) if by_rate else particles.counts[-1]
@@ -285,7 +316,7 @@ class Runs:
         tally.advance()
         fine = self.run(count, particles.verdict.sampling, 0, substeps=2)
         tally.advance()
-        return particles.integrator.error_factor * between(self.quantities, self.sketches(coarse), self.sketches(fine))
+        return particles.integrator.error_factor * between(self.plan.quantities, self.sketches(coarse), self.sketches(fine))
 
     def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Tally) -> Series:
         """Independent ensembles of one N; the first one alone, for its time, the others side by side."""
@@ -298,8 +329,8 @@ class Runs:
             starts.append(marginals_of_points(self.simulator.factors, run.points[0], run.weights_at(0)))
             tally.advance()
         pairs = cyclic_pairs(ensembles)
-        distance = np.stack([between(self.quantities, s, grid) for s in sketches], axis=-1)
-        null = np.stack([between(self.quantities, sketches[i], sketches[j]) for i, j in pairs], axis=-1)
+        distance = np.stack([between(self.plan.quantities, s, grid) for s in sketches], axis=-1)
+        null = np.stack([between(self.plan.quantities, sketches[i], sketches[j]) for i, j in pairs], axis=-1)
         return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
 
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:

@@ -95,10 +95,11 @@ def spread(series: Series) -> Array:
 def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
     """Judge an experiment by the thresholds of the case, times `scale`."""
     thresholds = {name: t.threshold * scale for name, t in case.validation.thresholds().items()}
-    floor = NEGLIGIBLE * np.array([thresholds[q.kind] for q in experiment.quantities])[:, None]
-    error, order = grid_error(experiment.coarse)
-    bound = error_bound(experiment.coarse, experiment.smooth)
-    worst = np.maximum(floor, error if experiment.exact is None else np.maximum(error, experiment.exact))
+    floor = NEGLIGIBLE * np.array([thresholds[q.kind] for q in experiment.plan.quantities])[:, None]
+    coarse, exact = experiment.grids.coarse, experiment.grids.exact
+    error, order = grid_error(coarse)
+    bound = error_bound(coarse, experiment.plan.bound.smooth)
+    worst = np.maximum(floor, error if exact is None else np.maximum(error, exact))
     resolution = spread(experiment.verdict) + experiment.time_step + floor
     allowed = bound + resolution
     distance = experiment.verdict.distance.mean(axis=-1)
@@ -106,9 +107,9 @@ def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
     random_consistent = np.stack(
         [s.distance.mean(axis=-1) <= bound + spread(s) + experiment.time_step + floor for s in experiment.random], axis=-1
     )
-    biased = [q.kind == "energy" for q in experiment.quantities]
+    biased = [q.kind == "energy" for q in experiment.plan.quantities]
     with np.errstate(divide="ignore"):
-        detects = np.where(experiment.sensitivity > 0, 2 * allowed / experiment.sensitivity, np.inf)
+        detects = np.where(experiment.grids.sensitivity > 0, 2 * allowed / experiment.grids.sensitivity, np.inf)
 
     counts = np.array([s.count for s in experiment.random], dtype=float)
     sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in experiment.random], axis=-1)  # (q, t, n_counts)
@@ -117,7 +118,7 @@ def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
     worth = ((constants / worst) ** 2).min(axis=-1)
 
     outcome, reason = [], []
-    for k, quantity in enumerate(experiment.quantities):
+    for k, quantity in enumerate(experiment.plan.quantities):
         limit = thresholds[quantity.kind]
         beyond = abs(slopes[k] - SLOPE) - SLOPE_MARGIN - STUDENT * slope_errors[k]
         failures = []
@@ -128,8 +129,10 @@ def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
             failures.append(f"inconsistent with random ensembles of {', '.join(map(str, wrong))}")
         if error[k].max() > limit:
             failures.append(f"estimated error {error[k].max():.2g} above the threshold {limit:.2g}")
-        if experiment.exact is not None and experiment.exact[k].max() > limit:
-            failures.append(f"error against the exact solution {experiment.exact[k].max():.2g} above the threshold {limit:.2g}")
+        if experiment.grids.exact is not None and experiment.grids.exact[k].max() > limit:
+            failures.append(
+                f"error against the exact solution {experiment.grids.exact[k].max():.2g} above the threshold {limit:.2g}"
+            )
         if quantity.has_rate and beyond > 0 and slope_errors[k] <= SLOPE_ERROR_MAX:
             failures.append(f"slope in N {slopes[k]:.2f} ± {slope_errors[k]:.2f}, not {SLOPE} ± {SLOPE_MARGIN}")
         doubts = []
@@ -182,7 +185,7 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
 
     j, e = judgement, experiment
     thresholds = case.validation.thresholds()
-    kinds = [q.kind for q in e.quantities]
+    kinds = [q.kind for q in e.plan.quantities]
     curves = {
         "grid_error": (j.error, "estimated error of the grid, by extrapolation from two coarser grids"),
         "observed_order": (j.order, "order observed on three grids, between 0.5 and 2"),
@@ -190,15 +193,15 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         "allowed": (j.allowed, "bound of the grid error + resolution"),
         "resolution": (j.resolution, "95 % quantile of the distance between verdict ensembles + time_step_error"),
         "time_step_error": (e.time_step, "distance of a particle run to itself with a refined time step"),
-        "sensitivity": (e.sensitivity, "distance per relative error of the speed: velocity, and temperature with it"),
+        "sensitivity": (e.grids.sensitivity, "distance per relative error of the speed: velocity, and temperature with it"),
         "detects": (j.detects, "smallest relative error of the speed that fails the verdict for certain"),
     }
-    if e.exact is not None:
-        curves["exact_error"] = (e.exact, "distance of the grid to the exact solution")
+    if e.grids.exact is not None:
+        curves["exact_error"] = (e.grids.exact, "distance of the grid to the exact solution")
     dims, every = ("quantity", "time"), ("quantity", "time", "count")
     result = xarray.Dataset(attrs=attributes(case, "validate"))
-    result["quantity"] = ("quantity", [q.name for q in e.quantities], {"long_name": "quantity that is compared"})
-    result["time"] = ("time", e.times, {"units": "1", "axis": "T", "long_name": "mean-field time"})
+    result["quantity"] = ("quantity", [q.name for q in e.plan.quantities], {"long_name": "quantity that is compared"})
+    result["time"] = ("time", e.plan.times, {"units": "1", "axis": "T", "long_name": "mean-field time"})
     result["count"] = ("count", [s.count for s in e.random], {"units": "1", "long_name": "particles of a random ensemble"})
     for name, (values, text) in curves.items():
         result[name] = (dims, values, {"units": "1", "long_name": text})
@@ -215,7 +218,7 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         {"units": "1", "long_name": f"{ensemble}, verdict"},
     )
     result["verdict_null"] = ((*dims, "verdict_pair"), e.verdict.null, {"units": "1", "long_name": f"{pair}, verdict"})
-    result["energy"] = ("time", e.energy, {"units": "1", "long_name": "energy of the grid, without entropy"})
+    result["energy"] = ("time", e.grids.energy, {"units": "1", "long_name": "energy of the grid, without entropy"})
     energies = np.stack([s.energy for s in e.random], axis=1)
     result["random_energy"] = (("time", "count", "ensemble"), energies, {"units": "1", "long_name": "energy of random ensembles"})
     flags = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
@@ -227,7 +230,7 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
     )
     result["slope"] = ("quantity", j.slope, {"units": "1", "long_name": "slope of the sampling error in N; theory says -0.5"})
     result["slope_error"] = ("quantity", j.slope_error, {"units": "1", "long_name": "standard error of the slope"})
-    result["slope_judged"] = ("quantity", np.array([q.has_rate for q in e.quantities], dtype=np.int8), flags)
+    result["slope_judged"] = ("quantity", np.array([q.has_rate for q in e.plan.quantities], dtype=np.int8), flags)
     result["worth"] = (
         "quantity",
         j.worth,
@@ -242,9 +245,9 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
     result["outcome"] = ("quantity", j.outcome, {"long_name": "pass, fail or inconclusive"})
     result["reason"] = ("quantity", j.reason, {"long_name": "why it does not pass"})
 
-    told = [*add_start(result, e.start), *add_diagnostics(result, case, e.diagnostics)]
+    told = [*add_start(result, e.start), *add_diagnostics(result, case, e.grids.diagnostics)]
 
-    density = np.array([q.kind in DENSITY_KINDS for q in e.quantities])
+    density = np.array([q.kind in DENSITY_KINDS for q in e.plan.quantities])
     worth = float(j.worth[density].min()) if density.any() else float("nan")
     last = e.random[-1]
     particle_seconds = float(last.seconds * np.float64(worth / last.count) ** e.particle_order)
@@ -253,16 +256,16 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         "quick": int(quick),
         "threshold_scale": scale,
         "worth": worth,
-        "worth_quantity": e.quantities[int(np.where(density, j.worth, np.inf).argmin())].name if density.any() else "none",
+        "worth_quantity": e.plan.quantities[int(np.where(density, j.worth, np.inf).argmin())].name if density.any() else "none",
         "detects": float(j.detects.min()),
-        "grid_seconds": e.grid_seconds,
-        "grid_cells": e.grid_cells,
-        "grid_steps": e.grid_steps,
+        "grid_seconds": e.grids.seconds,
+        "grid_cells": e.plan.grid.size,
+        "grid_steps": e.grids.steps,
         "particle_seconds": last.seconds,
         "particle_seconds_count": last.count,
         "particle_cost_order": e.particle_order,
         "worth_seconds": particle_seconds,
-        "time_ratio": particle_seconds / e.grid_seconds,
+        "time_ratio": particle_seconds / e.grids.seconds,
         "verdict_count": e.verdict.count,
     }
     return result
