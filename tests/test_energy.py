@@ -363,7 +363,7 @@ def test_members_of_parts_are_combined_or_refused():
 def test_a_transport_in_a_sum_is_refused_on_both_sides():
     spec = Sum([Sobolev([Target(density={"a": Cosine(0.5)})], flow="transport", regularization=0.1, modes=4)])
     for side in (lambda: spec.load(HERE).bind(Grid([A])), lambda: spec.load(HERE).particles(Grid([A]).factors)):
-        with pytest.raises(InputError, match='(?s)a sum with a Sobolev transport.*use flow = "descent"'):
+        with pytest.raises(InputError, match=r'(?s)a sum with a Sobolev transport.*use flow = "descent"'):
             side()
 
 

@@ -220,8 +220,8 @@ def test_a_case_that_says_too_little_is_refused():
         InputError, match=r"(?s)up to 8 times wider.*bandwidth 0.3 below.*x.cells = 480, space.y.cells = 448, which"
     ):
         validate(load_case("mmd-gaussian").replace({"energy.bandwidth": 0.3}), quick=True)
+    given = {"kind": "weights", "values": [1.0] * 128}
     with pytest.raises(InputError, match=r"(?s)weights.*cells = 512, which fail too"):
-        given = {"kind": "weights", "values": [1.0] * 128}
         validate(case_of({**FLOW, "initial": [{"density": {"theta": given}}], "exact": None}))
     with pytest.raises(InputError, match="reason"):
         case_of({**FLOW, "validation": {"w1": {"threshold": 1.0}}})

@@ -384,7 +384,7 @@ def walled() -> gridflow.Case:
 
 def transport() -> gridflow.Case:
     """The flow along a Sobolev potential, which ξ does not drive."""
-    few = {"particles.counts": [64, 128, 512], "energy.modes": 8}  # fewer particles than waves make the problem singular
+    few = {"particles.counts": [64, 128, 512], "energy.modes": 16}  # fewer particles than waves make the problem singular
     changes = {**few, "space.x.cells": 64, "particles.integrator": {**RK2, "step": 0.1}, "validation": QUANTITIES}
     return gridflow.load_case("mmd-sobolev").replace({**SMALL, **changes})
 
