@@ -4,8 +4,6 @@ On a grid it is the mass in the outermost cells of an interval that is not froze
 beside it, the mass that a wall has mirrored: particles whose path, followed through the walls without mirroring, has left the box.
 """
 
-import numpy as np
-
 from gridflow.space.factor import Array, Factor, columns_of
 from gridflow.space.grid import Grid
 

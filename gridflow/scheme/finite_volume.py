@@ -280,13 +280,18 @@ class FiniteVolumeStepper:
         before = Curvature.of_arrays(state.arrays) if state.arrays else None
         if before is not None and before.due > 0:
             return before
+        linearised = self.linearised(state)
+        return linearised.first() if before is None else linearised.renewed(before, state.dt)
+
+    def linearised(self, state: State) -> Linearised:
+        """The flow linearised around a state; with upwind fluxes of ψ and of −ψ, whose mean has the mean density at each face."""
         rho, level = state.density.reshape(self.view), state.reports.get("noise_level", 0.0)
 
         def moves(potential: Array) -> Array:
             psi, ahead, back = potential.reshape(self.view), np.empty(self.view), np.empty(self.view)
             sweep.stage(ahead, None, rho, psi, 1.0, self.tables, None, None)
             sweep.stage(back, None, rho, -psi, 1.0, self.tables, None, None)
-            moved = 0.5 * (back - ahead).reshape(potential.shape)  # upwind in both directions: the mean density at every face
+            moved: Array = 0.5 * (back - ahead).reshape(potential.shape)
             if self.reaction.acts:
                 moved -= state.density * self.reaction.growth(potential, state.density * self.grid.volume)
             return moved
@@ -294,8 +299,7 @@ class FiniteVolumeStepper:
         def variation(density: Array) -> Array:
             return self.evaluate(density, state.time, level).potential
 
-        at = Linearised(moves, variation, state.density, self.grid.volume)
-        return at.first() if before is None else at.renewed(before, state.dt)
+        return Linearised(moves, variation, state.density, self.grid.volume)
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
