@@ -75,7 +75,7 @@ CASES = {
 
 @pytest.mark.parametrize(("case", "energy"), CASES.values(), ids=CASES.keys())
 def test_the_power_method_finds_the_largest_eigenvalue(case, energy):
-    """Of K H, dense. From below, by at most the 20 % that the step leaves; K and H are symmetric, K without negative eigenvalue."""
+    """Of K H, dense. From below, by at most the 20 % that the step leaves; K and H are symmetric, K ≥ 0."""
     stepper, density = stepper_of(case, energy)
     linearised = stepper.linearised(stepper.start(density))
     k, h = dense(linearised)
@@ -207,7 +207,7 @@ def test_fitted_fluxes_keep_the_limit_too():
 
 @pytest.mark.parametrize("make", [descent, lambda n: case_of(IDENTITY, exact=None, time__stop=20.0, space__theta__cells=n)])
 def test_the_limit_costs_few_evaluations(make, monkeypatch):
-    """Two energies a step without it. Renewals of 4 evaluations every 4 to 64 steps, and 16 at the start: at most a fifth more."""
+    """Two energies a step without it. Renewals of 4 evaluations each 4 to 64 steps, and 16 at the start: at most a fifth more."""
     calls = []
     stepper, density = stepper_of(make(64))
     evaluate = stepper.energy.evaluate

@@ -40,7 +40,7 @@ def test_an_earlier_time_starts_anew():
 
 
 def test_saves_do_not_change_the_errors():
-    """With many saves or few: the trajectories agree to 1e−12 per piece, the errors of the density to the steps that saves cut."""
+    """With many saves or few: trajectories agree to 1e−12 per piece, the errors of the density to the steps that saves cut."""
     few, many = (solve(case_of(QUADRATIC, time__save=n)) for n in (2, 21))
     case = case_of(QUADRATIC)
     at = case.exact.solution(case, case.grid())

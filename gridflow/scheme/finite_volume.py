@@ -4,13 +4,16 @@ One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gott
 
     ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
 
-with L the face sweep (`gridflow.scheme.sweep`). Three limits on dt:
+with L the face sweep (`gridflow.scheme.sweep`). Four limits on dt:
 
 * positivity: κ·dt·(largest outflow rate) ≤ cfl; every new density is checked, and a step that fails is redone;
 * energy: an Euler step lowers a quadratic energy exactly if dt ≤ 2·Dissipation/D²E[ρ̇, ρ̇], and ρ₂ is a convex combination of
   ρ₀ and two Euler steps, so that E(ρ₂) ≤ E(ρ₀) for every convex energy if both stages keep the limit. The first stage keeps 0.9
   of it; the outcome E(ρ₂) ≤ E(ρ₀) is checked, up to round-off, and a step that fails is redone. With positivity alone dt grows
   without bound where the flow becomes stationary, and then the energy rises;
+* curvature: the same for every other direction than ρ̇, dt ≤ 0.8·2/λ, λ the largest eigenvalue of the linearised flow
+  (`gridflow.scheme.curvature`). Without it modes at grid scale grow in flows whose ξ contains ρ or derivatives of its potential,
+  while the energy falls. It is the limit that remains where a decrease is too small to be measured;
 * accuracy: the lengths of the Euler and the Heun step, measured in the metric of the flow, differ by ½dt|√D₁ − √D₀| (D the
   dissipation = squared speed). They may differ by accuracy·L/n² (L, n: length and cells of the finest factor): the same power
   of the cell size as the error in space, so that the order 2 survives where dt is not bound to the cell size.
