@@ -87,7 +87,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     return [
         Claim(
             name="sgd-order", **shared,
-            says="Stochastic gradient descent follows the flow, t being the number of steps times the step, as the step goes to 0.",
+            says="Stochastic gradient descent follows the flow, at t = steps times their length, as the step goes to 0.",
             quantity="slope of the displacement from the full gradient in the step",
             value=slope, band=(0.2, 0.8), opposite=(-1.0, 0.05),
             reason="theory ½; six runs of noise in two dimensions leave 20 % in each displacement, 0.13 in the slope over four"
@@ -99,6 +99,6 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             says="The density of the neurons comes closer to that of the flow as the step goes to 0.",
             quantity="root energy distance to the density on the grid, smallest over largest step",
             value=float(distances[-1] / distances[0]), band=(0.0, 0.75), opposite=(1.0, 100.0),
-            reason="theory (1/8)^½ = 0.35 beside the floor; with 20 % from six runs in either distance 0.35 ± 0.2, twice that at most",
+            reason="theory (1/8)^½ = 0.35, with 20 % from six runs in either distance; twice that beside the floor",
         ),
     ]  # fmt: skip
