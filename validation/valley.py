@@ -116,7 +116,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             says="Mass slides at full speed along a kink that runs along the grid.",
             quantity="smallest displacement over s·t, finite volumes, three slopes",
             value=straight, band=(0.99, 1.01),
-            reason="only the walls, 3.3 deviations from the mean at the end, and the cells of the start hold mass back: below 1 %",
+            reason="only the walls, 3.3 deviations from the last mean, and the cells of the start hold mass back: below 1 %",
         ),
         Claim(
             name="valley-flat-pinned", **shared,
