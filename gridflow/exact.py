@@ -1,7 +1,7 @@
 """Exact solutions: cell masses at any time, for tests and for the errors in a dataset.
 
-Each class names one solution that a case may claim under [exact]; it checks that the case is the one it solves. Where the solution
-is an ordinary differential equation, later times continue from earlier ones.
+Each class names one solution that a case may claim under [exact]; it checks that the case is the one it solves. Where the
+solution is an ordinary differential equation, later times continue from earlier ones.
 """
 
 from collections.abc import Callable
@@ -305,7 +305,7 @@ def single_neuron_data(case: "Case", name: str, needs: str, activation: str) -> 
 
 
 class Trajectory:
-    """The solution of an autonomous ODE from time 0 on, to round-off for our purposes; a later time continues from the last one."""
+    """The solution of an autonomous ODE from time 0 on, to round-off for our purposes. Later times continue from the last one."""
 
     def __init__(self, rate: Any, start: list[float] | Array) -> None:
         self.rate, self.start = rate, np.asarray(start, dtype=float)

@@ -65,10 +65,10 @@ def solve(
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
 
-    The attribute `status` of the dataset is "completed", "steady", "interrupted", "unconverged: how many steps" (where the scheme
-    goes on from them) or "failed: reason"; `warnings`, if there, names in one line each what makes the result doubtful: mass at the
-    walls of an interval (`gridflow.walls`). An interrupted run with an
-    output leaves the part and the checkpoint for `resume`.
+    The attribute `status` of the dataset is "completed", "steady", "interrupted", "unconverged: how many steps" (where the
+    scheme goes on from them) or "failed: reason". An interrupted run with an output leaves the part and the checkpoint for
+    `resume`. The attribute `warnings`, if there, names in one line each what makes the result doubtful: mass at the walls of
+    an interval (`gridflow.walls`).
 
     Raises InputError for wrong input, before anything is written.
     """

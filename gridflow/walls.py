@@ -1,10 +1,9 @@
 """Mass at the walls of intervals: how much a result depends on the box in which it was computed.
 
-On a grid it is the mass in the outermost cells of an interval that is not frozen. For particles it is the mass in those cells and,
-beside it, the mass that a wall has mirrored: particles whose path, followed through the walls without mirroring, has left the box.
+On a grid it is the mass in the outermost cells of an interval that is not frozen. For particles it is the mass in those cells
+and, beside it, the mass that a wall has mirrored: particles whose path, followed through the walls without mirroring, has left
+the box.
 """
-
-import numpy as np
 
 from gridflow.space.factor import Array, Factor, columns_of
 from gridflow.space.grid import Grid
@@ -49,7 +48,7 @@ def wall_warnings(factors: tuple[Factor, ...], shares: dict[str, float], where: 
     """A sentence for every factor with more than WALL_MASS_MAX at its walls; `where` says what was counted."""
     found = {f.name: f for f in factors if shares.get(f.name, 0.0) > WALL_MASS_MAX}
     return [
-        f"walls of {name!r}: up to {shares[name]:.1e} of the mass {where}, at most {WALL_MASS_MAX:g} is free of them; where the bounds"
+        f"walls of {name!r}: up to {shares[name]:.1e} of the mass {where} (above {WALL_MASS_MAX:g}); if the bounds"
         f" {f.edges[0]:g} and {f.edges[-1]:g} stand for an unbounded space, this is not the solution there;"
         f" fix: wider space.{name}.bounds"
         for name, f in found.items()

@@ -152,7 +152,9 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     for name, method in METHODS.items():
         curves[name] = train(method, size)
         middle, end = curves[name][-6], curves[name][-1]
-        print(f"{method.label:<34} F after {middle[0]:.0f} steps {middle[1]:.1e} (other data {middle[2]:.1e}), {end[1]:.1e} ({end[2]:.1e})")
+        print(
+            f"{method.label:<34} F after {middle[0]:.0f} steps {middle[1]:.1e} (other data {middle[2]:.1e}), {end[1]:.1e} ({end[2]:.1e})"
+        )
     picture(directory, curves)
     seen, other = ({name: c[-1, k] for name, c in curves.items()} for k in (1, 2))
     noises, diffusions = ("noise-half", "noise", "noise-double"), ("diffusion", "diffusion-large")

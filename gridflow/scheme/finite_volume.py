@@ -4,13 +4,16 @@ One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gott
 
     ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
 
-with L the face sweep (`gridflow.scheme.sweep`). Three limits on dt:
+with L the face sweep (`gridflow.scheme.sweep`). Four limits on dt:
 
 * positivity: κ·dt·(largest outflow rate) ≤ cfl; every new density is checked, and a step that fails is redone;
 * energy: an Euler step lowers a quadratic energy exactly if dt ≤ 2·Dissipation/D²E[ρ̇, ρ̇], and ρ₂ is a convex combination of
   ρ₀ and two Euler steps, so that E(ρ₂) ≤ E(ρ₀) for every convex energy if both stages keep the limit. The first stage keeps 0.9
   of it; the outcome E(ρ₂) ≤ E(ρ₀) is checked, up to round-off, and a step that fails is redone. With positivity alone dt grows
   without bound where the flow becomes stationary, and then the energy rises;
+* curvature: the same for every other direction than ρ̇, dt ≤ 0.8·2/λ, λ the largest eigenvalue of the linearised flow
+  (`gridflow.scheme.curvature`). Without it modes at grid scale grow in flows whose ξ contains ρ or derivatives of its potential,
+  while the energy falls. It is the limit that remains where a decrease is too small to be measured;
 * accuracy: the lengths of the Euler and the Heun step, measured in the metric of the flow, differ by ½dt|√D₁ − √D₀| (D the
   dissipation = squared speed). They may differ by accuracy·L/n² (L, n: length and cells of the finest factor): the same power
   of the cell size as the error in space, so that the order 2 survives where dt is not bound to the cell size.
@@ -280,13 +283,18 @@ class FiniteVolumeStepper:
         before = Curvature.of_arrays(state.arrays) if state.arrays else None
         if before is not None and before.due > 0:
             return before
+        linearised = self.linearised(state)
+        return linearised.first() if before is None else linearised.renewed(before, state.dt)
+
+    def linearised(self, state: State) -> Linearised:
+        """The flow linearised around a state; with upwind fluxes of ψ and of −ψ, whose mean has the mean density at each face."""
         rho, level = state.density.reshape(self.view), state.reports.get("noise_level", 0.0)
 
         def moves(potential: Array) -> Array:
             psi, ahead, back = potential.reshape(self.view), np.empty(self.view), np.empty(self.view)
             sweep.stage(ahead, None, rho, psi, 1.0, self.tables, None, None)
             sweep.stage(back, None, rho, -psi, 1.0, self.tables, None, None)
-            moved = 0.5 * (back - ahead).reshape(potential.shape)  # upwind in both directions: the mean density at every face
+            moved: Array = 0.5 * (back - ahead).reshape(potential.shape)
             if self.reaction.acts:
                 moved -= state.density * self.reaction.growth(potential, state.density * self.grid.volume)
             return moved
@@ -294,8 +302,7 @@ class FiniteVolumeStepper:
         def variation(density: Array) -> Array:
             return self.evaluate(density, state.time, level).potential
 
-        at = Linearised(moves, variation, state.density, self.grid.volume)
-        return at.first() if before is None else at.renewed(before, state.dt)
+        return Linearised(moves, variation, state.density, self.grid.volume)
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
