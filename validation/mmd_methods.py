@@ -35,7 +35,9 @@ def run(changes: dict | None, quick: bool) -> tuple[Array, Array, str]:
     case = gridflow.load_case("mmd-student-teacher")
     measure = case.energy.load(Path())
     settings = {"time.stop": STOP, "time.save": [float(t) for t in np.geomspace(0.1, STOP, 37)]}
-    if quick or changes is None:
+    if quick:
+        settings |= {"space.w.cells": 32, "space.b.cells": 40}
+    elif changes is None:
         settings |= {"space.w.cells": 48, "space.b.cells": 60}
     if changes is None:
         table = [{"weight": c.weight, "density": {k: table_of(d) for k, d in c.density.items()}} for c in case.energy.target]
