@@ -7,7 +7,8 @@ A particle is a network of its own, Z = (W, w) with W of (n_hidden, n_dim) and w
 with one teacher T, n_hidden = 3, all weights drawn from N(0, 1), those of the student from N(10⁻³, 1), and x uniform on the unit
 sphere: 1000 of them to train, 1000 others to validate, batches of 100. So the paper of S4 (NeurIPS 2019) and its published code,
 with 50 inputs and 1000 particles, but for two things: there the published code lets every unit see the hidden neurons of all
-particles, and it runs 10⁵ steps of γ = 0.05 (time 5000) where we take 4000 of γ = 2 (8000). Quick: 10 inputs, 50 particles.
+particles, and it runs 10⁵ steps of γ = 0.05 (time 5000) where we take 4000 of γ = 2 (8000). Quick: 10 inputs, 50 particles, 200
+data, batches of 50 and 3000 steps.
 
 * SGD: Z ← Z − γ∇f at Z. The MMD flow with its kernel sampled by the batch.
 * noise injection: the gradient at Z + βu, β = 1 at first and halved ten times along the run (there: every 1000 of 10⁴ epochs).
@@ -16,10 +17,10 @@ particles, and it runs 10⁵ steps of γ = 0.05 (time 5000) where we take 4000 o
   of S(ν*|ν) with g in the span of the features of the batch. It has the teacher's outputs at the batch and no more, neither its
   weights nor a density. As λ → 0 and with all data f − φ_T decays exactly like e^{−t}. γ = 0.1, as there.
 
-Findings. Plain SGD slows down but does not stop: here every particle has its own hidden neurons. Noise injection is behind at first
-and ahead later, on the data and even more on data that it has not seen, under a wide range of levels; diffusion never is, and under
-four times its best level it is far off. KSD is far ahead on the data that it is trained on at once, and not on others: there noise
-injection is the best of all four at the end.
+Findings, at quick size. Plain SGD slows down but does not stop: here every particle has its own hidden neurons. Noise injection is
+behind at first and a little ahead later, on the data and on data that it has not seen, under levels from 0.5 to 2; how much depends
+on the teacher (1.1 to 4 for five draws). Diffusion never is, and under four times its level it is far off. KSD is ahead of all on
+the data that it is trained on; on others noise injection is ahead of it for some teachers and behind for others.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ from validation.claim import Claim
 Single = NDArray[np.float32]
 HIDDEN, HALVINGS, LAMBDA = 3, 10, 1e-6
 STEP, STEP_KSD = 2.0, 0.1
+SEEDS = 2
+"""Draws of teacher, student and data; the paper of S4 averages over ten."""
+COMPARED = ("sgd", "noise", "diffusion", "ksd")
 
 
 @dataclass(frozen=True)
@@ -148,40 +152,44 @@ def half_square(student: Cloud, x: Single, y: Single) -> float:
 
 def reproduce(directory: Path, quick: bool) -> list[Claim]:
     size = QUICK if quick else FULL
-    curves = {}
+    curves = {name: train(method, size) for name, method in METHODS.items()}
+    runs = [{name: curves[name][-1] for name in COMPARED}]
+    runs += [{name: train(METHODS[name], size, seed)[-1] for name in COMPARED} for seed in range(2, SEEDS + 1)]
     for name, method in METHODS.items():
-        curves[name] = train(method, size)
-        middle, end = curves[name][-6], curves[name][-1]
-        print(
-            f"{method.label:<34} F after {middle[0]:.0f} steps {middle[1]:.1e} (other data {middle[2]:.1e}), {end[1]:.1e} ({end[2]:.1e})"
-        )
+        end = curves[name][-1]
+        print(f"{method.label:<34} F {end[1]:.1e} (other data {end[2]:.1e})")
+    for seed, run in enumerate(runs, 1):
+        print(f"seed {seed}: " + ", ".join(f"{name} {row[1]:.1e} ({row[2]:.1e})" for name, row in run.items()))
     picture(directory, curves)
-    seen, other = ({name: c[-1, k] for name, c in curves.items()} for k in (1, 2))
+    seen = {name: c[-1, 1] for name, c in curves.items()}
     noises, diffusions = ("noise-half", "noise", "noise-double"), ("diffusion", "diffusion-large")
     spread = [max(seen[n] for n in group) / min(seen[n] for n in group) for group in (noises, diffusions)]
-    order = "an order of two methods: above one"
+
+    def over_noise(name: str, column: int) -> float:
+        """Geometric mean over the seeds of F of a method over F of noise injection."""
+        return float(np.exp(np.mean([np.log(run[name][column] / run["noise"][column]) for run in runs])))
+
+    lower = "noise injection reaches a lower loss than"
     return [
-        ratio("sgd", "noise injection reaches a lower loss than SGD", "F of SGD over F of noise injection", seen["sgd"] / seen["noise"],
-              order),
-        ratio("sgd-other", "and a lower loss on data that it has not seen", "the same on other data", other["sgd"] / other["noise"], order),
-        ratio("diffusion", "SGD with diffusion stays behind noise injection", "F of the better diffusion over F of noise injection",
-              min(seen[n] for n in diffusions) / seen["noise"], order),
+        ratio("sgd", f"{lower} SGD", "F of SGD over F of noise injection", over_noise("sgd", 1)),
+        ratio("sgd-other", f"{lower} SGD", "F of SGD over F of noise injection, on other data", over_noise("sgd", 2)),
+        ratio("diffusion", f"{lower} SGD with diffusion", "F of diffusion over F of noise injection", over_noise("diffusion", 1)),
         ratio("levels", "noise injection does well under a wide range of levels, diffusion in a narrow one",
-              "worst over best F under diffusion of two levels, over that under noise injection of three; a factor of four for both",
-              spread[1] / spread[0], order),
-        ratio("ksd", "noise injection reaches a lower loss than KSD", "F of KSD over F of noise injection", seen["ksd"] / seen["noise"],
-              order, "On the data that it is trained on KSD is ahead: it solves for them, batch by batch."),
-        ratio("ksd-other", "noise injection reaches a lower loss than KSD", "the same on other data", other["ksd"] / other["noise"],
-              order, "On data that no method has seen noise injection is ahead."),
+              "worst over best F under diffusion of two levels, over that under noise of three, a factor of four for both",
+              spread[1] / spread[0]),
+        ratio("ksd", f"{lower} KSD", "F of KSD over F of noise injection", over_noise("ksd", 1),
+              "On the data that it is trained on KSD is far ahead: it solves for them, batch by batch."),
+        ratio("ksd-other", f"{lower} KSD", "F of KSD over F of noise injection, on other data", over_noise("ksd", 2),
+              "On data that no method has seen, which of both is ahead depends on the teacher.", 2.0),
     ]  # fmt: skip
 
 
-def ratio(name: str, says: str, quantity: str, value: float, reason: str, finding: str = "") -> Claim:
-    sentence = says[0].upper() + says[1:] + "."
-    pictures = ("mmd-student-teacher.png",)
+def ratio(name: str, says: str, quantity: str, value: float, finding: str = "", least: float = 1 + 1e-6) -> Claim:
+    """A claim that a ratio is above `least`, contradicted where it is below 1/least."""
+    reason = "an order: above one" if least < 2 else "beyond the spread between teachers, a factor of two"
     return Claim(
-        f"student-teacher-{name}", "S4 student-teacher", sentence, f"{quantity}, at the end", float(value), (1 + 1e-6, np.inf),
-        reason, (0.0, 1 - 1e-6), finding, pictures,
+        f"student-teacher-{name}", "S4 student-teacher", says[0].upper() + says[1:] + ".", f"{quantity}, at the end", float(value),
+        (least, np.inf), reason, (0.0, 1 / least), finding, ("mmd-student-teacher.png",),
     )  # fmt: skip
 
 
