@@ -33,10 +33,14 @@ SWEEPS = ("unit", "all"), ("spread", "all"), ("spread", "b")
 RESOLUTION = 1.0
 """Decades. Less is no difference: the range of either model moves by nearly as much with the neurons, the data and the steps."""
 FINDINGS = {
-    ("unit",
-    "all"): "BN trains at rates up to ten times as large, and is slower at small ones: the range moves more than it widens.",
-    ("spread",
-    "all"): "Neurons of many lengths widen the range of the vanilla network as well: their diversity is no advantage of BN.",
+    (
+        "unit",
+        "all",
+    ): "BN trains at rates up to ten times as large, and is slower at small ones: the range moves more than it widens.",
+    (
+        "spread",
+        "all",
+    ): "Neurons of many lengths widen the range of the vanilla network as well: their diversity is no advantage of BN.",
     ("spread", "b"): "With BN no rate of b diverges, up to a thousand; without BN rates above some ten do.",
 }
 HUGE = 1e6
@@ -81,7 +85,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             decades[key] = float(np.log10(high / low))
             near = int((losses[key] <= 10 * losses[key].min()).sum()) / per_decade
             print(f"{start:7} {sweep:4} {name:11} rates from {low:.2g} to {high:.2g}, {decades[key]:5.2f} decades,", end=" ")
-            print(f"reach {GOAL:g} of the loss {zero:.3f}; best {losses[key].min():.1e}, within ten times the best {near:.2f} decades")
+            print(f"reach {GOAL:g} of the loss {zero:.3f}; best {losses[key].min():.1e}, near it {near:.2f} decades")
     draw(directory, rates, losses, zero)
     return [claim(decades, start, sweep) for start, sweep in SWEEPS]
 
