@@ -66,8 +66,8 @@ def gradients(simulator, run):
 
 def reproduce(directory: Path, quick: bool) -> list[Claim]:
     case = gridflow.load_case("bn-global-minimum")
-    case = case.replace({"space.a.cells": 60, "space.angle.cells": 64} if quick else {})
-    starts, neuron_count = (4, 64) if quick else (STARTS, NEURONS)
+    case = case.replace({"space.a.cells": 60, "space.angle.cells": 64, "particles.integrator.step": 0.4} if quick else {})
+    starts, neuron_count = (2, 64) if quick else (STARTS, NEURONS)
     simulator = Simulator(case)
     energy = simulator.energy
     factors = [f.name for f in simulator.factors]

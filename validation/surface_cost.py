@@ -142,7 +142,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim("surface-cost-step", "gridflow", says, "time of a step over the prediction from two-dimensional rates per cell",
               step / (predicted_sweep + predicted_energy)),
-        Claim("surface-cost-sweeps", "gridflow", says, "time of both sweeps over the prediction per cell", swept / predicted_sweep),
+        Claim("surface-cost-sweeps", "gridflow", says, "time of both sweeps over the prediction", swept / predicted_sweep),
         Claim("surface-cost-face", "gridflow", says, "time per face over that in the plane",
               (swept / faces) / (per_cell / 2)),
     ]  # fmt: skip
