@@ -137,4 +137,4 @@ def draw(directory: Path, times: list[float], direction: Array, count: int) -> N
             axes.plot([zero, radius * np.cos(angles)], [zero, radius * np.sin(angles)], color=colour, lw=0.8, alpha=0.6)
         axes.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[], yticks=[], title=f"iteration {iteration}")
     figure.suptitle("directions of neurons with ‖b‖ = 1 (blue, drawn shorter) and ‖b‖ = 10 (purple)", fontsize="medium")
-    figure.savefig(directory / "bn-lengths.png", dpi=70)
+    figure.savefig(directory / "bn-lengths.png", dpi=56)

@@ -205,7 +205,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim(
             "bn-metric-neurons", "S1 Theorem 2", "Training in Euclidean parameters and on the manifold is the same.",
-            "order in the time step of the largest difference of the losses, 512 neurons on Ω by (14) and on the sphere, d = 3, tanh",
+            "order in the time step of the difference of the losses, 512 neurons on Ω by (14) and on the sphere, d = 3",
             order_of(neurons[:, 0]), (1.7, 3.3), "RK2: order 2, or 3 where the leading terms agree; ± 0.3 for three steps",
             opposite=(-np.inf, 0.3),
         ),

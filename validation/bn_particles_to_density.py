@@ -72,7 +72,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "bn-particles-" + name.lower().replace(" ", "-").replace("w1-of-", "w1-"), "S1 Theorem 4, S3 Theorem 1",
             "On a finite time the flow of m neurons tends to the solution of the continuity equation.",
             f"power of m in the mean distance to the density at t = 4, {name}", float(slope), (-0.5 - width, -0.5 + width),
-            f"−½ of independent neurons, ± {width:.2f}: three standard errors of the fit over {runs} runs of each m, and 0.05 for "
+            f"−½ of independent neurons, ± {width:.2f}: three standard errors of the fit over {runs} runs of each m, 0.05 for "
             "the error of the grid and the next order in m",
             opposite=(-0.1, np.inf),
             pictures=PICTURE,

@@ -286,10 +286,10 @@ def draw(directory: Path, runs: list, densities: list[Array]) -> None:
         line[0].set(xlabel="direction of b in degrees", title=f"{name}, iteration 500 (own scale)")
         line[0].legend(fontsize="small", loc="upper right", ncols=2)
         for axes, iteration, k in zip(line[1:], ITERATIONS, (0, 2, 3, 4, 5), strict=True):
-            chosen = slice(None, None, len(a[0]) // 150)
+            chosen = slice(None, None, len(a[0]) // 100)
             draw_directions(axes, direction[k][chosen], np.where(a[k][chosen] > 0, "C1", "C0"))
             axes.set_title(f"{name}, {iteration}", fontsize="medium")
-    figure.savefig(directory / PICTURES[0], dpi=70)
+    figure.savefig(directory / PICTURES[0], dpi=56)
 
 
 def draw_directions(axes, angles: Array, colours: Array) -> None:
