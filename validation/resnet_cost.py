@@ -115,7 +115,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             Claim(
                 f"resnet-cost-{key}",
                 "gridflow",
-                f"The time of a step of a wide ResNet is at most linear in {text}.",
+                f"The work of a step of a wide ResNet is linear in {text}; its time has a constant besides.",
                 f"slope of log time in log {name}",
                 slopes[name],
             )

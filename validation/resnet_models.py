@@ -189,9 +189,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     print(
         f"condition (5): {float(dataset['condition_defect'][0]):.4g} → {condition:.4g}, at data {at_data:.4g}; Λ {constant:.3g}"
     )
-    print(
-        f"modes {dataset['determined_modes'].to_numpy()}, E {float(dataset['energy'][0]):.3g} → {float(dataset['energy'][-1]):.3g}"
-    )
+    print(f"modes {dataset['determined_modes'].to_numpy()}, E {float(dataset.energy[0]):.3g} → {float(dataset.energy[-1]):.3g}")
     draw(
         dataset,
         wide_dataset,

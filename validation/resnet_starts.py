@@ -1,8 +1,8 @@
 """Several starts of the quadratic approximation of a wide ResNet: E is quartic in ρ, and may have local minima (S3 §3.2).
 
 S3 suggests several runs to identify ρ*. Runs of wide-resnet-quadratic start from normal densities with several means, alike at
-all depths, and from two components in either order. Measured for each: the loss, the dissipation left, W1 between the marginals of θ
-of student and teacher, and how much of the order of the teacher the student has, the slope of the mean of θ over the depth.
+all depths, and from two components in either order. Measured for each: the loss, the dissipation left, W1 between the marginals
+of θ of student and teacher, and how much of the order of the teacher the student has, the slope of the mean of θ over the depth.
 
 Findings. No start ends in a local minimum, all fit; but they end at different densities. The sign of the order is that of the
 start, also where it is opposite to the teacher's, and marginals agree only in what the loss sees: fits do not identify ρ*.
