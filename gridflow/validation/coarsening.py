@@ -67,6 +67,7 @@ def prepare(case: Case, energy: Any) -> None:
 def works(case: Case, energy: Any, factor: int) -> bool:
     try:
         prepare(coarsened(case, factor), energy)
+        prepare(case, energy)
     except InputError:
         return False
     return True
