@@ -1,6 +1,7 @@
 """S4's four methods on a student and a teacher of one-dimensional inputs, as densities: F against iterations, in one picture.
 
-Case mmd-student-teacher (Gaussian neurons of one input) from one start: gradient descent (the MMD flow), noise injection (decaying
+Case mmd-student-teacher (Gaussian neurons of one input) from one start: gradient descent (the MMD flow), noise injection
+(decaying
 and constant), diffusion (noise on the iterate, temperature β²/(2γ)), and KSD, the gradient flow of ½S(ν*|ν)². Iterations of step
 γ = 0.1. F is that of the student, whatever the method minimises. KSD is given the density of the teacher, which the other methods
 are not: they have its predictions alone. The setting of S4, with networks on a sphere and KSD from the teacher's outputs, is in

@@ -9,9 +9,11 @@ bandwidth (σ² + β²)^½. Two densities on a grid and particles that do as pri
 What decides (all of it on the grid, in the limit γ → 0).
 1. Mass collapses at the mean of ν* as long as more than 1 − (1 + s²/σ²)^{−(1+d/2)} of the mass is missing there, 11 % for s = ½,
    σ = 2, d = 2: then its own repulsion is weaker than the attraction of ν*.
-2. Mass is left behind wherever it is not moved alike: where |∇²(G_β * f)| counts. The pull on the share ε that is left behind is of
+2. Mass is left behind wherever it is not moved alike: where |∇²(G_β * f)| counts. The pull on the share ε that is left behind
+is of
    order ε itself, since what has arrived cancels the attraction of ν*: ε decays like 1/t, with noise and without.
-3. Noise with β well above the way makes G_β * k a parabola over the scene: all mass moves as one, at the rate σ^d/(σ² + β²)^{1+d/2}
+3. Noise with β well above the way makes G_β * k a parabola over the scene: all mass moves as one, at the rate σ^d/(σ² +
+β²)^{1+d/2}
    (1/1156 here), and nothing is left behind. β of the order of σ does not, and only delays: case mmd-noise.
 4. When β has decayed the flow is that of F near its minimum, where it is stable: the size of ν* is found.
 Steps of finite length are not what helps. They add the diffusion (γ/2)∇∇:(Cν), C = Cov_u[∇f(z + βu)], which vanishes at ν* but on
@@ -189,7 +191,8 @@ def particle_claim(runs: list[ParticleRun], count: int, step: float) -> Claim:
         f"F of {count} particles without noise over F with it at t = 1500, steps of {step:g}",
         float(runs[0].energy[-1] / runs[1].energy[-1]), (2.0, np.inf),
         "twice: the V-statistic of so many particles drawn from the target itself is a hundredth of F without noise or less",
-        (0.0, 1.0), "Less than on the grid: single particles that finite steps leave far away make most of F.", ("mmd-noise.png",),
+        (0.0, 1.0), "Less than on the grid: single particles that finite steps leave far away make most of F.",
+        ("mmd-noise.png",),
     )  # fmt: skip
 
 

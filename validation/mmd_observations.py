@@ -1,6 +1,7 @@
 """S4's observations on an MMD flow as numbers: collapse, escape, plateau; no displacement convexity; the trade-off of the noise.
 
-1. mmd-gaussian over time (t ≤ 400): the mass within ½ of the target's mean (of ν* it is 1 − e^{−½} = 39 %: more is a collapse), the
+1. mmd-gaussian over time (t ≤ 400): the mass within ½ of the target's mean (of ν* it is 1 − e^{−½} = 39 %: more is a
+   collapse), the
    mass farther from it than 6 (the start lies 4 away), F and its rate −Ḟ/F, and |∇f| on ν and in the whole space.
 2. MMD² along one W2 geodesic, the translation of a normal density, against its chord.
 3. The level of the noise, constant β on the same scene up to t = 60: F at the end, the largest rise of F, the least −Ḟ/D_β with
@@ -11,7 +12,8 @@ Findings. All three observations are there. The mass that escapes does not go to
 tail, and from t ≈ 10 on the far mass comes back, slower and slower. It is what holds the collapse: at the mean of ν* the density
 spreads only when less than 1 − (1 + s²/σ²)^{−(1+d/2)} of the mass is elsewhere (11 % here, s = ½ and σ = 2 in d = 2 dimensions).
 The slide on the trade-off prints its condition as an upper bound +Cγ E|∇f(Z + βu)|² on the change of MMD², which every flow that
-does not ascend fulfils whatever β is; the bound that it concludes then fails. With −C both are right. Under wide noise F rises where most of the
+does not ascend fulfils whatever β is; the bound that it concludes then fails. With −C both are right. Under wide noise F rises
+where most of the
 mass is at its place already, as the slide warns; from far away it falls under every level, only slower.
 """
 
@@ -89,7 +91,7 @@ def normal(mean: float) -> dict:
 
 
 def observation_claims(rows: Array) -> list[Claim]:
-    _, near, far, energy, rate, on, anywhere = rows.T
+    _, near, far, _, rate, on, anywhere = rows.T
     picture = ("mmd-observations.png",)
     return [
         Claim(
@@ -108,7 +110,7 @@ def observation_claims(rows: Array) -> list[Claim]:
             "mmd-escape-returns", "S4 escape", "Some mass seems to escape to infinity.",
             "that share at the end over its largest value",
             float(far[-1] / far.max()), (0.99, 1.0), "what escapes for good stays away, but for round-off", (0.0, 0.9),
-            "It does not: the target blurred by the kernel has a longer tail than the gathered mass and draws it back, ever slower.",
+            "It does not: ν* blurred by the kernel has a longer tail than the gathered mass and draws it back, ever slower.",
             pictures=picture,
         ),
         Claim(
@@ -165,7 +167,7 @@ def tradeoff_claims(quick: bool) -> list[Claim]:
             "largest ratio of F(T) to F(0) exp(−∫β² dt) over the levels under which F only falls (logarithm to base 10)",
             float(max(np.log10(last[b]) + integrals[b] / np.log(10) for b in descends)), (-np.inf, 0.0), "an inequality, C = 1",
             (1.0, np.inf),
-            "Every flow of falling MMD² meets the condition with +C, and the loss falls far less than it would follow; −C is meant.",
+            "Every flow of falling MMD² meets the condition with +C, and the loss falls far less than follows; −C is meant.",
         ),
     ]  # fmt: skip
 

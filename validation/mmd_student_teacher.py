@@ -17,8 +17,10 @@ data, batches of 50 and 3000 steps.
   of S(ν*|ν) with g in the span of the features of the batch. It has the teacher's outputs at the batch and no more, neither its
   weights nor a density. As λ → 0 and with all data f − φ_T decays exactly like e^{−t}. γ = 0.1, as there.
 
-Findings, at quick size. Plain SGD slows down but does not stop: here every particle has its own hidden neurons. Noise injection is
-behind at first and a little ahead later, on the data and on data that it has not seen, under levels from 0.5 to 2; how much depends
+Findings, at quick size. Plain SGD slows down but does not stop: here every particle has its own hidden neurons. Noise
+injection is
+behind at first and a little ahead later, on the data and on data that it has not seen, under levels from 0.5 to 2; how much
+depends
 on the teacher (1.1 to 4 for five draws). Diffusion never is, and under four times its level it is far off. KSD is ahead of all on
 the data that it is trained on; on others noise injection is ahead of it for some teachers and behind for others.
 """
@@ -188,8 +190,8 @@ def ratio(name: str, says: str, quantity: str, value: float, finding: str = "", 
     """A claim that a ratio is above `least`, contradicted where it is below 1/least."""
     reason = "an order: above one" if least < 2 else "beyond the spread between teachers, a factor of two"
     return Claim(
-        f"student-teacher-{name}", "S4 student-teacher", says[0].upper() + says[1:] + ".", f"{quantity}, at the end", float(value),
-        (least, np.inf), reason, (0.0, 1 / least), finding, ("mmd-student-teacher.png",),
+        f"student-teacher-{name}", "S4 student-teacher", says[0].upper() + says[1:] + ".",
+        f"{quantity}, at the end", float(value), (least, np.inf), reason, (0.0, 1 / least), finding, ("mmd-student-teacher.png",),
     )  # fmt: skip
 
 
