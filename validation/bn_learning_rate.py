@@ -127,7 +127,7 @@ def draw(directory: Path, rates: np.ndarray, losses: dict, zero: float) -> None:
                 axes.loglog(rates, np.minimum(loss / zero, 10), style, ms=3, color=colour, label=f"{name}, {label}")
         axes.axhline(GOAL, color="0.6", lw=1)
         title = "one learning rate for all" if sweep == "all" else f"rate of b alone, that of a is {RATE_OF_A:g}"
-        axes.set(xlabel="learning rate η/N", ylim=(None, 20), title=title)
+        axes.set(xlabel="learning rate η/N", ylim=(1e-9, 20), title=title)
     figure.axes[0].set_ylabel(f"loss after {STEPS} steps over that of no network")
     figure.axes[0].legend(fontsize="small", loc="lower left")
     figure.savefig(directory / PICTURE[0], dpi=90)
