@@ -83,7 +83,7 @@ def draw(directory, times, losses, bound, errors):
     over_count.loglog(COUNTS, errors, "o-", color="C0", label="random particles beside the flow")
     over_count.loglog(COUNTS, errors[0] * np.sqrt(COUNTS[0] / np.array(COUNTS)), "k:", label="m^−½")
     over_count.set_xticks(COUNTS, [str(n) for n in COUNTS])
-    over_count.minorticks_off()
+    over_count.set_xticks([], minor=True)
     over_count.set(xlabel="particles m", ylabel=f"RMS error of predictions at t = {SHORT:g}")
     for axes in figure.axes:
         axes.legend(fontsize="small")

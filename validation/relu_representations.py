@@ -8,7 +8,7 @@
 Weights start rotationally symmetric. With w ~ N(0, s²I) and α independent of it, f(x) = E[α] s ‖x‖/√(2π), x with its bias 1;
 with shares p₊ and p₋ of the signs, p₊ − p₋ takes the place of E[α]; with pairs s₊ − s₋ = E[α] s; with uniform directions
 E⟨d, x⟩₊ = ‖x‖/π, so that E[α̃] = E[α] s √(π/2). The source says of the first three that they work, and of the last that its
-gradients differ. Findings: all four start from the predictions of the continuum and learn the five points, at different speeds.
+gradients differ. Findings: all four start from the predictions of the continuum and lose half of their loss, at different speeds.
 """
 
 from pathlib import Path

@@ -103,7 +103,7 @@ def draw(directory, problem, optimum, masses, runs, gaps):
     over_count.loglog(COUNTS, np.maximum(gaps, 1e-6), "o", color="C7", ms=3)
     over_count.loglog(COUNTS, np.median(gaps, axis=1), "s-", color="C1", label=f"median of {gaps.shape[1]} starts")
     over_count.set_xticks(COUNTS, [str(n) for n in COUNTS])
-    over_count.minorticks_off()
+    over_count.set_xticks([], minor=True)
     over_count.set(xlabel="number of particles", ylabel=f"J − J* at t = {STOP:g}")
     degrees = np.degrees(problem.angles)
     for axes, name, title in ((found, "with", "λ = 0.05"), (without, "without", "λ = 0")):
