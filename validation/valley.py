@@ -85,8 +85,8 @@ def picture(path: Path, found: dict[tuple[str, float, int], float], grids: tuple
     axes.set(xscale="log", xlabel="slope s along the valley", ylabel="displacement over s·t", ylim=(-0.05, 1.15))
     axes.set_xticks(SLOPES, [f"{s:g}" for s in SLOPES])
     axes.minorticks_off()
-    axes.set_title(f"Sliding along a kink at an angle of {ANGLE:g} to the grid; the line at 1 is exact", fontsize=10)
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.suptitle(f"Sliding along a kink at an angle of {ANGLE:g} to the grid; the line at 1 is exact", fontsize=10)
+    figure.legend(loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
