@@ -114,7 +114,14 @@ def test_over_relaxation_that_swings_is_taken_back():
     well = {"kind": "potential", "terms": {"x": {"kind": "double-well", "height": 0.25}}}
     space = {"x": {"kind": "interval", "bounds": [-3.0, 3.0], "cells": 256}}
     initial = [{"density": {"x": {"kind": "normal", "mean": 0.3, "deviation": 0.4}}}]
-    table = {**ORNSTEIN_UHLENBECK, "space": space, "energy": well, "initial": initial, "flow": {"temperature": 0.1}, "exact": None}
+    table = {
+        **ORNSTEIN_UHLENBECK,
+        "space": space,
+        "energy": well,
+        "initial": initial,
+        "flow": {"temperature": 0.1},
+        "exact": None,
+    }
     dataset = solve(case_of(table, scheme={"kind": "jko", "tau": 0.1}, time__stop=0.5))
     assert dataset.attrs["status"] == "completed"
     assert int(dataset["iterations"][-1]) <= 5 * 1000  # within max_iterations per step

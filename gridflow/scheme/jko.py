@@ -232,7 +232,7 @@ class JKOStepper:
 
     def report(self, state: State) -> dict[str, float]:
         found = self.constraints(state) if "solution" in state.arrays else {}
-        return {name: 0.0 for name in self.reports} | state.reports | found
+        return dict.fromkeys(self.reports, 0.0) | state.reports | found
 
     # ---------------------------------------------------------------------------------------------------------- steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
