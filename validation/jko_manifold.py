@@ -113,7 +113,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "W1 of the shortest step to finite volumes, over its own error in τ and a fiftieth of a cell",
             to_flow[-1] / (gaps[-1] + 0.02 * cell),
             (0.0, 1.25),
-            "with order 1 the last halving of τ is the error that is left, up to the quarter that the next order may be; densities"
+            "with order 1 the last halving of τ is the error that is left, up to a quarter for the next order; densities"
             " are smooth on the scale of the cells, so that their errors of second order are percents of a cell",
             (5.0, np.inf),
             pictures=pictures,
