@@ -2,7 +2,8 @@
 
 The case relu-prox in a wider box, γ = 10, steps with W₂ by assignment. Every step is solved by the inner gradient descent of
 S2 §2.2, V ← V − rate·(V − W + γ∇F(V)) from V = W, with rate 0.3 and 3 or 30 iterations, without regard to whether it converged,
-and accurately, by gradient sampling. The start is similar; with 3 iterations the energy then falls about half as fast as with accurate steps, slower but not still.
+and accurately, by gradient sampling. The start is similar; with 3
+iterations the energy then falls about half as fast as with accurate steps.
 """
 
 from pathlib import Path
