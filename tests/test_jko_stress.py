@@ -99,7 +99,7 @@ def test_a_collapsed_density_is_not_taken_for_a_solution():
 
 
 def test_an_empty_corner_is_not_mass():
-    """A compact start and a long compensated step: corners are e^−1400 of the rest, where a floor of log p would look like mass."""
+    """A compact start and a long compensated step: corners are e^−1400, where a floor of log p would look like mass."""
     compact = {"kind": "uniform", "bounds": [-1.0, 1.0]}
     start = [{"density": {"w": compact, "b": compact, "sign": {"kind": "uniform"}}}]
     changes = {"space.w.cells": 48, "space.b.cells": 48, "initial": start, "time.stop": 2.0, "time.save": 2}
@@ -110,7 +110,7 @@ def test_an_empty_corner_is_not_mass():
 
 
 def test_over_relaxation_that_swings_is_taken_back():
-    """A double well, D = 0.1: |∇log p| is so steep that only the safeguard is left, and its over-relaxation swings at the walls."""
+    """A double well, D = 0.1: |∇log p| leaves only the safeguard, whose over-relaxation swings at the walls."""
     well = {"kind": "potential", "terms": {"x": {"kind": "double-well", "height": 0.25}}}
     space = {"x": {"kind": "interval", "bounds": [-3.0, 3.0], "cells": 256}}
     initial = [{"density": {"x": {"kind": "normal", "mean": 0.3, "deviation": 0.4}}}]

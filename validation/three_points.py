@@ -1,12 +1,12 @@
 """Three points on a line (S2 §7): the first step of gradient descent, by gridflow's particles.
 
-One neuron w = (w, b) with sign +1 on the points (1, 2), (2, 4), (4, 8) of cases/data/three-points.csv, loss (1/(2n)) Σ (⟨w, X_j⟩₊ − y_j)²,
-a step of length 1 from W⁰ = (1, 0):
+One neuron w = (w, b) with sign +1 on the points (1, 2), (2, 4), (4, 8) of cases/data/three-points.csv,
+loss (1/(2n)) Σ (⟨w, X_j⟩₊ − y_j)², a step of length 1 from W⁰ = (1, 0):
 
     W¹ = W⁰ + (1/n) Σ_j (2 − 1) x_j (x_j, 1) = (1, 0) + (7, 7/3) = (8, 7/3).
 
-All three points activate the neuron, since x_j > 0: the source prints s₁ = (0, 0, 0), with which nothing would move, but its result
-(8, 7/3) is that of s₁ = (1, 1, 1). The energy of gridflow is the mean over the data with the factor ½, which is this loss.
+All three points activate the neuron, since x_j > 0: the source prints s₁ = (0, 0, 0), with which nothing would move, but its
+result (8, 7/3) is that of s₁ = (1, 1, 1). The energy of gridflow is the mean over the data with the factor ½, which is this loss.
 """
 
 from pathlib import Path

@@ -49,8 +49,8 @@ HULL_STEPS = 100
 
 class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proximal-point", tag_field="kind"):
     """step : γ in mean-field time; inner : largest number of inner iterations of a step; tolerance : a length, of positions;
-    rate : of gradient descent; frames : orthonormal frames of directions of the sliced distance, drawn by `seed`; on_unconverged :
-    whether a step that ends before its tolerance stops the run, or counts in `unconverged` of the run. Order 1."""
+    rate : of gradient descent; frames : orthonormal frames of directions of the sliced distance, drawn by `seed`;
+    on_unconverged : whether a step that ends before its tolerance stops the run, or counts in its `unconverged`. Order 1."""
 
     step: Positive
     distance: Literal["frobenius", "assignment", "sliced"] = "frobenius"

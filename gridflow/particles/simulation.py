@@ -56,8 +56,8 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 class ParticleRun:
     """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
-    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.walls`); unconverged :
-    proximal steps that ended before their tolerance, where the integrator goes on."""
+    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.walls`);
+    unconverged : proximal steps that ended before their tolerance, where the integrator goes on."""
 
     times: list[float]
     points: Array

@@ -20,7 +20,8 @@ class State:
     density : shape of the grid; time, dt (proposed next step) : mean-field time; evaluation : of the energy at the density, which
     a restart computes again; free_energy : the value that decreases; dissipation : −dE/dt during the step, cheaply measured;
     density_min : smallest density so far; rise : largest increase of the energy in a step so far; rise_roundoff : largest
-    round-off allowed for it; unconverged : number of steps so far that ended before their tolerance; arrays : whatever else a scheme needs to go on; reports : what else it tells at a save.
+    round-off allowed for it; unconverged : steps so far that ended
+    before their tolerance; arrays : whatever else a scheme needs to go on; reports : what else it tells at a save.
     """
 
     density: Array

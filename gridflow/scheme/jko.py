@@ -87,8 +87,8 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     accuracy : error in time allowed per unit time, W1 of every marginal in units of the largest cell of the factor
     epsilon : ε in units of the largest (cell size)²/M, dimensionless; bias, sweeps : see above
     tolerance : of every step, L1 of p, with algorithm "scaling" of ConstrEven and ConstrOdd; max_iterations : of every attempt to
-        solve it; on_unconverged : "stop" fails there, "continue" goes on from the last iterate, as S2 §1.2 does ("not accurate due
-        to small number of inner iterations"): its mass is exact, and the status of the run counts such steps
+        solve it; on_unconverged : "stop" fails there, "continue" goes on from the last iterate, as S2 §1.2 does ("not accurate
+        due to small number of inner iterations"): its mass is exact, and the status of the run counts such steps
     """
 
     tau: Annotated[float, Meta(gt=0.0)]
@@ -232,7 +232,7 @@ class JKOStepper:
 
     def report(self, state: State) -> dict[str, float]:
         found = self.constraints(state) if "solution" in state.arrays else {}
-        return {name: 0.0 for name in self.reports} | state.reports | found
+        return dict.fromkeys(self.reports, 0.0) | state.reports | found
 
     # ---------------------------------------------------------------------------------------------------------- steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
@@ -308,8 +308,8 @@ class JKOStepper:
         scaled = algorithm_1(self.kernel, self.grid.volume, log_before, prox, *limits)
         if not scaled.converged and self.scheme.on_unconverged == "stop":
             raise SolveError(
-                f"the scaling iteration did not converge in {scaled.iterations} iterations (ConstrEven {scaled.even:.1e}, ConstrOdd"
-                f' {scaled.odd:.1e}); use algorithm = "newton", a larger scheme.epsilon or on_unconverged = "continue"'
+                f"the scaling iteration did not converge in {scaled.iterations} iterations (ConstrEven {scaled.even:.1e},"
+                f' ConstrOdd {scaled.odd:.1e}); use algorithm = "newton", a larger scheme.epsilon or on_unconverged = "continue"'
             )
         solution = Solution(scaled.log_a, scaled.density, scaled.iterations, scaled.converged)
         return solution, {"constr_even": scaled.even, "constr_odd": scaled.odd}

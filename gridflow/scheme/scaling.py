@@ -31,8 +31,8 @@ COARSE_TOLERANCE = 1e-3
 PROX_STEPS, SHARE_MIN = 200, 1e-6
 """Newton steps of a prox, and the shortest part of one."""
 CG_STEPS, CG_TOLERANCE, DIFFERENCE = 100, 1e-4, 1e-4
-"""Conjugate gradients for a Newton step: their number, the part of the slope that they may leave, and the step of differences of ξ
-as a part of the mass, which for energies that are not quadratic leaves as much of the slope."""
+"""Conjugate gradients for a Newton step: their number, the part of the slope that they may leave, and the step of differences
+of ξ as a part of the mass, which for energies that are not quadratic leaves as much of the slope."""
 
 
 # -------------------------------------------------------------------------------------------------- over-relaxed scaling
@@ -176,7 +176,7 @@ def algorithm_1(
 
     before, log_b = np.exp(log_before), np.zeros_like(log_before)
     log_kb = kernel.apply_log(log_b)
-    for iteration in range(1, iterations + 1):
+    for iteration in range(1, iterations + 1):  # noqa: B007
         logs = prox(log_kb)
         log_a = logs - log_kb
         log_ka = kernel.apply_log(log_a)
