@@ -18,11 +18,10 @@ data, batches of 50 and 3000 steps.
   weights nor a density. As λ → 0 and with all data f − φ_T decays exactly like e^{−t}. γ = 0.1, as there.
 
 Findings, at quick size. Plain SGD slows down but does not stop: here every particle has its own hidden neurons. Noise
-injection is
-behind at first and a little ahead later, on the data and on data that it has not seen, under levels from 0.5 to 2; how much
-depends
-on the teacher (1.1 to 4 for five draws). Diffusion never is, and under four times its level it is far off. KSD is ahead of all on
-the data that it is trained on; on others noise injection is ahead of it for some teachers and behind for others.
+injection is behind at first and a little ahead later, on the data and on data that it has not seen, under levels from 0.5 to
+2; how much depends on the teacher (a factor of 1.0 to 4, five draws). Diffusion is not, on the data, and under four times its
+level it is far off. KSD is ahead of all on the data that it is trained on; on others noise injection is ahead of it for some
+teachers and behind for others.
 """
 
 from dataclasses import dataclass
