@@ -190,7 +190,7 @@ def draw(directory, one, decay, two):
     deviation = decay["particles"] / decay["particles"][0] * np.exp(rate_of_law * times) - 1
     law.plot(times, 100 * deviation, "o-", ms=4, color="C1", label=f"particles, step {decay['step']:g}")
     law.axhline(0.0, color="k", ls=":", lw=1)
-    law.set(xlabel="time", ylabel="∫(|w|² − α²)dρ beside exp(−4λt), %", title="S2 §9: weight decay", ylim=(-2, 3.5))
+    law.set(xlabel="time", ylabel="∫(|w|² − α²)dρ beside exp(−4λt), %", title="S2 §9: weight decay", ylim=(-2, 2.5))
     names = {"both": "every neuron at both scales", "small": "small scale alone", "large": "large scale alone"}
     for (key, name), style in zip(names.items(), ("-", "--", ":"), strict=True):
         loss.semilogy(two["times"], two["losses"][key], style, color={"both": "C0", "small": "C1", "large": "k"}[key], label=name)
@@ -276,7 +276,7 @@ def claims_of_decay(decay):
             band=(4 - decay["correction"], 4 + decay["correction"]),
             reason="4; the correction by the extrapolation, the error of the finer grid",
             opposite=(-np.inf, 0.0),
-            finding="Later, when neurons slide along kinks, the grid loses |w|² − α² too fast, and finer cells help slowly.",
+            finding="Later, when neurons slide along kinks, the grid loses |w|² − α² too fast; finer cells have not mended it.",
             **common,
         ),
     ]
