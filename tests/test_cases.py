@@ -27,6 +27,8 @@ def claims_nothing(case):
 EXEMPT = JKO | NOT_CONVEX | {name for name in shipped_cases() if claims_nothing(load_case(name))}
 FILLED = {"mmd-sobolev"}
 """Cases whose density fills the box, with walls that are part of the problem."""
+BLURRED = {"relu-jko-algorithm-1"}
+"""Cases of plain entropic steps, which blur by ε ∝ h²: on four times wider cells the tails reach the walls."""
 
 
 def coarse(case):
@@ -56,7 +58,7 @@ def check(dataset, name):
         assert (np.diff(dataset["energy"]) < 0).all()
     assert (dataset["dissipation"] > 0).all()
     if name not in FILLED:
-        assert float(dataset["boundary_mass"].max()) < 1e-6  # the box is wide enough
+        assert float(dataset["boundary_mass"].max()) < (1e-5 if name in BLURRED else 1e-6)  # the box is wide enough
 
 
 @pytest.mark.parametrize("name", shipped_cases())

@@ -1,5 +1,6 @@
 """The kernel of networks: MMD as a loss, its field at displaced positions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_the_drive_is_the_first_variation_at_displaced_positions(kernel, factors
     level = 0.3
     drive = bound.smoothed(level).evaluate(mass).first_variation.ravel()
     particles, points = energy.particles(grid.factors).network, cell_points(grid)
-    particles = type(particles)(particles.spec, bound.data, particles.factors)  # the target of the grid
+    particles = replace(particles, data=bound.data)  # the target of the grid
     u = ndtri(qmc.Sobol(len(factors), seed=5).random(2**12))
     u[:, [not f.moves for f in grid.factors]] = 0.0
     for i in rng.integers(0, grid.size, 3):
