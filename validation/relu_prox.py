@@ -6,7 +6,8 @@ optimal assignment, the gradient flow, and the same steps for densities on a gri
 F does not depend on the order of neurons of equal sign. The global minima of the steps with both distances are therefore the same
 but for that order, for every γ. The minimisations go downhill from V = W, however, and end in local minima: the same ones, to the
 last digit, while the optimal assignment is the identity, as it must be for γ·max|grad ξ| below half the distance of two neurons
-of equal sign, and others for γ = 10: energies differ by less than a percent of the first, d_F and W₂² by more.
+of equal sign, and others for γ = 10: energies then differ by less than a percent of the first, d_F and W₂² of late steps by a
+third, and idle neurons, which stay where they are otherwise, are exchanged with others.
 For γ → 0 the step tends to the flow: one step at order 2, but for the few neurons that cross a kink (hence medians over neurons),
 and many steps at order 1. S2 §2.2 prints its inner iteration with the wrong sign of ∇d: it then climbs, without end.
 On a grid an exact step stands still once γ|grad ξ| is below half a cell: "it looks stuck" (S2 §1.2) can also mean that.
@@ -173,7 +174,7 @@ def decrease(energy: Array) -> float:
 def reproduce(directory: Path, quick: bool) -> list[Claim]:
     net = Network(32 if quick else 128)
     large, small = long_runs(net, GAMMA), long_runs(net, SMALL)
-    flow = net.run([GAMMA * k for k in range(ITERATIONS + 1)], RungeKutta2(0.1))
+    flow = net.run([GAMMA * k for k in range(ITERATIONS + 1)], RungeKutta2(0.2))
     steps = {name: step_distances(run) for name, run in large.items()}
     report(net, large, steps, flow)
     same = [
