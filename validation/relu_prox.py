@@ -1,270 +1,321 @@
-"""Proximal point and "Wasserstein descent" of a ReLU network with γ = 10 (S2 §1): are the distances the same?
+"""Proximal points and "Wasserstein descent" of a ReLU network (S2 §1, §2.2, §6): are the distances the same, and is it the flow?
 
-    python validation/relu_prox.py DIRECTORY [--overwrite]
+The case relu-prox in a wider box. Proximal points V = argmin F(V) + d(V, W)/(2γ) with the distance of Frobenius and with W₂² by
+optimal assignment, the gradient flow, and the same steps for densities on a grid, by exact and by entropic transport.
 
-The case relu-prox in a wider box, N = 128 neurons. Writes relu-prox.nc with every curve and relu-prox.png, and prints
-
-* energy and distance between iterates for proximal points with the distance of Frobenius, of the optimal assignment (W₂) and
-  sliced, for gradient descent (with γ itself if its energy falls, else with a smaller step, which it says), and for the flow;
-* one step from the start for several γ: difference of the distances, and of the step to the gradient flow. Theory: the assignment
-  is the identity below some γ, and then there is no difference; the sliced distance exchanges neurons along some directions at
-  every γ, but its step differs by less than O(γ); an implicit step is off by O(γ²), but for the neurons that cross a kink: hence
-  medians over neurons;
-* the same steps for densities on a small grid, with the exact W₂ and with entropic transport (S2 §1.2). "Very similar, but then
-  it looks stuck" is what exact transport does on a lattice: it stands still once γ|grad ξ| is below half a cell.
+F does not depend on the order of neurons of equal sign. The global minima of the steps with both distances are therefore the same
+but for that order, for every γ. The minimisations go downhill from V = W, however, and end in local minima: the same ones, to the
+last digit, while the optimal assignment is the identity, as it must be for γ·max|grad ξ| below half the distance of two neurons
+of equal sign, and others for γ = 10: energies then differ by less than a percent of the first, d_F and W₂² of late steps by a
+third, and idle neurons, which stay where they are otherwise, are exchanged with others.
+For γ → 0 the step tends to the flow: one step at order 2, but for the few neurons that cross a kink (hence medians over neurons),
+and many steps at order 1. S2 §2.2 prints its inner iteration with the wrong sign of ∇d: it then climbs, without end.
+On a grid an exact step stands still once γ|grad ξ| is below half a cell: "it looks stuck" (S2 §1.2) can also mean that.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import linear_sum_assignment
 
 import gridflow
+from gridflow.case import Case
 from gridflow.errors import SolveError
-from gridflow.files import check_new_file
 from gridflow.particles.cloud import draw_cloud
-from gridflow.particles.integrator import GradientDescent, ProximalPoint, RungeKutta2
-from gridflow.scheme.wasserstein import exact_transport
+from gridflow.particles.integrator import Integrator, ProximalPoint, RungeKutta2
+from gridflow.particles.simulation import ParticleRun
+from gridflow.space.factor import Array
+from validation.claim import Claim
 
-GAMMA, ITERATIONS, COUNT = 10.0, 20, 128
-TOLERANCE = 1e-3
-"""Of positions, which are of order one: far below what the curves show."""
+GAMMA, ITERATIONS, LATE = 10.0, 20, 10
+SMALL = 0.1
+"""γ of the run in which the assignment should be the identity throughout."""
 GAMMAS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+IDENTITY, ORDER = 0.1, 0.3
+"""Largest γ at which no neuron may be exchanged in the first step, and of the fit of the order of one step."""
+FLOW_TIMES, FLOW_GAMMAS = [0.0, 1.0, 2.0, 4.0], (0.5, 0.25, 0.125)
+INNER, RATE = 30, 0.1
+FILLED = 1e-6
+"""Density from which a cell has mass: the mean is 0.02, the duality gap bounds ξ only where there is some."""
 BOX = {"space.w.bounds": [-6.0, 6.0], "space.b.bounds": [-3.6, 3.6]}
-DESCENT_STEPS = (10.0, 5.0, 2.0, 1.0, 0.5, 0.2)
-COMPARED = (1, 5, 20)
-"""Iterations at which the densities of both transports are compared."""
-DISTANCES = ("frobenius", "assignment", "sliced")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--overwrite", action="store_true")
-    options = parser.parse_args()
-    options.directory.mkdir(parents=True, exist_ok=True)
-    outputs = {ending: options.directory / f"relu-prox{ending}" for ending in (".nc", ".png")}
-    for ending, path in outputs.items():
-        check_new_file(path, {ending}, options.overwrite)
-    case = gridflow.load_case("relu-prox").replace(BOX)
-    dataset = xarray.merge([particle_runs(case), small_steps(case), grid_runs(case)], combine_attrs="no_conflicts")
-    dataset.attrs["title"] = f"relu-prox: proximal points with γ = {GAMMA:g}, {COUNT} neurons"
-    report(dataset)
-    dataset.to_netcdf(outputs[".nc"])
-    draw(dataset).savefig(outputs[".png"], dpi=130)
+class Network:
+    """The case with `count` neurons: columns of positions are the sign, w and b."""
+
+    def __init__(self, count: int) -> None:
+        self.case: Case = gridflow.load_case("relu-prox").replace(BOX)
+        self.cloud = draw_cloud(self.case.initial, self.case.grid().factors, count, 1, "sobol")
+        data = self.case.energy.load(Path(self.case.directory)).data
+        self.inputs, self.targets = data.inputs[:, 0], data.targets[:, 0]
+
+    def run(self, times: list[float], integrator: Integrator) -> ParticleRun:
+        return gridflow.simulate(self.case, self.cloud, times=times, integrator=integrator)
+
+    def proximal(self, distance: str, times: list[float], gamma: float) -> ParticleRun:
+        """Of order γ² is what is measured in the difference to the flow: tolerances are a thousandth of that."""
+        return self.run(times, ProximalPoint(step=gamma, distance=distance, tolerance=1e-3 * min(1.0, gamma**2)))
+
+    def energy(self, points: Array) -> tuple[float, Array]:
+        """E = ½ mean (f − y)² and its gradient in (w, b) times the number of neurons: grad ξ, (n_particles, 2)."""
+        sign, w, b = points.T
+        outputs = w[:, None] * self.inputs + b[:, None]
+        errors = (sign[:, None] * np.maximum(outputs, 0)).mean(axis=0) - self.targets
+        slopes = sign[:, None] * (outputs > 0) * errors / len(errors)
+        return 0.5 * float((errors**2).mean()), np.stack([slopes @ self.inputs, slopes.sum(axis=1)], axis=1)
 
 
-# ---------------------------------------------------------------------------------------------------------- particles
-def proximal(case, distance, times, tolerance=TOLERANCE):
-    prox = ProximalPoint(step=times[1], distance=distance, tolerance=tolerance)
-    return gridflow.simulate(case, cloud(case), times=times, integrator=prox)
+def squares(new: Array, old: Array) -> Array:
+    """|V_i − W_j|²; neurons of different signs are not exchanged."""
+    return np.where(new[:, None, 0] == old[None, :, 0], ((new[:, None] - old[None]) ** 2).sum(axis=2), 1e6)
 
 
-def cloud(case):
-    return draw_cloud(case.initial, case.grid().factors, COUNT, 1, "sobol")
+def step_distances(run: ParticleRun) -> Array:
+    """(d_F = mean |V_i − W_i|², W₂²) of every step."""
+    costs = [squares(new, old) for old, new in zip(run.points[:-1], run.points[1:], strict=True)]
+    return np.array([(c.diagonal().mean(), c[linear_sum_assignment(c)].mean()) for c in costs])
 
 
-def particle_runs(case):
-    """Energy, step distances and positions of all methods over ITERATIONS of time GAMMA."""
-    times = [GAMMA * k for k in range(ITERATIONS + 1)]
-    runs = {name: proximal(case, name, times) for name in DISTANCES}
-    for step in DESCENT_STEPS:
-        try:
-            descent = gridflow.simulate(case, cloud(case), times=times, integrator=GradientDescent(step=step))
-        except SolveError:
-            continue
-        if (np.diff(descent.energy) <= 0).all():
-            break
-    else:
-        raise SolveError(f"gradient descent is unstable for all of the steps {DESCENT_STEPS}")
-    runs["gradient-descent"] = descent
-    runs["flow"] = gridflow.simulate(case, cloud(case), times=times, integrator=RungeKutta2(0.1))
-    factors = [f.name for f in case.grid().factors]
-    positions = np.stack([r.points for r in runs.values()])
-    distances = np.array([[step_distances(a, b) for a, b in zip(p[1:], p[:-1], strict=True)] for p in positions])
-    data = case.energy.load(Path(case.directory)).data
-    start = dict(zip(factors, positions[0, 0].T, strict=True))
-    idle = (start["w"][:, None] * data.inputs[:, 0] + start["b"][:, None] <= 0).all(axis=1)
-    return xarray.Dataset(
-        {
-            "energy": (("run", "iteration"), np.stack([r.energy for r in runs.values()])),
-            "frobenius": (("run", "step"), distances[..., 0], {"long_name": "mean of |V_i - W_i|^2"}),
-            "assignment": (("run", "step"), distances[..., 1], {"long_name": "squared W2 of the two clouds"}),
-            "position": (("run", "iteration", "particle", "factor"), positions),
-            "idle": ("particle", idle.astype(np.int8), {"long_name": "1 for neurons that activate no datum at the start"}),
-        },
-        coords={
-            "run": list(runs),
-            "iteration": range(ITERATIONS + 1),
-            "step": range(1, ITERATIONS + 1),
-            "factor": factors,
-        },
-        attrs={"descent_step": step, "gamma": GAMMA},
-    )
+def largest_difference(one: Array, two: Array) -> float:
+    return float(np.abs(two / one - 1).max())
 
 
-def step_distances(new, old):
-    """(mean |V_i − W_i|², W₂²); neurons of different signs are not exchanged. Column 0 is the sign."""
-    squares = ((new[:, None] - old[None]) ** 2).sum(axis=2)
-    squares[new[:, None, 0] != old[None, :, 0]] = 1e6
-    return squares.diagonal().mean(), squares[linear_sum_assignment(squares)].mean()
+# ------------------------------------------------------------------------------------------------------------ particles
+def long_runs(net: Network, gamma: float) -> dict[str, ParticleRun]:
+    times = [gamma * k for k in range(ITERATIONS + 1)]
+    return {name: net.proximal(name, times, gamma) for name in ("frobenius", "assignment")}
 
 
-def small_steps(case):
-    """One step for every γ: differences of V from the Frobenius step in the root mean square, from the flow in the median."""
-    columns = {name: [] for name in ("assignment_difference", "sliced_difference", "exchanged", "flow_difference", "moved")}
+def idle_moves(net: Network, run: ParticleRun) -> tuple[int, float, float]:
+    """Of neurons that activate no datum at the start: their number, how far the farthest moved, and the largest distance from
+    one of their places to the nearest neuron of the same sign at the end."""
+    start, end = run.points[0], run.points[-1]
+    idle = idle_neurons(net, start)
+    empty = np.sqrt(squares(end, start[idle]).min(axis=0))
+    return int(idle.sum()), float(np.linalg.norm((end - start)[idle], axis=1).max()), float(empty.max())
+
+
+def idle_neurons(net: Network, points: Array) -> Array:
+    return (points[:, 1:2] * net.inputs + points[:, 2:] <= 0).all(axis=1)
+
+
+def single_steps(net: Network) -> dict[str, Array]:
+    """One step from the start for every γ: share of neurons exchanged, median distance to the flow, length of the step."""
+    rows = []
+    print("      γ   exchanged   to the flow (median)   length of the step   Frobenius − assignment")
     for gamma in GAMMAS:
-        tolerance = min(TOLERANCE, 1e-4 * gamma)
-        ends = {name: proximal(case, name, [0.0, gamma], tolerance).points for name in DISTANCES}
-        flow = gridflow.simulate(case, cloud(case), times=[0.0, gamma], integrator=RungeKutta2(gamma / 200)).points[1]
-        start, end = ends["frobenius"]
-        squares = ((ends["assignment"][1][:, None] - start[None]) ** 2).sum(axis=2)
-        squares[start[:, None, 0] != start[None, :, 0]] = 1e6
-        columns["exchanged"].append((linear_sum_assignment(squares)[1] != np.arange(COUNT)).mean())
-        columns["moved"].append(size(end - start))
-        columns["assignment_difference"].append(size(ends["assignment"][1] - end))
-        columns["sliced_difference"].append(size(ends["sliced"][1] - end))
-        columns["flow_difference"].append(float(np.median(np.linalg.norm(end - flow, axis=1))))
-    return xarray.Dataset({name: ("gamma", values) for name, values in columns.items()}, coords={"gamma": list(GAMMAS)})
+        start, frobenius = net.proximal("frobenius", [0.0, gamma], gamma).points
+        assignment = net.proximal("assignment", [0.0, gamma], gamma).points[1]
+        flow = net.run([0.0, gamma], RungeKutta2(gamma / 200)).points[1]
+        exchanged = float((linear_sum_assignment(squares(assignment, start))[1] != np.arange(len(start))).mean())
+        gaps = (frobenius - flow, frobenius - start, frobenius - assignment)
+        lengths = [np.linalg.norm(gap, axis=1) for gap in gaps]
+        rows.append((exchanged, np.median(lengths[0]), *(np.sqrt((length**2).mean()) for length in lengths[1:])))
+        print(f"{gamma:7.2f} {100 * exchanged:9.1f} % {rows[-1][1]:20.3e} {rows[-1][2]:20.3e} {rows[-1][3]:22.3e}")
+    return dict(zip(("exchanged", "flow", "moved", "apart"), np.array(rows).T, strict=True))
 
 
-def size(gaps):
-    return float(np.sqrt((gaps**2).sum(axis=1).mean()))
+def certain_gamma(net: Network) -> float:
+    """γ below which no first step can exchange neurons: all move by less than half the distance of two of the same sign."""
+    gaps = squares(net.cloud.points, net.cloud.points) + np.diag(np.full(len(net.cloud.points), np.inf))
+    return float(np.sqrt(gaps.min()) / 2 / np.linalg.norm(net.energy(net.cloud.points)[1], axis=1).max())
 
 
-# --------------------------------------------------------------------------------------------------------------- grids
-def grid_runs(case):
-    """Energy and W₂² of the steps of densities on a grid with cells of 0.2, exact and entropic."""
-    changes = {"space.w.cells": 60, "space.b.cells": 36, "time.stop": GAMMA * ITERATIONS, "time.save": ITERATIONS + 1}
-    energies, masses, squared, grid = [], [], None, case.replace(changes).grid()
-    for scheme in ({"kind": "exact-wasserstein", "tau": GAMMA}, {"kind": "jko", "tau": GAMMA}):
-        dataset = gridflow.solve(case.replace({**changes, "scheme": scheme}))
-        if dataset.attrs["status"] != "completed":
-            raise SolveError(f"{scheme['kind']}: {dataset.attrs['status']}")
-        energies.append(dataset["energy"].to_numpy())
-        masses.append(dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume)
-        if "step_w2" in dataset:
-            squared = dataset["step_w2"].to_numpy()[1:] ** 2
-    apart = [np.sqrt(exact_transport(grid, masses[0][k], masses[1][k])[0]) for k in COMPARED]
-    return xarray.Dataset(
-        {
-            "grid_energy": (("transport", "iteration"), np.stack(energies)),
-            "grid_squared_distance": ("step", squared),
-            "grid_apart": ("compared", apart, {"long_name": "W2 of the densities of exact and entropic steps"}),
-        },
-        coords={"transport": ["exact", "entropic"], "compared": list(COMPARED)},
+def flow_differences(net: Network) -> list[float]:
+    """Largest relative difference of the energies of steps with W₂ by assignment and of the flow, for every FLOW_GAMMAS."""
+    flow = net.run(FLOW_TIMES, RungeKutta2(0.02)).energy
+    found = [largest_difference(flow, net.proximal("assignment", FLOW_TIMES, gamma).energy) for gamma in FLOW_GAMMAS]
+    print(
+        "relative difference of energies, assignment and flow: "
+        + ", ".join(f"γ = {g}: {d:.2e}" for g, d in zip(FLOW_GAMMAS, found, strict=True))
     )
+    return found
 
 
-# -------------------------------------------------------------------------------------------------------------- report
-def report(dataset) -> None:
-    print(f"gradient descent with step {dataset.attrs['descent_step']:g} (energy falls at every save)")
-    print("\niteration   energy: " + "  ".join(f"{m:>16}" for m in dataset["run"].values) + "   grid exact  grid entropic")
-    for k in (0, 1, 2, 3, 5, 10, 15, ITERATIONS):
-        at = dataset.isel(iteration=k)
-        numbers = [*at["energy"].values, *at["grid_energy"].values]
-        print(f"{k:9d}          " + "  ".join(f"{v:16.5f}" for v in numbers))
-    print("\niteration   Frobenius point: d_F, W2²     assignment point: d_F, W2²     exact W2² on the grid")
-    for k in (0, 1, 2, 4, 9, 14, ITERATIONS - 1):
-        at = dataset.isel(step=k)
-        pairs = [float(at[d].sel(run=m)) for m in ("frobenius", "assignment") for d in ("frobenius", "assignment")]
-        print(f"{k + 1:9d}   " + "  ".join(f"{v:13.6f}" for v in [*pairs, float(at["grid_squared_distance"])]))
-    apart = ", ".join(f"{float(d):.3f}" for d in dataset["grid_apart"])
-    print(f"\nW2 between the densities of exact and entropic steps after {COMPARED} iterations, cells of 0.2: {apart}")
-    print("\n    γ     moved    assignment   exchanged     sliced    to the flow   (differences from Frobenius, over moved)")
-    for row in range(len(GAMMAS)):
-        at = dataset.isel(gamma=row)
-        relative = [float(at[n] / at["moved"]) for n in ("assignment_difference", "sliced_difference", "flow_difference")]
-        first, last = f"{float(at['gamma']):6.2f}  {float(at['moved']):8.4f}   {relative[0]:9.2e}", 100 * float(at["exchanged"])
-        print(f"{first}   {last:7.1f} %   {relative[1]:9.2e}   {relative[2]:9.2e}")
-    small = dataset.sel(gamma=[g for g in GAMMAS if g <= 1.0])
-    slope = np.polyfit(np.log(small["gamma"]), np.log(small["flow_difference"]), 1)[0]
-    print(f"slope of the distance to the flow in γ ≤ 1: {slope:.2f} (theory 2)")
-    slope = np.polyfit(np.log(small["gamma"][1:]), np.log(small["sliced_difference"][1:]), 1)[0]
-    print(f"slope of the distance to the sliced step in γ < 1: {slope:.2f} (theory: above 1)")
-    idle = dataset["idle"].values == 1
-    moved = np.abs(dataset["position"].isel(iteration=-1) - dataset["position"].isel(iteration=0)).isel(particle=idle)
-    print(f"{idle.sum()} of {COUNT} neurons activate no datum at the start; they moved by at most")
-    for name in dataset["run"].values:
-        print(f"    {float(moved.sel(run=name).max()):.1e}  {name}")
+def inner_objective(net: Network, pull: float) -> float:
+    """F + d/(2γ), γ = 1, after INNER steps V ← V − RATE·(γ grad ξ + pull·(V − W)), over its value at V = W. Right: pull = 1."""
+    start = net.cloud.points
+    points, first = start.copy(), net.energy(start)[0]
+    for _ in range(INNER):
+        points[:, 1:] -= RATE * (net.energy(points)[1] + pull * (points - start)[:, 1:])
+    return (net.energy(points)[0] + 0.5 * float(((points - start) ** 2).sum(axis=1).mean())) / first
 
 
-def draw(dataset) -> Figure:
-    figure = Figure(figsize=(15.5, 9.0), layout="constrained")
-    (energy, steps, gaps), (start, end, small) = figure.subplots(2, 3)
-    names = {
-        "frobenius": "proximal point, Frobenius",
-        "assignment": "proximal point, $W_2$ by assignment",
-        "sliced": "proximal point, sliced",
-        "gradient-descent": f"gradient descent, step {dataset.attrs['descent_step']:g}",
-        "flow": "gradient flow",
-    }
-    styles = {"frobenius": "C0-", "assignment": "C1--", "sliced": "C2-.", "gradient-descent": "C4:", "flow": "k-"}
-    for name, label in names.items():
-        energy.semilogy(dataset["iteration"], dataset["energy"].sel(run=name), styles[name], label=label, lw=1.5)
-    energy.semilogy(dataset["iteration"], dataset["grid_energy"].sel(transport="exact"), "C3o", ms=3.5, label="grid, exact $W_2$")
-    energy.semilogy(
-        dataset["iteration"], dataset["grid_energy"].sel(transport="entropic"), "C5x", ms=4, label="grid, entropic transport"
-    )
-    energy.set(title=f"energy, γ = {GAMMA:g} per iteration", xlabel="iteration", ylabel="E")
+# ----------------------------------------------------------------------------------------------------------------- grids
+def grid_run(case: Case, kind: str, cells: int) -> tuple[Array, Array]:
+    """(energies, largest γ(ξ(y) − ξ(x))/h² over neighbours x of cells y with mass at the end), h the size of square cells."""
+    changes = {"space.w.cells": 5 * cells, "space.b.cells": 3 * cells, "time.stop": GAMMA * ITERATIONS}
+    case = case.replace({**changes, "time.save": ITERATIONS + 1, "scheme": {"kind": kind, "tau": GAMMA}})
+    dataset, grid = gridflow.solve(case), case.grid()
+    if dataset.attrs["status"] != "completed":
+        raise SolveError(f"{kind} on {grid.shape}: {dataset.attrs['status']}")
+    bound, width = case.energy.load(Path(case.directory)).bind(grid), 12.0 / (5 * cells)
+    speeds = np.zeros(ITERATIONS + 1)
+    for k, density in enumerate(dataset["density"].transpose("time", *grid.order).to_numpy()):
+        xi = bound.evaluate(density * grid.volume).first_variation
+        for axis in (a for a, f in enumerate(grid.factors) if f.moves):
+            rise, filled = np.diff(xi, axis=axis), density > FILLED
+            left, right = (np.delete(filled, end, axis) for end in (-1, 0))
+            gain = np.where(left, -rise, 0.0), np.where(right, rise, 0.0)
+            speeds[k] = max(speeds[k], GAMMA * float(np.max(gain)) / width**2)
+    print(f"{kind}, cells of {width:.3g}: energy, γ|grad ξ| in cells")
+    for k in (0, 1, 2, 3, 5, 7, LATE, ITERATIONS):
+        print(f"    {k:3d}  {float(dataset['energy'][k]):.5f}  {speeds[k]:.3f}")
+    return dataset["energy"].to_numpy(), speeds
 
-    for name in DISTANCES:
-        steps.semilogy(dataset["step"], dataset["assignment"].sel(run=name), styles[name], label=names[name], lw=1.5)
-    steps.semilogy(
-        dataset["step"], dataset["grid_squared_distance"].where(lambda d: d > 0), "C3o", ms=3.5, label="grid, exact $W_2$"
-    )
-    steps.set(title="distance between iterates, $W_2^2(W^{t+1}, W^t)$", xlabel="iteration", ylabel="$W_2^2$")
 
-    frobenius, assignment = dataset["frobenius"], dataset["assignment"]
-    within = {m: (frobenius - assignment).sel(run=m) / assignment.sel(run=m) for m in ("frobenius", "assignment")}
-    for (name, gap), style in zip(within.items(), ("C0-", "C1--"), strict=True):
-        gaps.plot(dataset["step"], 100 * gap, style, label=f"$d_F / W_2^2 - 1$, {names[name]}")
-    between = frobenius.sel(run="frobenius") / assignment.sel(run="assignment") - 1
-    gaps.plot(dataset["step"], 100 * between, "k.-", lw=0.8, label="$d_F$ of the first over $W_2^2$ of the second, − 1")
-    gaps.axhline(0, color="0.7", lw=0.8)
-    gaps.set(title="difference of the two distances", xlabel="iteration", ylabel="%")
+def decrease(energy: Array) -> float:
+    return float(1 - energy[-1] / energy[LATE])
 
-    run = dataset["position"].sel(run="frobenius")
-    sign, w, b = (run.sel(factor=n).values for n in ("sign", "w", "b"))
-    idle = dataset["idle"].values == 1
-    for axes, k, title in ((start, 0, "neurons at the start"), (end, -1, f"after {ITERATIONS} iterations (Frobenius)")):
-        if k:
-            axes.plot(w, b, color="0.8", lw=0.5, zorder=0)
-        for value, colour in ((1.0, "C3"), (-1.0, "C0")):
-            at = (sign[0] == value) & ~idle
-            axes.plot(w[k, at], b[k, at], ".", color=colour, label=f"sign {value:+.0f}")
-        axes.plot(w[k, idle], b[k, idle], "^", color="0.4", ms=5, mfc="none", label="activates no datum at the start")
-        axes.set(title=title, xlabel="w", ylabel="b")
-        axes.set_aspect("equal", "datalim")
 
-    gamma = dataset["gamma"]
-    for name, style, label in (
-        ("assignment_difference", "C1s--", "Frobenius − assignment"),
-        ("sliced_difference", "C2^-.", "Frobenius − sliced"),
-        ("flow_difference", "ko-", "Frobenius − gradient flow, median"),
-        ("moved", "C7-", "length of the step"),
-    ):
-        values = dataset[name].where(dataset[name] > 1e-3 * np.minimum(gamma, 1.0) * 0.1)  # below the inner tolerance: the same
-        small.loglog(gamma, values, style, label=label, ms=4)
-    reference = float(dataset["flow_difference"].sel(gamma=1.0))
-    small.loglog(gamma, reference * gamma**2, "k:", lw=0.8, label="slope 2")
-    small.set(
-        title="one step from the start (not drawn: no difference)", xlabel="γ", ylabel="difference, root mean square over neurons"
-    )
-    for axes in (energy, steps, gaps, start, end, small):
-        axes.legend(fontsize=7.5)
-    for axes in (energy, steps, gaps):
+# ---------------------------------------------------------------------------------------------------------------- claims
+def reproduce(directory: Path, quick: bool) -> list[Claim]:
+    net = Network(32 if quick else 128)
+    large, small = long_runs(net, GAMMA), long_runs(net, SMALL)
+    flow = net.run([GAMMA * k for k in range(ITERATIONS + 1)], RungeKutta2(0.2))
+    steps = {name: step_distances(run) for name, run in large.items()}
+    report(net, large, steps, flow)
+    same = [
+        largest_difference(small["frobenius"].energy, small["assignment"].energy),
+        largest_difference(step_distances(small["frobenius"])[:, 0], step_distances(small["assignment"])[:, 1]),
+    ]
+    apart = np.abs(large["assignment"].energy - large["frobenius"].energy).max() / flow.energy[0]
+    single, gammas = single_steps(net), np.array(GAMMAS)
+    certain, fit = certain_gamma(net), gammas <= ORDER
+    print(f"no exchange is possible in the first step for γ < {certain:.3f}; γ = {SMALL}: differences {same}")
+    order = float(np.polyfit(np.log(gammas[fit]), np.log(single["flow"][fit]), 1)[0])
+    emd = flow_differences(net)
+    emd_order = float(np.polyfit(np.log(FLOW_GAMMAS), np.log(emd), 1)[0])
+    right, printed = inner_objective(net, 1.0), inner_objective(net, -2.0)
+    print(f"objective after {INNER} inner steps over that at the start: +∇d/(2γ) {right:.4f}, −∇d/γ {printed:.3g}")
+    cells = 6 if quick else 12
+    grids = {kind: grid_run(net.case, kind, cells) for kind in ("exact-wasserstein", "jko")}
+    exact, speeds = grids["exact-wasserstein"]
+    draw(directory, net, large, steps, flow, grids, single)
+    pictures = ("relu-prox.png",)
+    idle = max(idle_moves(net, run)[1] for run in (large["frobenius"], flow))
+    return [
+        Claim(
+            "relu-prox-energies", "S2 §1.1", "With γ = 10 the energies of both distances look exactly the same.",
+            "largest difference of the energies over 20 iterations, over the first energy", float(apart), (0.0, 0.01),
+            "one percent of the height of a linear axis is the width of a line: invisible in such a figure", (0.1, np.inf),
+            pictures=pictures,
+        ),
+        Claim(
+            "relu-prox-distances", "S2 §1.1", "So do the distances between iterates.",
+            "largest relative difference of d_F of the one and W₂² of the other run, 20 iterations",
+            largest_difference(steps["frobenius"][:, 0], steps["assignment"][:, 1]), (0.0, 0.01),
+            "a percent would be invisible on a logarithmic axis, too",
+            finding="The two steps have the same global minima but for the order of neurons, for every γ. Minimised downhill from"
+            " V = W they end in different local ones for γ = 10: late steps, a thousandth of the first, differ much.",
+            pictures=pictures,
+        ),
+        Claim(
+            "relu-prox-same", "S2 §1.1, S2 §2.2", "Proximal points with Frobenius and with Wasserstein distance are the same.",
+            f"largest relative difference of energies and step distances for γ = {SMALL}, 20 iterations", max(same), (0.0, 1e-6),
+            "with the identity as assignment both do the same operations: 0, but for round-off where sums are ordered otherwise",
+            (0.01, np.inf),
+        ),
+        Claim(
+            "relu-prox-idle", "S2 §1.1", "Neurons that activate no datum, a triangle, do not move.",
+            "how far the farthest of them moves, Frobenius with γ = 10 and gradient flow", idle, (0.0, 1e-12),
+            "their gradient is 0 exactly: round-off", (0.1, np.inf),
+            "With W₂ by assignment and γ = 10 some of them are exchanged with other neurons, and these do move.", pictures,
+        ),
+        Claim(
+            "relu-prox-identity", "S2 §2.2", "If γ is small the optimal assignment is the identity.",
+            f"largest share of neurons exchanged in the first step, γ ≤ {IDENTITY}",
+            float(single["exchanged"][gammas <= IDENTITY].max()), (0.0, 0.0), "a count: no tolerance", (0.01, 1.0),
+            pictures=pictures,
+        ),
+        Claim(
+            "relu-prox-order", "S2 §2.2", "With smaller steps the proximal point tends to the gradient flow.",
+            f"order in γ ≤ {ORDER} of the difference after one step, median over neurons", order, (1.9, 2.1),
+            "2 in theory; the next term is smaller by γ times the rate of the flow, about 0.2: 0.06 in the slope", (-np.inf, 1.1),
+            "A median, since neurons that cross a kink during the step differ at a lower order.", pictures,
+        ),
+        Claim(
+            "relu-prox-sign", "S2 §2.2", "V ← V − β(∇F − ∇d/γ) from V = W solves the step.",
+            f"F + d/(2γ) after {INNER} such iterations, over that at the start", printed, (0.0, 1.0),
+            "a descent does not end above its start", (1.01, np.inf),
+            "The sign of ∇d is a slip, as is its factor: with +∇d/(2γ), as S2 has it two lines below, the objective falls.",
+        ),
+        Claim(
+            "relu-prox-emd", "S2 §6", "Gradient flow and Wasserstein gradient flow by EMD show no particular difference.",
+            f"largest relative difference of energies until t = {FLOW_TIMES[-1]:g}, extrapolated linearly to γ = 0 from"
+            f" {FLOW_GAMMAS[1]} and {FLOW_GAMMAS[2]}", abs(2 * emd[2] - emd[1]), (0.0, 0.01), "a percent: invisible in a figure",
+            (0.1, np.inf),
+        ),
+        Claim(
+            "relu-prox-emd-order", "S2 §6", "What difference there is comes from the step.",
+            f"order of that difference in γ, {FLOW_GAMMAS[-1]} … {FLOW_GAMMAS[0]}", emd_order, (0.85, 1.15),
+            "implicit Euler: 1; the next term is smaller by γ times the rate of the flow, 0.2; kinks add to it",
+            (-np.inf, 0.5),
+        ),
+        Claim(
+            "relu-prox-grid", "S2 §1.2", "Wasserstein descent looks stuck after a while.",
+            f"relative decrease of the energy from iteration {LATE} to {ITERATIONS}: exact W₂ on a grid over entropic transport",
+            decrease(exact) / decrease(grids["jko"][0]), (0.0, 0.5), "stuck: less than half as fast", (0.75, np.inf),
+            "Another cause than few inner iterations: on a lattice an exact step stands still although the energy could fall.",
+            pictures,
+        ),
+        Claim(
+            "relu-prox-grid-cell", "gridflow", "Exact transport on a grid stands still once γ|grad ξ| is below half a cell.",
+            f"largest γ|grad ξ| along w or b, in cells, where there is mass at iteration {ITERATIONS}", float(speeds[-1]),
+            (0.0, 0.501), "no mass gains by going to the next cell: ξ(y) − ξ(x) ≤ h²/(2γ); 0.001 for the duality gap",
+            (0.6, np.inf),
+        ),
+    ]  # fmt: skip
+
+
+def report(net: Network, large: dict[str, ParticleRun], steps: dict[str, Array], flow: ParticleRun) -> None:
+    print("iteration   E: Frobenius, assignment, flow    Frobenius: d_F, W₂²    assignment: d_F, W₂²")
+    for k in range(1, ITERATIONS + 1):
+        numbers = [r.energy[k] for r in (*large.values(), flow)] + [d for s in steps.values() for d in s[k - 1]]
+        print(f"{k:9d}   " + "  ".join(f"{n:10.6f}" for n in numbers))
+    for name, run in {**large, "flow": flow}.items():
+        count, moved, empty = idle_moves(net, run)
+        print(f"{name}: of {count} idle neurons the farthest moved by {moved:.2g}; farthest place left empty: {empty:.2g}")
+
+
+def draw(
+    directory: Path, net: Network, large: dict[str, ParticleRun], steps: dict[str, Array], flow: ParticleRun,
+    grids: dict[str, tuple[Array, Array]], single: dict[str, Array],
+) -> None:  # fmt: skip
+    figure = Figure(figsize=(12.5, 7.2), layout="constrained")
+    (energy, distance, small), (start, end, other) = figure.subplots(2, 3)
+    curves = {"frobenius": ("C0-", "proximal point, Frobenius"), "assignment": ("C1--", "proximal point, $W_2$ by assignment")}
+    for name, (style, label) in curves.items():
+        energy.semilogy(large[name].energy, style, label=label)
+        distance.semilogy(range(1, ITERATIONS + 1), steps[name][:, int(name == "assignment")], style, label=label)
+    energy.semilogy(flow.energy, "k:", label="gradient flow")
+    for kind, style, label in (("exact-wasserstein", "C3o", "grid, exact $W_2$"), ("jko", "C2x", "grid, entropic")):
+        energy.semilogy(grids[kind][0], style, ms=4, label=label)
+    energy.set(title=f"energy, γ = {GAMMA:g}", xlabel="iteration", ylabel="E")
+    distance.set(title="distance between iterates", xlabel="iteration", ylabel="$d_F$ and $W_2^2$")
+    for axes in (energy, distance):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    start.set(xlim=(-1.5, 1.5), ylim=(-1.6, 1.15))  # room for the legend
-    start.set_aspect("equal", "box")
-    start.legend(fontsize=7.5, loc="lower left")
-    figure.suptitle(dataset.attrs["title"])
-    return figure
-
-
-if __name__ == "__main__":
-    main()
+    small.loglog(GAMMAS, single["moved"], "C7s-", ms=4, label="length of the step, root mean square")
+    small.loglog(GAMMAS, single["flow"], "ko-", ms=4, label="Frobenius − flow, median")
+    seen = single["apart"] > 0
+    small.loglog(np.array(GAMMAS)[seen], single["apart"][seen], "C1^--", ms=5, label="Frobenius − assignment (else 0)")
+    small.loglog(GAMMAS, single["flow"][2] * np.array(GAMMAS) ** 2, "k:", lw=0.8, label="slope 2")
+    small.set(title="one step from the start", xlabel="γ", ylabel="distance of neurons")
+    first, last = large["frobenius"].points[0], {name: run.points[-1] for name, run in large.items()}
+    idle = idle_neurons(net, first)
+    clouds = {start: (first, "start"), end: (last["frobenius"], f"{ITERATIONS} iterations, Frobenius")}
+    clouds[other] = last["assignment"], f"{ITERATIONS} iterations, $W_2$ by assignment"
+    for axes, (points, title) in clouds.items():
+        for value, colour, marker in ((1.0, "C3", "o"), (-1.0, "C0", "s")):
+            at = (points[:, 0] == value) & ~idle
+            axes.plot(points[at, 1], points[at, 2], marker, color=colour, ms=3.5, ls="", label=f"sign {value:+.0f}")
+        axes.plot(points[idle, 1], points[idle, 2], "^", color="0.3", ms=5, mfc="none", label="activates no datum at the start")
+        axes.set(title=title, xlabel="w", ylabel="b")
+    start.set(ylim=(-1.1, 1.75))  # room for the legend
+    small.set(ylim=(1e-5, 2e2))
+    for axes, place in ((energy, "upper right"), (distance, "upper right"), (small, "upper left"), (start, "upper left")):
+        axes.legend(fontsize=8, loc=place)
+    figure.suptitle(f"relu-prox: {len(first)} neurons")
+    figure.savefig(directory / "relu-prox.png", dpi=80)
