@@ -7,8 +7,12 @@
 * Sphere: heat-sphere by JKO steps, D = 0.25, until t = 1.6. The harmonic (1 + 0.9 cos)/4π keeps its shape and decays by e^(−2Dt);
   ∫cos dρ of three τ gives the order and, extrapolated to τ = 0, the limit.
 
-Distances are W1 of the marginals. Steps are debiased: what compensated ones leave of the entropy, a variance of ε²/(16τ·variance)
-per unit time, grows as τ falls and hides the order on these coarse grids.
+Distances are W1 of the marginals. Steps are debiased: compensated ones, the default, leave of the entropy a variance of
+ε²/(16τ·variance) per unit time, which grows as τ falls and with the fourth power of the cells, and hides the order on coarse grids:
+
+    order in τ          quick: ellipse, sphere    full: ellipse, sphere
+    compensated               0.21, 0.49                0.90, 0.88
+    debiased                  0.89, 0.91                1.05, 0.91
 """
 
 from itertools import pairwise
@@ -81,7 +85,9 @@ def draw(path, gaps, to_flow, errors):
     right.loglog(HEAT_TAUS, errors, "C0o-", label="error of ∫cos dρ")
     right.loglog(HEAT_TAUS, errors[0] * np.array(HEAT_TAUS) / HEAT_TAUS[0], "k:", lw=0.8, label="slope 1")
     right.set(title="S², heat, t = 1.6", xlabel="τ", ylabel="difference to the exact value")
-    for axes in (left, right):
+    for axes, taus in ((left, TAUS), (right, HEAT_TAUS)):
+        axes.set_xticks(taus, [f"{tau:g}" for tau in taus])
+        axes.set_xticks([], minor=True)
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=110)
 
@@ -104,6 +110,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             float(np.log2(gaps[0] / gaps[1])),
             ORDER,
             ORDER_REASON,
+            finding="By debiased steps. Compensated ones, which leave a variance of ε²/(16τ·variance) per time, have 0.21 on the"
+            " quick grid and 0.90 on the full one.",
             pictures=pictures,
         ),
         Claim(
@@ -126,6 +134,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             float(np.log2((moments[0] - moments[1]) / (moments[1] - moments[2]))),
             ORDER,
             ORDER_REASON,
+            finding="By debiased steps; compensated ones have 0.49 on the quick grid and 0.88 on the full one.",
             pictures=pictures,
         ),
         Claim(

@@ -2,8 +2,8 @@
 
 The case relu-prox in a wider box, γ = 10, steps with W₂ by assignment. Every step is solved by the inner gradient descent of
 S2 §2.2, V ← V − rate·(V − W + γ∇F(V)) from V = W, with rate 0.3 and 3 or 30 iterations, without regard to whether it converged,
-and accurately, by gradient sampling. The start is similar; with 3
-iterations the energy then falls about half as fast as with accurate steps.
+and accurately, by gradient sampling. The start is similar; with 3 iterations the energy then falls about half as fast as with
+accurate steps.
 """
 
 from pathlib import Path
@@ -48,9 +48,9 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     few, many, accurate = found[f"{FEW} inner iterations"], found[f"{MANY} inner iterations"], found["accurate"]
     figure = Figure(figsize=(6.0, 4.0), layout="constrained")
     axes = figure.subplots()
-    for (name, energy), style in zip(found.items(), ("k-", "C1s--", "C0o-"), strict=True):
+    for (name, energy), style in zip(found.items(), ("k-", "C1s--", "C0o:"), strict=True):
         axes.semilogy(energy, style, ms=4, label=name)
-    axes.set(title="relu-prox, γ = 10, W₂ by assignment", xlabel="iteration", ylabel="E")
+    axes.set(title="relu-prox, γ = 10, W₂ by assignment", xlabel="iteration", ylabel="E", xticks=range(0, ITERATIONS + 1, 5))
     axes.legend()
     figure.savefig(directory / "relu-stuck.png", dpi=110)
     pictures = ("relu-stuck.png",)
