@@ -5,6 +5,7 @@ since they cannot apply, and those that still hold the default of the old kind, 
 """
 
 import tomllib
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -28,8 +29,10 @@ def parse_setting(setting: str) -> tuple[str, Any]:
 def apply(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:
     """Changes the tables of a case in place: whole tables before their parts, and a kind before the keys beside it.
 
-    The order in which changes are written does not matter. Raises InputError for a key that cannot exist.
+    The order in which changes are written does not matter, and they stay as they are: a change of a part of a table that another
+    change brings must not reach into it. Raises InputError for a key that cannot exist.
     """
+    changes = deepcopy(changes)
     for key in sorted(changes, key=lambda k: (k.count("."), not is_kind(k))):
         if is_kind(key):
             change_kind(key, changes[key], table, root)

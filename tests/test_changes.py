@@ -45,6 +45,13 @@ def test_a_whole_table_comes_before_its_parts():
     assert without_exact(QUADRATIC).replace(changes).scheme == JKO(tau=0.1, sweeps=3)
 
 
+def test_changes_stay_as_they_are():
+    """A table that is written once and shared by several cases is the same for each of them."""
+    shared = {"scheme": {"kind": "jko", "tau": 1.0, "sweeps": 3}}
+    without_exact(QUADRATIC).replace({**shared, "scheme.tau": 0.1})
+    assert without_exact(QUADRATIC).replace(shared).scheme == JKO(tau=1.0, sweeps=3)
+
+
 def test_a_table_that_is_missing_can_be_set_by_its_keys():
     case = without_exact(QUADRATIC).replace({"particles.integrator.step": 0.1, "particles.integrator.kind": "rk2",
                                              "particles.counts": [8, 16, 64]})  # fmt: skip

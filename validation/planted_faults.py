@@ -2,11 +2,13 @@
 
 Each fault changes one side and leaves the other right. With f the factor of the fault:
 
-    speed            the side runs in faster time, ρ(f t): particles at the times f t; on a grid ξ, temperature, diffusion times f
+    speed            the side runs in faster or slower time, ρ(f t): particles at the times f t; on a grid ξ, temperature and
+                     diffusion times f
+    velocity         times f, without temperature and diffusion
     sign             of ξ on the grid, of the last coordinate of the velocity of particles
     half domain      velocity times f on the upper half of the first line or circle, right on the other half
     temperature      times f on one side
-    τ                JKO steps of f τ counted as τ: in W/(2τ) + E the same as E and temperature times f
+    τ                JKO steps of f τ counted as τ
     walls            particles clipped to the walls instead of mirrored
     quarter cell     the start displaced by a quarter of a cell: on a grid by a quarter of its own cells, whatever their size
     deviation        the start of the particles f times as wide along the first line or circle
@@ -46,8 +48,8 @@ GENEROUS = 1e3
 """Thresholds of a case times this: a fault is to be found by comparison, and small cases may be as coarse as they like."""
 ABOVE = 1.2
 """Errors of the speed are planted at so many times the level that a verdict claims to detect."""
-QUARTER, HALF, HOT, WIDE = 0.25, 1.1, 1.05, 1.1
-"""Share of a cell by which starts are displaced; factors of velocity on half the domain, of temperature, of a deviation."""
+QUARTER, FAST, HALF, HOT, WIDE = 0.25, 1.02, 1.1, 1.05, 1.1
+"""Share of a cell by which starts are displaced; factors of velocity, of it on half the domain, of temperature, of a deviation."""
 
 
 # ----------------------------------------------------------------------------------------- energies with a fault
@@ -227,12 +229,23 @@ def grids_of(case: gridflow.Case, on_grid: Callable | None = None) -> Grids:
     return run_grids(plan_of(case, energy), SilentTally())
 
 
+def longer_steps(plan: Plan, factor: float) -> Grids:
+    """JKO steps `factor` times as long, as many of them as before, saved as if they had their length."""
+    case = plan.case
+    saves = [factor * t for t in case.time.save_times()[1:]]
+    changes = {"scheme.tau": factor * case.scheme.tau, "time.stop": saves[-1], "time.save": saves}
+    return run_grids(plan_of(case.replace(changes), None), SilentTally())
+
+
 def heated(case: gridflow.Case, factor: float) -> gridflow.Case:
     changes = {"flow.temperature": factor * case.flow.temperature}
     return case.replace(changes | {f"flow.diffusion.{n}": factor * d for n, d in case.flow.diffusion.items()})
 
 
 # ------------------------------------------------------------------------------------------------ one case, all faults
+RIGHT = "fails without a fault"
+
+
 class Row(NamedTuple):
     """size : relative error of the speed, else 0; found : what fails, "stopped" for a run that ended, or nothing."""
 
@@ -247,6 +260,10 @@ class Row(NamedTuple):
     def claimed(self) -> bool:
         """An error of the whole speed above the level that the verdict states."""
         return abs(self.size) >= self.level
+
+    @property
+    def planted(self) -> bool:
+        return self.fault != RIGHT
 
 
 def failing(case: gridflow.Case, experiment: Experiment) -> tuple[Judgement, tuple[str, ...]]:
@@ -270,9 +287,7 @@ class Trial:
         self.particles = Remembered(case)
         self.grids = run_grids(self.plan, SilentTally())
         self.right = self.experiment()
-        judgement, wrong = failing(case, self.right)
-        if wrong:
-            raise ValueError(f"{case.name} fails without a fault in {', '.join(wrong)}; choose a case that passes")
+        judgement, self.wrong = failing(case, self.right)
         self.level = float(judgement.detects.min())
 
     def experiment(self, grids: Grids | None = None, simulator: Simulator | None = None) -> Experiment:
@@ -295,6 +310,9 @@ class Trial:
         return sum(int((a != b).sum()) for a, b in zip(numbers(self.right), numbers(other), strict=True))
 
     def rows(self) -> list[Row]:
+        """Every fault of the case, or one row for a case in which none can be found, because it fails without one."""
+        if self.wrong:
+            return [Row(self.case.name, "both", RIGHT, 0.0, self.level, self.wrong)]
         rows = [*self.speeds(), *self.velocities()]
         if first_line(self.case.grid().factors) is not None:
             rows += self.places()
@@ -306,26 +324,23 @@ class Trial:
     def speeds(self) -> list[Row]:
         """A whole side in faster or slower time."""
         case, step = self.case, ABOVE * self.level
-        faults = {"speed +1.2 detects": 1 + step, "speed −1.2 detects": 1 - step, "time × 2": 2.0}
+        faults = {"speed +1.2 detects": 1 + step, "speed −1.2 detects": 1 - step}
         rows = []
         for name, f in faults.items():
             if f > 0:
                 rows.append(self.row("particles", name, partial(Hurried, case, f), f - 1))
                 rows.append(self.row("grid", name, partial(grids_of, heated(case, f), partial(scaled_grid, factor=f)), f - 1))
         if case.scheme.label == "entropic JKO":
-            f = 1 + step
-            longer = partial(grids_of, heated(case, f), partial(scaled_grid, factor=f))
-            rows.append(self.row("grid", "τ + 1.2 detects", longer, f - 1))
+            rows.append(self.row("grid", "τ +1.2 detects", partial(longer_steps, self.plan, 1 + step), step))
         return rows
 
     def velocities(self) -> list[Row]:
         """The velocity alone, which is the whole speed where nothing diffuses; sizes only there."""
-        case, rows = self.case, []
+        case, rows = self.case, list[Row]()
         whole = case.flow.temperature == 0 and not case.flow.diffusion and not case.flow.reaction.acts
-        for name, f in {"velocity +2 %": 1.02, "velocity −2 %": 0.98}.items():
-            size = f - 1 if whole else 0.0
-            rows.append(self.row("particles", name, partial(self.spoiled, partial(scaled_particles, factor=f)), size))
-            rows.append(self.row("grid", name, partial(grids_of, case, partial(scaled_grid, factor=f)), size))
+        size, name = (FAST - 1 if whole else 0.0), "velocity +2 %"
+        rows.append(self.row("particles", name, partial(self.spoiled, partial(scaled_particles, factor=FAST)), size))
+        rows.append(self.row("grid", name, partial(grids_of, case, partial(scaled_grid, factor=FAST)), size))
         rows.append(self.row("particles", "sign", partial(self.spoiled, last_sign), np.inf))
         rows.append(self.row("grid", "sign", partial(grids_of, case, partial(scaled_grid, factor=-1.0)), np.inf))
         rows.append(self.row("particles", "half domain +10 %", partial(self.spoiled, partial(half_of_particles, factor=HALF))))
@@ -362,7 +377,13 @@ def network() -> gridflow.Case:
 
 def steps() -> gridflow.Case:
     """The network by JKO steps."""
-    changes = {**SMALL, "space.theta.cells": 64, "scheme.tau": 0.0125, "particles.integrator": RK2, "validation": QUANTITIES}
+    changes = {
+        **SMALL,
+        "space.theta.cells": 64,
+        "scheme.tau": 0.0125,
+        "particles.integrator": {**RK2, "step": 0.1},
+        "validation": QUANTITIES,
+    }
     return gridflow.load_case("teacher-1d-quadratic-jko").replace({**changes, "time.stop": 0.4})
 
 
@@ -372,11 +393,12 @@ def walled() -> gridflow.Case:
     return gridflow.load_case("ornstein-uhlenbeck").replace(
         {
             **SMALL,
-            "space.x": {"kind": "interval", "bounds": [-1.0, 1.0], "cells": 64},
+            "space.x": {"kind": "interval", "bounds": [-1.0, 1.0], "cells": 32},
             "initial": start,
-            "time.stop": 0.5,
-            "particles.verdict.count": 4096,
-            "particles.integrator": RK2,
+            "time.stop": 0.4,
+            "time.max_steps": 220,  # the right grid takes 114; with the wrong sign no step is small enough
+            "particles.verdict.count": 2048,
+            "particles.integrator": {**RK2, "step": 0.067},
             "validation": QUANTITIES,
         }
     )
@@ -384,9 +406,9 @@ def walled() -> gridflow.Case:
 
 def transport() -> gridflow.Case:
     """The flow along a Sobolev potential, which ξ does not drive."""
-    few = {"particles.counts": [64, 128, 512], "energy.modes": 16}  # fewer particles than waves make the problem singular
-    changes = {**few, "space.x.cells": 64, "particles.integrator": {**RK2, "step": 0.1}, "validation": QUANTITIES}
-    return gridflow.load_case("mmd-sobolev").replace({**SMALL, **changes})
+    few = {"particles.counts": [128, 256, 1024], "energy.modes": 16}  # fewer particles than waves make the problem singular
+    changes = {**few, "space.x.cells": 64, "particles.integrator": {**RK2, "step": 0.125}, "validation": QUANTITIES}
+    return gridflow.load_case("mmd-sobolev").replace({**SMALL, **changes, "time.stop": 0.5})
 
 
 def small_cases() -> list[gridflow.Case]:
@@ -412,11 +434,12 @@ def draw(rows: list[Row], path: Path) -> None:
     for side, fault in kinds:
         cells = [by_key.get((side, fault, name)) for name in cases]
         texts.append(["" if c is None else words(c) for c in cells])
-        colours.append(["w" if c is None else "#9ecae1" if c.found else "#e34a33" if c.claimed else "#fdd49e" for c in cells])
-    figure = Figure(figsize=(3.2 + 1.9 * len(cases), 0.7 + 0.26 * len(kinds)), layout="constrained")
+        colours.append([colour(c) for c in cells])
+    figure = Figure(figsize=(3.2 + 1.9 * len(cases), 1.9 + 0.26 * len(kinds)), layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
-    heads = [f"{name}\ndetects {100 * next(r.level for r in rows if r.case == name):.2g} %" for name in cases]
+    levels = [next(r.level for r in rows if r.case == name) for name in cases]
+    heads = [f"{name}\ndetects {100 * level:.2g} %" for name, level in zip(cases, levels, strict=True)]
     table = axes.table(
         texts, cellColours=colours, rowLabels=[f"{fault}, {side}" for side, fault in kinds], colLabels=heads, loc="center"
     )
@@ -426,7 +449,23 @@ def draw(rows: list[Row], path: Path) -> None:
     for (row, _), cell in table.get_celld().items():
         if row == 0:
             cell.set_height(2 * cell.get_height())
+    figure.supxlabel(LEGEND, x=0.01, ha="left", fontsize=8)
     figure.savefig(path, dpi=100)
+
+
+LEGEND = """Blue: found, by what stands in the cell; "stopped": a run that diverges or does not end. White: not planted.
+* the error of the whole speed is above `detects`: the verdict claims to find it; red would be such a fault that is not found.
+Orange: not found, and the verdict claims nothing. Below `detects` the errors of grid and particles may hide a fault, and of a
+wrong velocity on half the domain, or a wrong temperature, they see a share only. Clipping walls are wrong where mass is.
+A start that is off by the same share of a cell on every grid looks like the grid's own error: the check of the start finds it."""
+
+
+def colour(row: Row | None) -> str:
+    if row is None:
+        return "w"
+    if not row.planted:
+        return "#d9d9d9"
+    return "#9ecae1" if row.found else "#e34a33" if row.claimed else "#fdd49e"
 
 
 def words(row: Row) -> str:
@@ -447,17 +486,23 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
 def claims(cases: list[gridflow.Case], directory: Path) -> list[Claim]:
     changed, rows = 0, []
     for case in cases:
-        trial = Trial(case)
-        changed += trial.identity()
-        rows += trial.rows()
-        print(f"{case.name}: detects {100 * trial.level:.2g} %")
-        for r in rows:
-            if r.case == case.name:
-                print(f"  {r.side:9} {r.fault:20} {words(r)}", flush=True)
+        try:
+            trial = Trial(case)
+        except (gridflow.SolveError, gridflow.InputError) as error:  # so few particles or so wide cells may be too few for a case
+            print(f"{case.name}: {error}")
+            found, level = [Row(case.name, "both", RIGHT, 0.0, np.inf, ("stopped",))], np.inf
+        else:
+            changed += trial.identity()
+            found, level = trial.rows(), trial.level
+        rows += found
+        print(f"{case.name}: detects {100 * level:.2g} %")
+        for r in found:
+            print(f"  {r.side:9} {r.fault:20} {words(r)}", flush=True)
     draw(rows, directory / "planted-faults.png")
     claimed = [r for r in rows if r.claimed]
     starts = [r for r in rows if r.fault.startswith("start")]
-    unseen = [r for r in rows if not r.found and not r.claimed]
+    unclaimed = [r for r in rows if r.planted and not r.claimed]
+    unseen = [r for r in unclaimed if not r.found]
     common: dict[str, Any] = {"source": "gridflow", "pictures": ("planted-faults.png",)}
     return [
         Claim(
@@ -480,9 +525,10 @@ def claims(cases: list[gridflow.Case], directory: Path) -> list[Claim]:
         ),
         Claim(
             "planted-unseen", says="Faults below the stated level, or of a part of the flow, may pass.",
-            quantity=f"faults that are not found, of {len(rows) - len(claimed)} of which the verdict claims nothing",
+            quantity=f"faults that are not found, of {len(unclaimed)} of which the verdict claims nothing",
             value=len(unseen),
-            finding="The picture names them: so few particles hardly see 2 % of a velocity or 5 % of a temperature.",
+            finding="The picture names them. What changes the solution by less than the errors of grid and particles is"
+            " invisible, and so are walls that clip where no mass reaches them.",
             **common,
         ),
     ]  # fmt: skip
