@@ -14,17 +14,19 @@ On a grid an exact step stands still once γ|grad ξ| is below half a cell: "it 
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 import gridflow
 from gridflow.case import Case
 from gridflow.errors import SolveError
 from gridflow.particles.cloud import draw_cloud
-from gridflow.particles.integrator import Integrator, ProximalPoint, RungeKutta2
+from gridflow.particles.integrator import IntegratorSpec, ProximalPoint, RungeKutta2
 from gridflow.particles.simulation import ParticleRun
 from gridflow.space.factor import Array
 from validation.claim import Claim
@@ -51,10 +53,10 @@ class Network:
         data = self.case.energy.load(Path(self.case.directory)).data
         self.inputs, self.targets = data.inputs[:, 0], data.targets[:, 0]
 
-    def run(self, times: list[float], integrator: Integrator) -> ParticleRun:
+    def run(self, times: list[float], integrator: IntegratorSpec) -> ParticleRun:
         return gridflow.simulate(self.case, self.cloud, times=times, integrator=integrator)
 
-    def proximal(self, distance: str, times: list[float], gamma: float) -> ParticleRun:
+    def proximal(self, distance: Literal["frobenius", "assignment"], times: list[float], gamma: float) -> ParticleRun:
         """Of order γ² is what is measured in the difference to the flow: tolerances are a thousandth of that."""
         return self.run(times, ProximalPoint(step=gamma, distance=distance, tolerance=1e-3 * min(1.0, gamma**2)))
 
@@ -85,7 +87,7 @@ def largest_difference(one: Array, two: Array) -> float:
 # ------------------------------------------------------------------------------------------------------------ particles
 def long_runs(net: Network, gamma: float) -> dict[str, ParticleRun]:
     times = [gamma * k for k in range(ITERATIONS + 1)]
-    return {name: net.proximal(name, times, gamma) for name in ("frobenius", "assignment")}
+    return {"frobenius": net.proximal("frobenius", times, gamma), "assignment": net.proximal("assignment", times, gamma)}
 
 
 def idle_moves(net: Network, run: ParticleRun) -> tuple[int, float, float]:
@@ -97,7 +99,7 @@ def idle_moves(net: Network, run: ParticleRun) -> tuple[int, float, float]:
     return int(idle.sum()), float(np.linalg.norm((end - start)[idle], axis=1).max()), float(empty.max())
 
 
-def idle_neurons(net: Network, points: Array) -> Array:
+def idle_neurons(net: Network, points: Array) -> NDArray[np.bool_]:
     return (points[:, 1:2] * net.inputs + points[:, 2:] <= 0).all(axis=1)
 
 
