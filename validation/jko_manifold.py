@@ -8,7 +8,8 @@
   ∫cos dρ of three τ gives the order and, extrapolated to τ = 0, the limit.
 
 Distances are W1 of the marginals. Steps are debiased: compensated ones, the default, leave of the entropy a variance of
-ε²/(16τ·variance) per unit time, which grows as τ falls and with the fourth power of the cells, and hides the order on coarse grids:
+ε²/(16τ·variance) per unit time, which grows as τ falls and with the fourth power of the cells. It hides the order on coarse
+grids:
 
     order in τ          quick: ellipse, sphere    full: ellipse, sphere
     compensated               0.21, 0.49                0.90, 0.88

@@ -3,14 +3,15 @@
     p_{k+1} = argmin_p W_ε(p, p_k) + 2τE(p),     f(x) = Σ_i α_i (w_i x + b_i)₊ p_i,  α_i = ±1,  E = (1/2n) Σ_j (f(x_j) − y_j)²
 
 on the three points of S2 §7, standardised, 144² cells of [−6, 6]² for each sign (quick: 40²), 16 steps τ = 0.2 (quick: 8).
-Algorithm 1 is p ← prox(Kb), a ← p/(Kb), b ← q/(Ka) (case relu-jko-algorithm-1); the other path is the quasi-Newton iteration for a
-alone (case relu-jko with bias = "plain"). ε = 1.25 cells² in both; the tolerances are 1e-5, of ConstrEven and ConstrOdd, and 1e-8, of
-the change of p in L1. Algorithm 1 starts every step from b = 1, the quasi-Newton iteration from the last step.
+Algorithm 1 is p ← prox(Kb), a ← p/(Kb), b ← q/(Ka) (case relu-jko-algorithm-1); the other path is the quasi-Newton iteration for
+a alone (case relu-jko with bias = "plain"). ε = 1.25 cells² in both; the tolerances are 1e-5, of ConstrEven and ConstrOdd, and
+1e-8, of the change of p in L1. Algorithm 1 starts every step from b = 1, the quasi-Newton iteration from the last step.
 
-Findings. The densities are the same within what the tolerances leave, and so are the losses, which no step raises. Both meet the
-stopping criterion of S2, with ConstrEven taken before b is updated (line 7): after it, it would vanish by construction. Algorithm 1
-needs more iterations on finer grids, the quasi-Newton iteration hardly. The diffusion that S2 names as a price of the entropy is
-ε/(4τ): a step without any force adds the variance ε/2 along w and along b, whatever τ is, so that shorter steps diffuse more.
+Findings. The densities are the same within what the tolerances leave, and so are the losses, which no step raises. Both meet
+the stopping criterion of S2, with ConstrEven taken before b is updated (line 7): after it, it would vanish by construction.
+Algorithm 1 needs more iterations on finer grids, the quasi-Newton iteration hardly. The diffusion that S2 names as a price of
+the entropy is ε/(4τ): a step without any force adds the variance ε/2 along w and along b, whatever τ is, so that shorter steps
+diffuse more.
 """
 
 import time
@@ -154,8 +155,9 @@ def same_density(slow: Descent, quasi: Descent, apart: float, allowed: float) ->
         Claim(
             "relu-algorithm-1-constr-even", "S2 §8.1", "ConstrEven, ‖b·Ka − q‖/‖q‖ before b is updated, becomes small.",
             "largest ConstrEven and ConstrOdd of all steps of Algorithm 1 at their end",
-            float(max(slow.even.max(), slow.odd.max())), (0.0, TOLERANCE), "the tolerance of the case, reached before the limit of 1000 iterations",
-            finding="The source stops by ConstrOdd alone; after the update of b, ConstrEven is 0. Here both must be small.",
+            float(max(slow.even.max(), slow.odd.max())), (0.0, TOLERANCE),
+            "the tolerance of the case, reached before the limit of 1000 iterations",
+            finding="The source stops by ConstrOdd alone; after the update of b, ConstrEven is 0. Here both are small.",
             pictures=PICTURES,
         ),
         Claim(
@@ -210,9 +212,10 @@ def diffusion(growth: float) -> Claim:
         "relu-algorithm-1-diffusion", "S2 §8, S2 §8.1", "Entropic JKO steps introduce diffusion.",
         f"variance that a step without force adds along w and along b, over 2Dτ = ε/2, D = ε/(4τ); mean of {FREE_STEPS} steps",
         growth, (0.999, 1.001),
-        "the kernel is a Gaussian of variance ε/2 sampled at the cells: 8π²s·exp(−2π²s) = 2.2e-4 less, with s = ε/(2 cells²) = 0.625"
+        "the kernel is a Gaussian of variance ε/2 sampled at the cells: 8π²s·exp(−2π²s) = 2.2e-4 less, s = ε/(2 cells²) = 0.625"
         " (Poisson summation); the walls, five deviations away or more, take less than 1e-4",
-        (-0.5, 0.5), "A step without force is the kernel applied once, whatever τ is: shorter steps diffuse more in the same time.",
+        (-0.5, 0.5),
+        "A step without force is the kernel applied once, whatever τ is: shorter steps diffuse more in the same time.",
     )  # fmt: skip
 
 
