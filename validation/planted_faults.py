@@ -396,7 +396,7 @@ def walled() -> gridflow.Case:
             "space.x": {"kind": "interval", "bounds": [-1.0, 1.0], "cells": 32},
             "initial": start,
             "time.stop": 0.3,
-            "time.max_steps": 220,  # the right grid takes a third of it; with the wrong sign no step is small enough
+            "time.max_steps": 150,  # the right grid takes half of it; with the wrong sign no step is small enough
             "particles.verdict.count": 2048,
             "particles.integrator": RK2,
             "validation": QUANTITIES,
