@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicHermiteSpline
 from scipy.special import ndtr
 
-from gridflow.errors import InputError
+from gridflow.errors import InputError, SolveError
 from gridflow.space.density import Cosine, Harmonic, Normal
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -318,5 +318,7 @@ class Trajectory:
         if time > self.time:
             span = (0.0, time - self.time)
             solution = solve_ivp(self.rate, span, self.state, t_eval=span[1:], method="DOP853", rtol=1e-12, atol=1e-14)
+            if not solution.success:
+                raise SolveError(f"the exact solution could not be computed up to time {time:g}: {solution.message}")
             self.time, self.state = time, solution.y[:, -1]
         return self.state

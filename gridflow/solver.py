@@ -112,6 +112,9 @@ class Run:
             self.state = self.stepper.start(masses / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)
         self.exact = None if case.exact is None else case.exact.solution(case, self.grid)
+        if self.exact is not None:
+            for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
+                self.exact(time_saved)
         self.writer = self.open_writer()
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpointed = time.monotonic()

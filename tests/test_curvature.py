@@ -32,6 +32,20 @@ class Square:
         return Evaluation(value, np.ascontiguousarray(2 * mass / self.volume), ROUNDOFF * value)
 
 
+class Total:
+    """25(p − 1)², p = ∫(1 + x/10)dρ: its curvature belongs to constants, which a reaction with free mass moves."""
+
+    convex = True
+
+    def bind(self, grid):
+        self.factor = 1 + 0.1 * grid.coordinate(grid.order[0]) * np.ones(grid.shape)
+        return self
+
+    def evaluate(self, mass):
+        gap = float((self.factor * mass).sum()) - 1
+        return Evaluation(25 * gap**2, np.ascontiguousarray(50 * gap * self.factor), ROUNDOFF * (1 + 25 * gap**2))
+
+
 def descent(cells, **changes):
     """KSD descent between two bumps over a uniform density, smooth for all times here."""
     energy = {**LINE["energy"], "target": blob(0.4), "flow": "descent"}
@@ -70,6 +84,7 @@ CASES = {
     ),
     "network": (case_of(QUADRATIC, exact=None, space__theta__cells=32), None),
     "square with reaction": (porous(24, flow={"reaction": {"rate": 30.0}}), Square()),
+    "mass with reaction": (porous(24, flow={"reaction": {"rate": 4.0}}), Total()),
 }  # fmt: skip
 
 
@@ -236,4 +251,18 @@ def test_a_graded_grid():
     linearised = stepper.linearised(stepper.start(np.full(24, 0.25)))
     k, h = dense(linearised)
     largest = np.linalg.eigvals(k @ h).real.max()
+    assert SHARE * largest <= linearised.first().largest <= 1.001 * largest
+
+
+def test_few_labels_have_a_curvature():
+    """On three labels with a reaction that keeps the mass, where equal numbers at all labels move nothing."""
+    labels = {"kind": "labels", "values": [0.0, 1.0, 2.0]}
+    start = [{"density": {"x": {"kind": "uniform"}}}]
+    flow = {"reaction": {"rate": 4.0, "conserve": True}}
+    case = case_of(LINE, exact=None, energy={"kind": "potential"}, space={"x": labels}, initial=start, flow=flow)
+    stepper, density = stepper_of(case, Total())
+    linearised = stepper.linearised(stepper.start(density * np.array([0.5, 1.0, 1.5])))
+    k, h = dense(linearised)
+    largest = np.linalg.eigvals(k @ h).real.max()
+    assert largest > 0.1
     assert SHARE * largest <= linearised.first().largest <= 1.001 * largest

@@ -155,6 +155,25 @@ def test_the_prox_of_algorithm_1_is_a_minimum(kind, rng):
         np.testing.assert_allclose(logs - log_z + force * (xi + temperature * (1 + logs)), 0.0, atol=1e-9)
 
 
+def test_the_prox_of_algorithm_1_gives_cells_without_mass_their_logarithm():
+    """Three cells with mass, the others e^−10000 of them: all equations hold, those of empty cells too."""
+    case = SMALL["network with signs"]
+    grid, force = case.grid(), 40.0
+    energy = case.energy.load(Path(case.directory)).bind(grid)
+    log_z = np.full(grid.size, -1e4)
+    log_z[grid.size // 3 : grid.size // 3 + 3] = 0.0
+    log_z = log_z.reshape(grid.shape)
+    logs = kl_prox(energy, grid.volume, force, 0.0, 1e-8)(log_z)
+    xi = energy.evaluate(np.exp(logs) * grid.volume).first_variation
+    np.testing.assert_allclose(logs - log_z + force * xi, 0.0, atol=1e-8 * 1e4)  # the tolerance, of logarithms of 10⁴
+
+
+def test_steps_that_go_on_unconverged_have_no_accuracy():
+    scheme = {"kind": "jko", "tau": 0.05, "accuracy": 0.5, "on_unconverged": "continue"}
+    with pytest.raises(InputError, match="remove accuracy"):
+        solve(case_of(QUADRATIC, scheme=scheme))
+
+
 def test_anderson_keeps_the_fixed_point(rng):
     """A linear contraction x ↦ Ax + b with a slow mode: the same limit, far fewer steps."""
     matrix, target = np.diag([0.9, 0.5, -0.7, 0.2]), rng.standard_normal(4)

@@ -378,10 +378,9 @@ def test_every_shipped_case_gives_thresholds_with_reasons(name):
     assert case.particles is not None
     thresholds = case.validation.thresholds()
     surfaces_alone = not any(f.is_line for f in case.grid().factors)  # W1 is one-dimensional
-    distances = {"sliced_w1" if surfaces_alone else "w1", "energy_distance"}
-    if name == "mmd-noise-reaches":  # a few particles far away rule W1 and do not fall like N^(−1/2)
-        distances -= {"w1"}
-    assert distances <= set(thresholds)
+    assert "energy_distance" in thresholds
+    if name != "mmd-noise-reaches":  # whose particles leave a hundredth far away: W1 would compare that alone
+        assert ("sliced_w1" if surfaces_alone else "w1") in thresholds
     assert "energy" in thresholds or name == "heat-sphere"  # which has none
     assert all(isinstance(t, Threshold) and len(t.reason) >= 15 for t in thresholds.values())
 

@@ -1,8 +1,8 @@
 """The largest curvature of an energy along its flow: the explicit step that lets no mode grow.
 
-Linearised around ρ, a gradient flow is ∂η/∂t = −K H η, with the moves that a potential ψ makes, K ψ = −div(ρ M ∇ψ) (and κρ(ψ − ψ̄)
-of a reaction), and the second derivative of the energy, H = D²E. K and H are symmetric, K ≥ 0, so that K H has real eigenvalues,
-the stationary values of
+Linearised around a stationary ρ, a gradient flow is ∂η/∂t = −K H η, with the moves that a potential ψ makes, K ψ = −div(ρ M ∇ψ)
+(and κρ(ψ − ψ̄) of a reaction), and the second derivative of the energy, H = D²E; elsewhere the transport div(η M ∇ξ) is added, which
+the positivity limit bounds. K and H are symmetric, K ≥ 0, so that K H has real eigenvalues, the stationary values of
 
     R(ψ) = ⟨Kψ, H Kψ⟩/⟨ψ, Kψ⟩
 
@@ -13,7 +13,8 @@ contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ gro
 
 The power method finds λ: ψ ← H Kψ. It takes nothing from the energy but ξ, from which it makes H by differences:
 H η = (ξ[ρ + s η⁺] − ξ[ρ + s η⁻])/s with the positive and the negative part of η, so that no density is negative. R ≤ λ.
-A start of random signs has its share in all modes alike; where the symbol of K H has a maximum, in d dimensions of space, the
+(Where another potential than ξ drives the flow, K H is not symmetric, and the number found an estimate.)
+A start of independent normal numbers has its share in all modes alike; where the symbol of K H has a maximum, in d dimensions of space, the
 density of modes below the largest eigenvalue grows like (1 − x)^(d−1), x = eigenvalue/λ, so that after k iterations the mean of
 1 − x, with weights x^(2k−1), is d/(2k + d): 11 % for k = 8 in two dimensions. `SHARE` leaves 20 %.
 
@@ -36,7 +37,7 @@ SHARE = 0.8
 ITERATIONS_FIRST, ITERATIONS = 8, 2
 """Of the power method: at the start, and for each renewal, which goes on from the last mode."""
 MIX = 0.25
-"""Share of random signs in the mode at a renewal: a largest mode that has come up elsewhere is found."""
+"""Share of random numbers in the mode at a renewal: a largest mode that has come up elsewhere is found."""
 DIFFERENCE = 1e-5
 """s·max|η| over max ρ: with the round-off 1e−16 of ξ, H keeps about ten digits, and its change with ρ is about 1e−5."""
 WAIT_FIRST, WAIT_MAX = 4, 64
@@ -78,12 +79,14 @@ class Linearised:
     """K and H at one density.
 
     moves : ψ ↦ K ψ, linear; variation : ρ ↦ ξ; density : ρ; volume : of the cells; all of the shape of the grid.
+    constants_rest : whether K1 = 0, as without a reaction or with one that keeps the mass
     """
 
     moves: Callable[[Array], Array]
     variation: Callable[[Array], Array]
     density: Array
     volume: Array
+    constants_rest: bool = True
 
     def second_derivative(self, move: Array) -> Array:
         """H η."""
@@ -103,9 +106,8 @@ class Linearised:
         return mode * scale, move * scale
 
     def largest(self, mode: Array | None, iterations: int) -> tuple[float, Array]:
-        """(λ, its mode) by the power method, from random signs and from a mode found before."""
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], self.density.shape)
-        psi, move = self.scaled(signs)
+        """(λ, its mode) by the power method, from random numbers and from a mode found before."""
+        psi, move = self.scaled(np.random.default_rng(0).standard_normal(self.density.shape))
         if mode is not None:
             psi, move = self.scaled(self.scaled(mode)[0] + MIX * psi)
         value = 0.0
@@ -114,7 +116,7 @@ class Linearised:
                 break
             image = self.second_derivative(move)
             value = max(value, abs(self.inner(move, image)))
-            psi, move = self.scaled(image - image.mean())
+            psi, move = self.scaled(image - image.mean() if self.constants_rest else image)  # less round-off
         return value, psi
 
     def first(self) -> Curvature:

@@ -88,7 +88,8 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     epsilon : ε in units of the largest (cell size)²/M, dimensionless; bias, sweeps : see above
     tolerance : of every step, L1 of p, with algorithm "scaling" of ConstrEven and ConstrOdd; max_iterations : of every attempt to
         solve it; on_unconverged : "stop" fails there, "continue" goes on from the last iterate, as S2 §1.2 does ("not accurate
-        due to small number of inner iterations"): its mass is exact, and the status of the run counts such steps
+        due to small number of inner iterations"): after one attempt, without starts from coarser grids or other iterations; its
+        mass is exact, and the status of the run counts such steps. Not with `accuracy`, which shortens them instead
     """
 
     tau: Annotated[float, Meta(gt=0.0)]
@@ -115,6 +116,12 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
         refuse_all_but_gradient_flows("entropic JKO steps", grid, energy, reaction, noise)
         if self.accuracy is not None and not any(f.is_line for f in grid.factors):
             raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
+        if self.accuracy is not None and self.on_unconverged == "continue":
+            raise InputError(
+                'scheme.accuracy with on_unconverged = "continue"',
+                "one of the two: accuracy shortens such steps",
+                "remove accuracy",
+            )
         return JKOStepper(self, grid, energy, temperature)
 
 

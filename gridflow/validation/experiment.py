@@ -82,7 +82,8 @@ class Grids:
     coarse : [between the grid and the twice wider one, between that and the four times wider one], the largest over the saves
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
     sensitivity : per relative error of the speed; energy : (n_times,) of the grid;
-    diagnostics : its dissipation and the other numbers of its energy, at the end; seconds, steps : cost of the run
+    diagnostics : its dissipation and the other numbers of its energy, at the end; seconds, steps : cost of the run;
+    warnings : those of its dataset, one in a line
     """
 
     fine: Sketches
@@ -94,6 +95,7 @@ class Grids:
     diagnostics: dict[str, float]
     seconds: float
     steps: int
+    warnings: str
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ def run_grids(plan: Plan, tally: Tally) -> Grids:
         diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.bound.diagnostics)},
         seconds=float(dataset.attrs["wall_seconds"]),
         steps=int(dataset["steps"][-1]),
+        warnings=dataset.attrs.get("warnings", ""),
     )
 
 
@@ -289,6 +292,11 @@ class Runs:
             run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
         except SolveError as error:
             raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
+        if run.unconverged:
+            raise SolveError(
+                f"ensemble {number + 1} of {count} particles: {run.unconverged} of its steps ended before their tolerance; use more"
+                " iterations in particles.integrator"
+            )
         rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
         if rises and not self.plan.case.flow.may_rise:
             rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"

@@ -84,7 +84,7 @@ def headline(result: xarray.Dataset) -> list[str]:
             f"  a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's"
             f" ({a['particle_seconds_count']} particles took {a['particle_seconds']:.2g} s; cost ~ N^{a['particle_cost_order']})"
         )
-    return lines
+    return lines + [f"  warning: {line}" for line in a.get("warnings", "").splitlines()]
 
 
 def number(value: float) -> str:

@@ -268,6 +268,8 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         "time_ratio": particle_seconds / e.grids.seconds,
         "verdict_count": e.verdict.count,
     }
+    if e.grids.warnings:  # walls of a box, which grid and particles share: no comparison sees them
+        result.attrs["warnings"] = e.grids.warnings
     return result
 
 
