@@ -100,7 +100,8 @@ class BoundSobolev(BoundEnergy):
         density, source = mass / self.problem.grid.volume, self.target - mass
         g = self.problem.solve(density, source)
         value = 0.5 * float(np.vdot(g, source))
-        roundoff = ROUNDOFF * float(np.abs(g * source).sum()) + TOLERANCE * abs(value)
+        # of ν* − ν, the difference of two numbers: near ν* it is all there is
+        roundoff = ROUNDOFF * float(np.vdot(np.abs(g), mass + self.target)) + TOLERANCE * abs(value)
         xi = -g - self.problem.half_square(g)
         return Evaluation(value, xi, roundoff, drive=-g if self.driven else None)
 

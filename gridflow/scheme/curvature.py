@@ -1,8 +1,8 @@
 """The largest curvature of an energy along its flow: the explicit step that lets no mode grow.
 
 Linearised around a stationary ρ, a gradient flow is ∂η/∂t = −K H η, with the moves that a potential ψ makes, K ψ = −div(ρ M ∇ψ)
-(and κρ(ψ − ψ̄) of a reaction), and the second derivative of the energy, H = D²E; elsewhere the transport div(η M ∇ξ) is added, which
-the positivity limit bounds. K and H are symmetric, K ≥ 0, so that K H has real eigenvalues, the stationary values of
+(and κρ(ψ − ψ̄) of a reaction), and the second derivative of the energy, H = D²E; elsewhere the transport div(η M ∇ξ) is added,
+which the positivity limit bounds. K and H are symmetric, K ≥ 0, so that K H has real eigenvalues, the stationary values of
 
     R(ψ) = ⟨Kψ, H Kψ⟩/⟨ψ, Kψ⟩
 
@@ -14,7 +14,8 @@ contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ gro
 The power method finds λ: ψ ← H Kψ. It takes nothing from the energy but ξ, from which it makes H by differences:
 H η = (ξ[ρ + s η⁺] − ξ[ρ + s η⁻])/s with the positive and the negative part of η, so that no density is negative. R ≤ λ.
 (Where another potential than ξ drives the flow, K H is not symmetric, and the number found an estimate.)
-A start of independent normal numbers has its share in all modes alike; where the symbol of K H has a maximum, in d dimensions of space, the
+A start of independent normal numbers has its share in all modes alike; where the symbol of K H has a maximum, in d dimensions of
+space, the
 density of modes below the largest eigenvalue grows like (1 − x)^(d−1), x = eigenvalue/λ, so that after k iterations the mean of
 1 − x, with weights x^(2k−1), is d/(2k + d): 11 % for k = 8 in two dimensions. `SHARE` leaves 20 %.
 

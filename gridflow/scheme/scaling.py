@@ -7,8 +7,9 @@ All are written in logarithms. For a given first variation ξ a step without inn
 (β is what the bias takes out of the entropy, `gridflow.scheme.jko`). Alternating both equations converges for every start;
 both are over-relaxed by ω = 2/(1 + √(1 − g/(1 + g))), the best factor near the solution, where the error then falls like
 m(ω − 1)^m in m sweeps. Far from it, in cells that are all but empty, over-relaxation may also swing without end. Alternation
-itself never does for g > −½: log K e^u is Lipschitz with constant 1 in the largest norm, so that a sweep with ω = 1 multiplies the
-error by |g|/(1 + g) or less. (At g = −½, compensation without temperature, ω = 0.83 < 1 is what damps it.) Hence ω is halved towards 1, from the best point so far, wherever a window of 4/(2 − ω) sweeps does not halve
+itself never does for g > −½: log K e^u is Lipschitz with constant 1 in the largest norm, so that a sweep with ω = 1 multiplies
+the error by |g|/(1 + g) or less. (At g = −½, compensation without temperature, ω = 0.83 < 1 is what damps it.)
+Hence ω is halved towards 1, from the best point so far, wherever a window of 4/(2 − ω) sweeps does not halve
 the error; near the solution it divides it by ten. The potential εφ hardly depends on ε, so that coarser grids with their larger
 ε give good starts.
 """

@@ -294,8 +294,8 @@ class Runs:
             raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
         if run.unconverged:
             raise SolveError(
-                f"ensemble {number + 1} of {count} particles: {run.unconverged} of its steps ended before their tolerance; use more"
-                " iterations in particles.integrator"
+                f"ensemble {number + 1} of {count} particles: {run.unconverged} of its steps ended before their tolerance;"
+                " use more iterations in particles.integrator"
             )
         rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
         if rises and not self.plan.case.flow.may_rise:
