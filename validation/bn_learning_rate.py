@@ -2,14 +2,12 @@
 
 S1: neurons of different lengths learn at different rates, so that a network with BN finds the right one among its neurons and
 depends less on the rate that is given. Gradient descent θ ← θ + η v of neurons (a, b) in R × R², data and teacher of
-bn-circle, with and without BN,
-over six decades of η. A rate counts where the loss at the end is at most 1 % of that of no network
-at all. Two sweeps: one rate for all parameters, as S1 means it; and a rate for b alone, that of a being fixed, since only
+bn-circle, with and without BN, over six decades of η. A rate counts where the loss at the end is at most 1 % of that of no
+network at all. Two sweeps: one rate for all parameters, as S1 means it; and a rate for b alone, that of a being fixed, since only
 b is normalised. Two starts: unit neurons, and lengths spread evenly over 0.1 to 10 in logarithms.
 
-With one rate for all the range with BN is not wider by a decade,
-it lies at larger rates; with a rate for b alone no rate diverges,
-as S1 argues.
+With one rate for all the range with BN is not wider by a decade, it lies at larger rates; with a rate for b alone no rate
+diverges, as S1 argues.
 
 What bounds the range: slow rates have not learned at the end,
 in either model; fast ones diverge. Without BN all parameters do. With
@@ -33,15 +31,9 @@ SWEEPS = ("unit", "all"), ("spread", "all"), ("spread", "b")
 RESOLUTION = 1.0
 """Decades. Less is no difference: the range of either model moves by nearly as much with the neurons, the data and the steps."""
 FINDINGS = {
-    (
-        "unit",
-        "all",
-    ): "BN trains at rates up to ten times as large, and is slower at small ones: the range moves more than it widens.",
-    (
-        "spread",
-        "all",
-    ): "Neurons of many lengths widen the range of the vanilla network as well: their diversity is no advantage of BN.",
-    ("spread", "b"): "With BN no rate of b diverges, up to a thousand; without BN rates above some ten do.",
+    "unit-all": "BN trains at rates up to ten times as large, and is slower at small ones: the range moves more than it widens.",
+    "spread-all": "Neurons of many lengths widen the range of the vanilla network as well, so that BN gains less than a decade.",
+    "spread-b": "With BN no rate of b diverges, up to a thousand; without BN rates above some ten do.",
 }
 HUGE = 1e6
 """A run with a parameter beyond diverges: targets are of order one."""
@@ -111,7 +103,7 @@ def claim(decades: dict, start: str, sweep: str) -> Claim:
         f"decades of rates that train to 1 % of the loss, more with BN than without: {neurons}, {rate}", gain, (RESOLUTION, 6.0),
         "a decade: the ranges move by nearly as much with the neurons, the data and the number of steps", opposite=(-6.0,
         -RESOLUTION), pictures=PICTURE,
-        finding=FINDINGS[start, sweep],
+        finding=FINDINGS[f"{start}-{sweep}"],
     )  # fmt: skip
 
 
