@@ -96,7 +96,7 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A case with every default filled in.
 
-    seconds : of CPU that solving it takes, once its kernels are compiled, rounded to 1, 2 or 5 times a power of ten
+    seconds : of CPU that solving it takes, once its kernels are compiled, rounded
     directory : where its relative paths start
     """
 

@@ -75,6 +75,8 @@ def test_a_changed_verdict_is_a_difference():
     assert len(said) == 3
     assert "a is not shown, recorded as shown" in said[2]
     assert difference("module", before, before) == []
+    reworded = {"claims": [claim(0.5, says="other").record(), before["claims"][1]]}
+    assert "says of the claim a has changed" in difference("module", before, reworded)[0]
     assert "nothing is recorded" in difference("module", None, after)[0]
 
 

@@ -31,9 +31,9 @@ SWEEPS = ("unit", "all"), ("spread", "all"), ("spread", "b")
 RESOLUTION = 1.0
 """Decades. Less is no difference: the range of either model moves by nearly as much with the neurons, the data and the steps."""
 FINDINGS = {
-    "unit-all": "BN trains at rates up to ten times as large, and is slower at small ones: the range moves more than it widens.",
-    "spread-all": "Neurons of many lengths widen the range of the vanilla network as well, so that BN gains less than a decade.",
-    "spread-b": "With BN no rate of b diverges, up to a thousand; without BN rates above some ten do.",
+    "unit-all": "With BN larger rates train and small ones no longer do: the range moves, and widens by less than a decade.",
+    "spread-all": "BN gains from larger rates, not from its mixture of lengths: less than a decade with one rate for all.",
+    "spread-b": "With BN no rate of b diverges, up to a thousand; without BN rates from about ten on do.",
 }
 HUGE = 1e6
 """A run with a parameter beyond diverges: targets are of order one."""

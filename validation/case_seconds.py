@@ -1,6 +1,6 @@
 """How far the seconds that `gridflow list` states are from the CPU seconds that solving the shipped cases takes here.
 
-The seconds of a case are a magnitude, 1, 2 or 5 times a power of ten: CPU seconds of one core, once kernels are compiled. They
+The seconds of a case are CPU seconds of one core, once kernels are compiled, rounded. They
 had been written by hand while cases grew and schemes became faster, three times too large on the whole. Each case is solved once
 here, after a short run of it, which compiles or reads what is compiled.
 """

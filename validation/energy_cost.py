@@ -94,8 +94,6 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "energy-cost-product", "gridflow", says, "nanoseconds per n_circle·n_data of one evaluation, fitted",
             float(1e9 * slope),
         ),
-        Claim("energy-cost-cell", "gridflow", says, "nanoseconds per cell of one evaluation, fitted",
-        float(1e9 * offset / grid.size)),
         Claim(
             "energy-cost-factor", "gridflow", says,
             f"time with the generic feature over that of an evaluation, {last.n_data} data",

@@ -198,9 +198,9 @@ def particle_claim(runs: list[ParticleRun], count: int, step: float) -> Claim:
 
 def delay_claim(delayed: Summary) -> Claim:
     return Claim(
-        "noise-delays", "S4 noise injection", "Mass that has gathered feels a gradient again.",
+        "noise-delays", "S4 tradeoff", "With noise as small as the bandwidth the failure is that of the flow without.",
         f"share of the mass within {NEAR} of the target's mean at t = 400, case mmd-noise (of the target {SHARE:.3f})",
-        delayed.near, (SHARE - SLACK, SHARE + SLACK), "half a cell more or less of the radius", (2 * SHARE, 1.0),
+        delayed.near, (2 * SHARE, 1.0), "twice the share of the target, as for the collapse", (SHARE - SLACK, SHARE + SLACK),
         "Noise of the bandwidth's own size, β = 2(1 + t/10)^(−½), delays the collapse and does not prevent it.",
     )  # fmt: skip
 

@@ -152,7 +152,7 @@ def tradeoff_claims(quick: bool) -> list[Claim]:
             "So smoothed, f sees the means alone, and what is at its place moves away; from far away F falls under every level.",
         ),
         Claim(
-            "tradeoff-small", source, "With small noise the failure is that of the flow without.",
+            "tradeoff-small", source, "Too small a level is worse than a middle one.",
             f"F at t = 60 under the level {LEVELS[0]:g} over that under the best constant level",
             last[LEVELS[0]] / last[best], (1 + 1e-9, np.inf), "an order: not the smallest level is the best", (0.0, 1 - 1e-9),
             finding="The best constant level lies in between at any fixed time; with more time the best one is larger.",

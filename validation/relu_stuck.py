@@ -1,4 +1,4 @@
-"""Wasserstein descent that "looks stuck for a while" (S2 §1.2): its cause is the small number of inner iterations.
+"""Wasserstein descent that "looks stuck for a while" (S2 §1.2): with few inner iterations the energy falls more slowly.
 
 The case relu-prox in a wider box, γ = 10, steps with W₂ by assignment. Every step is solved by the inner gradient descent of
 S2 §2.2, V ← V − rate·(V − W + γ∇F(V)) from V = W, with rate 0.3 and 3 or 30 iterations, without regard to whether it converged,
@@ -81,7 +81,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         Claim(
             "relu-stuck-cause",
             "S2 §1.2",
-            "The cause is the small number of inner iterations.",
+            "Few inner iterations make the steps inaccurate; with more the energy falls as with accurate ones.",
             f"the same with {MANY} inner iterations instead of {FEW}",
             late_decrease(many) / late_decrease(accurate),
             (0.75, np.inf),

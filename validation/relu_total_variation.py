@@ -171,7 +171,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim(
             name="total-variation-stationary",
-            source="S2 §4.1",
+            source="gridflow",
             says="A minimiser has ξ = 0 on its support and ξ ≥ 0 elsewhere, with ξ that of the loss plus λ.",
             quantity="larger of mean |ξ| on the measure and −min ξ, over λ",
             value=float(max(on_support, -xi.min()) / problem.strength),
@@ -182,8 +182,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim(
             name="total-variation-sparse",
-            source="S2 §4.1",
-            says="The regulariser picks few neurons: no more than data, of all measures with the same predictions.",
+            source="gridflow",
+            says="Total variation makes the minimiser sparse: at most as many neurons as data.",
             quantity="effective number of cells 1/Σp² that hold mass, both signs",
             value=number,
             band=(1.0, 2.0 * len(problem.targets)),

@@ -115,7 +115,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             Claim(
                 f"resnet-cost-{key}",
                 "gridflow",
-                f"The work of a step of a wide ResNet is linear in {text}; its time has a constant besides.",
+                f"How the time of a step of a wide ResNet grows with {text}; its work is linear.",
                 f"slope of log time in log {name}",
                 slopes[name],
             )

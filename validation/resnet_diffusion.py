@@ -99,7 +99,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     return [
         Claim(
             "resnet-diffusion-decay",
-            "S3 §3 diffusion",
+            "S3 §4 diffusion",
             "Parameters might be let jump between adjacent layers, a diffusion in ε.",
             f"total variation of ∫cos(πε)ρ dε at t = {STOP:g} with diffusion over without, over exp(−Dπ²t), linear model",
             decay,
@@ -110,8 +110,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim(
             "resnet-diffusion-marginal",
-            "S3 §3 diffusion",
-            "Diffusion in ε removes the degeneracy of (10) in ε alone.",
+            "S3 §4 diffusion",
+            "Diffusion in ε leaves the marginal of θ as it is (our reading).",
             f"W1 between the marginals of θ with and without diffusion at t = {STOP:g}, linear model, in cells",
             gaps[-1] / width,
             (0.0, 0.1),
@@ -120,8 +120,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim(
             "resnet-diffusion-alike",
-            "S3 §3 diffusion",
-            "Neurons that jump between layers forget their layer.",
+            "S3 §4 diffusion",
+            "Neurons that jump between layers forget their layer (ours).",
             f"total variation of ∫cos(πε)ρ dε at t = {STOP:g} with diffusion over without, quadratic model",
             ratio,
             (0.0, 0.1),
@@ -131,8 +131,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         ),
         Claim(
             "resnet-diffusion-trains",
-            "S3 §3 diffusion",
-            "A mean-field model with diffusion in ε would still be trained.",
+            "S3 §4 diffusion",
+            "With diffusion in ε the model is still trained (our question).",
             f"loss at t = {STOP:g} over that at the start, quadratic model with diffusion",
             share,
             (0.0, 0.1),

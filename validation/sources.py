@@ -39,7 +39,7 @@ SOURCES = {
     "S3 Theorem 3": "stationary densities of the ensemble of residual networks",
     "S3 §3.2": "wide residual networks, their linear and quadratic approximation",
     "S3 Theorem 4": "only the marginal over the depth is determined",
-    "S3 §3 diffusion": "neurons that diffuse in depth",
+    "S3 §4 diffusion": "neurons that diffuse in depth",
     "S3 Theorem 5": "stationary densities with trained output weights",
     "S3 Example 3": "ReLU with output weights: moments per direction",
     "S4 collapse": "almost all mass collapses near the mean of the target",

@@ -132,7 +132,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     print(f"sweeps per face: {1e9 * swept / faces:.2f} ns, against {1e9 * per_cell / 2:.2f} ns: ", end="")
     print(f"a cell has {faces / grid.size:.1f} faces here and 2 there")
 
-    says = "A step on R × S² costs what its faces cost in the plane, and the indirect access to them."
+    says = "What a step on R × S² costs, beside a prediction from plane grids by cells, and by faces."
     return [
         Claim(
             "surface-cost-same", "gridflow", "The sweep over the faces of a surface is that of a plain loop over its edges.",

@@ -32,16 +32,17 @@ def recorded() -> dict[str, dict]:
 
 
 def difference(name: str, before: dict | None, result: dict) -> list[str]:
-    """Sentences on verdicts that differ from the recorded ones. Times are not compared."""
+    """Sentences on verdicts, sources and wordings that differ from the recorded ones. Numbers are not compared."""
     again = f"if that is right, python -m validation {name} --record keeps it"
     if before is None:
         return [f"nothing is recorded of {name}: {again}"]
-    old, new = ({row["name"]: row["verdict"] for row in part["claims"]} for part in (before, result))
+    old, new = ({row["name"]: row for row in part["claims"]} for part in (before, result))
     sentences = [f"{name}: the claim {n} is no longer measured: {again}" for n in sorted(old.keys() - new.keys())]
     sentences += [f"{name}: nothing is recorded of the claim {n}: {again}" for n in sorted(new.keys() - old.keys())]
     for n in sorted(old.keys() & new.keys()):
-        if old[n] != new[n]:
-            sentences.append(f"{name}: the claim {n} is {new[n]}, recorded as {old[n]}: {again}")
+        if old[n]["verdict"] != new[n]["verdict"]:
+            sentences.append(f"{name}: the claim {n} is {new[n]['verdict']}, recorded as {old[n]['verdict']}: {again}")
+        sentences += [f"{name}: {k} of the claim {n} has changed: {again}" for k in ("source", "says") if old[n][k] != new[n][k]]
     return sentences
 
 
@@ -89,9 +90,9 @@ def readme() -> Table:
         "# What the sources claim, and what gridflow measures",
         "",
         "Written by `python -m validation --record`; do not edit. `python -m validation NAME` runs one module small, `--full` at",
-        "full size. A claim is *shown* when the measured value lies in its band, *contradicted* when it lies where it says the",
-        "opposite, *not shown* otherwise; times and speeds are *measured*. The README of the project",
-        "names the sources S1 to S4.",
+        "full size. A claim is *shown* when the measured value lies in its band, *contradicted* when it lies in a second band,",
+        "which stands for the opposite of the claim, *not shown* otherwise; times and speeds are *measured*. The README of the",
+        "project names the sources S1 to S4.",
         "",
         f"{len(verdicts)} claims: {counts}.",
         "",
