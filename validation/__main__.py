@@ -10,6 +10,7 @@ validation/figures and writes validation/README.md. Exit code 0: every module ra
 
 import argparse
 import multiprocessing
+import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -40,6 +41,7 @@ def main(words: list[str] | None = None) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         parser.error(f"received -o {directory}, which has files; give a new or an empty directory: nothing there is overwritten")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the workers: modules run side by side, and BLAS threads would spin
     before, failures, cpu = recorded(), [], 0.0
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         futures = [pool.submit(run, name, directory, not options.full) for name in options.names or known]
