@@ -42,7 +42,7 @@ def test_every_item_of_the_sources_has_a_claim():
 
 
 def test_the_table_is_that_of_the_record():
-    assert (HERE / "README.md").read_text() == readme().text
+    assert (HERE / "README.md").read_text() == readme()
 
 
 def test_verdicts_follow_the_bands():

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from validation.runner import record, run
-from validation.table import difference, module_names, readme, recorded, row_text
+from validation.table import HERE, difference, module_names, readme, recorded, row_text
 
 
 def main(words: list[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def main(words: list[str] | None = None) -> int:
             else:
                 failures += difference(name, before.get(name), result)
     if options.record:
-        readme().write()
+        (HERE / "README.md").write_text(readme())
     print(f"pictures and logs in {directory}; {cpu:.0f} s of CPU")
     for failure in failures:
         print(f"FAILED: {failure}")

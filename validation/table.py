@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 from validation.claim import MEASURED
 from validation.sources import SOURCES
@@ -10,15 +9,6 @@ from validation.sources import SOURCES
 HERE = Path(__file__).parent
 CLAIMS, FIGURES = HERE / "claims", HERE / "figures"
 NOT_REPRODUCTIONS = {"__init__", "__main__", "claim", "runner", "sources", "table"}
-
-
-class Table(NamedTuple):
-    """validation/README.md as it should be."""
-
-    text: str
-
-    def write(self) -> None:
-        (HERE / "README.md").write_text(self.text)
 
 
 def module_names() -> list[str]:
@@ -81,7 +71,7 @@ def rows_by_item() -> dict[str, list[tuple[str, dict]]]:
     return found
 
 
-def readme() -> Table:
+def readme() -> str:
     """The table of all recorded claims, in Markdown."""
     parts = recorded()
     verdicts = [row["verdict"] for part in parts.values() for row in part["claims"]]
@@ -110,4 +100,4 @@ def readme() -> Table:
             cells = [says, row["quantity"], value, f"**{row['verdict']}**", f"`{name}` {parts[name]['mode']} {pictures}".strip()]
             lines.append("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |")
         lines.append("")
-    return Table("\n".join(lines))
+    return "\n".join(lines)

@@ -263,8 +263,8 @@ class FiniteVolumeStepper:
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
         curvature = self.curvature(state)
-        first_dt = min(state.dt, curvature.step_max) if state.arrays else self.curvature_limit(state.dt, curvature)
-        state, dt = replace(state, arrays=curvature.arrays()), min(first_dt, dt_max)
+        proposed = min(state.dt, curvature.step_max) if state.arrays else self.curvature_limit(state.dt, curvature)
+        state, dt = replace(state, arrays=curvature.arrays()), min(proposed, dt_max)
         for _ in range(ATTEMPTS):
             if self.splits:  # a dyadic ladder below the time between saves: the matrices of the semigroup are reused
                 unit = interval if np.isfinite(interval) else 1.0
