@@ -222,7 +222,7 @@ def frame_drawer(axes, case: Case, dataset: xarray.Dataset, run: ParticleRun) ->
         for size in (1, 2):
             circle = MEAN[:, None] + size * DEVIATION * np.array([np.cos(turn), np.sin(turn)])
             axes.plot(*circle, color="k", lw=0.8, label="target, 1 and 2 deviations" if size == 1 else None)
-        axes.set(xlim=(-8, 6), ylim=(-6, 5), aspect="equal", title=f"t = {float(dataset['time'][k]):g}")
+        axes.set(xlim=(-8, 6), ylim=(-6, 5), aspect="equal", xlabel="x", title=f"t = {float(dataset['time'][k]):g}")
 
     return draw
 
@@ -234,7 +234,7 @@ def picture(directory: Path, cases: tuple[Case, Case], datasets: tuple, runs: li
     for row, name, case, dataset, run in zip(rows, ("without noise", "with noise"), cases, datasets, runs, strict=True):
         for axes, k in zip(row, saves, strict=False):
             frame_drawer(axes, case, dataset, run)(k)
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(f"{name}: y")
     rows[0, 0].legend(fontsize="x-small", loc="lower right")
     loss(rows[0, 3], datasets, runs)
     rows[0, 3].legend(fontsize="x-small", loc="upper right")
