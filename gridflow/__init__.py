@@ -9,25 +9,25 @@ Everything is imported on first use, so that `import gridflow` costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gridflow.case import Case, load_case
+    from gridflow.case.case import Case, load_case
     from gridflow.errors import InputError, SolveError
+    from gridflow.output.plotting import plot
     from gridflow.particles.simulation import simulate
-    from gridflow.plotting import plot
     from gridflow.solver import solve
-    from gridflow.validation.runner import validate
+    from gridflow.verdict.runner import validate
 
 __version__ = "0.1.0"
 __all__ = ["Case", "InputError", "SolveError", "load_case", "plot", "simulate", "solve", "validate"]
 
 _HOME = {
-    "Case": "case",
-    "load_case": "case",
+    "Case": "case.case",
+    "load_case": "case.case",
     "InputError": "errors",
     "SolveError": "errors",
-    "plot": "plotting",
+    "plot": "output.plotting",
     "simulate": "particles.simulation",
     "solve": "solver",
-    "validate": "validation.runner",
+    "validate": "verdict.runner",
 }
 
 

@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def command_list(arguments: argparse.Namespace) -> int:
-    from gridflow.shipped import shipped_cases, summary
+    from gridflow.case.shipped import shipped_cases, summary
 
     rows = [summary(path) for path in shipped_cases().values()]
     if arguments.json:
@@ -101,9 +101,9 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 
 def command_show(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case
-    from gridflow.changes import parse_setting
-    from gridflow.cost import cost_of
+    from gridflow.case.case import load_case
+    from gridflow.case.changes import parse_setting
+    from gridflow.case.cost import cost_of
 
     case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
     cost = cost_of(case)
@@ -113,11 +113,11 @@ def command_show(arguments: argparse.Namespace) -> int:
 
 
 def command_solve(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case
-    from gridflow.changes import parse_setting
-    from gridflow.dataset import check_output
+    from gridflow.case.case import load_case
+    from gridflow.case.changes import parse_setting
     from gridflow.files import check_new_file
-    from gridflow.plotting import plot
+    from gridflow.output.dataset import check_output
+    from gridflow.output.plotting import plot
     from gridflow.progress import Silent, progress_for
     from gridflow.solver import solve
 
@@ -176,11 +176,11 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
 
 
 def command_validate(arguments: argparse.Namespace) -> int:
-    from gridflow.case import load_case
-    from gridflow.changes import parse_setting
+    from gridflow.case.case import load_case
+    from gridflow.case.changes import parse_setting
     from gridflow.progress import RunTally
-    from gridflow.validation.report import table
-    from gridflow.validation.runner import validate
+    from gridflow.verdict.runner import validate
+    from gridflow.verdict.table import table
 
     case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
     signal.signal(signal.SIGTERM, interrupt)
@@ -193,7 +193,7 @@ def command_validate(arguments: argparse.Namespace) -> int:
 
 
 def command_plot(arguments: argparse.Namespace) -> int:
-    from gridflow.plotting import plot
+    from gridflow.output.plotting import plot
 
     file = arguments.file
     output = arguments.output or file.parent / f"{file.stem}.png"
@@ -203,7 +203,7 @@ def command_plot(arguments: argparse.Namespace) -> int:
 
 
 def command_export(arguments: argparse.Namespace) -> int:
-    from gridflow.export import export
+    from gridflow.output.export import export
 
     export(
         arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite,

@@ -13,18 +13,18 @@ from typing import Any
 
 import xarray
 
-from gridflow import dataset as results
-from gridflow.case import Case
-from gridflow.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
-from gridflow.distances import l1, wasserstein1
+from gridflow.case.case import Case
 from gridflow.energy.base import Energy, bound_to
-from gridflow.energy.data import Data
+from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, SolveError
+from gridflow.output import dataset as results
+from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
+from gridflow.output.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.progress import Progress, Silent
-from gridflow.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.scheme.base import State, Stepper
-from gridflow.space.density import mixture_masses
-from gridflow.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
+from gridflow.space.densities import mixture_masses
+from gridflow.space.distances import l1, wasserstein1
+from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
@@ -68,7 +68,7 @@ def solve(
     The attribute `status` of the dataset is "completed", "steady", "interrupted", "unconverged: how many steps" (where the
     scheme goes on from them) or "failed: reason". An interrupted run with an output leaves the part and the checkpoint for
     `resume`. The attribute `warnings`, if there, names in one line each what makes the result doubtful: mass at the walls of
-    an interval (`gridflow.walls`).
+    an interval (`gridflow.space.walls`).
 
     Raises InputError for wrong input, before anything is written.
     """

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gridflow.case import Case, convert
+from gridflow.case.case import Case, convert
 from gridflow.energy.base import ROUNDOFF, Evaluation
 
 QUADRATIC = {
@@ -112,8 +112,8 @@ def surface_case(**factors) -> Case:
 
 def surface_dataset(path=None, **factors):
     """Two times on `surface_case`, from the writer in memory or in a file, and the grid; the mass gathers around a point."""
-    from gridflow.dataset import FileWriter, MemoryWriter, Record, static_dataset
-    from gridflow.schema import RECORDS, REPORTS
+    from gridflow.output.dataset import FileWriter, MemoryWriter, Record, static_dataset
+    from gridflow.output.schema import RECORDS, REPORTS
 
     case = surface_case(**factors)
     grid = case.grid()

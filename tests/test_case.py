@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import convert, load_case
-from gridflow.changes import parse_setting
+from gridflow.case.case import convert, load_case
+from gridflow.case.changes import parse_setting
+from gridflow.case.shipped import shipped_cases
 from gridflow.errors import InputError
-from gridflow.shipped import shipped_cases
 
 
 def write(tmp_path, text):

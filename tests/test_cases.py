@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
-from gridflow.shipped import shipped_cases
+from gridflow.case.case import load_case
+from gridflow.case.shipped import shipped_cases
 from gridflow.solver import solve
-from gridflow.validation.experiment import coarsened
-from gridflow.validation.runner import quickened
+from gridflow.verdict.experiment import coarsened
+from gridflow.verdict.runner import quickened
 
 JKO = {name for name in shipped_cases() if load_case(name).scheme.label == "entropic JKO"}
 """Cases whose scheme does not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur."""

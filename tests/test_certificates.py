@@ -7,14 +7,14 @@ import pytest
 from helpers import case_of
 from scipy.integrate import quad
 
-from gridflow.energy import poisson
-from gridflow.energy.certificates import Certificates, deposit, energy_bound
-from gridflow.energy.kernels import Gaussian, Laplace, Riesz
-from gridflow.energy.mmd import MMD, Target
-from gridflow.energy.poisson import WeightedPoisson
+from gridflow.energy.mmd.certificates import Certificates, deposit, energy_bound
+from gridflow.energy.mmd.kernels import Gaussian, Laplace, Riesz
+from gridflow.energy.mmd.mmd import MMD, Target
+from gridflow.energy.sobolev import poisson
+from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError, SolveError
 from gridflow.solver import solve
-from gridflow.space.density import Cosine
+from gridflow.space.densities import Cosine
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 

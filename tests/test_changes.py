@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import Case, load_case
-from gridflow.changes import parse_setting
+from gridflow.case.case import Case, load_case
+from gridflow.case.changes import parse_setting
+from gridflow.case.explain import structs_at
+from gridflow.case.shipped import shipped_cases
 from gridflow.errors import InputError
-from gridflow.explain import structs_at
-from gridflow.scheme.jko import JKO
-from gridflow.shipped import shipped_cases
+from gridflow.scheme.jko.scheme import JKO
 
 
 def without_exact(table):

@@ -12,9 +12,9 @@ import tomllib
 import pytest
 import xarray
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
+from gridflow.case.shipped import shipped_cases, shipped_directory, summary
 from gridflow.cli import interrupt, main
-from gridflow.shipped import shipped_cases, shipped_directory, summary
 
 SMALL = ["--set", "space.theta.cells=32", "--set", "time.save=3"]
 CASE = "teacher-1d-quadratic"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from helpers import QUADRATIC, case_of
 
-from gridflow import cost
-from gridflow.case import load_case
-from gridflow.cost import Cost, continued, cost_of, shrunk
+from gridflow.case import cost
+from gridflow.case.case import load_case
+from gridflow.case.cost import Cost, continued, cost_of, shrunk
 from gridflow.errors import InputError
 
 
@@ -62,10 +62,10 @@ def test_numbers_are_in_readable_units():
 
 
 def test_grids_beyond_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("gridflow.case.memory_of_machine", lambda: np.inf)
+    monkeypatch.setattr("gridflow.case.case.memory_of_machine", lambda: np.inf)
     with pytest.raises(InputError, match="at most 268435456 cells\n"):
         case_of(QUADRATIC, space__theta__cells=10**6, space__b={"kind": "circle", "cells": 1000}).grid()
-    monkeypatch.setattr("gridflow.case.memory_of_machine", lambda: 8000.0)
+    monkeypatch.setattr("gridflow.case.case.memory_of_machine", lambda: 8000.0)
     with pytest.raises(InputError, match="at most 100 cells in the memory"):
         case_of(QUADRATIC, space__theta__cells=101).grid()
     case_of(QUADRATIC, space__theta__cells=100).grid()

@@ -7,13 +7,13 @@ import pytest
 from helpers import IDENTITY, QUADRATIC, case_of
 from test_sobolev import LINE, PLANE, blob
 
-import gridflow.scheme.curvature as module
-from gridflow.distances import wasserstein1
+import gridflow.scheme.finite_volume.curvature as module
 from gridflow.energy.base import ROUNDOFF, Evaluation
-from gridflow.scheme.curvature import SHARE
-from gridflow.scheme.finite_volume import FiniteVolume
+from gridflow.scheme.finite_volume.curvature import SHARE
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.solver import solve
-from gridflow.space.density import mixture_masses
+from gridflow.space.densities import mixture_masses
+from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Circle, Grading, Interval
 from gridflow.space.grid import Grid
 

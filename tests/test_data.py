@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray
 
-from gridflow.energy.data import FileData, GaussHermiteInputs, Neuron, NormalInputs, TeacherData, UniformInputs
+from gridflow.case.shipped import shipped_directory
+from gridflow.energy.network.data import FileData, GaussHermiteInputs, Neuron, NormalInputs, TeacherData, UniformInputs
 from gridflow.errors import InputError
-from gridflow.shipped import shipped_directory
 
 
 def test_the_shipped_data_set_is_the_certified_one():

@@ -6,10 +6,10 @@ import pytest
 import xarray
 from helpers import QUADRATIC, case_of
 
-from gridflow.case import load_case
-from gridflow.dataset import check_output, part_path
+from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.schema import RECORDS
+from gridflow.output.dataset import check_output, part_path
+from gridflow.output.schema import RECORDS
 from gridflow.solver import solve
 
 SMALL = {"space.w.cells": 12, "space.b.cells": 10, "time.stop": 0.5, "time.save": 3}

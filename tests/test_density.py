@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import quad
 
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Cosine, Normal, Uniform, Weights, mixture_masses
+from gridflow.space.densities import Component, Cosine, Normal, Uniform, Weights, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
-from gridflow.directions import direction_planes, directions
-from gridflow.plotting import direction_panels, plot
+from gridflow.case.case import load_case
+from gridflow.output.directions import direction_planes, directions
+from gridflow.output.plotting import direction_panels, plot
 from gridflow.solver import solve
 
 

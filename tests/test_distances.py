@@ -5,9 +5,9 @@ import ot
 import pytest
 from scipy.spatial.distance import cdist
 
-from gridflow.distances import Slices, l1, quantiles_of_cells, quantiles_of_points, wasserstein, wasserstein1
 from gridflow.particles.cloud import draw_cloud
-from gridflow.space.density import Component, Normal, Uniform, mixture_masses
+from gridflow.space.densities import Component, Normal, Uniform, mixture_masses
+from gridflow.space.distances import Slices, l1, quantiles_of_cells, quantiles_of_points, wasserstein, wasserstein1
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflow.case import convert, load_case
+from gridflow.case.case import convert, load_case
 from gridflow.cli import main
-from gridflow.distances import Slices, quantiles_of_cells, wasserstein
-from gridflow.energy.loss import LOSSES
+from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.potential import Potential, Wave
 from gridflow.errors import InputError
-from gridflow.scheme.jko import JKO
-from gridflow.scheme.sweep import upwind_ratio
+from gridflow.scheme.finite_volume.sweep import upwind_ratio
+from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from gridflow.space.density import Normal
+from gridflow.space.densities import Normal
+from gridflow.space.distances import Slices, quantiles_of_cells, wasserstein
 from gridflow.space.ellipse import Ellipse, metric
 from gridflow.space.factor import Circle, Interval
 from gridflow.space.grid import Grid

@@ -7,21 +7,22 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from gridflow.energy import EnergySpec, Sum, SumEnergy, network, neurons
-from gridflow.energy.activation import ACTIVATIONS, Activation
 from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, members
-from gridflow.energy.certificates import Certificates
-from gridflow.energy.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
-from gridflow.energy.features import Features
-from gridflow.energy.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
-from gridflow.energy.loss import LOSSES
-from gridflow.energy.mmd import MMD, Target
-from gridflow.energy.network import Branch, FeatureNetwork, Network, NetworkEnergy
+from gridflow.energy.mmd.certificates import Certificates
+from gridflow.energy.mmd.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
+from gridflow.energy.mmd.mmd import MMD, Target
+from gridflow.energy.mmd.network_kernel import Features
+from gridflow.energy.network import network, neurons
+from gridflow.energy.network.activation import ACTIVATIONS, Activation
+from gridflow.energy.network.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
+from gridflow.energy.network.loss import LOSSES
+from gridflow.energy.network.network import Branch, FeatureNetwork, Network, NetworkEnergy
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
-from gridflow.energy.resnet import ResNet
-from gridflow.energy.sobolev import Sobolev
+from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.sobolev.sobolev import Sobolev
+from gridflow.energy.sum import EnergySpec, Sum, SumEnergy
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Cosine, Normal, Uniform, mixture_masses
+from gridflow.space.densities import Component, Cosine, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels, columns_of
 from gridflow.space.grid import Grid
 from gridflow.space.sphere import Sphere

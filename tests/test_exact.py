@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import QUADRATIC, case_of
 
-from gridflow.exact import Trajectory
+from gridflow.exact.exact import Trajectory
 from gridflow.solver import solve
 
 

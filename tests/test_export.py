@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_nothing_behind(here, line, capsys, monkeypatch):
         path.write_text("half a table")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gridflow.export.write_table", full)
+    monkeypatch.setattr("gridflow.output.export.write_table", full)
     assert main(["export", "line.nc", "-o", "a.csv"]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert [p.name for p in here.iterdir()] == ["line.nc"]

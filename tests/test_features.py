@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
-from gridflow.energy.activation import ACTIVATIONS
-from gridflow.energy.convolution import cell_points
-from gridflow.energy.data import NormalInputs, UniformInputs
-from gridflow.energy.features import Features, smoothed_activation
-from gridflow.energy.mmd import MMD, Target
-from gridflow.energy.network import Branch
+from gridflow.case.case import load_case
+from gridflow.energy.mmd.convolution import cell_points
+from gridflow.energy.mmd.mmd import MMD, Target
+from gridflow.energy.mmd.network_kernel import Features, smoothed_activation
+from gridflow.energy.network.activation import ACTIVATIONS
+from gridflow.energy.network.data import NormalInputs, UniformInputs
+from gridflow.energy.network.network import Branch
 from gridflow.errors import InputError
-from gridflow.space.density import Normal, Uniform
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -61,7 +61,7 @@ def test_the_energy_is_half_the_squared_mmd(kernel, factors, rng, tmp_path):
     mass = rng.random(grid.shape)
     mass /= mass.sum()
     density = MMD(kernel=kernel, target=target[:1]).load(tmp_path)
-    from gridflow.energy.mmd import target_masses
+    from gridflow.energy.mmd.mmd import target_masses
 
     goal = target_masses(density.target, grid, HERE)[0].ravel()
     points = np.concatenate([cell_points(grid), [sample]])

@@ -7,14 +7,14 @@ import pytest
 from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.energy.base import Evaluation
-from gridflow.energy.data import Neuron, NormalInputs, TeacherData
-from gridflow.energy.mmd import MMD
-from gridflow.energy.network import Branch, Network
+from gridflow.energy.mmd.mmd import MMD
+from gridflow.energy.network.data import Neuron, NormalInputs, TeacherData
+from gridflow.energy.network.network import Branch, Network
 from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
-from gridflow.scheme.finite_volume import FiniteVolume, FiniteVolumeStepper
+from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
 from gridflow.solver import solve
-from gridflow.space.density import Component, Normal, Uniform, mixture_masses
+from gridflow.space.densities import Component, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -50,7 +50,7 @@ SCHEMES = {
 @pytest.fixture(autouse=True)
 def sign_activation(monkeypatch):
     """Labels ±1 for the logistic loss."""
-    from gridflow.energy import activation
+    from gridflow.energy.network import activation
 
     sign = activation.Activation(lambda z: np.where(z > 0, 1.0, -1.0), np.zeros_like, is_smooth=False)
     monkeypatch.setitem(activation.ACTIVATIONS, "sign", sign)
@@ -135,7 +135,8 @@ def test_the_step_does_not_grow_until_the_energy_rises(order):
 
 def test_without_the_energy_limit_the_energy_rises(monkeypatch):
     """The test above can fail: it does so as soon as the limits are gone (the check after the step too)."""
-    from gridflow.scheme import curvature, finite_volume
+    from gridflow.scheme.finite_volume import curvature
+    from gridflow.scheme.finite_volume import scheme as finite_volume
 
     monkeypatch.setattr(curvature, "SHARE", np.inf)
     monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_limit", lambda self, *limits: np.inf)
@@ -236,7 +237,7 @@ class Perturbed:
 
 def perturbed_sums(monkeypatch, seed):
     """The sums of the sweep too: Σ V ξ (out − ρ) and Σ V ξ (ρ − base) to round-off of their terms."""
-    from gridflow.scheme import sweep
+    from gridflow.scheme.finite_volume import sweep
 
     exact, random, eps = sweep.stage, np.random.default_rng(seed), np.finfo(float).eps
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import expm_multiply
 
-from gridflow import geodesic_sums, keops
 from gridflow.errors import InputError
-from gridflow.geodesic_sums import BLOCK, Ball, log_sum, log_sum_compiled, log_sum_keops, log_sum_numpy
-from gridflow.scheme import gibbs
-from gridflow.scheme.gibbs import GibbsKernel
-from gridflow.scheme.jko import JKO
-from gridflow.scheme.surface_kernel import ChebyshevModes
-from gridflow.space.density import Fisher
+from gridflow.scheme.jko import gibbs
+from gridflow.scheme.jko.gibbs import GibbsKernel
+from gridflow.scheme.jko.scheme import JKO
+from gridflow.scheme.jko.surface_kernel import ChebyshevModes
+from gridflow.space.densities import Fisher
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import unit
 from gridflow.space.sphere import Ellipsoid, Sphere
+from gridflow.sums import geodesic, keops
+from gridflow.sums.geodesic import BLOCK, Ball, log_sum, log_sum_compiled, log_sum_keops, log_sum_numpy
 from tests.test_surface import NORTH, flow
 
 SPHERE = Sphere(level=3).factor("b")
@@ -49,8 +49,8 @@ def test_keops_agrees_and_mends_its_folder(tmp_path):
 import os, sys
 from pathlib import Path
 import numpy as np
-from gridflow import keops
-from gridflow.geodesic_sums import Ball, log_sum, log_sum_numpy
+from gridflow.sums import keops
+from gridflow.sums.geodesic import Ball, log_sum, log_sum_numpy
 from gridflow.space.sphere import Sphere
 with keops.private_folder() as folder:
     keops.import_pykeops()
@@ -76,9 +76,9 @@ def test_without_keops_the_sums_are_compiled_and_the_user_is_told(monkeypatch):
     def broken(*_):
         raise keops.KeOpsUnavailable("no compiler")
 
-    monkeypatch.setattr(geodesic_sums, "log_sum_keops", broken)
+    monkeypatch.setattr(geodesic, "log_sum_keops", broken)
     monkeypatch.setenv("GRIDFLOW_REDUCTIONS", "keops")
-    geodesic_sums.warn_once.cache_clear()
+    geodesic.warn_once.cache_clear()
     ball, field = Ball.of(SPHERE.image), np.zeros((SPHERE.size, 1))
     with pytest.warns(RuntimeWarning, match="no compiler"):
         result = log_sum(ball, field, EPSILON)
@@ -115,7 +115,7 @@ def test_an_unwritable_cache_becomes_a_temporary_folder(monkeypatch, tmp_path):
 def test_unknown_engines_are_refused(monkeypatch):
     monkeypatch.setenv("GRIDFLOW_REDUCTIONS", "abacus")
     with pytest.raises(InputError, match="numba or keops"):
-        geodesic_sums.engine()
+        geodesic.engine()
 
 
 # ------------------------------------------------------------------------------------------------ the kernel made of them

@@ -7,9 +7,9 @@ from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from gridflow.cli import main
-from gridflow.globe import colour_scale, draw_globe, surface_panels, viewpoint
-from gridflow.plotting import plot, projections
-from gridflow.ugrid import cell_points, polygons
+from gridflow.output.globe import colour_scale, draw_globe, surface_panels, viewpoint
+from gridflow.output.plotting import plot, projections
+from gridflow.output.ugrid import cell_points, polygons
 
 
 @pytest.fixture(scope="module")

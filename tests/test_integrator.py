@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, HEAT_INTERVAL, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import load_case
-from gridflow.distances import quantiles_of_cells, quantiles_of_points, wasserstein
+from gridflow.case.case import load_case
 from gridflow.energy.base import ParticleEvaluation
-from gridflow.energy.data import Data
-from gridflow.energy.network import Branch, Network, NetworkEnergy
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.network import Branch, Network, NetworkEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import Adaptive, GradientDescent, RungeKutta2
 from gridflow.particles.simulation import Simulator, simulate
+from gridflow.space.distances import quantiles_of_cells, quantiles_of_points, wasserstein
 
 
 def scaled(start, time, rate=1.0, target=1.0):

@@ -8,17 +8,17 @@ import pytest
 from helpers import IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, Linear, case_of
 from scipy.optimize import brentq
 
-from gridflow.case import load_case
-from gridflow.distances import quantiles_of_cells, wasserstein
+from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.scheme.gibbs import GibbsKernel, gibbs_matrix
-from gridflow.scheme.jko import JKO, Anderson
-from gridflow.scheme.scaling import kl_prox
+from gridflow.scheme.jko.gibbs import GibbsKernel, gibbs_matrix
+from gridflow.scheme.jko.scaling import kl_prox
+from gridflow.scheme.jko.scheme import JKO, Anderson
 from gridflow.solver import solve
-from gridflow.space.density import mixture_masses
+from gridflow.space.densities import mixture_masses
+from gridflow.space.distances import quantiles_of_cells, wasserstein
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
-from gridflow.validation.verdict import grid_error
+from gridflow.verdict.verdict import grid_error
 
 LINE = Interval(bounds=(-1.0, 2.0), cells=40).factor("x")
 GRADED = Interval(bounds=(-1.0, 2.0), cells=40, grading=Grading(focus=0.3, ratio=3.0)).factor("x")

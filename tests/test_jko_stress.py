@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from helpers import ORNSTEIN_UHLENBECK, Linear, case_of
 
-from gridflow.case import load_case
-from gridflow.energy.data import Data
-from gridflow.energy.network import Branch, Network, NetworkEnergy
+from gridflow.case.case import load_case
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.network import Branch, Network, NetworkEnergy
 from gridflow.errors import SolveError
-from gridflow.scheme.gibbs import GibbsKernel
-from gridflow.scheme.jko import JKO, LOG_EMPTY
-from gridflow.scheme.scaling import relaxed_scaling
+from gridflow.scheme.jko.gibbs import GibbsKernel
+from gridflow.scheme.jko.scaling import relaxed_scaling
+from gridflow.scheme.jko.scheme import JKO, LOG_EMPTY
 from gridflow.solver import solve
 from gridflow.space.factor import Interval, Labels
 from gridflow.space.grid import Grid

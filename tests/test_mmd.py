@@ -8,12 +8,12 @@ from helpers import case_of
 from scipy.integrate import quad, solve_ivp
 from scipy.special import ndtr, ndtri
 
-from gridflow.case import load_case
-from gridflow.energy.convolution import Fourier, Moments, Pairs, Products, cell_points, operator
-from gridflow.energy.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz, self_correction
-from gridflow.energy.mmd import MMD, Target
+from gridflow.case.case import load_case
+from gridflow.energy.mmd.convolution import Fourier, Moments, Pairs, Products, cell_points, operator
+from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz, self_correction
+from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Normal, Uniform
+from gridflow.space.densities import Component, Normal, Uniform
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -230,7 +230,7 @@ def test_the_target_of_particles_is_that_of_a_fine_grid(kernel, labels):
     if labels:
         masses = np.tile(masses / 2, 2)
         cloud = np.concatenate([np.hstack([np.full((len(cloud), 1), s), cloud]) for s in (-1.0, 1.0)])
-    from gridflow.reduce import pair_values
+    from gridflow.sums.pairs import pair_values
 
     expected = pair_values(points, cloud, masses, kernel.word, kernel.parameter)
     np.testing.assert_allclose(value, expected, rtol=1e-4)

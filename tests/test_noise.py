@@ -8,17 +8,17 @@ from helpers import QUADRATIC, case_of
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
-from gridflow.distances import wasserstein1
-from gridflow.energy.convolution import cell_points
-from gridflow.energy.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
-from gridflow.energy.mmd import MMD, Target
-from gridflow.energy.smoothing import Smoothed
+from gridflow.energy.mmd.convolution import cell_points
+from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
+from gridflow.energy.mmd.mmd import MMD, Target
+from gridflow.energy.mmd.smoothing import Smoothed
 from gridflow.errors import InputError
-from gridflow.noise import NoiseInjection, temperature
+from gridflow.flow.noise import NoiseInjection, temperature
 from gridflow.particles.integrator import GradientDescent
 from gridflow.particles.simulation import Simulator, simulate
 from gridflow.solver import solve
-from gridflow.space.density import Normal, Uniform
+from gridflow.space.densities import Normal, Uniform
+from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -135,7 +135,7 @@ def test_moments_of_displaced_gradients(factors, level, rng, tmp_path):
     moving = [k for k, f in enumerate(grid.factors) if f.moves]
     nodes = np.stack([n.ravel() for n in np.meshgrid(*[NODES] * len(moving), indexing="ij")], axis=1)
     probability = np.prod(np.meshgrid(*[WEIGHTS] * len(moving), indexing="ij"), axis=0).ravel()
-    from gridflow.reduce import gaussian_sum_numpy
+    from gridflow.sums.pairs import gaussian_sum_numpy
 
     lengths = np.array([f.length if f.is_circle else 0.0 for f in grid.factors])
     for i in rng.integers(0, grid.size, 4):
@@ -302,11 +302,11 @@ def test_an_adaptive_level_keeps_the_decrease():
     assert (dataset["dissipation"] >= 0.5 * dataset["injected_dissipation"]).all()
     assert (np.diff(dataset["energy"]) < 0).all()
     assert len(set(level)) > 1
-    from gridflow.energy.certificates import rate_bound
+    from gridflow.energy.mmd.certificates import rate_bound
 
     assert (dataset["energy"] <= rate_bound(dataset) * (1 + 1e-12)).all()
     higher = case_of(FLOW, flow__noise_injection={**noise, "level": float(level[4]) * 2**0.5, "schedule": "constant"})
-    from gridflow.scheme.finite_volume import FiniteVolumeStepper
+    from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 
     bound = higher.energy.load(HERE).bind(higher.grid())
     stepper = higher.scheme.init(higher.grid(), bound, 0.0, noise=higher.flow.noise_injection)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, HEAT_INTERVAL, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.solver import solve
 
 CELLS = (256, 512, 1024)
@@ -84,7 +84,7 @@ def test_second_order_in_time(changes):
 def case_density(case, grid):
     from pathlib import Path
 
-    from gridflow.space.density import mixture_masses
+    from gridflow.space.densities import mixture_masses
 
     return mixture_masses(case.initial, grid, Path(), "initial") / grid.volume
 

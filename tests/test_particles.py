@@ -5,7 +5,7 @@ import pytest
 
 from gridflow.errors import InputError
 from gridflow.particles.cloud import draw_cloud, fold
-from gridflow.space.density import Component, Cosine, Normal, Uniform, Weights
+from gridflow.space.densities import Component, Cosine, Normal, Uniform, Weights
 from gridflow.space.factor import Circle, Interval, Labels
 
 LINE = Interval(bounds=(-1.0, 3.0), cells=16).factor("x")

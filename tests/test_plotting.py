@@ -5,9 +5,9 @@ import pytest
 import xarray
 from helpers import QUADRATIC, case_of
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.plotting import panel_times, plot, projections
+from gridflow.output.plotting import panel_times, plot, projections
 from gridflow.solver import solve
 
 

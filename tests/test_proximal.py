@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.energy.base import ParticleEvaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud

@@ -9,19 +9,19 @@ from test_order import slopes
 
 from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
 from gridflow.errors import InputError
+from gridflow.flow.reaction import Reaction
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import Adaptive, GradientDescent, RungeKutta2
 from gridflow.particles.proximal import ProximalPoint
 from gridflow.particles.simulation import simulate
-from gridflow.reaction import Reaction
-from gridflow.scheme.finite_volume import FiniteVolume
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.solver import solve
-from gridflow.space.density import mixture_masses
+from gridflow.space.densities import mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
-from gridflow.validation import experiment
-from gridflow.validation.report import table as verdict_table
-from gridflow.validation.runner import validate
+from gridflow.verdict import experiment
+from gridflow.verdict.runner import validate
+from gridflow.verdict.table import table as verdict_table
 
 MODES = [pytest.param(False, id="free mass"), pytest.param(True, id="mass kept")]
 QUADRATIC_WELL = {"kind": "quadratic", "stiffness": 1.5, "centre": 0.2}

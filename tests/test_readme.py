@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.solver import solve
 
 README = Path(__file__).parents[1] / "README.md"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflow.reduce import gaussian_sum, gaussian_sum_numpy, pair_sum, pair_sum_numpy, pair_values, powers
+from gridflow.sums.pairs import gaussian_sum, gaussian_sum_numpy, pair_sum, pair_sum_numpy, pair_values, powers
 
 
 @pytest.mark.parametrize("lengths", [[0.0], [0.0, 0.0], [0.0, 0.0, 0.0], [2.0], [0.0, 6.3], [1.0, 6.3]], ids=str)

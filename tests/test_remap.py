@@ -6,10 +6,10 @@ import xarray
 from helpers import QUADRATIC, case_of, surface_dataset
 
 from gridflow.errors import InputError
-from gridflow.remap import box_areas, boxes, overlaps, remap
+from gridflow.output.remap import box_areas, boxes, overlaps, remap
+from gridflow.output.ugrid import marginal
 from gridflow.solver import solve
 from gridflow.space.sphere import Sphere
-from gridflow.ugrid import marginal
 
 
 @pytest.mark.parametrize("degrees", [1.0, 7.5, 90.0])
@@ -21,7 +21,7 @@ def test_areas_are_conserved(level, degrees):
     weights = overlaps(mesh.points, mesh.volumes, boxes(degrees))
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.T @ np.ones(area.size), mesh.volumes, rtol=1e-12)
-    np.testing.assert_allclose(weights @ np.ones(mesh.size), area, rtol=5e-3)  # what is stated in gridflow.remap
+    np.testing.assert_allclose(weights @ np.ones(mesh.size), area, rtol=5e-3)  # what is stated in gridflow.output.remap
 
 
 def smooth(x, y, z):

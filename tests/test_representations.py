@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
-from gridflow.space.density import mixture_masses
+from gridflow.case.case import load_case
+from gridflow.space.densities import mixture_masses
 
 MEAN_OUTPUT, DEVIATION = 0.5, 0.6
 SCALES = {

@@ -8,17 +8,17 @@ import pytest
 from helpers import case_of
 
 import gridflow
-from gridflow.distances import wasserstein1
-from gridflow.energy import resnet_layers
-from gridflow.energy.activation import ACTIVATIONS
-from gridflow.energy.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.resnet import ResNet, ResNetEnergy
-from gridflow.energy.resnet_layers import CURVATURES, JETS, Features
-from gridflow.energy.resnet_teacher import ResNetTeacher, TeacherResNet
+from gridflow.energy.network.activation import ACTIVATIONS
+from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.resnet import layers as resnet_layers
+from gridflow.energy.resnet.layers import CURVATURES, JETS, Features
+from gridflow.energy.resnet.resnet import ResNet, ResNetEnergy
+from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.integrator import RungeKutta2
-from gridflow.space.density import Component, Normal, Uniform, Weights
+from gridflow.space.densities import Component, Normal, Uniform, Weights
+from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -317,7 +317,7 @@ def test_teachers_of_several_neurons_and_networks():
 
 @pytest.mark.parametrize("name", ["ensemble of 2", "wide", "quadratic", "linear"])
 def test_a_density_as_teacher_has_zero_loss_on_its_grid(name, rng):
-    from gridflow.space.density import mixture_masses
+    from gridflow.space.densities import mixture_masses
 
     spec, grid = CASES[name]
     density = {f.name: Normal(0.1, 0.15) if f.name in spec.weights else Uniform() for f in grid.factors}
@@ -387,8 +387,8 @@ def test_ensembles_beyond_the_memory_budget_are_recomputed(rng, monkeypatch):
     spec, grid = CASES["ensemble of 2"]
     mass = random_mass(grid, rng)
     stored = spec.load(HERE).bind(grid)
-    monkeypatch.setattr("gridflow.energy.network.STORED_BYTES", 100)
-    monkeypatch.setattr("gridflow.energy.network.BLOCK_ENTRIES", 50)
+    monkeypatch.setattr("gridflow.energy.network.network.STORED_BYTES", 100)
+    monkeypatch.setattr("gridflow.energy.network.network.BLOCK_ENTRIES", 50)
     recomputed = spec.load(HERE).bind(grid)
     assert type(stored.branches[0].inner) is not type(recomputed.branches[0].inner)
     one, two = stored.evaluate(mass), recomputed.evaluate(mass)
@@ -473,7 +473,7 @@ def test_other_data_may_be_given(rng):
     spec, grid = CASES["wide"]
     from msgspec.structs import replace as changed
 
-    from gridflow.energy.data import Neuron, TeacherData
+    from gridflow.energy.network.data import Neuron, TeacherData
 
     plain = changed(spec, data=TeacherData(inputs=LINE, neurons=[Neuron([0.5])]))
     energy = replace(plain.load(HERE), data=data)

@@ -7,12 +7,12 @@ import pytest
 from helpers import case_of
 
 import gridflow
-from gridflow.energy.data import GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.resnet import ResNet
-from gridflow.energy.resnet_stationarity import ResNetStationarity
-from gridflow.energy.resnet_teacher import ResNetTeacher, TeacherResNet
+from gridflow.energy.network.data import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.resnet.stationarity import ResNetStationarity
+from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Normal, Uniform
+from gridflow.space.densities import Component, Normal, Uniform
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 
@@ -218,6 +218,6 @@ def test_data_without_a_teacher_and_sums_are_refused(tmp_path):
 
 
 def test_modes_beyond_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("gridflow.energy.defects.MODES_BYTES", 1000)
+    monkeypatch.setattr("gridflow.energy.network.defects.MODES_BYTES", 1000)
     with pytest.raises(InputError, match=r"\"modes\" on 56 weight vectors × 6 data"):
         student("ensemble", AB, density=density(a=0.3, b=-0.2))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import case_of
 
-from gridflow.case import load_case
-from gridflow.energy.sobolev import Sobolev, wave_squares, wave_values
+from gridflow.case.case import load_case
+from gridflow.energy.sobolev.sobolev import Sobolev, wave_squares, wave_values
 from gridflow.errors import InputError
 from gridflow.particles.simulation import simulate
 from gridflow.solver import solve

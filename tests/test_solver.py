@@ -11,11 +11,11 @@ import pytest
 import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.checkpoint import checkpoint_path, older_path, read_checkpoint
-from gridflow.dataset import part_path
 from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.scheme.finite_volume import FiniteVolumeStepper
+from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
+from gridflow.output.dataset import part_path
+from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 from gridflow.solver import solve
 
 

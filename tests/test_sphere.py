@@ -9,7 +9,7 @@ from helpers import QUADRATIC
 from scipy.sparse.linalg import expm_multiply
 from scipy.spatial import SphericalVoronoi
 
-from gridflow.case import convert
+from gridflow.case.case import convert
 from gridflow.errors import InputError
 from gridflow.space.mesh import arc, unit
 from gridflow.space.sphere import Ellipsoid, Sphere, icosphere, mesh_ellipsoid, metric, relaxed

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
-from gridflow.energy.network import Network
+from gridflow.case.case import load_case
+from gridflow.energy.network.network import Network
 from gridflow.energy.potential import Potential, Tilt
 from gridflow.errors import InputError
 from gridflow.particles.cloud import Cloud, draw_cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import simulate
-from gridflow.scheme.finite_volume import FiniteVolume
-from gridflow.scheme.jko import JKO
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from gridflow.space.density import Component, Fisher, Harmonic, Uniform
+from gridflow.space.densities import Component, Fisher, Harmonic, Uniform
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from gridflow.space.sphere import Ellipsoid, Sphere

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gridflow
-from gridflow.scheme import sweep
+from gridflow.scheme.finite_volume import sweep
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import arc

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflow.scheme import sweep
+from gridflow.scheme.finite_volume import sweep
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 

@@ -7,17 +7,17 @@ import pytest
 from helpers import QUADRATIC, case_of
 from scipy.special import ndtr
 
-from gridflow.energy import defects
-from gridflow.energy.data import GaussHermiteInputs, Neuron, TeacherData
-from gridflow.energy.defects import relu_harmonics
-from gridflow.energy.measures import CircleInputs, GaussLegendreInputs, NodesInputs
-from gridflow.energy.network import Branch, Network
-from gridflow.energy.stationarity import Stationarity
-from gridflow.energy.teacher import TeacherDensity
+from gridflow.energy.network import defects
+from gridflow.energy.network.data import GaussHermiteInputs, Neuron, TeacherData
+from gridflow.energy.network.defects import relu_harmonics
+from gridflow.energy.network.inputs import CircleInputs, GaussLegendreInputs, NodesInputs
+from gridflow.energy.network.network import Branch, Network
+from gridflow.energy.network.stationarity import Stationarity
+from gridflow.energy.network.teacher import TeacherDensity
 from gridflow.errors import InputError
-from gridflow.schema import DIAGNOSTICS
+from gridflow.output.schema import DIAGNOSTICS
 from gridflow.solver import solve
-from gridflow.space.density import Normal, Uniform
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.factor import Circle, Interval
 from gridflow.space.grid import Grid
 

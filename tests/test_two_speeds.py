@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import simulate
 from gridflow.solver import solve

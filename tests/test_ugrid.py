@@ -6,9 +6,9 @@ import pytest
 import xarray
 from helpers import surface_case, surface_dataset
 
-from gridflow.dataset import FileWriter, Record, static_dataset
-from gridflow.space.density import Component, mixture_masses
-from gridflow.ugrid import cell_points, marginal, mesh_names, polygons
+from gridflow.output.dataset import FileWriter, Record, static_dataset
+from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons
+from gridflow.space.densities import Component, mixture_masses
 
 
 @pytest.fixture(scope="module")

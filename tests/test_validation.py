@@ -7,22 +7,22 @@ import pytest
 import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
+from gridflow.case.shipped import shipped_cases
 from gridflow.cli import main
 from gridflow.energy.base import bound_to
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
-from gridflow.shipped import shipped_cases
-from gridflow.space.density import mixture_masses
-from gridflow.validation import experiment
-from gridflow.validation.coarsening import coarsened
-from gridflow.validation.experiment import validation_times
-from gridflow.validation.quantities import Threshold
-from gridflow.validation.report import table
-from gridflow.validation.runner import quickened, validate
-from gridflow.validation.start import compared_start, marginals_of_points
-from gridflow.validation.verdict import grid_error, rate_of_sampling, slope_error
+from gridflow.space.densities import mixture_masses
+from gridflow.verdict import experiment
+from gridflow.verdict.coarsening import coarsened
+from gridflow.verdict.experiment import validation_times
+from gridflow.verdict.quantities import Threshold
+from gridflow.verdict.runner import quickened, validate
+from gridflow.verdict.start import compared_start, marginals_of_points
+from gridflow.verdict.table import table
+from gridflow.verdict.verdict import grid_error, rate_of_sampling, slope_error
 from validation.planted_faults import Displaced, Spoiled, quarter_cell, quarter_cell_masses
 
 LIMIT = {"threshold": 0.02, "reason": "a few standard errors of the verdict ensembles"}
@@ -254,7 +254,7 @@ def test_what_does_not_move_is_not_a_failure():
 
 
 def test_a_picture_that_fails_leaves_no_data_behind(tmp_path, monkeypatch):
-    from gridflow.validation import picture
+    from gridflow.verdict import picture
 
     def fail(_):
         raise KeyboardInterrupt

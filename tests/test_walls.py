@@ -8,7 +8,7 @@ from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import simulate
 from gridflow.solver import solve
-from gridflow.walls import wall_shares_particles
+from gridflow.space.walls import wall_shares_particles
 
 DOWNHILL = {
     **{k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")},

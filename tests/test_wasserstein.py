@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.scheme.jko import JKO
-from gridflow.scheme.wasserstein import ExactWasserstein, TransportCost, exact_transport, simplex_minimum
+from gridflow.scheme.exact_jko import ExactWasserstein, TransportCost, exact_transport, simplex_minimum
+from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from gridflow.space.density import mixture_masses
+from gridflow.space.densities import mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.directions import directions
+from gridflow.output.directions import directions
 from validation.claim import Claim
 
 CASES = ("relu-small-init", "relu-big-init")

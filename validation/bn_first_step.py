@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.case import Case
+from gridflow.case.case import Case
 from gridflow.energy.base import ParticleEnergy
 from gridflow.particles.cloud import Cloud
 from gridflow.space.factor import Array

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.distances import quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import ParticleRun
+from gridflow.space.distances import quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.space.factor import Array
 from validation.bn_first_step import Plane, plane
 from validation.claim import Claim

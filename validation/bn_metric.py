@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 import gridflow
-from gridflow.case import Case
-from gridflow.distances import quantiles_of_cells, wasserstein
+from gridflow.case.case import Case
+from gridflow.space.distances import quantiles_of_cells, wasserstein
 from gridflow.space.ellipse import metric
 from gridflow.space.factor import Array, columns_of
 from validation.claim import Claim

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.distances import Slices, quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.particles.simulation import Simulator
+from gridflow.space.distances import Slices, quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.space.factor import Array
 from validation.claim import Claim
 

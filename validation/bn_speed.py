@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 import gridflow
-from gridflow.case import Case
+from gridflow.case.case import Case
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.space.factor import Array

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import gridflow
-from gridflow.shipped import shipped_cases
+from gridflow.case.shipped import shipped_cases
 from validation.claim import Claim
 
 QUICK = 0.5

@@ -23,7 +23,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.distances import wasserstein1
+from gridflow.space.distances import wasserstein1
 from validation.claim import Claim
 
 STOP = 1.0

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gridflow.case import load_case
+from gridflow.case.case import load_case
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
-from gridflow.energy.data import Data
-from gridflow.energy.network import Branch, Network, NetworkEnergy
-from gridflow.scheme.jko import JKO, JKOStepper
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.scheme.jko.scheme import JKO, JKOStepper
 from gridflow.space.factor import Array, Interval, Labels
 from gridflow.space.grid import Grid
 from validation.claim import Claim

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.energy.certificates import energy_bound
+from gridflow.energy.mmd.certificates import energy_bound
 from validation.claim import Claim
 
 FULL = {"space.x.cells": 120, "space.y.cells": 112, "time.stop": 40.0, "time.save": 21}

@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.noise import temperature
-from gridflow.space.density import Normal
+from gridflow.flow.noise import temperature
+from gridflow.space.densities import Normal
 from gridflow.space.factor import Array
 from validation.claim import Claim
 

@@ -33,8 +33,8 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.case import Case
-from gridflow.noise import temperature
+from gridflow.case.case import Case
+from gridflow.flow.noise import temperature
 from gridflow.particles.integrator import GradientDescent
 from gridflow.particles.simulation import ParticleRun, simulate
 from gridflow.space.factor import Array

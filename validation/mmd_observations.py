@@ -24,9 +24,9 @@ import xarray
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.case import Case
-from gridflow.energy.certificates import rate_bound
-from gridflow.space.density import Component, Normal, mixture_masses
+from gridflow.case.case import Case
+from gridflow.energy.mmd.certificates import rate_bound
+from gridflow.space.densities import Component, Normal, mixture_masses
 from gridflow.space.factor import Array
 from validation.claim import Claim
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gridflow.energy.convolution import operator
-from gridflow.energy.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
-from gridflow.energy.mmd_particles import MMDParticles, Samples, kernel_sum
+from gridflow.energy.mmd.convolution import operator
+from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
+from gridflow.energy.mmd.particles import MMDParticles, Samples, kernel_sum
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from validation.claim import Claim

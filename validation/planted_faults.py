@@ -18,7 +18,7 @@ A verdict claims to find relative errors of the speed above its `detects`, and t
 level, in both directions and on both sides. It claims nothing of faults on a part of the domain or of the temperature alone:
 whether it finds them is recorded. A run that stops, or that diverges, is no verdict either: it counts as found. A start that
 is a share of a cell off on every grid looks like an error of first order, which the estimate of the grid's error allows for; the
-check of the start at t = 0 (`gridflow.validation.start`) finds it.
+check of the start at t = 0 (`gridflow.verdict.start`) finds it.
 """
 
 from collections.abc import Callable
@@ -32,16 +32,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
+from gridflow.case.shipped import shipped_cases
 from gridflow.energy.base import BoundEnergy, ParticleEnergy, bound_to, completed, copied, particles_of
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import SilentTally
-from gridflow.shipped import shipped_cases
 from gridflow.space.factor import Factor, columns_of
 from gridflow.space.grid import Grid
-from gridflow.validation.experiment import Experiment, Grids, Plan, Runs, compared, plan_of, run_grids
-from gridflow.validation.runner import quickened
-from gridflow.validation.verdict import Judgement, judge
+from gridflow.verdict.experiment import Experiment, Grids, Plan, Runs, compared, plan_of, run_grids
+from gridflow.verdict.runner import quickened
+from gridflow.verdict.verdict import Judgement, judge
 from validation.claim import Claim
 
 GENEROUS = 1e3

@@ -22,11 +22,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.case import Case
+from gridflow.case.case import Case
 from gridflow.energy.base import BoundEnergy, Evaluation
 from gridflow.scheme.base import State
-from gridflow.scheme.jko import JKO, JKOStepper
-from gridflow.space.density import mixture_masses
+from gridflow.scheme.jko.scheme import JKO, JKOStepper
+from gridflow.space.densities import mixture_masses
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from validation.claim import Claim

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 import gridflow
-from gridflow.case import Case
+from gridflow.case.case import Case
 from gridflow.errors import SolveError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.integrator import IntegratorSpec, ProximalPoint, RungeKutta2

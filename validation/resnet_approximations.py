@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.energy.resnet_particles import CLOUDS, Neurons
-from gridflow.space.density import mixture_masses
+from gridflow.energy.resnet.particles import CLOUDS, Neurons
+from gridflow.space.densities import mixture_masses
 from validation.claim import Claim
 
 LAYERS, WIDTH = 4, 32

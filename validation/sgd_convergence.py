@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.case import Case
-from gridflow.distances import Slices
+from gridflow.case.case import Case
 from gridflow.particles.cloud import Cloud, draw_cloud
 from gridflow.particles.integrator import GradientDescent, RungeKutta2
+from gridflow.space.distances import Slices
 from gridflow.space.factor import Array
 from validation.claim import Claim
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.scheme import sweep
-from gridflow.scheme.finite_volume import FiniteVolumeStepper
+from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper, sweep
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from validation.claim import Claim

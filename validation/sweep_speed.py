@@ -14,8 +14,7 @@ import numpy as np
 from numba import njit
 
 from gridflow.energy.potential import Potential, Quadratic
-from gridflow.scheme import sweep
-from gridflow.scheme.finite_volume import FiniteVolume
+from gridflow.scheme.finite_volume.scheme import FiniteVolume, sweep
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 from validation.claim import Claim

@@ -2,8 +2,8 @@
 
 The cases teacher-1d-…, teacher-2d-relu and teacher-weights are solved. At a finite loss E the theorems hold mode by mode: the
 coefficient of ρ − ρ* in a singular function of the feature operator with singular value s_i is at most √(2E)/s_i, and the
-moments per direction obey the same bound harmonic by harmonic (`gridflow.energy.stationarity`). Parities are Kantorovich norms of
-the even and the odd part of ρ − ρ*.
+moments per direction obey the same bound harmonic by harmonic (`gridflow.energy.network.stationarity`). Parities are Kantorovich
+norms of the even and the odd part of ρ − ρ*.
 
 Findings. Theorems 2 and 5 are shown, and the positivity that they suppose is needed: a student of the ReLU whose mass is all on
 one side of 0 is stationary at the loss of the other side. Parities are as in Example 2 for the Gaussian, softplus, tanh, arctan
@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.energy.defects import Directions, Parity
+from gridflow.energy.network.defects import Directions, Parity
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from validation.claim import Claim

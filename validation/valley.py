@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 import gridflow
-from gridflow.case import Case, Time
+from gridflow.case.case import Case, Time
 from gridflow.energy.base import ROUNDOFF, Evaluation
 from gridflow.energy.potential import Potential
-from gridflow.scheme.finite_volume import FiniteVolume
-from gridflow.scheme.jko import JKO
-from gridflow.space.density import Component, Normal
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.scheme.jko.scheme import JKO
+from gridflow.space.densities import Component, Normal
 from gridflow.space.factor import Array, Interval
 from gridflow.space.grid import Grid
 from validation.claim import Claim

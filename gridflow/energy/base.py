@@ -17,7 +17,7 @@ from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
 if TYPE_CHECKING:
-    from gridflow.energy.data import Data
+    from gridflow.energy.network.data import Data
 
 ROUNDOFF = 8 * float(np.finfo(float).eps)
 """Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
@@ -52,9 +52,9 @@ class BoundEnergy:
     convex : E is convex in ρ (along straight lines): SSP schemes then inherit the energy decrease of an Euler step
     smooth : False where the first variation has kinks
     driven : the flow follows the `drive` of the evaluations instead of ξ
-    diagnostics : names, of `gridflow.schema.DIAGNOSTICS`, of the numbers that `diagnose` adds to every save
+    diagnostics : names, of `gridflow.output.schema.DIAGNOSTICS`, of the numbers that `diagnose` adds to every save
     data : of a network, for the dataset
-    displaces : `displaced` exists; `smoothed` and `displaced` are what noise injection needs (`gridflow.scheme.injection`)
+    displaces : `displaced` exists; `smoothed` and `displaced` are what noise injection needs (`gridflow.flow.noise_on_grid`)
 
     `gridflow.energy.BoundSum` has a rule for each of these.
     """

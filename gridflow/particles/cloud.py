@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from gridflow.errors import InputError
-from gridflow.space.density import Component, Weights
+from gridflow.space.densities import Component, Weights
 from gridflow.space.factor import Array, Factor, columns_of, factor_named
 
 Sampling = Literal["random", "sobol"]

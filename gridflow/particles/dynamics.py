@@ -3,7 +3,7 @@
 Positions are *unfolded* while they move: an interval is continued by mirror images and a circle by windings, and the velocity
 with them, so that every integrator sees R^n; `gridflow.particles.cloud.fold` brings positions back.
 
-With a reaction (`gridflow.reaction`) a last column g beside the positions carries the weights, w_i = w_i(0) exp(g_i),
+With a reaction (`gridflow.flow.reaction`) a last column g beside the positions carries the weights, w_i = w_i(0) exp(g_i),
 
     dg_i = −κ (ξ(θ_i) − ξ̄) dt,
 
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy
 from gridflow.errors import InputError, SolveError
-from gridflow.noise import NO_NOISE, NoiseInjection
+from gridflow.flow.noise import NO_NOISE, NoiseInjection
+from gridflow.flow.reaction import NO_REACTION, Reaction
 from gridflow.particles.cloud import fold, retract
-from gridflow.reaction import NO_REACTION, Reaction
 from gridflow.space.factor import Array, Factor, columns_of
 from gridflow.space.mesh import Mesh
 

@@ -32,7 +32,7 @@ class Integrator(Protocol):
 
 class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="gradient-descent", tag_field="kind"):
     """Explicit Euler, θ ← θ + dt·v + noise: plain gradient descent (S2 §7, S3 §2), with `batch` stochastic gradient descent,
-    with flow.noise_injection v at displaced positions (S4; `gridflow.noise`).
+    with flow.noise_injection v at displaced positions (S4; `gridflow.flow.noise`).
 
     step : dt in mean-field time, or learning_rate : η, dt = η/N; saves divide their interval into equal steps of at most dt
     batch : data drawn afresh for each step, uniformly and without repetition; order 1, with a batch ½ in the mean square

@@ -11,17 +11,17 @@ import numpy as np
 from msgspec import Meta, Struct, field
 
 from gridflow.energy.base import ParticleEnergy, completed, particles_of
-from gridflow.energy.smoothing import REACH
+from gridflow.energy.mmd.smoothing import REACH
 from gridflow.errors import InputError, SolveError
-from gridflow.noise import refuse_noise
+from gridflow.flow.noise import refuse_noise
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import GradientDescent, IntegratorSpec, RungeKutta2
 from gridflow.space.factor import Array, Factor, columns_of
-from gridflow.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
+from gridflow.space.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
 
 if TYPE_CHECKING:
-    from gridflow.case import Case
+    from gridflow.case.case import Case
 
 Count = Annotated[int, Meta(ge=2, le=10_000_000)]
 
@@ -56,7 +56,7 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
 class ParticleRun:
     """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
-    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.walls`);
+    velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.space.walls`);
     unconverged : proximal steps that ended before their tolerance, where the integrator goes on."""
 
     times: list[float]

@@ -7,8 +7,8 @@ import numpy as np
 
 from gridflow.energy.base import BoundEnergy, Evaluation, completed
 from gridflow.errors import InputError
-from gridflow.noise import NoiseInjection
-from gridflow.reaction import Reaction
+from gridflow.flow.noise import NoiseInjection
+from gridflow.flow.reaction import Reaction
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -59,7 +59,7 @@ class Stepper(Protocol):
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Names of `gridflow.schema.RECORDS` that it adds to every save."""
+        """Names of `gridflow.output.schema.RECORDS` that it adds to every save."""
 
     @property
     def conserves_mass(self) -> bool:

@@ -1,0 +1,1 @@
+"""Cases: what a problem is, as data."""

@@ -1,0 +1,245 @@
+"""What a case is: TOML data, read strictly, with every default filled in.
+
+A case names a space, an energy, an initial density, a flow, a scheme and times. It holds data only: nothing in it is
+evaluated or imported. Unknown keys, wrong types, numbers out of range and non-finite numbers are errors that say where.
+"""
+
+import math
+import os
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct, field
+
+from gridflow.case.changes import apply
+from gridflow.case.explain import HIDDEN, explain
+from gridflow.case.shipped import shipped_cases
+from gridflow.energy.sum import EnergySpec
+from gridflow.errors import InputError, suggestion
+from gridflow.exact.exact import ExactSpec
+from gridflow.flow.noise import NoiseInjection
+from gridflow.flow.reaction import Reaction
+from gridflow.output.schema import RESERVED
+from gridflow.output.ugrid import reserved_names
+from gridflow.particles.simulation import Particles
+from gridflow.scheme.specs import SchemeSpec
+from gridflow.space.densities import Component
+from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.grid import Grid
+from gridflow.space.specs import FactorSpec
+from gridflow.verdict.quantities import Validation
+
+SIZE_MAX = 2**28
+"""Cells of the largest grid: 2 GiB per field."""
+BYTES_PER_CELL = 80
+"""A run holds about ten fields (`gridflow.case.cost` measures it)."""
+
+
+def memory_of_machine() -> float:
+    """Bytes, or infinity where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+
+
+class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
+    """M = value · (coordinate of `factor`)^power, or the constant `value`; 0 freezes a factor."""
+
+    value: Annotated[float, Meta(ge=0.0)] = 1.0
+    factor: str | None = None
+    power: float = 0.0
+
+
+class Flow(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor, noise injection.
+
+    diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
+    """
+
+    temperature: Annotated[float, Meta(ge=0.0)] = 0.0
+    reaction: Reaction = field(default_factory=Reaction)
+    mobility: dict[str, Mobility] = {}
+    diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
+    noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
+
+    @property
+    def may_rise(self) -> bool:
+        """Whether the energy of particles may rise without any error in time."""
+        return self.temperature > 0 or self.noise_injection.acts or any(self.diffusion.values())
+
+
+class Time(Struct, frozen=True, forbid_unknown_fields=True):
+    """Mean-field time. save: number of equidistant saves including 0 and stop, or a list of times."""
+
+    stop: Annotated[float, Meta(gt=0.0)]
+    save: Annotated[int, Meta(ge=2, le=100_000)] | list[float] = 21
+    steady: Annotated[float, Meta(ge=0.0)] = 0.0
+    max_steps: Annotated[int, Meta(ge=1)] = 1_000_000
+
+    def __post_init__(self) -> None:
+        times = self.save
+        if isinstance(times, list):
+            increasing = all(a < b for a, b in pairwise(times))
+            if len(times) < 2 or not increasing or times[0] < 0 or times[-1] > self.stop:
+                raise ValueError(f"save {times} is not an increasing list of at least two times in [0, stop]")
+
+    def save_times(self) -> list[float]:
+        if isinstance(self.save, list):
+            return ([] if self.save[0] == 0 else [0.0]) + list(self.save) + ([] if self.save[-1] == self.stop else [self.stop])
+        return [self.stop * k / (self.save - 1) for k in range(self.save)]
+
+
+class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A case with every default filled in.
+
+    seconds : of CPU that solving it takes, once its kernels are compiled, rounded
+    directory : where its relative paths start
+    """
+
+    title: str
+    space: Annotated[dict[Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]*$")], FactorSpec], Meta(min_length=1, max_length=8)]
+    energy: EnergySpec
+    initial: Annotated[list[Component], Meta(min_length=1)]
+    time: Time
+    scheme: SchemeSpec
+    flow: Flow = field(default_factory=Flow)
+    exact: ExactSpec | None = None
+    particles: Particles | None = None
+    validation: Validation = field(default_factory=Validation)
+    source: str = ""
+    description: str = ""
+    seconds: Annotated[float, Meta(ge=0.0)] = 0.0
+    name: str = "case"
+    directory: str = "."
+
+    def grid(self) -> Grid:
+        """The product of the factors of [space], with the mobilities of [flow]."""
+        factors = [spec.factor(name) for name, spec in self.space.items()]
+        size = math.prod(f.size for f in factors)
+        largest = min(SIZE_MAX, int(min(memory_of_machine(), 2**62)) // BYTES_PER_CELL)
+        if size > largest:
+            where = " in the memory of this machine" if largest < SIZE_MAX else ""
+            raise InputError(
+                f"a grid of {size} cells, {size * BYTES_PER_CELL / 2**30:.0f} GiB",
+                f"at most {largest} cells{where}",
+                "use fewer cells per factor",
+            )
+        taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.is_mesh))
+        reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}
+        if reserved:
+            raise InputError(
+                f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
+            )
+        mobility = {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()}
+        return Grid(factors, mobility, self.flow.diffusion)
+
+    def mobility_values(self, name: str, mobility: Mobility, factors: list[Factor]) -> tuple[str | None, Array]:
+        """(factor that the mobility depends on, its values)."""
+        if mobility.factor is None:
+            return None, np.array([mobility.value])
+        source = factors[factor_named(tuple(factors), mobility.factor, f"flow.mobility.{name}.factor")]
+        if source.is_mesh:
+            raise InputError(
+                f"flow.mobility.{name} depends on the surface {source.name!r}",
+                "lines, circles and labels",
+                "choose another factor",
+            )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = mobility.value * source.points**mobility.power
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise InputError(
+                f"flow.mobility.{name} = {mobility.value} · {mobility.factor}^{mobility.power} is negative or undefined",
+                "mobilities ≥ 0 on the whole factor", "choose another power or factor",
+            )  # fmt: skip
+        return mobility.factor, values
+
+    def replace(self, changes: dict[str, Any]) -> "Case":
+        """A copy with changes such as {"space.a.cells": 128}; every check runs again.
+
+        A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.case.changes`).
+        """
+        table = msgspec.to_builtins(self)
+        hidden = HIDDEN & set(changes)
+        if hidden:
+            raise InputError(f"key {min(hidden)!r}", "keys that `gridflow show` prints", "a case is named by its file")
+        apply(changes, table, Case)
+        return convert(table, self.name, Path(self.directory))
+
+    def text(self) -> str:
+        """The case as TOML, defaults included."""
+        import tomli_w
+
+        table = msgspec.to_builtins(self)
+        return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in HIDDEN})
+
+
+def without_none(value: Any) -> Any:
+    """TOML has no null: a key that is not set is left out."""
+    if isinstance(value, dict):
+        return {k: without_none(v) for k, v in value.items() if v is not None}
+    return [without_none(v) for v in value] if isinstance(value, list) else value
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+def load_case(case: str | Path) -> Case:
+    """Read a shipped case by name, or a TOML file by path.
+
+    Raises InputError that names the key, what was received, what is allowed and how to fix it.
+    """
+    path = find_case(str(case))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", "correct the place that the message names"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions"
+        ) from None
+    hidden = HIDDEN & set(table)
+    if hidden:
+        raise InputError(
+            f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file"
+        )
+    return convert(table, path.stem, path.parent.resolve())
+
+
+def find_case(case: str) -> Path:
+    shipped = shipped_cases()
+    if case in shipped:
+        return shipped[case]
+    path = Path(case)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise InputError(
+        f"no case {case!r}",
+        f"a shipped case ({', '.join(sorted(shipped))}) or the path of a TOML file",
+        suggestion(case, shipped) or "run `gridflow list`",
+    )
+
+
+def convert(table: dict[str, Any], name: str, directory: Path) -> Case:
+    """A case from the tables of a TOML file. Raises InputError."""
+    reject_absurd_numbers(table, "")
+    try:
+        return decode(table, name, directory)
+    except msgspec.ValidationError as error:
+        raise explain(str(error), table, Case, decode) from None
+
+
+def decode(table: dict[str, Any], name: str = "case", directory: Path = Path()) -> Case:
+    return msgspec.convert({**table, "name": name, "directory": str(directory)}, Case)
+
+
+def reject_absurd_numbers(value: Any, path: str) -> None:
+    """NaN, infinities, and numbers whose squares overflow."""
+    if isinstance(value, float) and not abs(value) < 1e150:
+        raise InputError(f"{path} = {value}", "finite numbers below 1e150", "write a number")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in items:
+        reject_absurd_numbers(entry, f"{path}.{key}" if path else str(key))

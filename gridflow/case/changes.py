@@ -1,0 +1,93 @@
+"""Changes of a case by keys such as "space.a.cells", as `--set` and `Case.replace` take them.
+
+A table with a `kind` that gets another kind keeps the keys that the new kind has too. It loses the keys that the new kind lacks,
+since they cannot apply, and those that still hold the default of the old kind, so that the new kind has its own defaults.
+"""
+
+import tomllib
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+from msgspec import NODEFAULT, Struct
+
+from gridflow.case.explain import Key, entry_at, structs_at
+from gridflow.errors import InputError
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """'space.a.cells=128' → ("space.a.cells", 128). The value is TOML; anything else is taken as a string."""
+    key, separator, text = setting.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()
+
+
+def apply(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:
+    """Changes the tables of a case in place: whole tables before their parts, and a kind before the keys beside it.
+
+    The order in which changes are written does not matter, and they stay as they are: a change of a part of a table that another
+    change brings must not reach into it. Raises InputError for a key that cannot exist.
+    """
+    changes = deepcopy(changes)
+    for key in sorted(changes, key=lambda k: (k.count("."), not is_kind(k))):
+        if is_kind(key):
+            change_kind(key, changes[key], table, root)
+        else:
+            set_key(table, key, changes[key])
+
+
+def is_kind(key: str) -> bool:
+    return key.endswith(".kind")
+
+
+def change_kind(key: str, kind: Any, table: dict[str, Any], root: type[Struct]) -> None:
+    """Gives a table its new kind; the keys that stay are those that the head of this module names."""
+    keys: list[Key] = [int(part) if part.isdigit() else part for part in key.split(".")[:-1]]
+    node = entry_at(table, keys)
+    before = structs_at(keys, table, root) if isinstance(node, dict) else []
+    changes = isinstance(node, dict) and node.get("kind") not in (None, kind)
+    set_key(table, key, kind)
+    after = structs_at(keys, table, root)
+    if not changes or len(before) != 1 or len(after) != 1:
+        return  # not a change, or a word that is no kind here: reading the case says so
+    old, known = defaults(before[0]), {field.encode_name for field in msgspec.structs.fields(after[0])}
+    for name in set(node) - {"kind"}:
+        if name not in known or (name in old and node[name] == old[name]):
+            del node[name]
+
+
+def defaults(struct: type[Struct]) -> dict[str, Any]:
+    """Default values of a table, as TOML holds them."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        if field.default is not NODEFAULT:
+            values[field.encode_name] = msgspec.to_builtins(field.default)
+        elif field.default_factory is not NODEFAULT:
+            values[field.encode_name] = msgspec.to_builtins(field.default_factory())
+    return values
+
+
+def set_key(table: dict[str, Any], key: str, value: Any) -> None:
+    """table["a"]["b"] = value for the key "a.b"; list entries by number."""
+    *parents, last = key.split(".")
+    node: Any = table
+    for parent in parents:
+        if isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
+            node = node[int(parent)]
+        elif isinstance(node, dict) and isinstance(node.get(parent), dict | list):
+            node = node[parent]
+        elif isinstance(node, dict) and node.get(parent) is None:
+            node[parent] = {}
+            node = node[parent]
+        else:
+            raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")

@@ -1,0 +1,124 @@
+"""What a run will need: cells, memory and time per step of a case, before it runs.
+
+Measured rather than modelled: the scheme takes a few steps with the same energy on two grids of the same space with few cells,
+here and now, from the uniform density. The time of a step and the memory (largest sum of NumPy arrays, by `tracemalloc`) are
+continued linearly in the number of cells, a + b·n_cells, which is what finite volumes and networks cost. Features are stored up
+to a budget only (`gridflow.energy.network.network`), so that the memory may be overestimated; large fields leave the caches, so
+that the time may be underestimated by a factor of about two. Grids of few cells are not measured: nothing about them must be
+planned.
+"""
+
+import time
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridflow.case.case import Case
+from gridflow.errors import InputError, SolveError
+from gridflow.scheme.base import Stepper
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.space.factor import Array
+
+SMALL, LARGE = 2**13, 2**16
+"""Cells of the grids that are measured: milliseconds per step, and not all of them overhead."""
+CELLS_MIN = 6
+"""Cells of a line of these grids, at least."""
+STEPS = 5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """shape : cells by factor; run_bytes : of the arrays of a run; step_seconds : of one step; measured : cells of the grids that
+    both were measured on; problem : why they were not."""
+
+    shape: dict[str, int]
+    run_bytes: float = np.nan
+    step_seconds: float = np.nan
+    measured: tuple[int, ...] = ()
+    problem: str = ""
+
+    def lines(self) -> list[str]:
+        """In words."""
+        cells = int(np.prod(list(self.shape.values())))
+        sizes = " × ".join(f"{name} {size}" for name, size in self.shape.items())
+        grid = f"grid: {sizes} = {cells} cells" if len(self.shape) > 1 else f"grid: {sizes} cells"
+        lines = [f"{grid}; a density takes {in_bytes(8 * cells)}"]
+        if self.measured:
+            few, held, takes = " and ".join(map(str, self.measured)), in_bytes(self.run_bytes), in_seconds(self.step_seconds)
+            lines.append(f"a run holds about {held} of arrays, and a step takes about {takes}:")
+            lines.append(f"continued from steps on {few} cells, just now on this machine")
+        if self.problem:
+            lines.append(f"memory and time per step of a run are not known: {self.problem}")
+        return lines
+
+
+def in_bytes(number: float) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if number >= unit:
+            return f"{number / unit:.3g} {name}"
+    return f"{number / 2**10:.3g} KiB"
+
+
+def in_seconds(number: float) -> str:
+    return f"{float(f'{number:.2g}'):g} s" if number >= 1 else f"{float(f'{1e3 * number:.2g}'):g} ms"
+
+
+def cost_of(case: Case) -> Cost:
+    """Measure what a case needs. Raises InputError for a space that is wrong."""
+    grid = case.grid()
+    shape = dict(zip(grid.order, grid.shape, strict=True))
+    if grid.size <= LARGE:
+        return Cost(shape)
+    if not isinstance(case.scheme, FiniteVolume):
+        return Cost(shape, problem=f"they are measured for finite volumes, not for {case.scheme.label}")
+    try:
+        samples = [measure(shrunk(case, target)) for target in (SMALL, LARGE)]
+    except (InputError, SolveError) as error:  # a grid of few cells may be too coarse for an energy: show the case all the same
+        return Cost(shape, problem=str(error).splitlines()[0])
+    cells, run_bytes, seconds = np.array(samples).T
+    measured = tuple(int(n) for n in cells)
+    return Cost(shape, continued(cells, run_bytes, grid.size), continued(cells, seconds, grid.size), measured)
+
+
+def continued(cells: Array, values: Array, size: int) -> float:
+    """a + b·size from two samples; in proportion to the larger one where noise hides the increase."""
+    slope = (values[1] - values[0]) / (cells[1] - cells[0])
+    return float(values[1] + slope * (size - cells[1]) if slope > 0 else values[1] * size / cells[1])
+
+
+def shrunk(case: Case, target: int) -> Case:
+    """The case on about so many cells: lines in proportion, surfaces to level 2 at most, labels as they are."""
+    sizes = {f.name: f.size for f in case.grid().factors}
+    lines = [name for name, spec in case.space.items() if hasattr(spec, "cells")]
+    levels = {name: min(2, spec.level) for name, spec in case.space.items() if hasattr(spec, "level")}
+    sizes |= {name: 10 * 4**level + 2 for name, level in levels.items()}
+    share = (target / np.prod(list(sizes.values()))) ** (1 / max(1, len(lines)))
+    changes: dict[str, Any] = {f"space.{name}.level": level for name, level in levels.items()}
+    changes |= {f"space.{name}.cells": max(CELLS_MIN, round(sizes[name] * share)) for name in lines}
+    return case.replace(changes)
+
+
+def measure(case: Case) -> tuple[int, float, float]:
+    """(cells, bytes, seconds per step) of a few steps from the uniform density."""
+    grid, energy = case.grid(), case.energy.load(Path(case.directory))
+
+    def first_step() -> tuple[Stepper, Any]:
+        stepper = case.scheme.init(grid, energy.bind(grid), case.flow.temperature, case.flow.reaction)
+        return stepper, stepper.step(stepper.start(np.full(grid.shape, 1 / grid.volume.sum())), case.time.stop)
+
+    stepper, state = first_step()  # compiles, or reads what was compiled
+    times = []
+    for _ in range(STEPS):
+        began = time.perf_counter()
+        state = stepper.step(state, case.time.stop)
+        times.append(time.perf_counter() - began)
+    tracemalloc.start()
+    try:
+        first_step()
+        peak = tracemalloc.get_traced_memory()[1] + grid.volume.nbytes
+    finally:
+        tracemalloc.stop()
+    return grid.size, float(peak), float(np.median(times))

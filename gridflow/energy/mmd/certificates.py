@@ -1,0 +1,139 @@
+"""What only a density can tell about an MMD flow (S4, slides on the dissipation inequalities; MATH §1.5).
+
+With S and the weighted Poisson problem of `gridflow.energy.sobolev.poisson`, ν + δ for ν,
+
+    2F = ∫ξ d(ν − ν*) ≤ S (∫|∇ξ|² d(ν + δ))^{1/2}                                        (1)
+
+for the discrete operators too, because both factors have the same face weights: `sobolev_ratio`, the left side over the right
+one, is at most 1 + round-off at every save. (S4 prints the last factor without its root.) Without noise and temperature the flow
+has dF/dt = −D, so that (1) bounds F by its own past:
+
+    1/F(t) ≥ 1/F(0) + 4∫ds/S_D²,      S_D² = S² · ∫|∇ξ|² d(ν + δ)/D                       (2)
+
+where the last factor corrects for δ and for the face values that the scheme has in place of those of S: with it (2) holds for the
+discrete flow whatever δ is. As δ → 0 it tends to 1 and (2) to S4's bound, 1/F(0) + 4∫ds/S² (its slide: C for S², and 2 for 4).
+
+Samples of a target have no density: here, and only here, they are spread over the cells around them, with their mean kept, which
+displaces them by less than a cell. Then the left side of (1) is ∫ξ d(ν − ν*) for these, which is 2F up to O(h²).
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import xarray
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from gridflow.energy.sobolev.poisson import WeightedPoisson
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid
+
+
+class Certificates(Struct, frozen=True, forbid_unknown_fields=True):
+    """regularization : mass spread evenly over the space, δ times its volume, beside the mass 1 of ν."""
+
+    regularization: Annotated[float, Meta(gt=0.0, le=1.0)] = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class BoundCertificates:
+    """target : cell masses of ν*."""
+
+    grid: Grid
+    target: Array
+    spec: Certificates
+
+    names: ClassVar[tuple[str, ...]] = ("sobolev", "sobolev_dissipation", "sobolev_ratio")
+
+    @cached_property
+    def problem(self) -> WeightedPoisson:
+        return WeightedPoisson(self.grid, self.spec.regularization)
+
+    def __post_init__(self) -> None:
+        assert self.problem.delta > 0  # built at once, so that a space that it refuses is refused before any work
+
+    def numbers(self, density: Array, xi: Array) -> dict[str, float]:
+        source = self.target - density * self.grid.volume
+        g = self.problem.solve(density, source)
+        sobolev = float(np.sqrt(self.problem.form(density, g, g)))
+        dissipation = self.problem.form(density, xi, xi)
+        largest = sobolev * float(np.sqrt(dissipation))
+        ratio = -float(np.vdot(xi, source)) / largest if largest > 0 else 0.0
+        return dict(zip(self.names, (sobolev, dissipation, ratio), strict=True))
+
+
+Indices = NDArray[np.int64]
+
+
+def deposit(points: Array, weights: Array, grid: Grid) -> Array:
+    """Masses of weighted points, (n_points, n_factors), on the cells whose points are next to them, linear along every factor.
+
+    The mean is kept; beyond the last cell point of an interval, and on labels, all goes to the nearest cell.
+    """
+    total = np.zeros(grid.shape)
+    pairs = [neighbours(points[:, k], f) for k, f in enumerate(grid.factors)]
+    for corner in np.ndindex(*(2,) * len(pairs)):
+        share = reduce(np.multiply, [p[1][c] for p, c in zip(pairs, corner, strict=True)], weights)
+        cells: Any = tuple(p[0][c] for p, c in zip(pairs, corner, strict=True))
+        np.add.at(total, cells, share)
+    return total
+
+
+def neighbours(x: Array, factor: Factor) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
+    """((cell before, cell behind), (share, share)) of positions in one factor."""
+    if not factor.is_line:
+        nearest = np.abs(x[:, None] - factor.points).argmin(axis=1)
+        return (nearest, nearest), (np.ones(x.size), np.zeros(x.size))
+    points = factor.points
+    if factor.is_circle:
+        points = np.concatenate([points[-1:] - factor.length, points, points[:1] + factor.length])
+    left = np.clip(np.searchsorted(points, x) - 1, 0, points.size - 2)
+    share = np.clip((x - points[left]) / (points[left + 1] - points[left]), 0.0, 1.0)
+    shift = -1 if factor.is_circle else 0
+    return ((left + shift) % factor.size, (left + 1 + shift) % factor.size), (1 - share, share)
+
+
+# ------------------------------------------------------------------------------------------------ bounds over time
+def energy_bound(dataset: xarray.Dataset) -> xarray.DataArray:
+    """The right side of (2) at every save of a run with certificates, (n_times,).
+
+    The integral over the time between two saves takes the larger S_D of both: a bound wherever S_D is monotone in between.
+    Raises InputError for a dataset without certificates, and for flows to which (2) does not apply.
+    """
+    need(dataset, "sobolev", "certificates = {} in [energy]")
+    flow = tomllib.loads(dataset.attrs["case"])["flow"]
+    if "noise_level" in dataset or flow["temperature"] > 0 or flow["reaction"]["rate"] > 0:
+        raise InputError(
+            "the bound on F for a flow with noise, temperature or reaction", "flows of F alone", "remove them from [flow]"
+        )
+    rate = (dataset["dissipation"] / (dataset["sobolev"] ** 2 * dataset["sobolev_dissipation"])).to_numpy()
+    return curve(dataset, 1 / (1 / float(dataset["energy"][0]) + 4 * lower_sum(dataset, rate)), "bound on F by S")
+
+
+def rate_bound(dataset: xarray.Dataset) -> xarray.DataArray:
+    """F(0) exp(−½∫D_β/F ds): what `gridflow.flow.noise` (2) says with λ_t measured on the run itself, (n_times,).
+
+    It holds where −dF/dt ≥ ½D_β all along: `dissipation` over `injected_dissipation`. Raises InputError without noise.
+    """
+    need(dataset, "injected_dissipation", "a Gaussian kernel and flow.noise_injection.level")
+    rate = (dataset["injected_dissipation"] / dataset["energy"]).to_numpy()
+    return curve(dataset, float(dataset["energy"][0]) * np.exp(-0.5 * lower_sum(dataset, rate)), "rate of decrease under noise")
+
+
+def curve(dataset: xarray.Dataset, values: Array, name: str) -> xarray.DataArray:
+    return xarray.DataArray(values, dims="time", coords={"time": dataset["time"]}, attrs={"long_name": name, "units": "1"})
+
+
+def lower_sum(dataset: xarray.Dataset, rate: Array) -> Array:
+    """∫rate dt from the first save to every save, with the smaller rate of the two ends of each interval."""
+    steps = np.diff(dataset["time"].to_numpy()) * np.minimum(rate[1:], rate[:-1])
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def need(dataset: xarray.Dataset, name: str, key: str) -> None:
+    if name not in dataset:
+        raise InputError(f"a dataset without {name!r}", f"one of a case with {key}", "solve the case with it")

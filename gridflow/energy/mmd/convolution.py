@@ -1,0 +1,162 @@
+"""∫k(·, u) m(du) at the cell points of a grid, m being cell masses at the cell points (midpoint rule: second order).
+
+`operator(kernel, grid)` chooses:
+
+    Gaussian                      one matrix product per factor, O(n_cells Σ n_k)
+    any radial kernel in 1D       one matrix product
+    radial, uniform cells         FFT over zero-padded lines: the sum in free space, exactly; O(n_cells log n_cells)
+    radial, graded cells          compiled sum over pairs, O(n_cells²) time and no memory
+    polynomial                    moments up to its degree, O(n_cells·degree)
+
+All but the Gaussian are for intervals and labels; labels count in the distance like any coordinate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from math import factorial, prod
+
+import numpy as np
+from scipy import fft
+
+from gridflow.energy.mmd.kernels import Gaussian, Kernel, Polynomial, Radial, self_correction
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid
+from gridflow.sums.pairs import pair_values
+
+MATRIX_CELLS = 4096
+"""Uniform lines with more cells go to the FFT: their matrix would have more than 128 MiB."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """apply : cell masses, shape of the grid → field, the same shape, contiguous; bound : on |k| over the grid."""
+
+    apply: Callable[[Array], Array]
+    bound: float
+
+
+def operator(kernel: Kernel, grid: Grid) -> Operator:
+    if isinstance(kernel, Gaussian):
+        matrices = [f.gaussian_kernel(kernel.bandwidth) for f in grid.factors]
+        return Operator(Products(matrices), prod(float(m.max()) for m in matrices))
+    ends = [(float(f.points.min()), float(f.points.max())) for f in grid.factors]
+    if isinstance(kernel, Polynomial):
+        largest = 1 + sum(max(abs(a), abs(b)) ** 2 for a, b in ends)
+        return Operator(Moments(kernel.degree, grid), largest**kernel.degree)
+    diameter = np.array(sum((b - a) ** 2 for a, b in ends))
+    bound = float(np.abs(kernel.radial(np.array([0.0, diameter]))).max())
+    lines = [f for f in grid.factors if f.is_line]
+    uniform = lines != [] and all(np.ptp(f.volumes) <= 1e-9 * f.volumes.max() for f in lines)
+    if len(grid.factors) == 1 and not (uniform and grid.size > MATRIX_CELLS):
+        return Operator(Products([line_matrix(kernel, grid.factors[0])]), bound)
+    return Operator(Fourier(kernel, grid) if uniform else Pairs(kernel, grid), bound)
+
+
+def line_matrix(kernel: Radial, factor: Factor) -> Array:
+    matrix = kernel.radial((factor.points[:, None] - factor.points[None, :]) ** 2)
+    return matrix + np.diag(self_correction(kernel, int(factor.is_line), factor.volumes))
+
+
+class Products:
+    """One symmetric matrix per factor, applied along its axis, last factor first."""
+
+    def __init__(self, matrices: list[Array]) -> None:
+        self.matrices = matrices
+
+    def __call__(self, mass: Array) -> Array:
+        field = mass
+        for axis in reversed(range(len(self.matrices))):
+            matrix = self.matrices[axis]
+            before, after = int(np.prod(mass.shape[:axis])), int(np.prod(mass.shape[axis + 1 :]))
+            field = (
+                np.matmul(matrix, field.reshape(before, mass.shape[axis], after))
+                if after > 1
+                else field.reshape(before, -1) @ matrix
+            )
+        return np.ascontiguousarray(field.reshape(mass.shape))
+
+
+class Moments:
+    """(1 + x·y)^d = Σ_α c_α x^α y^α, c_α = d!/(α!(d − |α|)!) for |α| ≤ d: the moments of m, then a polynomial."""
+
+    def __init__(self, degree: int, grid: Grid) -> None:
+        self.powers = [f.points ** np.arange(degree + 1)[:, None] for f in grid.factors]  # (degree + 1, n_cells)
+        index = np.indices((degree + 1,) * len(grid.factors)).reshape(len(grid.factors), -1)
+        factorials = np.array([float(factorial(k)) for k in range(degree + 1)])
+        rest = degree - index.sum(axis=0)
+        number = factorial(degree) / (factorials[index].prod(axis=0) * factorials[np.maximum(rest, 0)])
+        self.coefficients = np.where(rest >= 0, number, 0.0).reshape((degree + 1,) * len(grid.factors))
+
+    def __call__(self, mass: Array) -> Array:
+        field = mass
+        for matrix in self.powers:  # every axis goes from the front to the back, and ends where it was
+            field = np.tensordot(field, matrix, axes=(0, 1))
+        field = field * self.coefficients
+        for matrix in self.powers:
+            field = np.tensordot(field, matrix, axes=(0, 0))
+        return np.ascontiguousarray(field)
+
+
+class Fourier:
+    """Convolution on uniform lines, zero-padded to at least 2n − 1 points: no images. Labels are summed as they stand."""
+
+    def __init__(self, kernel: Radial, grid: Grid) -> None:
+        lines = [f for f in grid.factors if f.is_line]
+        fixed = Grid([f for f in grid.factors if not f.is_line]) if len(lines) < len(grid.factors) else None
+        self.shape, self.cells = grid.shape, [f.size for f in lines]
+        self.labels = fixed.size if fixed is not None else 1
+        self.padded = [fft.next_fast_len(2 * f.size - 1, real=f is lines[-1]) for f in lines]
+        turns = [np.minimum(np.arange(n), n - np.arange(n)) for n in self.padded]
+        offsets = [turn * (f.length / f.size) for turn, f in zip(turns, lines, strict=True)]
+        squared = reduce(np.add.outer, [o**2 for o in offsets])
+        gaps = np.zeros((1, 1)) if fixed is None else label_gaps(fixed)
+        correction = self_correction(kernel, len(lines), lines[0].volumes[:1])[0]
+        numbers, position = np.unique(gaps, return_inverse=True)
+        spectra = np.empty((numbers.size, *self.padded[:-1], self.padded[-1] // 2 + 1))
+        for k, gap in enumerate(numbers):
+            values = kernel.radial(squared + gap)
+            values.flat[0] += correction * (gap == 0)
+            spectra[k] = fft.rfftn(values).real  # even along every axis
+        self.spectra, self.position = spectra, position.reshape(gaps.shape)
+
+    def __call__(self, mass: Array) -> Array:
+        dim = len(self.cells)
+        spectrum = fft.rfft(mass.reshape(self.labels, *self.cells), n=self.padded[-1], axis=dim)
+        for axis in range(dim - 1, 0, -1):
+            spectrum = fft.fft(spectrum, n=self.padded[axis - 1], axis=axis)
+        if self.labels == 1:
+            spectrum *= self.spectra[0]
+        else:
+            spectrum = np.stack([sum(self.spectra[k] * s for k, s in zip(row, spectrum, strict=True)) for row in self.position])
+        for axis in range(1, dim):
+            crop = (slice(None),) * axis + (slice(self.cells[axis - 1]),)
+            spectrum = fft.ifft(spectrum, axis=axis, overwrite_x=True)[crop]
+        field = fft.irfft(spectrum, n=self.padded[-1], axis=dim)[..., : self.cells[-1]]
+        return np.ascontiguousarray(field).reshape(self.shape)
+
+
+def label_gaps(fixed: Grid) -> Array:
+    """Squared distances of the combinations of labels, (n, n)."""
+    points = cell_points(fixed)
+    return ((points[:, None] - points[None]) ** 2).sum(axis=2)
+
+
+class Pairs:
+    """The sum over all pairs of cells."""
+
+    def __init__(self, kernel: Radial, grid: Grid) -> None:
+        assert not isinstance(kernel, Gaussian)
+        self.kernel, self.points = kernel, cell_points(grid)
+        lines = [k for k, f in enumerate(grid.factors) if f.is_line]
+        axis = lines[0] if lines else 0
+        self.correction = grid.along(axis, self_correction(kernel, len(lines), grid.factors[axis].volumes))
+
+    def __call__(self, mass: Array) -> Array:
+        field = pair_values(self.points, self.points, mass.ravel(), self.kernel.word, self.kernel.parameter)
+        return field.reshape(mass.shape) + self.correction * mass
+
+
+def cell_points(grid: Grid) -> Array:
+    """Cell points in the storage order of the grid, (n_cells, n_factors)."""
+    return np.stack([c.ravel() for c in np.meshgrid(*[f.points for f in grid.factors], indexing="ij")], axis=1)

@@ -1,0 +1,157 @@
+"""MMD with the kernel of a network, k(θ, θ') = E_x[φ(θ; x)·φ(θ'; x)] (S4, student and teacher; MATH §1.1).
+
+Its F = ½E_x|∫φ d(ν − ν*)|² is the squared loss of a two-layer network whose targets are the predictions of ν*: evaluations
+contract the moments of ν first, and cost O(n_cells + n_B n_data), never n_cells². The expectation is over seeded inputs.
+
+Noise injection displaces all weights on intervals, b and the factors of u alike (`gridflow.flow.noise`). Features are linear in
+those of u, and b·x is displaced by β|x| times a standard normal number, so that the field at displaced positions is that of
+
+    u·E σ(b·x + β|x|n)
+
+by Gauss–Hermite quadrature, for (leaky) ReLUs in closed form, with the prediction of the density as it is.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.network.activation import ACTIVATIONS, LEAK
+from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.network import (
+    BoundBranch,
+    BoundNetwork,
+    Branch,
+    Network,
+    NetworkEnergy,
+    NetworkParticles,
+    augmented,
+    embedded_weights,
+    features,
+)
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid
+
+HERMITE = 40
+"""Nodes of the quadrature over displacements: beyond round-off for smooth σ and β|x| of order one."""
+
+
+class Features(Struct, frozen=True, forbid_unknown_fields=True, tag="features", tag_field="kind"):
+    """E_x[φ(θ; x)·φ(θ'; x)]: branches, activation and bias as of a network; inputs x by a named generator."""
+
+    inputs: NormalInputs | GaussHermiteInputs | UniformInputs
+    branches: Annotated[list[Branch], Meta(min_length=1)]
+    activation: Literal[tuple(ACTIVATIONS)] = "relu"  # type: ignore[valid-type]
+    bias: bool = False
+
+    def energy(self, targets: Array | None = None) -> NetworkEnergy:
+        """The network energy with the given targets, (n_data, n_outputs); without any, zeros."""
+        inputs, weights = self.inputs.points()
+        if targets is None:
+            targets = np.zeros((len(inputs), len(self.branches[0].outputs)))
+        spec = Network(data=None, branches=self.branches, activation=self.activation, bias=self.bias)  # type: ignore[arg-type]
+        return NetworkEnergy(spec, Data(inputs, targets, weights))
+
+
+class BoundFeatures(BoundEnergy):
+    """The network energy on a grid, and its field at displaced positions. (Its data go to the dataset, with the predictions.)"""
+
+    convex = True
+
+    def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
+        self.energy, self.grid = energy, grid
+        self.network: BoundNetwork = energy.bind(grid)
+        self.data, self.smooth = energy.data, self.network.smooth
+        self.smoothed_at = lru_cache(8)(self.make_smoothed)
+
+    def evaluate(self, mass: Array) -> Evaluation:
+        return self.network.evaluate(mass)
+
+    def smoothed(self, level: float) -> "SmoothedFeatures":
+        return self.smoothed_at(level)
+
+    def make_smoothed(self, level: float) -> "SmoothedFeatures":
+        pairs = zip(self.energy.spec.branches, self.network.branches, strict=True)
+        return SmoothedFeatures(self.network, [smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs])
+
+
+@dataclass(frozen=True)
+class SmoothedFeatures:
+    """E_u ξ(θ + βu): residuals of the network, pulled back through its smoothed features. Only ξ counts."""
+
+    network: BoundNetwork
+    branches: list[BoundBranch]
+
+    def evaluate(self, mass: Array) -> Evaluation:
+        data = self.network.data
+        prediction = self.network.predict(mass)
+        residual = data.weights[:, None] * self.network.loss.derivative(prediction, data.targets)
+        xi = reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
+        return Evaluation(0.0, xi, 0.0, prediction)
+
+
+def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:
+    """The bound branch with E σ(b·x + β|x|n) for σ(b·x). Raises InputError for weights that are not on intervals."""
+    kinds = {f.name: f.kind for f in grid.factors}
+    named = {*branch.weights, *(n for names in branch.outputs for n in names)}
+    others = sorted(n for n in named if kinds[n] != "interval" and not (kinds[n] == "labels" and n not in branch.weights))
+    if others:
+        raise InputError(
+            f"noise injection for features with weights on {others}", "weights on intervals, and labels in `outputs`",
+            "use intervals",
+        )  # fmt: skip
+    inputs = augmented(energy.data, energy.spec.bias)
+    amplitude = level * np.linalg.norm(inputs, axis=1)
+    directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(bound.split.inner)))
+
+    def rows(block: slice) -> Array:
+        return smoothed_activation(energy.spec.activation, directions[block] @ inputs.T, amplitude)
+
+    return replace(bound, inner=features(rows, len(directions), len(inputs)))
+
+
+def smoothed_activation(name: str, z: Array, amplitude: Array) -> Array:
+    """E σ(z + a n), n standard normal; amplitudes a broadcast against z."""
+    if name in ("relu", "leaky-relu"):
+        a = np.maximum(amplitude, 1e-300)
+        with np.errstate(over="ignore"):
+            relu = a * np.exp(-((z / a) ** 2) / 2) / np.sqrt(2 * np.pi) + z * ndtr(z / a)
+        return relu if name == "relu" else (1 - LEAK) * relu + LEAK * z
+    sigma = ACTIVATIONS[name].value
+    nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE)
+    total = np.zeros_like(z)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        total += weight * sigma(z + amplitude * node)
+    return total
+
+
+@dataclass(frozen=True)
+class FeatureParticles(ParticleEnergy):
+    """The network energy of particles, and its field at other positions, in free space."""
+
+    network: NetworkParticles
+
+    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        return self.network.evaluate(points, weights, batch)
+
+    def widened(self, reach: float) -> "FeatureParticles":
+        """Itself: features are known everywhere."""
+        return self
+
+    def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
+        """∇ξ[ν](places): particles of weight 0 feel the others without being felt."""
+        both, none = np.concatenate([points, places]), np.concatenate([weights, np.zeros(len(places))])
+        return self.network.evaluate(both, none).gradient[len(points) :]
+
+
+def predictions_of(kernel: Features, factors: tuple[Factor, ...], points: Array, weights: Array) -> Array:
+    """∫φ dν of weighted points, (n_data, n_outputs)."""
+    found = kernel.energy().particles(factors).evaluate(points, weights).prediction
+    assert found is not None
+    return found

@@ -1,0 +1,184 @@
+"""Kernels smoothed by a normal density in free space, (G_β * k)(x) = E k(x + βu), u standard normal, and moments of ∇f there.
+
+A Gaussian stays one along every factor, of bandwidth (σ² + β²)^½ and σ/(σ² + β²)^½ times as high, windings of a circle included.
+The other radial kernels are mixtures of Gaussians, k(r) = ∫e^{−s r²} μ(ds), so that in d dimensions
+
+    (G_β * k)(r) = ∫(1 + 2β²s)^{−d/2} exp(−s r²/(1 + 2β²s)) μ(ds)
+
+    inverse multiquadric   μ = (πs)^{−1/2} e^{−s} ds            in units of the bandwidth
+    Laplace                μ = (4πs³)^{−1/2} e^{−1/(4s)} ds       in units of the bandwidth
+
+by the trapezoidal rule in log s, which converges geometrically. Of −r^p it is known (Kummer's function):
+
+    −(2β²)^{p/2} Γ((d + p)/2)/Γ(d/2) · ₁F₁(−p/2; d/2; −r²/(2β²))
+
+Labels do not move, and are not displaced.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.special import gammaln, hyp1f1
+
+from gridflow.energy.mmd.convolution import Operator, Products, cell_points, operator
+from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
+from gridflow.energy.mmd.particles import Samples, circles
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid
+from gridflow.sums.pairs import WINDINGS, gaussian_sum
+
+LOG_STEP = 0.15
+"""Of the trapezoidal rule in log s: relative error below 1e−12."""
+TABLE = 4096
+"""Nodes of the cubic spline of a smoothed kernel in r."""
+REACH = 7.0
+"""Displacements beyond so many deviations have probability 3e−12."""
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A radial kernel other than the Gaussian, smoothed in `dim` dimensions."""
+
+    kernel: Laplace | InverseMultiquadric | Riesz
+    level: float
+    dim: int
+
+    word: ClassVar[str] = "smoothed"
+
+    def radial(self, squared: Array) -> Array:
+        """Values at squared distances, any shape; many of them by a spline."""
+        if squared.size <= TABLE:
+            return self.exact(squared)
+        nodes = np.linspace(0.0, float(np.sqrt(squared.max())), TABLE)
+        return CubicSpline(nodes, self.exact(nodes**2), bc_type=((1, 0.0), "not-a-knot"))(np.sqrt(squared))
+
+    def exact(self, squared: Array) -> Array:
+        kernel, double = self.kernel, 2 * self.level**2
+        if isinstance(kernel, Riesz):
+            half, d = kernel.exponent / 2, self.dim / 2
+            factor = double**half * np.exp(gammaln(d + half) - gammaln(d))
+            return -factor * hyp1f1(-half, d, -squared / double)
+        log_s = np.arange(-75.0, 75.0, LOG_STEP)
+        s = np.exp(log_s)
+        if isinstance(kernel, InverseMultiquadric):
+            weight = np.sqrt(s / np.pi) * np.exp(-s)
+        else:
+            weight = np.exp(-1 / (4 * s)) / np.sqrt(4 * np.pi * s)
+        kept = weight > 1e-18 * weight.max()
+        s, weight = s[kept] / kernel.bandwidth**2, LOG_STEP * weight[kept]
+        spread = 1 + double * s
+        weight = weight * spread ** (-self.dim / 2)
+        return np.exp(-squared[..., None] * (s / spread)) @ weight
+
+
+def smoothed_operator(kernel: Kernel, grid: Grid, level: float) -> Operator:
+    """`operator` of the smoothed kernel. Raises InputError for kernels and grids for which there is none."""
+    if isinstance(kernel, Gaussian):
+        parts = [smoothed_gaussian(kernel, f, level) for f in grid.factors]
+        matrices = [height * f.gaussian_kernel(bandwidth) for f, (bandwidth, height) in zip(grid.factors, parts, strict=True)]
+        return Operator(Products(matrices), float(np.prod([m.max() for m in matrices])))
+    lines = all(f.kind == "interval" and np.ptp(f.volumes) <= 1e-9 * f.volumes.max() for f in grid.factors)
+    if isinstance(kernel, Polynomial) or not (lines or (len(grid.factors) == 1 and grid.factors[0].kind == "interval")):
+        raise InputError(
+            f"noise injection with the kernel {kernel.word!r} on this grid",
+            "the Gaussian; Laplace, imq and Riesz on uniform intervals and on one graded interval",
+            'use kernel = {kind = "gaussian", bandwidth = …}',
+        )
+    return operator(Smoothed(kernel, level, len(grid.factors)), grid)  # type: ignore[arg-type]
+
+
+def smoothed_gaussian(kernel: Gaussian, factor: Factor, level: float) -> tuple[float, float]:
+    """(bandwidth, height) along one factor."""
+    bandwidth = float(np.hypot(kernel.bandwidth, level)) if factor.moves else kernel.bandwidth
+    return bandwidth, kernel.bandwidth / bandwidth
+
+
+def smoothed_samples(kernel: Kernel, samples: Samples, grid: Grid, level: float) -> Array:
+    """∫(G_β * k)(·, u)ν*(du) of samples at the cell points, shape of the grid."""
+    points = cell_points(grid)
+    if isinstance(kernel, Gaussian):
+        parts = [smoothed_gaussian(kernel, f, level) for f in grid.factors]
+        scale = np.array([kernel.bandwidth / bandwidth for bandwidth, _ in parts])  # lengths in units of each bandwidth
+        lengths = circles(grid.factors) * scale
+        values, _ = gaussian_sum(points * scale, samples.points * scale, samples.weights, kernel.bandwidth, lengths)
+        return float(np.prod([height for _, height in parts])) * values.reshape(grid.shape)
+    assert not isinstance(kernel, Polynomial)
+    smooth = Smoothed(kernel, level, len(grid.factors))
+    field = np.zeros(len(points))
+    for place, weight in zip(samples.points, samples.weights, strict=True):
+        field += weight * smooth.radial(((points - place) ** 2).sum(axis=1))
+    return field.reshape(grid.shape)
+
+
+class Displaced:
+    """First and second moments of ∇f(z + βu) over u at the cells, for a Gaussian kernel on a product of factors.
+
+    ∇f is evaluated at points that reach REACH·β beyond the walls, at distances of (1/β² + 2/σ²)^{−1/2}: the spectrum of |∇f|²
+    falls like e^{−k²σ²/4}, so that sums over them err by e^{−2π²} = 3e−9 of what they average. The average over u is a normalised
+    sum along every factor, so that variances are never negative.
+    """
+
+    def __init__(self, kernel: Gaussian, grid: Grid, level: float, target: Array, samples: Samples | None) -> None:
+        self.grid, self.target = grid, target
+        spacing = float((1 / level**2 + 2 / kernel.bandwidth**2) ** -0.5)
+        places = [displaced_points(f, level, spacing) for f in grid.factors]
+        self.values = [gaussian_matrix(f, y, kernel.bandwidth, False) for f, y in zip(grid.factors, places, strict=True)]
+        self.slopes = [gaussian_matrix(f, y, kernel.bandwidth, True) for f, y in zip(grid.factors, places, strict=True)]
+        self.means = [mean_matrix(f, y, level) for f, y in zip(grid.factors, places, strict=True)]
+        self.pull: Array | None = None
+        if samples is not None:
+            points = np.stack([c.ravel() for c in np.meshgrid(*places, indexing="ij")], axis=1)
+            gradient = gaussian_sum(points, samples.points, samples.weights, kernel.bandwidth, circles(grid.factors))[1]
+            self.pull = gradient.T.reshape(len(places), *[p.size for p in places])
+
+    def moments(self, mass: Array) -> tuple[list[Array], Array]:
+        """([E ∂f of every factor that moves], E|∇f|²) at the cells."""
+        difference = mass - self.target
+        first, second = [], np.zeros(self.grid.shape)
+        for axis, factor in enumerate(self.grid.factors):
+            if not factor.moves:
+                continue
+            slope = along_axes([*self.values[:axis], self.slopes[axis], *self.values[axis + 1 :]], difference)
+            if self.pull is not None:
+                slope = slope - self.pull[axis]
+            first.append(along_axes(self.means, slope))
+            second += along_axes(self.means, slope**2)
+        return first, second
+
+
+def along_axes(matrices: list[Array], field: Array) -> Array:
+    """Every matrix (m_k, n_k) applied along its axis."""
+    for axis, matrix in enumerate(matrices):
+        field = np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(field)
+
+
+def displaced_points(factor: Factor, level: float, spacing: float) -> Array:
+    if not factor.is_line:
+        return factor.points
+    if factor.is_circle:
+        return factor.length * np.arange(np.ceil(factor.length / spacing)) / np.ceil(factor.length / spacing)
+    lower, upper = factor.edges[0] - REACH * level, factor.edges[-1] + REACH * level
+    return np.linspace(lower, upper, 2 + int((upper - lower) / spacing))
+
+
+def gaussian_matrix(factor: Factor, places: Array, bandwidth: float, slope: bool) -> Array:
+    """Gaussian between places and cell points, or its derivative in the place, (n_places, n_cells)."""
+    difference = places[:, None] - factor.points
+    if not slope:
+        return factor.gaussian(difference, bandwidth)
+    turns = 1 + int(np.ceil(WINDINGS * bandwidth / factor.length)) if factor.is_circle else 0
+    shifted = [difference + factor.length * k for k in range(-turns, turns + 1)]
+    return reduce(np.add, [-d / bandwidth**2 * np.exp(-(d**2) / (2 * bandwidth**2)) for d in shifted])
+
+
+def mean_matrix(factor: Factor, places: Array, level: float) -> Array:
+    """Average over displacements by u from every cell point, (n_cells, n_places); rows sum to 1."""
+    if not factor.is_line:
+        return np.eye(factor.size)
+    weights = factor.gaussian(factor.points[:, None] - places, level)
+    return weights / weights.sum(axis=1, keepdims=True)

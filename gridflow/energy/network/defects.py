@@ -1,0 +1,198 @@
+"""What is left of ρ − ρ* on a grid: modes, conditions, parity, moments, harmonics. `gridflow.energy.network.stationarity` has the
+theory.
+
+Each class is set up once for a grid and a teacher. `numbers(masses, evaluation)` reads the masses ∫u ρ du of the weight vectors
+of the cells and the evaluation of the energy there; `names` are those of its numbers in `gridflow.output.schema`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor
+
+if TYPE_CHECKING:
+    from gridflow.energy.network.data import TeacherData
+
+SINGULAR_MIN = 1e-7
+"""Modes below this share of the largest singular value are not counted: rounding, 1e−16, makes their c_i wrong by 1e−9."""
+MODES_BYTES = 2**29
+"""The largest matrix of features whose modes are computed; the work holds three of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Of the weight vectors points (n_inner, n_dim) and factors in the order of the inputs; of the teacher neurons
+    (n_neurons, n_dim) and weights (n_neurons,)."""
+
+    points: Array
+    neurons: Array
+    weights: Array
+    factors: tuple[Factor, ...]
+
+
+def check_modes(n_inner: int, n_values: int) -> None:
+    """Raises InputError for a feature matrix that is too large to decompose."""
+    if n_inner * n_values * 8 > MODES_BYTES:
+        raise InputError(
+            f'energy.stationarity: "modes" on {n_inner} weight vectors × {n_values} data, {n_inner * n_values / 2**27:.1f} GiB',
+            f"at most {MODES_BYTES / 2**30:g} GiB",
+            'use fewer cells or data, or leave "modes" out of statements',
+        )
+
+
+class Modes:
+    """Coefficients c_i = ∫e_i d(ρ − ρ*) and what the loss says of them; e_i(θ) = Σ_j φ(θ; x_j) √μ_j W_ji/s_i for any θ.
+
+    With output weights u the singular functions on the whole of Θ are u·e_i/‖u‖, singular values and coefficients s_i‖u‖ and
+    c_i/‖u‖: the same products.
+
+    features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); wanted : ∫φ√μ dρ*, (n_values,)
+    """
+
+    names = ("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max")
+
+    def __init__(self, features: Array, volumes: Array, wanted: Array, tolerance: float) -> None:
+        triangle = np.linalg.qr(np.sqrt(volumes)[:, None] * features, mode="r")
+        _, singular, transposed = np.linalg.svd(triangle)
+        kept = singular >= SINGULAR_MIN * singular[0]
+        self.singular, self.tolerance = singular[kept], tolerance
+        directions = transposed[: singular.size][kept].T / self.singular  # (n_values, n_modes)
+        self.functions = features @ directions  # (n_inner, n_modes)
+        self.wanted = wanted @ directions
+        self.floor = ROUNDOFF * float(np.linalg.norm(wanted))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
+
+    def coefficients(self, masses: Array) -> Array:
+        """∫e_i d(ρ − ρ*), (n_modes,), from masses (n_inner,)."""
+        return masses @ self.functions - self.wanted
+
+    def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
+        c = np.abs(self.coefficients(masses))
+        bound = max(np.sqrt(2 * max(evaluation.value, evaluation.roundoff)), self.floor) / self.singular
+        determined = bound <= self.tolerance
+        return {
+            "determined_modes": float(determined.sum()),
+            "determined_defect": float(c[determined].max(initial=0.0)),
+            "undetermined_defect": float(c[~determined].max(initial=0.0)),
+            "mode_ratio_max": float((c / bound).max()),
+        }
+
+
+class Condition:
+    """The largest component of |∫φ(θ; x) d(ρ − ρ*)| at inputs x, which may lie between the data: S3 (5) and (11).
+
+    predict : masses (n_inner,) → f_ρ(x), (n_inputs, n_outputs); targets : f_{ρ*}(x)
+    """
+
+    names = ("condition_defect",)
+
+    def __init__(self, predict: Callable[[Array], Array], targets: Array) -> None:
+        self.predict, self.targets = predict, targets
+
+    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
+        return {"condition_defect": float(np.abs(self.predict(masses) - self.targets).max())}
+
+
+class Parity:
+    """Kantorovich norms ∫|F_even|dθ and ∫|F_odd|dθ of the even and the odd part of ρ − ρ*, F their distribution functions.
+
+    With F that of ρ − ρ*, which vanishes at both ends: F_even(t) = (F(t) − F((−t)⁻))/2, F_odd(t) = (F(t) + F((−t)⁻))/2, taken on
+    t > 0 and doubled. Between the cell ends, their mirror images and the neurons of the teacher both are linear (for a density of
+    the teacher up to second order), and |linear| is integrated exactly.
+    """
+
+    names = ("defect_right", "defect_wrong", "defect_ratio")
+
+    def __init__(self, factor: Factor, teacher: "TeacherData", becomes: str) -> None:
+        self.edges, self.becomes = factor.edges, becomes
+        ends = np.unique(np.abs(np.concatenate([[0.0], factor.edges, [n.direction[0] for n in teacher.neurons]])))
+        self.lengths, left, right = np.diff(ends), ends[:-1], ends[1:]
+        middle = (left + right) / 2
+        self.places = np.stack([left, right, -left, -right])
+        self.target = below(teacher, self.places, np.stack([middle, middle, -middle, -middle]))
+
+    def distribution(self, masses: Array) -> Array:
+        """F at both ends of every segment, from within it, and of its mirror image, (4, n_segments)."""
+        cumulative = np.concatenate([[0.0], np.cumsum(masses)])
+        return np.interp(self.places, self.edges, cumulative) - self.target
+
+    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
+        left, right, mirrored_left, mirrored_right = self.distribution(masses)
+        even = self.integral((left - mirrored_left) / 2, (right - mirrored_right) / 2)
+        odd = self.integral((left + mirrored_left) / 2, (right + mirrored_right) / 2)
+        vanishing, other = (even, odd) if self.becomes == "odd" else (odd, even)
+        ratio = vanishing / other if other > 0 else np.inf
+        return {"defect_right": vanishing, "defect_wrong": other, "defect_ratio": ratio}
+
+    def integral(self, a: Array, b: Array) -> float:
+        """2∫|f| of f linear from a to b on every segment."""
+        same = a * b >= 0
+        total = np.abs(a) + np.abs(b)
+        crossing = (a**2 + b**2) / np.where(total > 0, total, 1.0)
+        return float((np.where(same, total, crossing) * self.lengths).sum())
+
+
+def below(teacher: "TeacherData", places: Array, inside: Array) -> Array:
+    """ρ*((−∞, t)) at places t; whether a neuron is below is told by a point inside of the segment that the place ends."""
+    total = np.zeros(places.shape)
+    for neuron in teacher.neurons:
+        total += float(np.sum(neuron.weight)) * (neuron.direction[0] < inside)
+    for component in teacher.densities:
+        total += float(np.sum(component.weight)) * component.density[0].below(places)
+    return total
+
+
+class Moment:
+    """|∫θ^power d(ρ − ρ*)|."""
+
+    names = ("moment_defect",)
+
+    def __init__(self, setting: Setting, power: int) -> None:
+        self.values = setting.points[:, 0] ** power
+        self.wanted = float(setting.weights @ setting.neurons[:, 0] ** power)
+
+    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
+        return {"moment_defect": abs(float(masses @ self.values) - self.wanted)}
+
+
+class Directions:
+    """Harmonics a_k = ∫|θ|e^{−ik·angle} d(ρ − ρ*), k = 0, …, harmonics, and their bounds (for more data than 2·harmonics)."""
+
+    names = ("visible_defect", "invisible_defect", "harmonic_ratio_max")
+
+    def __init__(self, setting: Setting, harmonics: int, radius: float) -> None:
+        self.degrees = np.arange(harmonics + 1)
+        self.visible = (self.degrees < 2) | (self.degrees % 2 == 0)
+        self.sizes = radius * np.abs(relu_harmonics(self.degrees)) * np.where(self.degrees == 0, 1.0, np.sqrt(2))
+        self.waves = waves(setting.points, self.degrees)
+        self.wanted = setting.weights @ waves(setting.neurons, self.degrees)
+
+    def harmonics(self, masses: Array) -> NDArray[np.complex128]:
+        """a_k, (harmonics + 1,), from masses (n_inner,)."""
+        return masses @ self.waves - self.wanted
+
+    def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
+        size, root = np.abs(self.harmonics(masses)), np.sqrt(2 * max(evaluation.value, evaluation.roundoff))
+        return {
+            "visible_defect": float(size[self.visible].max()),
+            "invisible_defect": float(size[~self.visible].max()),
+            "harmonic_ratio_max": float((size * self.sizes).max() / root),
+        }
+
+
+def relu_harmonics(degrees: NDArray[np.int64]) -> Array:
+    """κ_k of max(cos t, 0) = Σ_k κ_k e^{ikt}, k ≥ 0."""
+    even = degrees % 2 == 0
+    values = np.where(even, -np.cos(np.pi * degrees / 2) / (np.pi * np.where(even, degrees**2 - 1.0, 1.0)), 0.0)
+    return np.where(degrees == 1, 0.25, values)
+
+
+def waves(points: Array, degrees: NDArray[np.int64]) -> NDArray[np.complex128]:
+    """|θ|e^{−ik·angle}, (n, n_degrees), of points in the plane."""
+    z = points[:, 0] + 1j * points[:, 1]
+    return np.abs(z)[:, None] * np.exp(-1j * np.angle(z)[:, None] * degrees)

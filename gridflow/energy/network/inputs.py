@@ -1,0 +1,67 @@
+"""Data measures μ by quadrature, in one to three inputs: boxes, the circle, nodes of one's own.
+
+The normal measure (samples, Gauss–Hermite) and midpoints of an interval are in `gridflow.energy.network.data`.
+"""
+
+from functools import reduce
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.space.factor import Array
+
+
+def product_rule(rules: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Product of one-dimensional rules (nodes, weights): points (n, n_dim), weights (n,), the last input fastest."""
+    points = np.stack(np.meshgrid(*(nodes for nodes, _ in rules), indexing="ij"), axis=-1)
+    return points.reshape(-1, len(rules)), reduce(np.multiply.outer, [weights for _, weights in rules]).reshape(-1)
+
+
+class GaussLegendreInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="gauss-legendre", tag_field="kind"):
+    """The uniform measure on a box, `count` Gauss–Legendre nodes per input: exact up to degree 2·count − 1 in each.
+
+    bounds : one pair for each input
+    """
+
+    count: Annotated[int, Meta(ge=1, le=500)]
+    bounds: Annotated[list[tuple[float, float]], Meta(min_length=1, max_length=3)]
+
+    def __post_init__(self) -> None:
+        if any(not upper > lower for lower, upper in self.bounds):
+            raise ValueError(f"bounds {[list(b) for b in self.bounds]} are not increasing; write bounds = [[lower, upper], …]")
+
+    def points(self) -> tuple[Array, Array]:
+        nodes, weights = np.polynomial.legendre.leggauss(self.count)
+        return product_rule([(lower + (upper - lower) * (nodes + 1) / 2, weights / 2) for lower, upper in self.bounds])
+
+
+class CircleInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_field="kind"):
+    """The uniform measure on a circle in the plane, at `count` equidistant points: exact for harmonics of degree < count.
+
+    The first point lies half a step above the first axis, so that an even count is symmetric to both axes.
+    """
+
+    count: Annotated[int, Meta(ge=1, le=1_000_000)]
+    radius: Annotated[float, Meta(gt=0.0)] = 1.0
+
+    def points(self) -> tuple[Array, Array]:
+        angle = (np.arange(self.count) + 0.5) * (2 * np.pi / self.count)
+        return self.radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(self.count, 1 / self.count)
+
+
+class NodesInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="nodes", tag_field="kind"):
+    """Nodes of one's own, one list of numbers for each, with weights ≥ 0, which are divided by their sum; default equal ones."""
+
+    nodes: Annotated[list[Annotated[list[float], Meta(min_length=1)]], Meta(min_length=1)]
+    weights: list[Annotated[float, Meta(ge=0.0)]] | None = None
+
+    def __post_init__(self) -> None:
+        if len({len(node) for node in self.nodes}) > 1:
+            raise ValueError("nodes of different dimensions; give every node equally many numbers")
+        if self.weights is not None and (len(self.weights) != len(self.nodes) or not sum(self.weights) > 0):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.nodes)} nodes; give one ≥ 0 for each, not all 0")
+
+    def points(self) -> tuple[Array, Array]:
+        weights = np.ones(len(self.nodes)) if self.weights is None else np.array(self.weights)
+        return np.array(self.nodes, dtype=float), weights / weights.sum()

@@ -1,0 +1,214 @@
+"""How much of the teacher a student has found: what S3 says of stationary states, as numbers at every save.
+
+A stationary ρ > 0 has zero loss and ∫σ(x·θ)(ρ − ρ*)dθ = 0 for all x (S3 Theorem 2; with trained weights w, Theorem 5, for the
+signed measure ∫w ρ dw in place of ρ; residual networks: `gridflow.energy.resnet.stationarity`). At a finite loss
+E = ½‖A(ρ − ρ*)‖² only some of that holds. Here η = ρ − ρ*, and A is the feature operator from L²(Θ, dV) to L²(μ),
+(Aη)_j = √μ_j ∫φ(θ; x_j)dη = Σ_i s_i u_ij ∫e_i dη.
+
+modes       The coefficient c_i = ∫e_i dη of the mode e_i (singular functions, of norm 1 in L²(Θ)) obeys Σ s_i²c_i² ≤ 2E, hence
+            |c_i| ≤ √(2E)/s_i. Modes with s_i ≥ √(2E)/tolerance are determined: |c_i| ≤ tolerance.
+parity      S3 Example 2, d = 1. Gaussian and softplus: η becomes odd; tanh, arctan, sigmoid: η becomes even. `defect_right` is
+            the Kantorovich norm ∫|∫^t| of the part that must vanish, `defect_wrong` that of the other part.
+moment      Softplus: ∫θ dη = 0 as well. Identity: this alone. Quadratic: ∫θ² dη = 0 alone; S3 says that η is odd, which suffices
+            but does not follow.
+directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·angle} dη of the moments ∫|θ|^d η d|θ| per direction.
+            max(cos t, 0) = Σ_k κ_k e^{ikt} with κ_0 = 1/π, κ_±1 = 1/4, κ_k = (−1)^{k/2+1}/(π(k² − 1)) for even k, and 0 for odd
+            k from 3 on: those of η are invisible and nothing drives them to 0. (S3 takes the null space to be trivial.) With μ
+            uniform on a circle of radius r, 2E = r²Σ_k κ_k²|a_k|², hence |a_0| ≤ √(2E)/(rκ_0), |a_k| ≤ √(2E)/(√2 r|κ_k|).
+
+ρ on a grid is a sum of point masses at the cell points, whose loss that of the grid is; in `parity` it is constant in each cell.
+ρ* is never put on cells: its neurons, or the nodes of its densities, count where they are.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.energy.base import Evaluation
+from gridflow.energy.network.activation import ACTIVATIONS
+from gridflow.energy.network.defects import Directions, Modes, Moment, Parity, Setting, check_modes
+from gridflow.energy.network.inputs import CircleInputs
+from gridflow.energy.network.teacher import check_inside
+from gridflow.errors import InputError
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid, Split
+
+if TYPE_CHECKING:
+    from gridflow.energy.network.data import Data, TeacherData
+    from gridflow.energy.network.network import Network
+
+Statement = Literal["modes", "parity", "moment", "directions"]
+PARITY = {"gaussian": "odd", "softplus": "odd", "tanh": "even", "arctan": "even", "sigmoid": "even"}
+"""What ρ − ρ* becomes (S3 Example 2)."""
+MOMENT = {"quadratic": 2, "softplus": 1, "identity": 1}
+"""The moment of ρ − ρ* that vanishes."""
+
+
+class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to tell at every save of a network with a teacher.
+
+    statements : see the module; tolerance : coefficients at most so large call a mode determined; harmonics : the largest degree
+    in `directions`
+    """
+
+    statements: Annotated[list[Statement], Meta(min_length=1)]
+    tolerance: Annotated[float, Meta(gt=0.0)] = 0.05
+    harmonics: Annotated[int, Meta(ge=3, le=64)] = 8
+
+    def bind(self, spec: "Network", data: "Data", grid: Grid) -> "BoundStationarity":
+        """Raises InputError for a network or a teacher of which S3 says nothing."""
+        teacher = check_network(spec)
+        by_name = {f.name: f for f in grid.factors}
+        factors = [by_name[name] for name in spec.branches[0].weights]
+        if any(f.kind != "interval" for f in factors):
+            raise refused(f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}", "weights on intervals")
+        check_inside(np.array([n.direction for n in teacher.neurons]).reshape(-1, len(factors)), teacher.densities, factors)
+        check_mass(spec, teacher, grid)
+        for statement in self.statements:
+            check_statement(statement, spec, teacher.inputs, len(factors))
+        if "directions" in self.statements and len(data.inputs) <= 2 * self.harmonics:
+            raise refused(
+                f"{self.harmonics} harmonics of {len(data.inputs)} inputs", "more than twice as many inputs", "raise inputs.count"
+            )
+        return bound_network(self, spec, teacher, data, grid)
+
+
+# ---------------------------------------------------------------------------------------------------------- bad input
+def refused(received: str, allowed: str, fix: str = "remove energy.stationarity, or change the case") -> InputError:
+    return InputError(f"energy.stationarity for {received}", allowed, fix)
+
+
+def check_network(spec: "Network") -> "TeacherData":
+    """The teacher of a network as S3 has it."""
+    from gridflow.energy.network.data import TeacherData
+
+    if not isinstance(spec.data, TeacherData):
+        raise refused("data without a teacher", 'energy.data with kind = "teacher"')
+    if spec.loss != "squared" or spec.decay > 0 or spec.bias or spec.normalization or spec.data.normalization:
+        raise refused("another loss, weight decay, a bias or batch normalisation", "the squared loss and σ(x·θ) alone")
+    if spec.data.activation not in (None, spec.activation):
+        raise refused(f"a {spec.activation} student of a {spec.data.activation} teacher", "one activation for both")
+    if len(spec.branches) != 1 or len(spec.branches[0].outputs) != 1 or spec.branches[0].scale != 1.0:
+        raise refused("several branches or outputs, or a scale", "one branch with one output")
+    return spec.data
+
+
+def check_mass(spec: "Network", teacher: "TeacherData", grid: Grid) -> None:
+    """Whether a probability on Θ can be the teacher."""
+    weights = np.array([float(np.sum(w)) for w in teacher.weights()])
+    names = spec.branches[0].outputs[0]
+    if not names:
+        if (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
+            raise refused(
+                f"a teacher with the weights {weights.tolist()}",
+                "weights > 0 with the sum 1: the student is a probability, without output weights",
+                "divide the weights by their sum",
+            )
+        return
+    values = np.ones(1)
+    for factor in (f for f in grid.factors if f.name in names):
+        ends = factor.edges[[0, -1]] if factor.is_line else factor.points
+        values = np.outer(values, ends).ravel()
+    lower, upper = float(values.min()), float(values.max())
+    mass = needed(weights[weights > 0].sum(), upper) + needed(-weights[weights < 0].sum(), -lower)
+    if not (mass <= 1 and lower <= weights.sum() <= upper):
+        raise refused(
+            f"a teacher with the weights {weights.tolist()}, outside of Θ",
+            f"means of output weights between {lower:g} and {upper:g}",
+            f"widen the bounds of {', '.join(names)}, or make the weights smaller",
+        )
+
+
+def needed(total: float, largest: float) -> float:
+    """The least mass whose output weights, at most `largest`, add up to `total`."""
+    return 0.0 if total == 0 else total / largest if largest > 0 else np.inf
+
+
+def check_statement(statement: str, spec: "Network", inputs: Any, dim: int) -> None:
+    sigma, weighted = spec.activation, bool(spec.branches[0].outputs[0])
+    if statement == "parity" and (dim != 1 or sigma not in PARITY or weighted):
+        raise refused(
+            f'"parity" with σ = {sigma}, {dim} inputs{" and trained weights" if weighted else ""}',
+            f"one input, no output weight, σ one of {', '.join(PARITY)} (S3 Example 2; the quadratic σ tells a moment alone)",
+            'leave "parity" out of statements',
+        )
+    if statement == "moment" and (dim != 1 or sigma not in MOMENT):
+        raise refused(
+            f'"moment" with σ = {sigma}, {dim} inputs', f"one input, σ one of {', '.join(MOMENT)}",
+            'leave "moment" out of statements',
+        )  # fmt: skip
+    if statement == "directions" and not (isinstance(inputs, CircleInputs) and sigma == "relu"):
+        raise refused(
+            f'"directions" with σ = {sigma}, inputs of kind {inputs.__struct_config__.tag!r}',
+            'σ = relu (S3 Examples 1 and 3) and inputs = { kind = "circle", … }',
+            'leave "directions" out of statements',
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------- the numbers
+def bound_network(
+    spec: Stationarity, network: "Network", teacher: "TeacherData", data: "Data", grid: Grid
+) -> "BoundStationarity":
+    """The statements of a network, which depends on ρ through the measure ∫u ρ du on the weight vectors alone."""
+    from gridflow.energy.network.network import output_weights
+
+    branch, sigma = network.branches[0], ACTIVATIONS[network.activation].value
+    split = grid.split(tuple(n for n in grid.order if n not in branch.weights))
+    outer = output_weights(branch.outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
+    inner = grid.flat_coordinates(split.inner)
+    measure = teacher.teacher()
+    setting = Setting(
+        points=np.stack([inner[name] for name in branch.weights], axis=1),
+        neurons=measure.points,
+        weights=measure.weights[:, 0],
+        factors=tuple(next(f for f in grid.factors if f.name == name) for name in branch.weights),
+    )
+
+    def modes() -> Modes:
+        check_modes(split.n_inner, len(data.inputs))
+        root = np.sqrt(data.weights)
+        wanted = setting.weights @ (sigma(setting.neurons @ data.inputs.T) * root)
+        return Modes(sigma(setting.points @ data.inputs.T) * root, volumes_of(grid, split), wanted, spec.tolerance)
+
+    parts: dict[str, Any] = {
+        "modes": modes,
+        "parity": lambda: Parity(setting.factors[0], teacher, PARITY[network.activation]),
+        "moment": lambda: Moment(setting, MOMENT[network.activation]),
+        "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
+    }
+    return BoundStationarity(grid.volume, split, outer, tuple(parts[name]() for name in dict.fromkeys(spec.statements)))
+
+
+def volumes_of(grid: Grid, split: Split) -> Array:
+    """Volumes of the cells of the inner factors, (n_inner,)."""
+    return reduce(np.multiply.outer, [grid.factors[k].volumes for k in split.inner]).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class BoundStationarity:
+    """Statements on a grid; the energy depends on ρ through ∫u ρ du alone, u (1, n_outer) at the points of the outer factors.
+
+    volume : of the cells, shape of the grid
+    """
+
+    volume: Array
+    split: Split
+    outer: Array
+    parts: tuple[Any, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.names)
+
+    def weighted(self, mass: Array) -> Array:
+        """∫u ρ du, (n_inner,), from cell masses in storage order."""
+        return self.split.contract(self.outer, mass)[0]
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        """The numbers by name, for a density in storage order and its evaluation."""
+        masses = self.weighted(density * self.volume)
+        numbers = [part.numbers(masses, evaluation) for part in self.parts]
+        return {name: value for part in numbers for name, value in part.items()}

@@ -1,0 +1,1 @@
+"""Residual networks in the mean-field limit."""

@@ -1,0 +1,102 @@
+"""Teachers that are residual networks (S3 §3): inputs from a named measure, targets from a network of the student's own model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.resnet.particles import CLOUDS, Neurons
+from gridflow.errors import InputError
+from gridflow.space.densities import Component
+from gridflow.space.factor import Array, Factor
+
+
+class TeacherResNet(Struct, frozen=True, forbid_unknown_fields=True):
+    """A ResNet, layer by layer: `layers[ℓ]` are the matrices of the neurons of layer ℓ, each as d² numbers row by row.
+
+    One matrix per layer makes the vanilla ResNet δ_{θ*}; several, whose mean is taken, a wide one. weight : in an ensemble
+    """
+
+    layers: Annotated[list[Annotated[list[list[float]], Meta(min_length=1)]], Meta(min_length=1)]
+    weight: Annotated[float, Meta(gt=0.0)] = 1.0
+
+
+ResNetInputs = NormalInputs | GaussHermiteInputs | UniformInputs
+"""Named measures of inputs."""
+
+
+class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet-teacher", tag_field="kind"):
+    """Targets y = f_{ρ*}(x), with f that of the student's model and a teacher ρ* that is one of
+
+    networks : a discrete measure. For an ensemble vanilla ResNets with weights; else one network: a wide ResNet, or for the
+        approximations its neurons, layer ℓ of L at the depth (ℓ + ½)/L
+    density : a mixture of named densities on the space of the student, as for initial densities
+    """
+
+    inputs: ResNetInputs
+    networks: list[TeacherResNet] = []
+    density: list[Component] = []
+
+    def __post_init__(self) -> None:
+        if bool(self.networks) == bool(self.density):
+            raise ValueError("a teacher is either networks or a density; give one of the two")
+
+    def load(self, directory: Path, activation: str) -> Data:
+        """Inputs and weights; targets are those of the teacher once the space is known, and inputs until then."""
+        inputs, weights = self.inputs.points()
+        return Data(inputs, inputs, weights)
+
+    def check(self, model: str, n_layers: int, dim: int, factors: list[Factor]) -> None:
+        """Raises InputError for a teacher that the student cannot represent.
+
+        n_layers : of the student, or 0 for a continuous depth; factors : of the weights, (L·d²) or (d²) of them
+        """
+        if model != "ensemble" and len(self.networks) > 1:
+            raise InputError(
+                f"a teacher of {len(self.networks)} networks for a {model} ResNet", "one network", 'use model = "ensemble"'
+            )
+        for network in self.networks:
+            if n_layers and len(network.layers) != n_layers:
+                raise InputError(
+                    f"a teacher of {len(network.layers)} layers",
+                    f"{n_layers} layers, as the student has",
+                    "give every layer its θ",
+                )
+            for number, neurons in enumerate(network.layers):
+                if model == "ensemble" and len(neurons) != 1:
+                    raise InputError(
+                        f"{len(neurons)} neurons in layer {number} of a teacher for an ensemble", "one: vanilla ResNets",
+                        "write several networks",
+                    )  # fmt: skip
+                start = number * dim * dim if model == "ensemble" else 0
+                for theta in neurons:
+                    if len(theta) != dim * dim:
+                        raise InputError(f"teacher parameters {theta}", f"{dim * dim} numbers, θ row by row", "complete them")
+                    for entry, factor in zip(theta, factors[start:], strict=False):
+                        check_inside(entry, factor)
+
+    def targets(self, model: str, activation: str, inputs: Array, diagonal: float) -> Array:
+        """y, (n_data, d)."""
+        dim, networks = inputs.shape[1], self.networks
+        if model == "ensemble":
+            entries = np.array([[layer[0] for layer in n.layers] for n in networks])
+            weights = np.array([n.weight for n in networks])
+            neurons = Neurons(entries.reshape(len(networks), -1, dim, dim), np.zeros(len(networks)), weights / weights.sum())
+        else:
+            layers = networks[0].layers
+            sizes = np.array([len(layer) for layer in layers])
+            theta = np.array([entries for layer in layers for entries in layer]).reshape(-1, dim, dim)
+            depth = np.repeat((np.arange(len(layers)) + 0.5) / len(layers), sizes)
+            neurons = Neurons(theta, depth, np.repeat(1 / (len(layers) * sizes), sizes))
+        return CLOUDS[model](activation, neurons, np.ascontiguousarray(inputs.T), diagonal).output.T
+
+
+def check_inside(entry: float, factor: Factor) -> None:
+    lower, upper = factor.edges[[0, -1]] if factor.is_line else factor.points[[0, -1]]
+    if not lower <= entry <= upper:
+        raise InputError(
+            f"the teacher parameter {entry} outside of {factor.name!r}", f"numbers in [{lower:g}, {upper:g}]",
+            "move the teacher, or widen the bounds of the space",
+        )  # fmt: skip

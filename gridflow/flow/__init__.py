@@ -1,0 +1,1 @@
+"""The terms of a flow beside the gradient of its energy."""

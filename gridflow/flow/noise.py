@@ -1,0 +1,102 @@
+"""Noise injection (S4): the velocity is taken at displaced positions, Z ← Z − γ∇f(Z + β_t u), u standard normal.
+
+Particles do as printed, with the step γ of gradient descent. A density moves, as γ → 0, by
+
+    ∂ν/∂t = div(ν ∇(G_β * f)),        G_β * f = ∫(G_β * k)(·, u)(ν − ν*)(du)
+
+with the normal density G_β of deviation β: the *kernel* is smoothed, in free space, so that no wall is felt that particles do not
+feel. For a constant β this is the gradient flow of another MMD, with the kernel G_β * k: for a Gaussian of bandwidth σ one of
+bandwidth (σ² + β²)^½. F itself may rise.
+
+To second order in γ (MATH §1.5), with b = ∇(G_β * f) and C = Cov_u[∇f(z + βu)],
+
+    ∂ν/∂t = div(ν [b + (γ/2)((∇b)b − ∂b/∂t)]) + (γ/2) ∇∇:(Cν)
+
+In one dimension both are offered: (∇b)b = ∇b²/2, and ∂_xx(Cν) = ∂_x(C ∂_x ν + ν ∂_x C), so that the drifts are those of a
+potential G_β*f + (γ/2)(b²/2 − ∂_t(G_β*f) + C) and a diffusivity γC/2 is left.
+
+Noise on the iterate itself, "SGD + diffusion" Z ← Z − γ∇f(Z) + βu, is a temperature D = β²/(2γ):
+`gridflow.flow.noise.temperature`.
+
+Level of the noise (S4, last slides): constant; decaying, β₀(1 + t/time)^(−power), with Σβ² = ∞ for power ≤ ½; or adaptive, the
+largest β = β₀2^(−k/2) with sufficient decrease,
+
+    −dF/dt ≥ C D_β,      D_β = ∫E_u|∇f(z + βu)|² dν                                       (1)
+
+(of particles F after the step − F before ≤ −Cγ D_β; S4 prints +C). With λ_t² = D_β/(8β²F) measured on the run, (1) with C = ½
+gives
+
+    F(t) ≤ F(0) exp(−4∫λ²β² ds)                                                          (2)
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from gridflow.errors import InputError
+
+LADDER = 16
+"""Adaptive levels are β₀·2^(−k/2), k ≤ 16: down to β₀/256."""
+
+Correction = Literal["drift", "diffusion"]
+
+
+class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
+    """level : β₀ in units of the coordinates, 0 for none; time, power : of a decaying level; decrease : C of an adaptive one.
+
+    step, corrections : γ, and which terms of order γ a density in one dimension has. Particles take γ from their integrator.
+    """
+
+    level: Annotated[float, Meta(ge=0.0)] = 0.0
+    schedule: Literal["constant", "decaying", "adaptive"] = "constant"
+    time: Annotated[float, Meta(gt=0.0)] = 1.0
+    power: Annotated[float, Meta(gt=0.0)] = 0.5
+    decrease: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.5
+    step: Annotated[float, Meta(gt=0.0)] | None = None
+    corrections: list[Correction] = []
+
+    def __post_init__(self) -> None:
+        if self.corrections and self.step is None:
+            raise ValueError("corrections need the step γ of the particles; give step")
+
+    @property
+    def acts(self) -> bool:
+        return self.level > 0
+
+    @property
+    def adapts(self) -> bool:
+        return self.acts and self.schedule == "adaptive"
+
+    def at(self, time: float) -> float:
+        """β at a time; of an adaptive level the largest."""
+        return self.level * (1 + time / self.time) ** -self.power if self.schedule == "decaying" else self.level
+
+    def largest(self, holds: Callable[[float], bool]) -> float:
+        """The largest level for which (1) holds, by bisection of the ladder; its lowest rung is not asked."""
+        low, high = 0, LADDER  # rungs above `low` fail, `high` holds
+        while low < high:
+            middle = (low + high) // 2
+            if holds(self.level * 2.0 ** (-middle / 2)):
+                high = middle
+            else:
+                low = middle + 1
+        return self.level * 2.0 ** (-high / 2)
+
+
+NO_NOISE = NoiseInjection()
+
+
+def temperature(level: float, step: float) -> float:
+    """D = β²/(2γ) of Z ← Z − γ∇f(Z) + βu: a step γ with noise of variance β² is Langevin's with 2Dγ."""
+    return level**2 / (2 * step)
+
+
+def refuse_noise(noise: NoiseInjection, what: str) -> None:
+    """Raises InputError for schemes and integrators without noise injection."""
+    if noise.acts:
+        raise InputError(
+            f"{what} with flow.noise_injection.level = {noise.level:g}",
+            "finite volumes, and particles by gradient descent",
+            'use scheme.kind = "finite-volume" and particles.integrator.kind = "gradient-descent"',
+        )

@@ -1,0 +1,195 @@
+"""Results: every variable, dimension, unit and attribute of a dataset, in memory and in NetCDF.
+
+The names are those of `gridflow.output.schema`. A result is an `xarray.Dataset`, CF-1.11; `xarray.open_dataset` is enough to open
+one.
+
+A file is written as NAME.part, one record per saved time, synchronised after each (a killed run loses nothing that was
+announced), and renamed at the end: NAME is complete or absent.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+import gridflow
+from gridflow.case.case import Case
+from gridflow.errors import InputError
+from gridflow.files import check_new_file
+from gridflow.output.schema import INTEGERS, RECORDS
+from gridflow.output.ugrid import add_mesh, face_attributes
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+from gridflow.space.mesh import Mesh
+
+NO_FILL: dict[str, Any] = {"_FillValue": None}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is saved at one time: density in storage order, prediction (n_data, n_outputs) or None, and numbers by name."""
+
+    time: float
+    density: Array
+    prediction: Array | None
+    numbers: dict[str, float]
+
+
+def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarray.Dataset:
+    """Everything that does not change in time, and empty variables (time = 0) for what does."""
+    order = grid.order
+    dataset = xarray.Dataset(attrs=attributes(case, "solve"))
+    dataset["time"] = ("time", np.zeros(0), {"units": "1", "axis": "T", "long_name": "mean-field time"})
+    coordinates = ["cell_volume"]
+    meshes: dict[str, str] = {}
+    for factor in grid.factors:
+        if isinstance(factor, Mesh):
+            coordinates += add_mesh(dataset, factor)
+            meshes = meshes or face_attributes(factor.name)  # UGRID knows one mesh of a variable
+            continue
+        attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
+        dataset[factor.name] = (factor.name, factor.points, attrs)
+        if factor.is_line:
+            dataset[factor.name].attrs["bounds"] = f"{factor.name}_bounds"
+            dataset[f"{factor.name}_bounds"] = ((factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1))
+            coordinates.append(f"{factor.name}_bounds")
+    if meshes:
+        dataset.attrs["Conventions"] += " UGRID-1.0"
+    dataset["cell_volume"] = (order, grid.volume, {"units": "1", "long_name": "cell volume", **meshes})
+    lines = " ".join(f"{f.name}:" for f in grid.factors if f.moves)
+    dataset["density"] = (
+        ("time", *order),
+        np.zeros((0, *grid.shape)),
+        {
+            "units": "1",
+            "long_name": "probability density with respect to the volume",
+            "cell_measures": "volume: cell_volume",
+            "cell_methods": f"time: point {lines} mean" if lines else "time: point",
+            **meshes,
+        },
+    )
+    for name in names:
+        units, long_name = RECORDS[name]
+        dataset[name] = (
+            "time",
+            np.zeros(0, dtype=np.int64 if name in INTEGERS else float),
+            {"units": units, "long_name": long_name},
+        )
+    if data is not None:
+        add_data(dataset, data)
+    return dataset.set_coords(coordinates)
+
+
+def add_data(dataset: xarray.Dataset, data: Any) -> None:
+    """Training data, and the predictions to come."""
+    single = data.targets.shape[1] == 1
+    outputs: tuple[str, ...] = ("data",) if single else ("data", "output")
+    dataset["input"] = (("data", "input_component"), data.inputs, {"units": "1", "long_name": "network inputs"})
+    dataset["target"] = (outputs, data.targets[:, 0] if single else data.targets, {"units": "1", "long_name": "network targets"})
+    dataset["data_weight"] = ("data", data.weights, {"units": "1", "long_name": "weights of the data, sum 1"})
+    shape = (0, *dataset["target"].shape)
+    dataset["prediction"] = (("time", *outputs), np.zeros(shape), {"units": "1", "long_name": "network predictions"})
+    if data.notes:
+        dataset.attrs["data_notes"] = "; ".join(data.notes)
+
+
+def attributes(case: Case, command: str) -> dict[str, Any]:
+    return {
+        "Conventions": "CF-1.11",
+        "title": case.title,
+        "source": case.source or "user",
+        "case": case.text(),
+        "case_name": case.name,
+        "gridflow_version": gridflow.__version__,
+        "scheme": f"{type(case.scheme).label}, {case.scheme!r}",
+        "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} gridflow {gridflow.__version__}: {command} {case.name}",
+    }
+
+
+def record_values(record: Record, dataset: Any) -> dict[str, Any]:
+    """Values of one record by variable name, in the shapes of the dataset."""
+    values: dict[str, Any] = {"time": record.time, "density": record.density, **record.numbers}
+    if record.prediction is not None and "prediction" in dataset.variables:
+        values["prediction"] = record.prediction[:, 0] if record.prediction.shape[1] == 1 else record.prediction
+    return values
+
+
+class MemoryWriter:
+    """Collects records and builds the dataset."""
+
+    def __init__(self, static: xarray.Dataset) -> None:
+        self.static = static
+        self.records: list[dict[str, Any]] = []
+
+    def append(self, record: Record) -> None:
+        self.records.append(record_values(record, self.static))
+
+    def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
+        dataset = self.static
+        columns = {name: np.array([r[name] for r in self.records]) for name in self.records[0]}
+        filled = {n: (dataset[n].dims, c.astype(dataset[n].dtype), dataset[n].attrs) for n, c in columns.items()}
+        result = dataset.drop_dims("time").assign(filled)
+        result.attrs |= attrs
+        return result
+
+
+class FileWriter:
+    """Writes records to NAME.part and renames it to NAME at the end; `records` > 0 continues an existing part.
+
+    What may be overwritten is decided before, by `check_output`.
+    """
+
+    def __init__(self, path: Path, static: xarray.Dataset, records: int = 0) -> None:
+        import netCDF4
+
+        self.path, self.part = path, part_path(path)
+        if records == 0:
+            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, the variable says so itself
+            encoding = {str(name): NO_FILL for name in static.variables if "_FillValue" not in static[name].encoding}
+            static.to_netcdf(self.part, engine="netcdf4", unlimited_dims=["time"], encoding=encoding)
+        self.file = netCDF4.Dataset(self.part, "a")
+        self.records = records
+
+    def append(self, record: Record) -> None:
+        for name, value in record_values(record, self.file).items():
+            self.file.variables[name][self.records] = value
+        self.records += 1
+        self.file.setncattr("records", np.int32(self.records))
+        self.file.sync()
+
+    def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
+        dataset = self.suspend(attrs)
+        os.replace(self.part, self.path)
+        return dataset
+
+    def suspend(self, attrs: dict[str, Any]) -> xarray.Dataset:
+        """Close the part so that it can be read, or resumed; returns what it holds."""
+        self.file.setncatts(attrs)
+        self.file.close()
+        with xarray.open_dataset(self.part, decode_coords="all") as dataset:
+            return dataset.load()
+
+
+def records_of(part: Path) -> int:
+    """Records that a part is known to hold."""
+    with xarray.open_dataset(part) as dataset:
+        return int(dataset.attrs.get("records", 0))
+
+
+def part_path(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def check_output(path: Path, overwrite: bool, resume: bool) -> None:
+    """Refuse, before any work is done, an output that exists or cannot be written. Raises InputError."""
+    check_new_file(path, {".nc"}, overwrite)
+    if part_path(path).exists() and not (overwrite or resume):
+        raise InputError(
+            f"{part_path(path).name!r} exists: a run that is going on or was interrupted",
+            "a new file",
+            "add --resume to continue it, or --overwrite to start anew",
+        )

@@ -1,0 +1,148 @@
+"""Results for other programs: chosen variables and times as compressed NetCDF or as a table in CSV."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from gridflow.errors import InputError, suggestion
+from gridflow.files import check_new_file
+from gridflow.output.dataset import NO_FILL
+from gridflow.output.plotting import read_result
+from gridflow.output.remap import remap
+from gridflow.output.ugrid import topology_names
+from gridflow.space.factor import Array
+
+ENDINGS = {".nc", ".csv"}
+COMPRESSION: dict[str, Any] = {"zlib": True, "complevel": 1}  # level 4 buys nothing over 1
+ENCODINGS = {"_FillValue", "dtype", "bounds", "cell_measures", "node_coordinates"}
+"""Where xarray keeps attributes that name other variables."""
+TIME_ERROR = 1e-6
+"""A saved time is named by its value up to this share of the whole time."""
+
+
+def export(
+    source: str | Path,
+    output: str | Path,
+    variables: list[str] | None = None,
+    times: list[str] | None = None,
+    latlon: float | None = None,
+    overwrite: bool = False,
+    marginal: bool = False,
+) -> xarray.Dataset:
+    """Write variables of a result to `output`, which ends in .nc or .csv; returns what was written.
+
+    variables : default all in NetCDF, the density in CSV. A table holds variables of the same dimensions, one row per entry
+    times : saved times, "first", "last"; default all
+    latlon : remap the (only) surface to boxes of so many degrees; the other factors stay
+    marginal : with `latlon`, sum the mass over the other factors, so that the density is mass per area of the surface
+
+    Raises InputError for wrong input, before anything is written. The output is complete or absent.
+    """
+    target = Path(output)
+    check_new_file(target, ENDINGS, overwrite)
+    if marginal and latlon is None:
+        raise InputError("--marginal without --latlon", "the two together", "add --latlon DEGREES")
+    dataset = read_result(Path(source))
+    if times:
+        dataset = dataset.isel(time=sorted({time_index(dataset["time"].to_numpy(), word) for word in times}))
+    if latlon is not None:
+        dataset = remap(dataset, latlon, integrate=marginal)
+    if variables or target.suffix == ".csv":
+        dataset = chosen(dataset, variables or ["density"])
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        if target.suffix == ".csv":
+            write_table(dataset, part)
+        else:
+            write_netcdf(dataset, part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return dataset
+
+
+def time_index(times: Array, word: str) -> int:
+    """Index of the saved time that a word names."""
+    if word in ("first", "last"):
+        return 0 if word == "first" else times.size - 1
+    try:
+        nearest = int(np.abs(times - float(word)).argmin())
+        if abs(times[nearest] - float(word)) <= TIME_ERROR * max(times[-1], np.finfo(float).tiny):
+            return nearest
+        fix = f"write {times[nearest]:g}" if np.isfinite(float(word)) else "write first or last"
+    except ValueError:
+        fix = suggestion(word, ["first", "last"]) or "write a number"
+    shown = ", ".join(f"{t:g}" for t in times[:6]) + (f", … {times[-1]:g}" if times.size > 6 else "")
+    raise InputError(f"time {word!r}", f"first, last or a saved time: {shown}", fix)
+
+
+def chosen(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:
+    """The variables, their coordinates with the bounds of these, and the surfaces that they live on."""
+    known = [str(v) for v in dataset.data_vars]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"variable {name!r}", f"one of: {', '.join(sorted(known))}", suggestion(name, known) or "use one of these"
+            )
+    surfaces = [m.removesuffix("_mesh") for n in names if (m := dataset[n].attrs.get("mesh")) in known]
+    topology = [v for surface in surfaces for v in topology_names(surface)]
+    dims = dict.fromkeys(dim for n in names for dim in dataset[n].dims)
+    bounds = [b for dim in dims if dim in dataset.coords and (b := bounds_of(dataset[dim])) is not None]
+    return dataset[list(dict.fromkeys([*names, *topology, *bounds]))].assign_attrs(exported=" ".join(names))
+
+
+def bounds_of(coordinate: xarray.DataArray) -> str | None:
+    """The variable with the ends of the cells of a coordinate, in memory among its attributes, from a file in its encoding."""
+    return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
+
+
+def write_netcdf(dataset: xarray.Dataset, path: Path) -> None:
+    dataset = dataset.copy()
+    for name in dataset.variables:
+        variable = dataset[name].variable
+        kept = {k: v for k, v in variable.encoding.items() if k in ENCODINGS}
+        variable.encoding = NO_FILL | kept | (COMPRESSION if variable.ndim else {})
+    unlimited = ["time"] if "time" in dataset.dims else []
+    dataset.to_netcdf(path, engine="netcdf4", unlimited_dims=unlimited)
+
+
+def write_table(dataset: xarray.Dataset, path: Path) -> None:
+    """One row per entry: dimensions, the coordinates along them, the variables."""
+    names = str(dataset.attrs["exported"]).split()
+    dims = dataset[names[0]].dims
+    other = [n for n in names if set(dataset[n].dims) != set(dims)]
+    if other:
+        raise InputError(
+            f"variables {names[0]!r} {dims_text(dataset, names[0])} and {other[0]!r} {dims_text(dataset, other[0])} in one table",
+            "variables of the same dimensions",
+            "write them to several tables, or to one .nc",
+        )
+    beside = [str(c) for c in dataset.coords if c not in dims and dataset[c].dims and set(dataset[c].dims) <= set(dims)]
+    columns = [*map(str, dims), *beside, *names]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for block in blocks(dataset, dims, columns):
+            writer.writerows(zip(*block, strict=True))
+
+
+def dims_text(dataset: xarray.Dataset, name: str) -> str:
+    return f"({', '.join(map(str, dataset[name].dims))})"
+
+
+def blocks(dataset: xarray.Dataset, dims: tuple[Any, ...], columns: list[str]) -> Iterator[list[list[Any]]]:
+    """Columns of the table for one index of the first dimension at a time; numbers are written with all their digits."""
+    sizes = [dataset.sizes[d] for d in dims]
+    for index in range(sizes[0] if dims else 1):
+        part = dataset.isel({dims[0]: [index]}) if dims else dataset
+        values = []
+        for name in columns:
+            array = xarray.DataArray([index], dims=dims[:1]) if name not in part.variables and name in dims[:1] else part[name]
+            full = array.broadcast_like(part[columns[-1]]).transpose(*dims)
+            values.append(full.to_numpy().ravel().tolist())
+        yield values

@@ -1,0 +1,1 @@
+"""Entropic JKO steps."""

@@ -1,0 +1,470 @@
+"""Entropic JKO steps: ρ_{k+1} = argmin_p W_ε(p, ρ_k)/(2τ) + E(p) + D∫p log p (S2 §8.1, §10.2; Peyré 2015).
+
+W_ε(p, q) = min_π ⟨c, π⟩ + ε KL(π | V⊗V), c = dist²/M, V the cell volumes, τ the physical step (S2 §8.1 writes 2τ for it). With
+a the scaling of the optimal plan and φ = log a, the marginal q is eliminated exactly (b = q/(Ka)) and
+
+    p(φ) = a·K(q/(Ka)),     R(φ) = φ + (2τ/ε)(ξ[p] + D log p) − B[p] = const
+
+is all that remains. Mass is exact and p > 0 for every φ.
+
+Bias. In a free step a mode with eigenvalue σ = 1 − s of K (s = εk²/4 for smooth ones) is multiplied by
+
+    "plain"       B = 0                 σ                        diffusion with ε/(4τ): worse with smaller τ
+    "compensate"  B = ½ log p           2σ/(1 + σ²) ≈ 1 − s²/2   that entropy taken out; variance + ε²/(16τ·variance) per time
+    "debias"      B = log d, d·Kd = p   1                        the Sinkhorn divergence W_ε(p, q) − ½W_ε(p, p) − ½W_ε(q, q)
+
+d is found by `sweeps` symmetric Sinkhorn sweeps d ← (d·p/(Kd))^½ from √p inside every evaluation. Each multiplies its error by
+s/2 ≤ ½, so that k sweeps leave 1 − (s/2)^k s²/2: two are enough for smooth densities, and the finest modes, which would need
+the inverse of K, keep a bounded weight 2^(k+1). (Solved to the end, those modes make the problem as ill-conditioned as K.)
+                  W1 error at T = 1, τ = 0.02, 256 cells       variance in excess, OU,    milliseconds of a warm step, 256²
+                  (quadratic teacher; ε = 1.25h², 4h²)         ε = 8h² (theory 9.54e-5)   (validation/jko_speed.py, network)
+    plain                -    8.9e-2                            grows without limit        55
+    compensate       7.4e-4   1.1e-3                            9.6e-5                     132
+    debias           7.5e-4   7.2e-4                            8.5e-7                     860
+
+"compensate" is the default: what it leaves at ε = 1.25h² is below the error of the time step itself, at two to three times the
+price of "plain". "debias" pays where ε must be large (a lattice pins at ε below 1.5h² when steps are shorter than a cell) or the
+variance matters to more digits.
+
+R = const is solved by a quasi-Newton iteration in the eigenbasis of K, factor by factor,
+
+    φ ← φ − C^{-1}R,   C = 1 + (2τD/ε − β)(1 − σ²),   β = 0 (plain), ½ (compensate), β_{k+1} = ½(β_k + 1 − σβ_k) (debias),
+
+with Anderson mixing, which keeps the fixed point. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass
+is hidden: Σ pV exp(−R) sees cells where p has collapsed, which a p-weighted residual cannot. Where it diverges (steep densities
+and high temperatures), and for the first step, over-relaxed scaling takes its place (`gridflow.scheme.jko.scaling`), globally
+convergent for a given ξ: first for a better start, then for good, with ξ updated until R = const. If that does not end either,
+the step fails with a status; nothing is silently accepted.
+
+Time steps. `tau` is the step, and its error of order τ; with `accuracy` only the first: every step is taken whole and in two
+halves, their difference is the error of the halves, which are kept, and τ follows from the error allowed per time.
+
+`algorithm = "scaling"` is S2 Algorithm 1 as printed: slow, for plain steps; the reference of the tests.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.errors import InputError, SolveError
+from gridflow.flow.noise import NO_NOISE, NoiseInjection
+from gridflow.flow.reaction import NO_REACTION, Reaction
+from gridflow.scheme.base import State, refuse_all_but_gradient_flows
+from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
+from gridflow.scheme.jko.gibbs import GibbsKernel
+from gridflow.scheme.jko.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
+from gridflow.space.distances import wasserstein1
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+EPSILON_MIN = 0.5
+"""ε below half of h² pins mass to the lattice: the kernel no longer reaches the next cell."""
+LOG_FLOOR, LOG_EMPTY = -700.0, -1e4
+"""Floor of log p below its maximum: nothing above the smallest double is touched; and the logarithm of an empty cell."""
+FAR, GROWTH = 20.0, 100.0
+"""Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
+NEAR = 1e-2
+"""Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
+ATTEMPTS = 20
+UPDATES = 200
+"""Limits of the safeguard: sweeps in all, in units of max_iterations, and updates of ξ."""
+HIDDEN_MASS = 0.01
+WINDOW = 4
+"""Anderson history; its coefficients are distrusted beyond a sum of 20."""
+COEFFICIENTS_MAX = 20.0
+SMALLEST_STEP = 2.0**-12
+"""Adaptive steps below this part of tau are given up: the accuracy cannot be had by smaller steps."""
+
+
+class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field="kind"):
+    """Numbers of the scheme.
+
+    tau : physical time step, the first one where `accuracy` is given
+    accuracy : error in time allowed per unit time, W1 of every marginal in units of the largest cell of the factor
+    epsilon : ε in units of the largest (cell size)²/M, dimensionless; bias, sweeps : see above
+    tolerance : of every step, L1 of p, with algorithm "scaling" of ConstrEven and ConstrOdd; max_iterations : of every attempt to
+        solve it; on_unconverged : "stop" fails there, "continue" goes on from the last iterate, as S2 §1.2 does ("not accurate
+        due to small number of inner iterations"): after one attempt, without starts from coarser grids or other iterations; its
+        mass is exact, and the status of the run counts such steps. Not with `accuracy`, which shortens them instead
+    """
+
+    tau: Annotated[float, Meta(gt=0.0)]
+    accuracy: Annotated[float, Meta(gt=0.0)] | None = None
+    epsilon: Annotated[float, Meta(gt=0.0)] = 1.25
+    bias: Literal["plain", "compensate", "debias"] = "compensate"
+    sweeps: Annotated[int, Meta(ge=1, le=20)] = 2
+    algorithm: Literal["newton", "scaling"] = "newton"
+    tolerance: Annotated[float, Meta(gt=1e-14, lt=1.0)] = 1e-8
+    max_iterations: Annotated[int, Meta(ge=1)] = 1000
+    on_unconverged: Literal["stop", "continue"] = "stop"
+
+    label: ClassVar[str] = "entropic JKO"
+
+    def init(
+        self,
+        grid: Grid,
+        energy: BoundEnergy,
+        temperature: float,
+        reaction: Reaction = NO_REACTION,
+        noise: NoiseInjection = NO_NOISE,
+    ) -> "JKOStepper":
+        """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
+        refuse_all_but_gradient_flows("entropic JKO steps", grid, energy, reaction, noise)
+        if self.accuracy is not None and not any(f.is_line for f in grid.factors):
+            raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
+        if self.accuracy is not None and self.on_unconverged == "continue":
+            raise InputError(
+                'scheme.accuracy with on_unconverged = "continue"',
+                "one of the two: accuracy shortens such steps",
+                "remove accuracy",
+            )
+        return JKOStepper(self, grid, energy, temperature)
+
+
+@dataclass
+class Anderson:
+    """Mixing of type II: the combination of the last steps that makes the residual smallest in a weighted norm.
+
+    changes : differences of steps; moves : differences of points plus those; both are kept from one JKO step to the next
+    """
+
+    changes: list[Array] = field(default_factory=list)
+    moves: list[Array] = field(default_factory=list)
+    last: tuple[Array, Array] | None = None
+
+    def next(self, point: Array, step: Array, weight: Array) -> Array:
+        if self.last is not None:
+            change = step - self.last[1]
+            self.changes = [*self.changes, change][-WINDOW:]
+            self.moves = [*self.moves, point - self.last[0] + change][-WINDOW:]
+        self.last = (point, step)
+        proposal = point + step
+        if not self.changes:
+            return proposal
+        weighted = [c * weight for c in self.changes]
+        gram = np.array([[np.vdot(w, c) for c in self.changes] for w in weighted])
+        scale = 1 / np.sqrt(np.maximum(gram.diagonal(), 1e-300))
+        gram = gram * scale[:, None] * scale + 1e-10 * np.eye(len(gram))
+        coefficients = np.linalg.solve(gram, np.array([np.vdot(w, step) for w in weighted]) * scale) * scale
+        if not np.abs(coefficients).sum() < COEFFICIENTS_MAX:
+            self.changes, self.moves = [], []
+            return proposal
+        for coefficient, move in zip(coefficients, self.moves, strict=True):
+            proposal -= coefficient * move
+        return proposal
+
+
+@dataclass(frozen=True)
+class Solution:
+    """φ = log a, p, iterations, whether they converged, and the history to go on with."""
+
+    potential: Array
+    density: Array
+    iterations: int
+    converged: bool
+    mixing: Anderson = field(default_factory=Anderson)
+
+
+@dataclass(frozen=True)
+class Defect:
+    """How far φ is from the solution: see `JKOStepper.defect`. log_ka, log_kb, log_prox : of Ka, Kb, and of the prox of Kb."""
+
+    density: Array
+    masses: Array
+    drive: Array
+    residual: Array
+    step: Array
+    change: float
+    log_ka: Array
+    log_kb: Array
+    log_prox: Array
+
+
+@dataclass
+class JKOStepper:
+    """A scheme bound to a grid and an energy."""
+
+    scheme: JKO
+    grid: Grid
+    energy: BoundEnergy
+    temperature: float
+
+    energy_decreases: ClassVar[bool] = False  # of E + W_ε/(2τ); E alone may rise by the entropic blur
+    conserves_mass: ClassVar[bool] = True
+    reports: ClassVar[tuple[str, ...]] = ("iterations", "constr_even", "constr_odd")
+
+    def __post_init__(self) -> None:
+        square = largest_square(self.grid)
+        if self.scheme.epsilon < EPSILON_MIN:
+            raise InputError(
+                f"scheme.epsilon = {self.scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})",
+                f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice",
+                f"use {EPSILON_MIN} or more; 1 to 2 is best",
+            )
+        if self.scheme.algorithm == "scaling" and self.scheme.bias != "plain":
+            raise InputError(
+                f'scheme.bias = "{self.scheme.bias}" with scheme.algorithm = "scaling"', "plain steps, as the source has them",
+                'use bias = "plain" or algorithm = "newton"',
+            )  # fmt: skip
+        self.epsilon = self.scheme.epsilon * square
+        self.kernel = GibbsKernel(self.grid, self.epsilon)
+        self.measure: FiniteVolumeStepper = FiniteVolume().init(self.grid, self.energy, self.temperature)
+        self.beta = 0.0 if self.scheme.bias == "plain" else 0.5
+        """B[p] = β log p, and what the sweeps of "debias" add."""
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        return Hierarchy.below(self.grid, self.kernel)
+
+    @cached_property
+    def linearised_bias(self) -> Array | float:
+        """Symbol of B in log p: β_k."""
+        _, sigma = self.kernel.modes
+        symbol: Array | float = self.beta
+        for _ in range(self.scheme.sweeps if self.scheme.bias == "debias" else 0):
+            symbol = 0.5 * (symbol + 1 - sigma * symbol)
+        return symbol
+
+    def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
+        """The state of a density; dt : the step to go on with, else tau."""
+        state = self.measure.start(density, time, dt=self.scheme.tau)
+        return replace(state, dt=dt if self.scheme.accuracy is not None and np.isfinite(dt) else self.scheme.tau)
+
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+        return self.measure.dissipation(density, evaluation)
+
+    def report(self, state: State) -> dict[str, float]:
+        found = self.constraints(state) if "solution" in state.arrays else {}
+        return dict.fromkeys(self.reports, 0.0) | state.reports | found
+
+    # ---------------------------------------------------------------------------------------------------------- steps
+    def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
+        """One step of at most dt_max. Raises SolveError if the iteration does not converge."""
+        if self.scheme.accuracy is None:
+            return self.single(state, min(self.scheme.tau, dt_max))
+        tau, allowed, spent = min(state.dt, dt_max), self.scheme.accuracy, 0.0
+        while tau > SMALLEST_STEP * min(self.scheme.tau, dt_max):
+            try:
+                whole = self.single(state, tau)
+                halves = self.single(self.single(state, tau / 2), tau / 2)
+            except SolveError:  # nor does a step that long serve
+                tau /= 4
+                continue
+            spent += whole.reports["iterations"] - state.reports.get("iterations", 0)
+            rate = self.gap(whole.density, halves.density) / tau  # of order τ
+            best = tau * float(np.clip(0.9 * allowed / max(rate, 1e-300), 0.2, np.inf))
+            if rate <= allowed:
+                reports = {**halves.reports, "iterations": halves.reports["iterations"] + spent}
+                return replace(halves, dt=min(best, 2 * state.dt), reports=reports)
+            spent += halves.reports["iterations"] - state.reports.get("iterations", 0)
+            tau = best
+        raise SolveError(
+            f"scheme.accuracy = {allowed} is not reached at time {state.time:.6g} by steps of {tau:.1e}: the entropic bias grows"
+            ' as they shrink; raise accuracy, use bias = "debias" or more cells'
+        )
+
+    def gap(self, one: Array, two: Array) -> float:
+        """Largest W1 distance of the marginals on lines and circles, in units of the largest cell."""
+        return max(
+            wasserstein1(self.grid.marginal_masses(one, f.name), self.grid.marginal_masses(two, f.name), f) / f.volumes.max()
+            for f in self.grid.factors
+            if f.is_line
+        )
+
+    def single(self, state: State, tau: float) -> State:
+        """One JKO step of length τ."""
+        with np.errstate(divide="ignore"):
+            log_before = np.maximum(np.log(state.density), LOG_EMPTY)
+        arrays: dict[str, Array] = {}
+        constraints: dict[str, float] = {}
+        if self.scheme.algorithm == "scaling":
+            solution, constraints = self.scale(log_before, tau)
+        else:
+            base = self.potential_at_rest(state, tau)
+            solution = self.solve(state, log_before, tau, base)
+            arrays = {"potential": base, "tau": np.array([tau]), "solution": solution.potential, "log_before": log_before}
+            if solution.mixing.changes:
+                arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
+        # mass is exact up to round-off, which is kept from adding up
+        density = solution.density * (self.grid.integrate(state.density) / self.grid.integrate(solution.density))
+        evaluation = self.measure.evaluate(density)
+        value, roundoff = self.measure.free_energy(density, evaluation)
+        return State(
+            density=density,
+            time=state.time + tau,
+            dt=self.scheme.tau,
+            evaluation=evaluation,
+            free_energy=value,
+            dissipation=(state.free_energy - value) / tau,
+            density_min=min(state.density_min, float(density.min())),
+            rise=max(state.rise, value - state.free_energy),
+            rise_roundoff=max(state.rise_roundoff, roundoff),
+            arrays=arrays,
+            unconverged=state.unconverged + (not solution.converged),
+            reports={"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints},
+        )
+
+    def scale(self, log_before: Array, tau: float) -> tuple[Solution, dict[str, float]]:
+        """S2 Algorithm 1, and its stopping quantities. Raises SolveError."""
+        prox = kl_prox(self.energy, self.grid.volume, 2 * tau / self.epsilon, self.temperature, self.scheme.tolerance)
+        limits = self.scheme.tolerance, self.scheme.max_iterations
+        scaled = algorithm_1(self.kernel, self.grid.volume, log_before, prox, *limits)
+        if not scaled.converged and self.scheme.on_unconverged == "stop":
+            raise SolveError(
+                f"the scaling iteration did not converge in {scaled.iterations} iterations (ConstrEven {scaled.even:.1e},"
+                f' ConstrOdd {scaled.odd:.1e}); use algorithm = "newton", a larger scheme.epsilon or on_unconverged = "continue"'
+            )
+        solution = Solution(scaled.log_a, scaled.density, scaled.iterations, scaled.converged)
+        return solution, {"constr_even": scaled.even, "constr_odd": scaled.odd}
+
+    def constraints(self, state: State) -> dict[str, float]:
+        """ConstrEven and ConstrOdd of the last step by the quasi-Newton iteration: one iteration of S2 Algorithm 1 from its b.
+
+        With b = q/(Ka), line 5 gives p' = prox(Kb), in closed form for ξ at p, line 6 a' = p'/(Kb), line 7 ‖b·Ka' − q‖/‖q‖; the
+        odd constraint is that a and b themselves violate, ‖a·Kb − p'‖/‖q‖. Both are 0 at the solution only.
+        """
+        log_before = state.arrays["log_before"]
+        defect = self.defect(state.arrays["solution"], log_before, float(state.arrays["tau"][0]))
+        before = np.exp(log_before)
+        log_ka = self.kernel.apply_log(defect.log_prox - defect.log_kb)
+        with np.errstate(over="ignore"):  # far from the solution
+            even = self.norm(before * np.expm1(log_ka - defect.log_ka)) / self.norm(before)
+            odd = self.norm(defect.density - np.exp(defect.log_prox)) / self.norm(before)
+        return {"constr_even": even, "constr_odd": odd}
+
+    def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:
+        """R(φ) = const. Raises SolveError."""
+        force, g = self.weights(tau)
+        if "potential" in state.arrays:  # extrapolated in a sequence of equal steps
+            smooth = tau == state.arrays["tau"][0]
+            solution = self.newton(state, log_before, tau, 2 * base - state.arrays["potential"] if smooth else base)
+        elif abs(g) <= 1:
+            solution = self.newton(state, log_before, tau, base)
+        else:
+            solution = None
+        if solution is not None:
+            return solution
+        drive = force * state.evaluation.first_variation
+        start = self.hierarchy.start(log_before, drive, g, self.beta, self.scheme.max_iterations)
+        solution = self.newton(state, log_before, tau, start)
+        if solution is None:
+            start, _ = relaxed_scaling(
+                self.kernel, state.density * self.grid.volume, log_before, drive, g, start, NEAR, self.scheme.max_iterations
+            )
+            solution = self.newton(state, log_before, tau, start)
+        return solution or self.safeguard(state, log_before, tau, start)
+
+    # -------------------------------------------------------------------------------------------------- the equation
+    def weights(self, tau: float) -> tuple[float, float]:
+        """(2τ/ε, g = 2τD/ε − β)."""
+        force = 2 * tau / self.epsilon
+        return force, force * self.temperature - self.beta
+
+    def correction(self, logs: Array) -> Array | float:
+        """B[p] − β log p."""
+        if self.scheme.bias != "debias":
+            return 0.0
+        log_d = 0.5 * logs
+        for _ in range(self.scheme.sweeps):
+            log_d = 0.5 * (log_d + logs - self.kernel.apply_log(log_d))
+        return log_d - 0.5 * logs
+
+    def potential_at_rest(self, state: State, tau: float) -> Array:
+        """φ of R = const with p = q: the potential of the last step, if its length was the same; without its constant."""
+        force, g = self.weights(tau)
+        with np.errstate(divide="ignore"):
+            logs = np.log(state.density)
+        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
+        potential = self.correction(logs) - g * logs - force * state.evaluation.first_variation
+        return potential - (potential.max() + potential.min()) / 2
+
+    def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
+        """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
+        force, g = self.weights(tau)
+        log_ka = self.kernel.apply_log(potential)
+        log_kb = self.kernel.apply_log(log_before - log_ka)
+        logs = potential + log_kb
+        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
+        density = np.exp(logs)
+        masses = density * self.grid.volume
+        total = float(masses.sum())
+        drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
+        residual = potential + drive + g * logs
+        constant = np.vdot(masses, residual) / total
+        residual -= constant
+        _, sigma = self.kernel.modes
+        step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
+        step -= np.vdot(masses, step) / total
+        change = 2 * float(np.vdot(masses, np.abs(step)))
+        log_prox = (log_kb - drive + constant) / (1 + g)
+        return Defect(density, masses, drive, residual, step, change, log_ka, log_kb, log_prox)
+
+    def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
+        """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
+        mixing, best = Anderson(), np.inf
+        if "changes" in state.arrays and tau == state.arrays["tau"][0]:
+            mixing = Anderson(list(state.arrays["changes"]), list(state.arrays["moves"]))
+        for iteration in range(1, self.scheme.max_iterations + 1):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is told by its change
+                defect = self.defect(potential, log_before, tau)
+            if not defect.change < min(FAR, GROWTH * best):
+                return None
+            if self.is_solved(defect, tau):
+                return Solution(potential, defect.density, iteration, True, mixing)
+            if defect.change > 10 * best:
+                mixing = Anderson()
+            best = min(best, defect.change)
+            if iteration == self.scheme.max_iterations and self.scheme.on_unconverged == "continue":
+                return Solution(potential, defect.density, iteration, False, mixing)
+            potential = mixing.next(potential, defect.step, defect.masses)
+        return None
+
+    def safeguard(self, state: State, log_before: Array, tau: float, start: Array) -> Solution:
+        """Over-relaxed scaling for a given drive; next the drive of its density, mixed with earlier ones. Raises SolveError."""
+        _, g = self.weights(tau)
+        masses, potential = state.density * self.grid.volume, start
+        drive = self.defect(start, log_before, tau).drive
+        mixing, iterations, change = Anderson(), 0, np.inf
+        for _ in range(UPDATES):
+            potential, sweeps = relaxed_scaling(
+                self.kernel, masses, log_before, drive, g, potential, 0.1 * self.scheme.tolerance, self.scheme.max_iterations
+            )
+            iterations += sweeps
+            defect = self.defect(potential, log_before, tau)
+            change = defect.change
+            if self.is_solved(defect, tau):
+                return Solution(potential, defect.density, iterations, True)
+            if iterations > ATTEMPTS * self.scheme.max_iterations or not np.isfinite(change):
+                break
+            drive = mixing.next(drive, defect.drive - drive, defect.masses)
+        if self.scheme.on_unconverged == "continue" and np.isfinite(change):
+            return Solution(potential, defect.density, iterations, False)
+        raise SolveError(
+            f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
+            f' tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau, or on_unconverged = "continue"'
+        )
+
+    def is_solved(self, defect: Defect, tau: float) -> bool:
+        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)) without any floor, has no mass where p has none."""
+        if not defect.change < self.scheme.tolerance:
+            return False
+        top = float(defect.log_prox.max())
+        mass = top + np.log(np.vdot(np.exp(defect.log_prox - top), self.grid.volume) / defect.masses.sum())
+        return bool(mass < HIDDEN_MASS)
+
+    def norm(self, density: Array) -> float:
+        return float(np.sqrt(np.vdot(density**2, self.grid.volume)))
+
+
+def largest_square(grid: Grid) -> float:
+    """Largest (cell size)²/M of the factors that move, on surfaces the area of a cell: the unit of ε."""
+    squares = [
+        float(f.volumes.max()) ** (1 if f.is_mesh else 2) / float(m[m > 0].min())
+        for f, m in zip(grid.factors, grid.mobility, strict=True)
+        if f.moves and (m > 0).any()
+    ]
+    return max(squares, default=1.0)

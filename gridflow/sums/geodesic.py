@@ -1,0 +1,191 @@
+"""Sums of Gaussians of the geodesic distance on the unit sphere, in logarithms:
+
+    out_i = log Σ_j exp(f_j − dist(x_i, x_j)²/ε)
+
+for fields f of any range: the products with the Gibbs kernel of a surface whose matrix does not fit. `log_sum_numpy` is the
+definition. `log_sum_compiled` visits points in blocks of neighbours and leaves out blocks that cannot reach e^−40 of a sum; its
+cost follows the width of the Gaussian. `log_sum_keops` takes all pairs and is made for GPUs. `log_sum` chooses: KeOps where it
+sees a GPU.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gridflow.errors import InputError
+from gridflow.space.factor import Array
+from gridflow.sums.keops import KeOpsUnavailable, Reduction, gpu_available
+from gridflow.sums.pairs import REORDER, exp_decaying
+
+BLOCK = 16
+"""Points of a block: a vector of exponentials, and a diameter of some five cells."""
+NEGLIGIBLE = 40.0
+"""Nats: n terms below e^−40 of a sum are less than n·4e−18 of it."""
+ENGINES = ("numba", "keops")
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """Points on the unit sphere in blocks of neighbours.
+
+    points : (n, 3) unit vectors; order : (n,) the points block by block; centres, radii : of the blocks, radii geodesic
+    """
+
+    points: Array
+    order: NDArray[np.int64]
+    centres: Array
+    radii: Array
+
+    @classmethod
+    def of(cls, points: Array) -> "Ball":
+        order = np.concatenate(bisected(points, np.arange(len(points))))
+        sorted_points = points[order]
+        starts = np.arange(0, len(points), BLOCK)
+        centres = np.add.reduceat(sorted_points, starts)
+        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+        chords = np.linalg.norm(sorted_points - np.repeat(centres, BLOCK, axis=0)[: len(points)], axis=1)
+        return cls(points, order, centres, 2 * np.arcsin(np.minimum(1.0, np.maximum.reduceat(chords, starts) / 2)))
+
+
+def bisected(points: Array, members: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Blocks of neighbours, all of them full but the last: halves along the longest extent until one block is left."""
+    if len(members) <= BLOCK:
+        return [members]
+    inside = points[members]
+    half = BLOCK * -(-len(members) // (2 * BLOCK))
+    members = members[np.argpartition(inside[:, np.argmax(np.ptp(inside, axis=0))], half)]
+    return bisected(points, members[:half]) + bisected(points, members[half:])
+
+
+def log_sum(ball: Ball, field: Array, epsilon: float) -> Array:
+    """out (n, k) for finite fields f (n, k). GRIDFLOW_REDUCTIONS = numba or keops in the environment overrides the choice."""
+    if engine() == "numba":
+        return log_sum_compiled(ball, field, epsilon)
+    try:
+        return log_sum_keops(ball.points, field, epsilon)
+    except KeOpsUnavailable as error:
+        warn_once(str(error))
+        return log_sum_compiled(ball, field, epsilon)
+
+
+def engine() -> str:
+    chosen = os.environ.get("GRIDFLOW_REDUCTIONS", "")
+    if chosen and chosen not in ENGINES:
+        raise InputError(f"GRIDFLOW_REDUCTIONS = {chosen!r}", " or ".join(ENGINES), "change or unset the environment variable")
+    return chosen or ("keops" if gpu_available() else "numba")
+
+
+@lru_cache
+def warn_once(reason: str) -> None:
+    warnings.warn(f"pykeops does not work here ({reason}); sums are computed on the CPU instead", RuntimeWarning, stacklevel=3)
+
+
+def log_sum_numpy(points: Array, field: Array, epsilon: float) -> Array:
+    """The definition; O(n²k) memory."""
+    difference, sum_ = points[:, None] - points, points[:, None] + points
+    distance = 2 * np.arctan2(np.linalg.norm(difference, axis=2), np.linalg.norm(sum_, axis=2))
+    return np.logaddexp.reduce(field - (distance**2 / epsilon)[:, :, None], axis=1)
+
+
+KEOPS_LOG_SUM = Reduction(
+    "f - Square(IntCst(2) * Atan2(Norm2(x - y), Norm2(x + y))) * e",
+    ["x = Vi(3)", "y = Vj(3)", "f = Vj(1)", "e = Pm(1)"],
+    "LogSumExp",
+)
+
+
+def log_sum_keops(points: Array, field: Array, epsilon: float) -> Array:
+    """All pairs, column by column. Raises KeOpsUnavailable."""
+    points, rate = np.ascontiguousarray(points), np.array([1 / epsilon])
+    columns = [KEOPS_LOG_SUM(points, points, np.ascontiguousarray(column)[:, None], rate) for column in field.T]
+    return np.concatenate(columns, axis=1)
+
+
+def log_sum_compiled(ball: Ball, field: Array, epsilon: float) -> Array:
+    out = np.empty_like(field)
+    out[ball.order] = log_sum_in_blocks(ball.points[ball.order], ball.centres, ball.radii, field[ball.order], epsilon)
+    return out
+
+
+@njit(fastmath=REORDER, nogil=True, error_model="numpy", inline="always")
+def angle(a, b):
+    """Angle between two unit vectors, accurate for close and for opposite ones."""
+    minus = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
+    plus = (a[0] + b[0]) ** 2 + (a[1] + b[1]) ** 2 + (a[2] + b[2]) ** 2
+    return 2.0 * np.arctan2(np.sqrt(minus), np.sqrt(plus))
+
+
+NEAR = 0.3
+SQUARE_COEFFICIENTS = tuple(2.0 / (n * n * comb(2 * n, n)) for n in range(10, 0, -1))
+
+
+@njit(fastmath=REORDER, nogil=True, error_model="numpy", inline="always")
+def near_square(a, b):
+    """Square of an angle below NEAR: 4 arcsin²(chord/2) = Σ 2 chord^2n/(n² binomial(2n, n)), ten terms, relative error 1e−17."""
+    square = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
+    value = SQUARE_COEFFICIENTS[0]
+    for k in range(1, 10):
+        value = value * square + SQUARE_COEFFICIENTS[k]
+    return value * square
+
+
+@njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+def log_sum_in_blocks(points, centres, radii, field, epsilon):
+    """Points and fields sorted by blocks. Every row keeps the largest exponent so far, and the sum relative to it."""
+    n, columns = field.shape
+    count = len(centres)
+    highest = np.full((count, columns), -np.inf)
+    for j in range(n):
+        for k in range(columns):
+            highest[j // BLOCK, k] = max(highest[j // BLOCK, k], field[j, k])
+    out = np.empty_like(field)
+    top, total, lowest = np.empty((columns, BLOCK)), np.empty((columns, BLOCK)), np.empty(columns)
+    cost, terms = np.empty((BLOCK, BLOCK)), np.empty(BLOCK)
+    for i in range(count):
+        start, rows = i * BLOCK, min(BLOCK, n - i * BLOCK)
+        gap = 0.0
+        for step in range(count):
+            j = i if step == 0 else step if step > i else step - 1  # its own block first: it bounds the sums from below
+            others = min(BLOCK, n - j * BLOCK)
+            if step > 0:
+                gap = max(0.0, angle(centres[i], centres[j]) - radii[i] - radii[j])
+                margin = -np.inf
+                for k in range(columns):
+                    margin = max(margin, highest[j, k] - lowest[k])
+                if margin - gap * gap / epsilon < -NEGLIGIBLE:
+                    continue
+            near = gap + 2 * (radii[i] + radii[j]) < NEAR
+            for r in range(rows):
+                for c in range(others):
+                    a, b = points[start + r], points[j * BLOCK + c]
+                    cost[r, c] = (near_square(a, b) if near else angle(a, b) ** 2) / epsilon
+            for k in range(columns):
+                if step > 0 and highest[j, k] - lowest[k] - gap * gap / epsilon < -NEGLIGIBLE:
+                    continue
+                for r in range(rows):
+                    largest = -np.inf
+                    for c in range(others):
+                        terms[c] = field[j * BLOCK + c, k] - cost[r, c]
+                        largest = max(largest, terms[c])
+                    if step == 0:
+                        top[k, r], total[k, r] = largest, 0.0
+                    elif largest > top[k, r]:
+                        total[k, r] *= exp_decaying(top[k, r] - largest)
+                        top[k, r] = largest
+                    elif largest < top[k, r] - NEGLIGIBLE:
+                        continue
+                    part = 0.0
+                    for c in range(others):
+                        part += exp_decaying(terms[c] - top[k, r])
+                    total[k, r] += part
+                lowest[k] = top[k, :rows].min()
+        for r in range(rows):
+            for k in range(columns):
+                out[start + r, k] = top[k, r] + np.log(total[k, r])
+    return out

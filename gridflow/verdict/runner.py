@@ -1,0 +1,111 @@
+"""`gridflow.validate`: a case in, verdicts as a dataset out, with files if asked."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import xarray
+
+from gridflow.case.case import Case
+from gridflow.errors import InputError
+from gridflow.files import check_new_file
+from gridflow.progress import SilentTally, Tally
+from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarsened
+from gridflow.verdict.experiment import check_case, run_experiment
+from gridflow.verdict.verdict import judge, verdict_dataset
+
+QUICK_SCALE = 4.0
+"""A quick validation has twice wider cells and a quarter of the particles: errors of second order are four times larger."""
+
+QUICK_WIDER = 2
+QUICK_ENSEMBLES = 16
+
+
+def validate(
+    case: Case,
+    directory: str | Path | None = None,
+    *,
+    quick: bool = False,
+    energy: Any = None,
+    overwrite: bool = False,
+    progress: Tally | None = None,
+) -> xarray.Dataset:
+    """Compare the grid solution of a case with particle runs and, where there is one, its exact solution.
+
+    Parameters
+    ----------
+    case : from `gridflow.load_case`, with [particles] and [validation]
+    directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files
+    quick : cells twice as wide, a quarter of the particles, thresholds four times as large
+    energy : an energy of one's own with `bind(grid)` and `particles(factors)`
+    overwrite : replace existing files
+
+    Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
+    `gridflow.verdict.verdict`), `outcome` and `reason` say so per quantity, `worth` is the particle count the grid is worth.
+
+    Raises InputError for a case that cannot be validated, SolveError for a grid or particle run that fails or diverges.
+    """
+    check_case(case)
+    if energy is not None and case.exact is not None:
+        raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
+    paths = None if directory is None else output_paths(case, Path(directory), overwrite)
+    check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
+    chosen = quickened(case) if quick else case
+    tally = progress or SilentTally()
+    try:
+        experiment = run_experiment(chosen, energy, tally)
+    finally:
+        tally.close()
+    scale = QUICK_SCALE if quick else 1.0
+    result = verdict_dataset(chosen, experiment, judge(chosen, experiment, scale), scale, quick)
+    if paths is not None:
+        write(result, *paths)
+    return result
+
+
+def quickened(case: Case) -> Case:
+    assert case.particles is not None
+    particles = case.particles
+    if particles.counts[0] < 8:
+        raise InputError(f"a quick validation with particles.counts = {particles.counts}", "counts from 8 on", "remove --quick")
+    return coarsened(case, QUICK_WIDER).replace(
+        {
+            "scheme": msgspec.to_builtins(case.scheme),  # its steps are those of the case
+            "particles.counts": [n // 4 for n in particles.counts],
+            "particles.ensembles": min(particles.ensembles, QUICK_ENSEMBLES),
+            "particles.verdict.count": max(2, particles.verdict.count // 4),
+        }
+    )
+
+
+def output_paths(case: Case, directory: Path, overwrite: bool) -> tuple[Path, Path]:
+    """(NetCDF file, picture); refuses, before any work is done, what exists or cannot be written."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"the output {str(directory)!r} is not a directory", "a directory", "choose another name")
+    if not directory.exists():
+        try:
+            directory.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"the directory {str(directory)!r} cannot be created: {error.strerror}", "a writable place", "create it first"
+            ) from None
+    paths = directory / f"{case.name}-validation.nc", directory / f"{case.name}-validation.png"
+    for path in paths:
+        check_new_file(path, {path.suffix}, overwrite)
+    return paths
+
+
+def write(result: xarray.Dataset, data: Path, picture: Path) -> None:
+    """Both files appear complete or not at all."""
+    from gridflow.verdict.picture import draw
+
+    parts = {path: path.with_name(path.name + ".part") for path in (data, picture)}
+    try:
+        result.to_netcdf(parts[data], engine="netcdf4")
+        draw(result).savefig(parts[picture], dpi=110, format="png")
+        for path, part in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
