@@ -14,7 +14,7 @@ from typing import Any
 import xarray
 
 from gridflow.case.case import Case
-from gridflow.energy.base import Energy, bound_to
+from gridflow.energy.base import Energy
 from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.output import dataset as results
@@ -22,7 +22,6 @@ from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_check
 from gridflow.output.schema import DIAGNOSTICS, RECORDS, REPORTS
 from gridflow.progress import Progress, Silent
 from gridflow.scheme.base import State, Stepper
-from gridflow.space.densities import mixture_masses
 from gridflow.space.distances import l1, wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
 
@@ -87,21 +86,16 @@ class Run:
 
     def __init__(self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress) -> None:
         self.case, self.path, self.progress = case, path, progress
-        self.grid = case.grid()
+        problem = case.problem(energy)
+        problem.check_start()
+        self.problem = problem
+        self.grid, self.bound = problem.grid, problem.bound
         self.own_energy = None if energy is None else f"{type(energy).__module__}.{type(energy).__qualname__}"
-        masses = mixture_masses(case.initial, self.grid, Path(case.directory), "initial")
-        self.bound = bound_to(self.grid, energy or case.energy.load(Path(case.directory)))
-        self.bound.check_start(masses)
-        flow = case.flow
-        self.stepper: Stepper = case.scheme.init(self.grid, self.bound, flow.temperature, flow.reaction, flow.noise_injection)
-        if case.time.steady > 0 and (flow.noise_injection.acts or self.bound.driven):
-            raise InputError("time.steady for a flow that ξ does not drive", "steady = 0", "remove time.steady")
-        if case.time.steady > 0 and ((flow.temperature > 0 and flow.reaction.acts) or any(self.grid.diffusion)):
-            raise InputError(
-                "time.steady for a flow with temperature and reaction, or with diffusion, whose energy may rise",
-                "steady = 0",
-                "remove time.steady",
-            )
+        self.stepper: Stepper = case.scheme.init(problem)
+        if case.time.steady > 0 and not problem.lowers_energy:
+            rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
+            why = "that ξ does not drive" if problem.driven else f"with {rising}, whose energy may rise"
+            raise InputError(f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
         self.times = case.time.save_times()
         self.counters = Counters()
         self.saved_time = -1.0
@@ -109,9 +103,9 @@ class Run:
             self.state = self.restore(read_checkpoint(path))
             self.saved_time = self.times[self.counters.saved - 1] if self.counters.saved else -1.0
         else:
-            self.state = self.stepper.start(masses / self.grid.volume)
+            self.state = self.stepper.start(problem.start / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)
-        self.exact = None if case.exact is None else case.exact.solution(case, self.grid)
+        self.exact = None if case.exact is None else case.exact.solution(problem)
         if self.exact is not None:
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                 self.exact(time_saved)

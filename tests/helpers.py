@@ -1,9 +1,16 @@
 """Small cases that several tests share."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from gridflow.case.case import Case, convert
 from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.flow.flow import Flow
+from gridflow.flow.noise import NoiseInjection
+from gridflow.flow.reaction import Reaction
+from gridflow.problem import Problem
 
 QUADRATIC = {
     "title": "quadratic activation",
@@ -76,6 +83,21 @@ def case_of(table: dict, **changes) -> Case:
 
     case = convert(table, "test", Path())
     return case.replace({key.replace("__", "."): value for key, value in changes.items()})
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An energy that is already bound to its grid."""
+
+    bound: Any
+
+    def bind(self, grid):
+        return self.bound
+
+
+def problem_of(grid, bound, temperature=0.0, reaction=None, noise=None) -> Problem:
+    """A problem on a grid with an energy that is bound to it."""
+    return Problem(grid, Bound(bound), Flow(temperature, reaction or Reaction(), {}, {}, noise or NoiseInjection()))
 
 
 class Linear:

@@ -166,7 +166,7 @@ def test_unknown_cases_are_refused(tmp_path):
 def test_an_exact_solution_is_only_claimed_for_its_case(change):
     case = case_of(QUADRATIC).replace(change)
     with pytest.raises(InputError, match="exact solution"):
-        case.exact.masses(case, case.grid(), [0.0])
+        case.exact.masses(case.problem(), [0.0])
 
 
 @pytest.mark.parametrize("table", [IDENTITY, ORNSTEIN_UHLENBECK, HEAT_CIRCLE], ids=["identity", "Ornstein–Uhlenbeck", "heat"])
@@ -178,7 +178,7 @@ def test_every_exact_solution_refuses_what_it_does_not_solve(table, change):
     named = {key: json.loads(json.dumps(value).replace("*", name)) for key, value in change.items()}
     case = case_of(table).replace(named)
     with pytest.raises(InputError, match="exact solution"):
-        case.exact.masses(case, case.grid(), [0.0])
+        case.exact.masses(case.problem(), [0.0])
 
 
 def test_every_key_is_explained_by_a_table_type():

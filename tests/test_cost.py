@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import QUADRATIC, case_of
+from helpers import QUADRATIC, case_of, problem_of
 
 from gridflow.case import cost
 from gridflow.case.case import load_case
@@ -36,7 +36,7 @@ def test_the_memory_of_a_run_is_what_was_said(name, cells):
     grid = case.grid()
     energy = case.energy.load(Path(case.directory))
     tracemalloc.start()
-    stepper = case.scheme.init(grid, energy.bind(grid), 0.0)
+    stepper = case.scheme.init(problem_of(grid, energy.bind(grid), 0.0))
     stepper.step(stepper.start(np.full(grid.shape, 1 / grid.volume.sum())), 1.0)
     used = tracemalloc.get_traced_memory()[1] + grid.volume.nbytes
     tracemalloc.stop()

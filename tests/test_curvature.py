@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import IDENTITY, QUADRATIC, case_of
+from helpers import IDENTITY, QUADRATIC, case_of, problem_of
 from test_sobolev import LINE, PLANE, blob
 
 import gridflow.scheme.finite_volume.curvature as module
@@ -60,7 +60,7 @@ def porous(cells, **changes):
 def stepper_of(case, energy=None, temperature=0.0):
     grid = case.grid()
     bound = (energy or case.energy.load(Path())).bind(grid)
-    return case.scheme.init(grid, bound, temperature, case.flow.reaction), start_of(case)
+    return case.scheme.init(problem_of(grid, bound, temperature, case.flow.reaction)), start_of(case)
 
 
 def start_of(case):
@@ -121,7 +121,7 @@ def test_the_limit_of_a_diffusion_is_that_of_von_neumann():
     of that for each of two factors."""
     for factors in ([Circle(cells=32).factor("a")], [Circle(cells=32).factor("a"), Circle(cells=16).factor("b")]):
         grid = Grid(factors)
-        stepper = FiniteVolume().init(grid, Square().bind(grid), 0.0)
+        stepper = FiniteVolume().init(problem_of(grid, Square().bind(grid), 0.0))
         exact = sum(8 / f.volumes[0] ** 2 for f in factors)
         found = stepper.linearised(stepper.start(np.ones(grid.shape))).first().largest
         assert SHARE * exact <= found <= 1.0001 * exact
@@ -199,7 +199,7 @@ def test_the_barenblatt_solution_is_reached_with_order():
     for n in (32, 64, 128):
         factor = Interval(bounds=(-4.0, 4.0), cells=n).factor("x")
         grid = Grid([factor])
-        stepper = FiniteVolume().init(grid, Square().bind(grid), 0.0)
+        stepper = FiniteVolume().init(problem_of(grid, Square().bind(grid), 0.0))
         state = stepper.start(barenblatt(0.5, factor.edges) / factor.volumes)
         while state.time < 0.5:
             state = stepper.step(state, 0.5 - state.time)
@@ -225,13 +225,14 @@ def test_the_limit_costs_few_evaluations(make, monkeypatch):
     """Two energies a step without it. Renewals of 4 evaluations each 4 to 64 steps, and 16 at the start: at most a fifth more."""
     calls = []
     stepper, density = stepper_of(make(64))
-    evaluate = stepper.energy.evaluate
+    bound = stepper.problem.bound
+    evaluate = bound.evaluate
 
     def counted(mass):
         calls.append(1)
         return evaluate(mass)
 
-    monkeypatch.setattr(stepper.energy, "evaluate", counted, raising=False)
+    monkeypatch.setattr(bound, "evaluate", counted, raising=False)
     state = stepper.start(density)
     for _ in range(300):
         state = stepper.step(state, 1.0)
@@ -247,7 +248,7 @@ def test_a_linear_energy_has_no_limit():
 def test_a_graded_grid():
     """The smallest cells have the largest eigenvalue: the limit is that of the dense matrices there too."""
     grid = Grid([Interval(bounds=(-2.0, 2.0), cells=24, grading=Grading(focus=0.0, ratio=4.0)).factor("x")])
-    stepper = FiniteVolume().init(grid, Square().bind(grid), 0.0)
+    stepper = FiniteVolume().init(problem_of(grid, Square().bind(grid), 0.0))
     linearised = stepper.linearised(stepper.start(np.full(24, 0.25)))
     k, h = dense(linearised)
     largest = np.linalg.eigvals(k @ h).real.max()

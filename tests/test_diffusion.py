@@ -6,6 +6,7 @@ from helpers import HEAT_CIRCLE, HEAT_INTERVAL, ORNSTEIN_UHLENBECK, case_of
 
 import gridflow
 from gridflow.errors import InputError
+from gridflow.flow.flow import Flow
 from gridflow.space.factor import Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -97,7 +98,7 @@ def test_particles_diffuse_alike():
     [
         ({"scheme": {"kind": "jko", "tau": 0.1}}, "JKO steps with flow.diffusion"),
         ({"scheme": {"kind": "exact-wasserstein", "tau": 0.1}}, "Wasserstein steps with flow.diffusion"),
-        ({"time.steady": 1e-3}, "with diffusion"),
+        ({"time.steady": 1e-3}, "with flow.diffusion"),
         ({"flow.diffusion": {"z": 0.1}}, "flow.diffusion names the factor 'z'"),
     ],
 )
@@ -118,4 +119,4 @@ def test_particles_without_noise_refuse_diffusion():
 def test_labels_do_not_diffuse():
     factors = [Labels(values=[0.0, 1.0]).factor("s"), Interval(bounds=(0.0, 1.0), cells=4).factor("x")]
     with pytest.raises(InputError, match="along 's'"):
-        Grid(factors, diffusion={"s": 0.1})
+        Flow(diffusion={"s": 0.1}).terms(Grid(factors))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import problem_of
 
 from gridflow.case.case import convert, load_case
 from gridflow.cli import main
@@ -236,7 +237,7 @@ def test_jko_on_the_ellipse_is_jko_on_the_circle(covariance):
             factor = spec.factor("angle")
             grid = Grid([factor])
             energy = Potential(terms={"angle": Wave(amplitude=1.0, centre=2.0)}).load(Path()).bind(grid)
-            stepper = JKO(tau=0.05).init(grid, energy, 0.1)
+            stepper = JKO(tau=0.05).init(problem_of(grid, energy, 0.1))
             state = stepper.start(Normal(1.0, 0.5).masses(factor) / factor.volumes)
             for _ in range(6):
                 state = stepper.step(state, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import QUADRATIC, case_of
 
-from gridflow.exact.exact import Trajectory
+from gridflow.exact.base import Trajectory
 from gridflow.solver import solve
 
 
@@ -43,7 +43,7 @@ def test_saves_do_not_change_the_errors():
     """With many saves or few: trajectories agree to 1e−12 per piece, the errors of the density to the steps that saves cut."""
     few, many = (solve(case_of(QUADRATIC, time__save=n)) for n in (2, 21))
     case = case_of(QUADRATIC)
-    at = case.exact.solution(case, case.grid())
+    at = case.exact.solution(case.problem())
     pieces = [at(float(t)) for t in many["time"]][-1]
-    np.testing.assert_allclose(case.exact.masses(case, case.grid(), [1.0])[0], pieces, atol=1e-11)
+    np.testing.assert_allclose(case.exact.masses(case.problem(), [1.0])[0], pieces, atol=1e-11)
     assert float(few["error_w1"][-1]) == pytest.approx(float(many["error_w1"][-1]), rel=0.2)

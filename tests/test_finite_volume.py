@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem_of
 
 from gridflow.energy.base import Evaluation
 from gridflow.energy.mmd.mmd import MMD
@@ -12,6 +12,7 @@ from gridflow.energy.network.data import Neuron, NormalInputs, TeacherData
 from gridflow.energy.network.network import Branch, Network
 from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
+from gridflow.flow.diffusion import HeatSemigroup
 from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
 from gridflow.solver import solve
 from gridflow.space.densities import Component, Normal, Uniform, mixture_masses
@@ -63,7 +64,7 @@ def start_density(grid):
 
 
 def start(scheme, temperature, grid, energy):
-    stepper = scheme.init(grid, energy(grid.order).load(Path()).bind(grid), temperature)
+    stepper = scheme.init(problem_of(grid, energy(grid.order).load(Path()).bind(grid), temperature))
     return stepper, stepper.start(start_density(grid))
 
 
@@ -123,7 +124,7 @@ def test_the_step_does_not_grow_until_the_energy_rises(order):
     """Towards the stationary state the velocity vanishes; with the positivity limit alone E stalls at 3e−5 and rises."""
     case = case_of(QUADRATIC, scheme__order=order)
     grid = case.grid()
-    stepper = case.scheme.init(grid, case.energy.load(Path()).bind(grid), 0.0)
+    stepper = case.scheme.init(problem_of(grid, case.energy.load(Path()).bind(grid), 0.0))
     state = stepper.start(mixture_masses(case.initial, grid, Path(), "initial") / grid.volume)
     for _ in range(400):
         new = stepper.step(state, 1000.0 - state.time)
@@ -136,15 +137,15 @@ def test_the_step_does_not_grow_until_the_energy_rises(order):
 def test_without_the_energy_limit_the_energy_rises(monkeypatch):
     """The test above can fail: it does so as soon as the limits are gone (the check after the step too)."""
     from gridflow.scheme.finite_volume import curvature
-    from gridflow.scheme.finite_volume import scheme as finite_volume
+    from gridflow.scheme.finite_volume.limits import Limits
 
     monkeypatch.setattr(curvature, "SHARE", np.inf)
-    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_limit", lambda self, *limits: np.inf)
-    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "accuracy_limit", lambda self, *limits: np.inf)
-    monkeypatch.setattr(finite_volume.FiniteVolumeStepper, "energy_decreases", False)
+    monkeypatch.setattr(Limits, "energy", lambda self, *limits: np.inf)
+    monkeypatch.setattr(Limits, "accuracy", lambda self, *limits: np.inf)
+    monkeypatch.setattr(FiniteVolumeStepper, "energy_decreases", False)
     case = case_of(QUADRATIC)
     grid = case.grid()
-    stepper = case.scheme.init(grid, case.energy.load(Path()).bind(grid), 0.0)
+    stepper = case.scheme.init(problem_of(grid, case.energy.load(Path()).bind(grid), 0.0))
     state = stepper.start(mixture_masses(case.initial, grid, Path(), "initial") / grid.volume)
     for _ in range(200):
         state = stepper.step(state, 1000.0)
@@ -157,7 +158,7 @@ def test_fitted_fluxes_keep_the_discrete_equilibrium():
     energy = ENERGIES["potential"](grid.order).load(Path()).bind(grid)
     density = np.exp(-energy.potential / 0.2)
     density /= grid.integrate(density)
-    stepper = FiniteVolume().init(grid, energy, 0.2)
+    stepper = FiniteVolume().init(problem_of(grid, energy, 0.2))
     new = stepper.step(stepper.start(density), np.inf)
     np.testing.assert_allclose(new.density, density, rtol=1e-12)
 
@@ -173,7 +174,7 @@ def test_strang_says_by_how_much_the_free_energy_rose():
 def test_a_large_first_step_is_cut_to_an_accepted_one():
     case = case_of(HEAT_CIRCLE)
     grid = case.grid()
-    stepper = case.scheme.init(grid, case.energy.load(Path()).bind(grid), 0.2)
+    stepper = case.scheme.init(problem_of(grid, case.energy.load(Path()).bind(grid), 0.2))
     density = mixture_masses(case.initial, grid, Path(), "initial") / grid.volume
     h = grid.factors[0].volumes[0]
     new = stepper.step(stepper.start(density, dt=100.0), 100.0)
@@ -200,8 +201,8 @@ class Broken:
 def test_non_finite_energies_stop_the_run():
     grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
     with pytest.raises(SolveError, match="non-finite energy"):
-        FiniteVolume().init(grid, Broken(0), 0.0).start(np.full(8, 0.5))
-    stepper = FiniteVolume().init(grid, Broken(2), 0.0)
+        FiniteVolume().init(problem_of(grid, Broken(0), 0.0)).start(np.full(8, 0.5))
+    stepper = FiniteVolume().init(problem_of(grid, Broken(2), 0.0))
     with pytest.raises(SolveError, match="non-finite energy"):
         stepper.step(stepper.start(np.full(8, 0.5)), 1e-3)
 
@@ -217,7 +218,7 @@ def test_a_first_variation_that_is_not_finite_stops_the_run():
 
     grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
     with pytest.raises(SolveError, match="first variation"):
-        FiniteVolume().init(grid, Singular(0), 0.0).start(np.array([0.0] * 4 + [1.0] * 4))
+        FiniteVolume().init(problem_of(grid, Singular(0), 0.0)).start(np.array([0.0] * 4 + [1.0] * 4))
 
 
 class Perturbed:
@@ -264,13 +265,13 @@ def test_the_step_keeps_its_size_in_a_stationary_state(seed, monkeypatch):
 def test_strang_splitting_reuses_its_matrices(monkeypatch):
     """Steps are save intervals over powers of two: a handful of different ones in a whole run."""
     built = []
-    make = FiniteVolumeStepper.make_heat_operators
+    make = HeatSemigroup.make_operators
 
     def counted(self, time):
         built.append(time)
         return make(self, time)
 
-    monkeypatch.setattr(FiniteVolumeStepper, "make_heat_operators", counted)
+    monkeypatch.setattr(HeatSemigroup, "make_operators", counted)
     table = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k != "exact"}
     dataset = solve(case_of(table, scheme__diffusion="heat-semigroup", time__stop=3.0, time__save=31))
     assert int(dataset["steps"][-1]) > 50
@@ -284,6 +285,6 @@ def test_an_energy_that_rises_whatever_the_step_is_reported():
             return Evaluation(float(self.calls), np.linspace(0, 1, mass.size).reshape(mass.shape), 0.0)
 
     grid = Grid([Interval(bounds=(-1.0, 1.0), cells=8).factor("x")])
-    stepper = FiniteVolume().init(grid, Rising(0), 0.0)
+    stepper = FiniteVolume().init(problem_of(grid, Rising(0), 0.0))
     with pytest.raises(SolveError, match="no acceptable step"):
         stepper.step(stepper.start(np.full(8, 0.5)), 1.0)

@@ -67,7 +67,7 @@ def test_reflected_and_wrapped_noise_solves_the_heat_equation(table):
     case = case_of(table)
     grid, stop, n = case.grid(), case.time.stop, 20_000
     run = simulate(case, n, times=[0.0, stop], seed=2, integrator=RungeKutta2(stop / 4))  # exact for free particles
-    exact = case.exact.masses(case, grid, [0.0, stop])
+    exact = case.exact.masses(case.problem(), [0.0, stop])
     factor = grid.factors[0]
     chance = 0.7 * factor.length / np.sqrt(n)  # the mean of W1 is √(2/πN)∫√(F(1 − F)) ≈ 0.31·length/√N, its deviation a third
     for k, masses in enumerate(exact):
@@ -80,7 +80,7 @@ def test_reflected_and_wrapped_noise_solves_the_heat_equation(table):
 @pytest.mark.parametrize("stop", [0.5, 0.25])
 def test_substeps_follow_the_same_brownian_path(stop):
     """Free particles are solved exactly: pieces and substeps end at the same points, whether the step divides the time or not."""
-    simulator = Simulator(case_of(HEAT_CIRCLE))
+    simulator = Simulator.of(case_of(HEAT_CIRCLE))
     choices = {"times": [0.0, stop], "seed": 4, "integrator": RungeKutta2(0.1)}
     coarse, fine = simulator.run(20, **choices, pieces=2), simulator.run(20, **choices, substeps=2)
     np.testing.assert_allclose(coarse.points, fine.points, atol=1e-12)
@@ -236,7 +236,7 @@ class GridOnly:
         (
             lambda c: simulate(case_of(HEAT_CIRCLE), 5, integrator=Adaptive()),
             InputError,
-            "adaptive integrator with a temperature",
+            "adaptive integrator with flow.temperature",
         ),
         (
             lambda c: simulate(case_of(HEAT_CIRCLE), 5, integrator=GradientDescent(step=0.1, batch=1)),

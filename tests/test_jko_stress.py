@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from helpers import ORNSTEIN_UHLENBECK, Linear, case_of
+from helpers import ORNSTEIN_UHLENBECK, Linear, case_of, problem_of
 
 from gridflow.case.case import load_case
 from gridflow.energy.network.data import Data
@@ -68,7 +68,7 @@ def test_a_step_converges_truly_or_says_that_it_did_not(kind, floor, tau, temper
     grid = Grid(PLANE) if kind == "potential" else Grid([*PLANE, Labels(values=[-1.0, 1.0]).factor("sign")])
     energy = wavy(grid) if kind == "potential" else stiff_network(grid)
     scheme = JKO(tau=tau, bias=bias, tolerance=1e-7, max_iterations=300)
-    stepper = scheme.init(grid, energy, temperature)
+    stepper = scheme.init(problem_of(grid, energy, temperature))
     state = stepper.start(disc(grid, floor))
     for _ in range(2):
         before = state.density
@@ -88,7 +88,7 @@ def test_a_step_converges_truly_or_says_that_it_did_not(kind, floor, tau, temper
 def test_a_collapsed_density_is_not_taken_for_a_solution():
     """All mass in one cell: residual and step vanish where p has mass. The prox sees the other cells."""
     grid = Grid(PLANE)
-    stepper = JKO(tau=0.1, bias="plain").init(grid, wavy(grid), 0.3)
+    stepper = JKO(tau=0.1, bias="plain").init(problem_of(grid, wavy(grid), 0.3))
     log_before = np.log(disc(grid, 1e-6))
     potential = np.full(grid.shape, -3000.0)
     potential[16, 16] = 0.0

@@ -1,5 +1,6 @@
 """Kernels and targets of the maximum mean discrepancy: fast sums against their definitions, order, positive definiteness."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -334,7 +335,7 @@ def test_exact_masses_follow_the_quantiles():
     path = solve_ivp(rate, (0.0, 1.5), start.mean + start.deviation * ndtri(level), rtol=1e-11, atol=1e-12, method="DOP853")
     for end, s in zip(path.y[:, -1], level, strict=True):
         grid = Grid([Interval(bounds=(-3.0, 2 * end + 3.0), cells=64).factor("x")])  # a cell ends where the quantile arrives
-        masses = case.exact.masses(case, grid, [0.0, 1.5])
+        masses = case.exact.masses(replace(case.problem(), grid=grid), [0.0, 1.5])
         np.testing.assert_allclose(masses[0], start.between(grid.factors[0].edges), atol=1e-9)
         assert masses[1][:32].sum() == pytest.approx(s, abs=1e-8)
         assert masses.min() >= -1e-12
@@ -353,7 +354,7 @@ def test_exact_masses_follow_the_quantiles():
 def test_the_exact_solution_refuses_other_cases(changes):
     case = load_case("mmd-riesz-1d").replace(changes)
     with pytest.raises(InputError, match="riesz-quantiles"):
-        case.exact.masses(case, case.grid(), [0.0])
+        case.exact.masses(case.problem(), [0.0])
 
 
 def test_riesz_particles_sort_and_so_cost_n_log_n(rng):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import QUADRATIC, case_of
+from helpers import QUADRATIC, case_of, problem_of
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
@@ -309,7 +309,7 @@ def test_an_adaptive_level_keeps_the_decrease():
     from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 
     bound = higher.energy.load(HERE).bind(higher.grid())
-    stepper = higher.scheme.init(higher.grid(), bound, 0.0, noise=higher.flow.noise_injection)
+    stepper = higher.scheme.init(problem_of(higher.grid(), bound, 0.0, noise=higher.flow.noise_injection))
     assert isinstance(stepper, FiniteVolumeStepper)
     state = stepper.start(dataset["density"][4].to_numpy())
     falls = stepper.dissipation(state.density, state.evaluation)
@@ -346,7 +346,9 @@ def test_dissipation_is_the_rate_of_f_also_where_it_rises():
 def test_a_run_with_noise_resumes_where_it_was(tmp_path):
     noise = {"level": 3.0, "schedule": "adaptive"}
     case = case_of(FLOW, space__x__cells=64, flow__noise_injection=noise, time__stop=2.0, time__save=3)
-    stepper = case.scheme.init(case.grid(), case.energy.load(HERE).bind(case.grid()), 0.0, noise=case.flow.noise_injection)
+    stepper = case.scheme.init(
+        problem_of(case.grid(), case.energy.load(HERE).bind(case.grid()), 0.0, noise=case.flow.noise_injection)
+    )
     state = stepper.start(solve(case)["density"][1].to_numpy(), 1.0, 0.05)
     again = stepper.start(state.density, 1.0, 0.05)
     assert again.reports == state.reports
@@ -372,7 +374,7 @@ def noisy(**changes):
         (lambda: solve(case_of(QUADRATIC, exact=None, flow__noise_injection={"level": 0.5})), "this energy"),
         (lambda: solve(noisy(scheme={"kind": "jko", "tau": 0.1})), "entropic JKO steps with flow.noise_injection"),
         (lambda: solve(noisy(scheme={"kind": "exact-wasserstein", "tau": 0.1})), "exact Wasserstein steps with flow"),
-        (lambda: solve(noisy(flow__reaction={"rate": 1.0})), "a reaction in a flow"),
+        (lambda: solve(noisy(flow__reaction={"rate": 1.0})), "flow.reaction.rate = 1 in a flow"),
         (lambda: solve(noisy(time__steady=1e-3)), "time.steady"),
         (lambda: solve(noisy(energy=with_kernel({"kind": "polynomial", "degree": 2}))), "'polynomial'"),
         (
@@ -383,7 +385,7 @@ def noisy(**changes):
         (lambda: case_of(FLOW, flow__noise_injection={"level": -0.5}), "flow.noise_injection.level"),
         (lambda: case_of(FLOW, flow__noise_injection={"beta": 0.5}), "unknown key 'beta'"),
         (lambda: simulate(noisy(particles__integrator={"kind": "rk2", "step": 0.1}), 16), "gradient-descent"),
-        (lambda: Simulator(case_of(QUADRATIC, exact=None, flow__noise_injection={"level": 0.5})), "this energy"),
+        (lambda: Simulator.of(case_of(QUADRATIC, exact=None, flow__noise_injection={"level": 0.5})), "this energy"),
         (lambda: plane_with_corrections(), "elsewhere the diffusion is a full tensor"),
     ],
 )  # fmt: skip
@@ -405,4 +407,4 @@ def plane_with_corrections():
 
 
 def test_simulators_of_other_energies_do_not_change():
-    assert Simulator(case_of(FLOW)).energy.tables.reach == 0.0
+    assert Simulator.of(case_of(FLOW)).energy.tables.reach == 0.0

@@ -65,7 +65,7 @@ def test_second_order_in_time(changes):
     table = {k: v for k, v in table.items() if v is not None}
     case = case_of(table, scheme__order=1, **changes)
     grid = case.grid()
-    stepper = case.scheme.init(grid, case.energy.load(".").bind(grid), case.flow.temperature)
+    stepper = case.scheme.init(case.problem())
     start = stepper.start(case_density(case, grid))
     span = 0.125
 

@@ -235,7 +235,7 @@ def test_mobilities_divide_the_distance():
 @pytest.mark.parametrize(
     ("table", "cloud", "options", "error", "message"),
     [
-        (ORNSTEIN_UHLENBECK, 5, {}, InputError, "temperature 0"),
+        (ORNSTEIN_UHLENBECK, 5, {}, InputError, "flow.temperature = 0.3"),
         (HEAT_CIRCLE | {"flow": {}}, 5, {"distance": "sliced"}, InputError, "on a circle"),
         (
             IDENTITY,

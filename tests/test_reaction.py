@@ -1,10 +1,11 @@
 """Reaction: exact solutions with and without transport, orders, dissipation, mass, particles with weights, planted faults."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, Linear, case_of
+from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, Linear, case_of, problem_of
 from test_order import slopes
 
 from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
@@ -52,7 +53,7 @@ def network_case(conserve, rate=2.0, **flow):
 def stepper_of(case):
     grid = case.grid()
     bound = case.energy.load(Path()).bind(grid)
-    stepper = case.scheme.init(grid, bound, case.flow.temperature, case.flow.reaction)
+    stepper = case.scheme.init(problem_of(grid, bound, case.flow.temperature, case.flow.reaction))
     return stepper, stepper.start(mixture_masses(case.initial, grid, Path(), "initial") / grid.volume)
 
 
@@ -94,7 +95,7 @@ def test_second_order_against_the_exact_normal_density(potential, flow, changes,
         last = solve(case).isel(time=-1)
         w1.append(float(last["error_w1"]))
         l1.append(float(last["error_l1"]))
-        mass.append(abs(float(last["mass"]) - case.exact.masses(case, case.grid(), [0.6])[0].sum()))
+        mass.append(abs(float(last["mass"]) - case.exact.masses(case.problem(), [0.6])[0].sum()))
     assert w1[0] <= 3e-3  # a tenth of the smallest cell
     assert slopes(w1).min() >= 1.8, f"W1 errors {w1}, slopes {slopes(w1)}"
     assert slopes(l1).min() >= 1.75, f"L1 errors {l1}, slopes {slopes(l1)}"
@@ -211,7 +212,7 @@ class Attraction:
 @pytest.mark.parametrize("kind", [Linear, Attraction])
 def test_densities_stay_positive_and_mass_is_kept_where_it_should_be(kind, grid, temperature, conserve, rng):
     energy = kind(3 * rng.standard_normal(grid.shape))
-    stepper = FiniteVolume().init(grid, energy, temperature, Reaction(rate=5.0, conserve=conserve))
+    stepper = FiniteVolume().init(problem_of(grid, energy, temperature, Reaction(rate=5.0, conserve=conserve)))
     assert stepper.energy_decreases == (temperature == 0)
     assert stepper.conserves_mass == conserve
     density = rng.random(grid.shape)
@@ -234,7 +235,7 @@ def test_densities_stay_positive_and_mass_is_kept_where_it_should_be(kind, grid,
 def test_near_the_stationary_state_the_step_stays_stable():
     """ξ → 0 where nothing else holds dt back: the energy limit of the reaction does, and E falls to round-off."""
     grid = SPACES["labels alone"]
-    stepper = FiniteVolume().init(grid, Attraction(np.array([2.0, -1.0, 3.0])), 0.0, Reaction(rate=4.0))
+    stepper = FiniteVolume().init(problem_of(grid, Attraction(np.array([2.0, -1.0, 3.0])), 0.0, Reaction(rate=4.0)))
     state = stepper.start(np.full(3, 1 / 3.5))
     for _ in range(300):
         state = stepper.step(state, 1000.0)
@@ -320,7 +321,7 @@ def test_noisy_particles_with_weights_are_the_exact_normal_density(conserve):
     run = simulate(case, 20_000, times=[0.0, 0.6], seed=5, sampling="sobol", integrator=RungeKutta2(0.02))
     x, weights = run.points[1, :, 0], run.weights[1]
     grid = case.replace({"space.x.cells": 2048}).grid()
-    exact, y = case.exact.masses(case, grid, [0.6])[0], grid.factors[0].points
+    exact, y = case.exact.masses(replace(case.problem(), grid=grid), [0.6])[0], grid.factors[0].points
     mean = exact @ y / exact.sum()
     deviation = np.sqrt(exact @ (y - mean) ** 2 / exact.sum())
     chance = 4 / np.sqrt(len(x))
@@ -369,9 +370,9 @@ def failures(result):
 @pytest.mark.parametrize("conserve", MODES)
 @pytest.mark.parametrize("share", FAULTS.values(), ids=FAULTS.keys())
 def test_particles_with_a_wrong_rate_are_rejected(share, conserve, monkeypatch):
-    right = experiment.Simulator
+    right = experiment.Simulator.of
     monkeypatch.setattr(
-        experiment, "Simulator", lambda case, energy: right(case.replace({"flow.reaction.rate": 1.5 * share}), energy)
+        experiment.Simulator, "of", lambda case, energy: right(case.replace({"flow.reaction.rate": 1.5 * share}), energy)
     )
     found = failures(validate(judged(conserve)))
     assert "w1:theta" in found
@@ -381,7 +382,7 @@ def test_particles_with_a_wrong_rate_are_rejected(share, conserve, monkeypatch):
 @pytest.mark.parametrize("conserve", MODES)
 def test_particles_with_the_wrong_sign_are_rejected(conserve, monkeypatch):
     growth = Reaction.growth
-    monkeypatch.setattr("gridflow.particles.dynamics.Reaction.growth", lambda self, xi, masses: -growth(self, xi, masses))
+    monkeypatch.setattr("gridflow.flow.reaction.Reaction.growth", lambda self, xi, masses: -growth(self, xi, masses))
     monkeypatch.setattr(Reaction, "exponential", exponential_of(growth))
     assert "w1:theta" in failures(validate(judged(conserve)))
 

@@ -84,7 +84,7 @@ def test_half_the_square_falls_like_the_exact_one():
     """Along the transport S² is that of the exact density, whatever the energy does to ξ."""
     case = case_of(LINE, space__x__cells=256)
     dataset = solve(case)
-    exact = case.exact.masses(case, case.grid(), [float(t) for t in dataset["time"]])
+    exact = case.exact.masses(case.problem(), [float(t) for t in dataset["time"]])
     bound = case.energy.load(HERE).bind(case.grid())
     np.testing.assert_allclose(dataset["energy"], [bound.evaluate(m).value for m in exact], rtol=2e-3)
     assert dataset.attrs["energy_decreases"].startswith("not claimed")
@@ -161,7 +161,7 @@ def test_a_target_of_samples(tmp_path, rng):
         (lambda: solve(case_of(LINE, exact=None, flow__mobility={"x": {"value": 2.0}})), "mobility 1"),
         (lambda: solve(case_of(LINE, exact=None, scheme={"kind": "jko", "tau": 0.1})), "a flow that ξ does not drive"),
         (lambda: solve(case_of(LINE, exact=None, energy={"kind": "sum", "parts": [LINE["energy"]]})), "a sum with a Sobolev"),
-        (lambda: solve(case_of(LINE, exact=None, flow__reaction={"rate": 1.0})), "a reaction in a flow"),
+        (lambda: solve(case_of(LINE, exact=None, flow__reaction={"rate": 1.0})), "flow.reaction.rate = 1 in a flow"),
         (lambda: simulate(case_of(PLANE, exact=None, energy__modes=60), 16), "lower energy.modes"),
         (lambda: labelled(), "labels 's'"),
         (lambda: labelled(True), "on labels or surfaces"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import problem_of
 
 from gridflow.case.case import load_case
 from gridflow.energy.network.network import Network
@@ -31,7 +32,7 @@ def flow(scheme, spec, energy, density, stop, temperature=0.0):
     """(factor, final state) of a flow on one surface."""
     factor = spec.factor("b")
     grid = Grid([factor])
-    stepper = scheme.init(grid, energy.load(HERE).bind(grid), temperature)
+    stepper = scheme.init(problem_of(grid, energy.load(HERE).bind(grid), temperature))
     masses = density.masses(factor)
     state = stepper.start(masses / masses.sum() / factor.volumes)
     while state.time < stop * (1 - 1e-12):
@@ -206,9 +207,9 @@ def test_products_keep_what_they_are_made_of():
     factor, line = Sphere(level=2).factor("b"), Interval(bounds=(-1.0, 1.0), cells=5).factor("a")
     grid = Grid([factor, line], {"a": (None, np.zeros(1))})
     start = Fisher(DIRECTION, 4.0).masses(factor) / factor.volumes
-    stepper = FiniteVolume().init(grid, NORTH.load(HERE).bind(grid), 0.0)
+    stepper = FiniteVolume().init(problem_of(grid, NORTH.load(HERE).bind(grid), 0.0))
     state = stepper.start(np.repeat(start[:, None] / 2, 5, axis=1), dt=0.01)
-    alone = FiniteVolume().init(Grid([factor]), NORTH.load(HERE).bind(Grid([factor])), 0.0)
+    alone = FiniteVolume().init(problem_of(Grid([factor]), NORTH.load(HERE).bind(Grid([factor])), 0.0))
     single = alone.start(start, dt=0.01)
     for _ in range(5):
         state, single = stepper.step(state, 0.01), alone.step(single, 0.01)

@@ -10,7 +10,6 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
 from gridflow.cli import main
-from gridflow.energy.base import bound_to
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
@@ -123,20 +122,21 @@ def test_what_a_verdict_claims_to_detect_it_does_detect():
 
 def test_a_wrong_temperature_is_rejected(monkeypatch):
     """Particles at half the temperature of the grid: their noise is √D instead of √(2D)."""
-    right = experiment.Simulator
-    monkeypatch.setattr(experiment, "Simulator", lambda case, energy: right(case.replace({"flow.temperature": 0.15}), energy))
+    right = experiment.Simulator.of
+    monkeypatch.setattr(experiment.Simulator, "of", lambda case, energy: right(case.replace({"flow.temperature": 0.15}), energy))
     assert failures(validate(case_of(NOISY, exact=None)))
 
 
 @pytest.mark.parametrize("side", ["grid", "particles"])
 def test_a_start_that_is_a_quarter_of_a_cell_off_is_rejected(side, monkeypatch):
     """On all grids at once it looks like an error of first order: nothing but the start at t = 0 shows it there."""
-    from gridflow import solver
+    from gridflow import problem
 
     if side == "grid":
-        monkeypatch.setattr(solver, "mixture_masses", quarter_cell_masses(solver.mixture_masses))
+        monkeypatch.setattr(problem, "mixture_masses", quarter_cell_masses(problem.mixture_masses))
     else:
-        monkeypatch.setattr(experiment, "Simulator", lambda case, energy: Displaced(case, quarter_cell))
+        displaced = Displaced.of(case_of(FLOW, exact=None, time__steady=0.0), move=quarter_cell)
+        monkeypatch.setattr(experiment.Simulator, "of", lambda case, energy: displaced)
     result = validate(case_of(FLOW, exact=None))
     assert result.attrs["verdict"] == "fail"
     assert list(result["start_outcome"].values) == ["fail"]
@@ -344,14 +344,12 @@ def test_a_fault_that_does_nothing_changes_nothing(name):
     masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
     states, moved = [], []
     for energy in (right, Spoiled(right)):
-        stepper = case.scheme.init(
-            grid, bound_to(grid, energy), case.flow.temperature, case.flow.reaction, case.flow.noise_injection
-        )
+        stepper = case.scheme.init(case.problem(energy))
         states.append(stepper.step(stepper.start(masses / grid.volume), case.time.save_times()[1]))
         integrator = case.particles.integrator
         by_rate = getattr(integrator, "learning_rate", None) is not None
         step = (integrator.learning_rate / 32 if by_rate else getattr(integrator, "step", 0.01)) or 0.01
-        moved.append(Simulator(case, energy).run(32, times=[0.0, step], seed=3))
+        moved.append(Simulator.of(case, energy).run(32, times=[0.0, step], seed=3))
     np.testing.assert_array_equal(states[0].density, states[1].density)
     assert states[0].free_energy == states[1].free_energy
     for member in ("points", "weights", "energy"):
@@ -363,7 +361,7 @@ def test_every_shipped_case_starts_alike_on_both_sides(name):
     """The clouds of a verdict, at most 1024 particles, are no farther from the cells than sampling and cells explain."""
     case = load_case(name)
     grid, verdict = case.grid(), case.particles.verdict
-    strata = Simulator(case).energy.strata
+    strata = Simulator.of(case).energy.strata
     masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
     count = min(verdict.count, 1024)
     clouds = [draw_cloud(case.initial, grid.factors, count, seed, verdict.sampling, strata) for seed in range(8)]

@@ -68,7 +68,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     case = gridflow.load_case("bn-global-minimum")
     case = case.replace({"space.a.cells": 60, "space.angle.cells": 64, "particles.integrator.step": 0.4} if quick else {})
     starts, neuron_count = (2, 64) if quick else (STARTS, NEURONS)
-    simulator = Simulator(case)
+    simulator = Simulator.of(case)
     energy = simulator.energy
     factors = [f.name for f in simulator.factors]
     columns = [factors.index(n) for n in ("a", "angle")]

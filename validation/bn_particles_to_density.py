@@ -30,7 +30,7 @@ def distances(counts: list[int], runs: int, changes: dict) -> tuple[list[str], A
     shadow = slices.of_grid(grid, density * grid.volume)
     marginals = [quantiles_of_cells(grid.marginal_masses(density, f.name), f) for f in grid.factors]
     prediction, weights = dataset["prediction"].isel(time=-1).to_numpy(), dataset["data_weight"].to_numpy()
-    simulator = Simulator(case)
+    simulator = Simulator.of(case)
 
     def of(count: int, seed: int) -> list[float]:
         run = simulator.run(count, times=[0.0, STOP], seed=seed)

@@ -16,6 +16,8 @@ from gridflow.case.case import load_case
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.flow.flow import Flow
+from gridflow.problem import Problem
 from gridflow.scheme.jko.scheme import JKO, JKOStepper
 from gridflow.space.factor import Array, Interval, Labels
 from gridflow.space.grid import Grid
@@ -32,8 +34,13 @@ EPSILON = {"plain": 4.0, "compensate": 4.0, "debias": 2.0}
 
 
 class Wavy:
-    """V = ½|x − c|² + ¼ sin 3πx sin 2πy."""
+    """∫V dρ, V = ½|x − c|² + ¼ sin 3πx sin 2πy."""
 
+    def bind(self, grid):
+        return BoundWavy(grid)
+
+
+class BoundWavy(BoundEnergy):
     convex = True
 
     def __init__(self, grid):
@@ -55,13 +62,13 @@ def spots(grid):
 def problems(n):
     plane = [Interval(bounds=(-1.0, 1.0), cells=n).factor(name) for name in ("x", "y")]
     grid = Grid(plane)
-    yield "potential + entropy", grid, Wavy(grid), 0.5, 0.02, spots(grid)
+    yield "potential + entropy", Problem(grid, Wavy(), Flow(0.5)), 0.02, spots(grid)
     signed = Grid([*plane, Labels(values=[-1.0, 1.0]).factor("sign")])
     inputs = np.linspace(-1, 1, 20)[:, None]
     data = Data(inputs, 0.3 * np.sin(2.5 * inputs), np.full(20, 1 / 20))
-    network = NetworkEnergy(network_spec(), data).bind(signed)
+    network = Problem(signed, NetworkEnergy(network_spec(), data))
     x, y = signed.coordinate("x"), signed.coordinate("y")
-    yield "network, 20 data", signed, network, 0.0, 0.2, np.exp(-(x**2 + y**2) / 0.18) * np.ones(signed.shape)
+    yield "network, 20 data", network, 0.2, np.exp(-(x**2 + y**2) / 0.18) * np.ones(signed.shape)
 
 
 def network_spec():
@@ -82,26 +89,26 @@ def milliseconds(stepper: JKOStepper, density: Array, tau: float) -> tuple[float
     return times[0], float(np.median(times[COLD:])), float(np.diff(iterations)[COLD:].mean()), odd
 
 
-def agreement(grid: Grid, energy: BoundEnergy, temperature: float, tau: float, density: Array) -> tuple[float, float]:
+def agreement(problem: Problem, tau: float, density: Array) -> tuple[float, float]:
     """L1 difference of plain steps by both algorithms, and EXACT times the iterations of Algorithm 1."""
     ends, iterations = [], 0.0
     for algorithm, tolerance in (("newton", 0.01 * EXACT), ("scaling", EXACT)):
         scheme = JKO(
             tau=tau, epsilon=EPSILON["plain"], bias="plain", algorithm=algorithm, tolerance=tolerance, max_iterations=10_000
         )
-        stepper = scheme.init(grid, energy, temperature)
+        stepper = scheme.init(problem)
         state = stepper.start(density)
         for _ in range(COMPARED):
             state = stepper.step(state, tau)
         ends.append(state.density)
         iterations = state.reports["iterations"]
-    return grid.integrate(np.abs(ends[0] - ends[1])), EXACT * iterations
+    return problem.grid.integrate(np.abs(ends[0] - ends[1])), EXACT * iterations
 
 
 def reproduce(directory: Path, quick: bool) -> list[Claim]:
     claims = []
-    for title, grid, energy, temperature, tau, density in problems(SMALL):
-        apart, allowed = agreement(grid, energy, temperature, tau, density / grid.integrate(density))
+    for title, problem, tau, density in problems(SMALL):
+        apart, allowed = agreement(problem, tau, density / problem.grid.integrate(density))
         print(f"{SMALL}²  {title}: L1 difference to Algorithm 1 {apart:.1e}, allowed {allowed:.1e}")
         claims.append(
             Claim(
@@ -112,10 +119,10 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             )
         )  # fmt: skip
     for n in SIZES[quick]:
-        for title, grid, energy, temperature, tau, density in problems(n):
+        for title, problem, tau, density in problems(n):
             for bias, epsilon in EPSILON.items():
-                stepper = JKO(tau=tau, epsilon=epsilon, bias=bias, tolerance=1e-6).init(grid, energy, temperature)
-                first, warm, count, odd = milliseconds(stepper, density / grid.integrate(density), tau)
+                stepper = JKO(tau=tau, epsilon=epsilon, bias=bias, tolerance=1e-6).init(problem)
+                first, warm, count, odd = milliseconds(stepper, density / problem.grid.integrate(density), tau)
                 print(
                     f"{n:4d}²  {title:20s} {bias:10s} first {first:7.1f} ms, then {warm:7.1f} ms, {count:.1f} iterations,"
                     f" ConstrOdd {odd:.0e}", flush=True,

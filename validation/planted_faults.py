@@ -140,8 +140,8 @@ def last_sign(gradient: np.ndarray, points: np.ndarray, factors: tuple[Factor, .
 class Remembered(Simulator):
     """Right particles, whose runs are made once for all faults of the grid."""
 
-    def __init__(self, case: gridflow.Case) -> None:
-        super().__init__(case)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self.kept: dict[str, Any] = {}
 
     def run(self, particles, **options):
@@ -154,8 +154,8 @@ class Remembered(Simulator):
 class Hurried(Simulator):
     """Particles whose clock runs `factor` times too fast."""
 
-    def __init__(self, case: gridflow.Case, factor: float) -> None:
-        super().__init__(case)
+    def __init__(self, *parts: Any, factor: float) -> None:
+        super().__init__(*parts)
         self.factor = factor
 
     def run(self, particles, *, times, **options):
@@ -165,12 +165,12 @@ class Hurried(Simulator):
 class Displaced(Simulator):
     """Particles whose start is moved: `move(x, line)` gives the new positions along the first line or circle."""
 
-    def __init__(self, case: gridflow.Case, move: Callable[[np.ndarray, Factor], np.ndarray]) -> None:
-        super().__init__(case)
+    def __init__(self, *parts: Any, move: Callable[[np.ndarray, Factor], np.ndarray]) -> None:
+        super().__init__(*parts)
         self.move = move
 
     def run(self, particles, *, seed=0, sampling="random", **options):
-        cloud = draw_cloud(self.case.initial, self.factors, particles, seed, sampling, self.energy.strata)
+        cloud = draw_cloud(list(self.problem.initial), self.factors, particles, seed, sampling, self.energy.strata)
         axis = first_line(self.factors)
         column, line = columns_of(self.factors)[axis].start, self.factors[axis]
         cloud.points[:, column] = line.fold(self.move(cloud.points[:, column], line))
@@ -196,7 +196,7 @@ class Clipped(Factor):
 
 
 def clipped(case: gridflow.Case) -> Simulator:
-    simulator = Simulator(case)
+    simulator = Simulator.of(case)
     simulator.factors = tuple(
         f if f.is_mesh else Clipped(**{field.name: getattr(f, field.name) for field in fields(Factor)}) for f in simulator.factors
     )
@@ -218,9 +218,9 @@ def quarter_cell_masses(original: Callable) -> Callable:
 
 
 def quarter_cell_grids(plan: Plan) -> Grids:
-    import gridflow.solver
+    from gridflow import problem
 
-    with mock.patch("gridflow.solver.mixture_masses", quarter_cell_masses(gridflow.solver.mixture_masses)):
+    with mock.patch("gridflow.problem.mixture_masses", quarter_cell_masses(problem.mixture_masses)):
         return run_grids(plan, SilentTally())
 
 
@@ -306,7 +306,7 @@ class Trial:
     def identity(self) -> int:
         """Numbers of the experiment that a fault that does nothing changes, on both sides together."""
         energy = Spoiled(self.case.energy.load(Path(self.case.directory)))
-        other = self.experiment(run_grids(plan_of(self.case, energy), SilentTally()), Simulator(self.case, energy))
+        other = self.experiment(run_grids(plan_of(self.case, energy), SilentTally()), Simulator.of(self.case, energy))
         return sum(int((a != b).sum()) for a, b in zip(numbers(self.right), numbers(other), strict=True))
 
     def rows(self) -> list[Row]:
@@ -317,7 +317,7 @@ class Trial:
         if first_line(self.case.grid().factors) is not None:
             rows += self.places()
         if self.case.flow.temperature > 0:
-            make = {"particles": lambda: Simulator(heated(self.case, HOT)), "grid": lambda: grids_of(heated(self.case, HOT))}
+            make = {"particles": lambda: Simulator.of(heated(self.case, HOT)), "grid": lambda: grids_of(heated(self.case, HOT))}
             rows += [self.row(side, "temperature +5 %", make[side]) for side in make]
         return rows
 
@@ -328,7 +328,7 @@ class Trial:
         rows = []
         for name, f in faults.items():
             if f > 0:
-                rows.append(self.row("particles", name, partial(Hurried, case, f), f - 1))
+                rows.append(self.row("particles", name, partial(Hurried.of, case, factor=f), f - 1))
                 rows.append(self.row("grid", name, partial(grids_of, heated(case, f), partial(scaled_grid, factor=f)), f - 1))
         if case.scheme.label == "entropic JKO":
             rows.append(self.row("grid", "τ +1.2 detects", partial(longer_steps, self.plan, 1 + step), step))
@@ -337,7 +337,7 @@ class Trial:
     def velocities(self) -> list[Row]:
         """The velocity alone, which is the whole speed where nothing diffuses; sizes only there."""
         case, rows = self.case, list[Row]()
-        whole = case.flow.temperature == 0 and not case.flow.diffusion and not case.flow.reaction.acts
+        whole = case.flow.temperature == 0 and not case.flow.diffusion and case.flow.reaction.rate == 0
         size, name = (FAST - 1 if whole else 0.0), "velocity +2 %"
         rows.append(self.row("particles", name, partial(self.spoiled, partial(scaled_particles, factor=FAST)), size))
         rows.append(self.row("grid", name, partial(grids_of, case, partial(scaled_grid, factor=FAST)), size))
@@ -351,14 +351,14 @@ class Trial:
         """The start and the walls."""
         case = self.case
         return [
-            self.row("particles", "start ¼ cell off", partial(Displaced, case, quarter_cell)),
+            self.row("particles", "start ¼ cell off", partial(Displaced.of, case, move=quarter_cell)),
             self.row("grid", "start ¼ cell off", partial(quarter_cell_grids, self.plan)),
-            self.row("particles", "deviation +10 %", partial(Displaced, case, partial(wider, factor=WIDE))),
+            self.row("particles", "deviation +10 %", partial(Displaced.of, case, move=partial(wider, factor=WIDE))),
             self.row("particles", "walls clip", partial(clipped, case)),
         ]
 
     def spoiled(self, change: Callable) -> Simulator:
-        return Simulator(self.case, Spoiled(self.case.energy.load(Path(self.case.directory)), on_particles=change))
+        return Simulator.of(self.case, Spoiled(self.case.energy.load(Path(self.case.directory)), on_particles=change))
 
 
 # ------------------------------------------------------------------------------------------------------- the cases

@@ -76,7 +76,7 @@ def bound(case: Case, grid: Grid) -> BoundEnergy:
 def start(case: Case, energy: BoundEnergy, grid: Grid) -> tuple[JKOStepper, State]:
     if not isinstance(case.scheme, JKO):
         raise TypeError(f"received the scheme {case.scheme}; give a case with JKO steps")
-    stepper = case.scheme.init(grid, energy, case.flow.temperature)
+    stepper = case.scheme.init(case.problem())
     return stepper, stepper.start(masses_at_start(case, grid) / grid.volume)
 
 

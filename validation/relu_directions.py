@@ -92,7 +92,7 @@ def draw(directory, times, losses, bound, errors):
 
 def reproduce(directory: Path, quick: bool) -> list[Claim]:
     case = case_of_points()
-    simulator = Simulator(case)
+    simulator = Simulator.of(case)
     seeds, count = (12, 256) if quick else (64, 1024)
     grid = gridflow.solve(case.replace({"time.stop": SHORT, "time.save": 2}))
     inputs = np.hstack([grid["input"], np.ones((grid.sizes["data"], 1))])

@@ -54,7 +54,7 @@ def signs(quick):
     """What the claims of S2 §8 and the picture need."""
     case = gridflow.load_case("relu-regression")
     case = case.replace(coarser(case, ("w", "b"), 0.5 if quick else 1.0))
-    dataset, simulator, times = gridflow.solve(case), Simulator(case), [0.0, case.time.stop]
+    dataset, simulator, times = gridflow.solve(case), Simulator.of(case), [0.0, case.time.stop]
     many = simulator.run(8192, times=times, sampling="sobol").prediction[-1, :, 0]
     seeds = 64 if quick else 256
     start = [simulator.run(n, times=[0.0, 0.1], seed=1000 * n + k).prediction[0, :, 0] for n in COUNTS for k in range(seeds)]
@@ -81,7 +81,7 @@ def difference_of_fixed_signs(case, points, weights):
     mapped = np.empty_like(points)
     for name, values in {"w": np.abs(alpha) * w, "b": np.abs(alpha) * b, "sign": np.sign(alpha)}.items():
         mapped[:, column(fixed, name)] = values
-    trained, same = (Simulator(c).energy.evaluate(p, weights).prediction for c, p in ((case, points), (fixed, mapped)))
+    trained, same = (Simulator.of(c).energy.evaluate(p, weights).prediction for c, p in ((case, points), (fixed, mapped)))
     return float(np.abs(trained - same).max() / np.abs(trained).max())
 
 
@@ -109,7 +109,7 @@ def decay_of_grid(case, part):
 def weight_decay(quick):
     """What the claims of S2 §9 and the picture need."""
     case = gridflow.load_case("relu-weight-decay")
-    decay, simulator = case.energy.decay, Simulator(case)
+    decay, simulator = case.energy.decay, Simulator.of(case)
     times = np.linspace(0.0, case.time.stop, 9)
     count, step = (1024, 0.025) if quick else (8192, 0.0125)
     runs = [simulator.run(count, times=list(times), sampling="sobol", integrator=RungeKutta2(h)) for h in (2 * step, step)]
@@ -147,7 +147,7 @@ def scaled_cloud(case, neurons, labels):
 def scales(quick):
     """What the claims of S2 §10.3.1 and the picture need."""
     case = gridflow.load_case("relu-two-scales")
-    simulator, times = Simulator(case), np.linspace(0.0, case.time.stop, 81)
+    simulator, times = Simulator.of(case), np.linspace(0.0, case.time.stop, 81)
     labels = np.array(case.space["scale"].values)
     small, large = np.abs(labels).min(), np.abs(labels).max()
     neurons = np.random.default_rng(1).normal(size=(512 if quick else 4096, 2))

@@ -27,7 +27,7 @@ class Run:
     def __init__(self, case: Case) -> None:
         grid = case.grid()
         self.stop = case.time.stop
-        self.stepper = case.scheme.init(grid, case.energy.load(Path(case.directory)).bind(grid), 0.0)
+        self.stepper = case.scheme.init(case.problem())
         masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
         self.state = self.stepper.start(masses / grid.volume)
         self.step()  # compiles

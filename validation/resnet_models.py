@@ -104,7 +104,7 @@ def deviations(case, runs, stop):
     """Root mean square difference of the predictions of N particles (in every layer) and of the density at the end, by N."""
     dataset = gridflow.solve(case)
     wanted, weights = dataset["prediction"][-1].to_numpy().reshape(-1), data_of(case).weights
-    simulator, found = Simulator(case), []
+    simulator, found = Simulator.of(case), []
     per_layer = LAYERS if case.energy.model == "wide" else 1
     for i, count in enumerate(COUNTS):
         squares = []

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper, sweep
+from gridflow.scheme.finite_volume import sweep
+from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from validation.claim import Claim
@@ -51,8 +52,7 @@ def sweeps(grid: Grid, rho: np.ndarray, xi: np.ndarray, tables: sweep.Tables) ->
 
 
 def stepper_of(case: gridflow.Case) -> FiniteVolumeStepper:
-    grid = case.grid()
-    return case.scheme.init(grid, case.energy.load(case.directory).bind(grid), 0.0)
+    return case.scheme.init(case.problem())
 
 
 def circle_evaluation(count: int) -> tuple[Grid, Callable[[], object]]:

@@ -14,7 +14,9 @@ import numpy as np
 from numba import njit
 
 from gridflow.energy.potential import Potential, Quadratic
-from gridflow.scheme.finite_volume.scheme import FiniteVolume, sweep
+from gridflow.problem import Problem
+from gridflow.scheme.finite_volume import sweep
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 from validation.claim import Claim
@@ -139,7 +141,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         print(f"{name:34s} {median * per_cell:8.2f} {best * per_cell:8.2f} {share:9.0%} {median * per_cell / yardstick:13.2f}")
 
     grid = Grid(GRIDS["line 512 × line 512"])
-    stepper = FiniteVolume().init(grid, Potential({"x": Quadratic(), "y": Quadratic()}).bind(grid), 0.0)
+    stepper = FiniteVolume().init(Problem(grid, Potential({"x": Quadratic(), "y": Quadratic()})))
     state = stepper.start(1 + rng_field(grid))
     whole = median_and_best(lambda: stepper.attempt(state, 1e-6), repeats)[0]
     energy = median_and_best(lambda: stepper.evaluate(state.density), repeats)[0]

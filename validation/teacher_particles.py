@@ -38,7 +38,7 @@ def distances(case, runs):
     edges = grid.factors[0].edges
     masses = (gridflow.solve(case)["density"] * grid.volume).to_numpy()
     found, errors = np.empty((len(COUNTS), len(TIMES))), np.empty((len(COUNTS), len(TIMES)))
-    simulator = Simulator(case)
+    simulator = Simulator.of(case)
     for i, count in enumerate(COUNTS):
         samples = []
         for seed in range(runs):

@@ -12,23 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 from msgspec import Meta, Struct, field
 
 from gridflow.case.changes import apply
 from gridflow.case.explain import HIDDEN, explain
 from gridflow.case.shipped import shipped_cases
+from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
 from gridflow.errors import InputError, suggestion
-from gridflow.exact.exact import ExactSpec
-from gridflow.flow.noise import NoiseInjection
-from gridflow.flow.reaction import Reaction
+from gridflow.exact.specs import ExactSpec
+from gridflow.flow.flow import Flow
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
-from gridflow.particles.simulation import Particles
+from gridflow.particles.spec import Particles
+from gridflow.problem import Problem
 from gridflow.scheme.specs import SchemeSpec
 from gridflow.space.densities import Component
-from gridflow.space.factor import Array, Factor, factor_named
 from gridflow.space.grid import Grid
 from gridflow.space.specs import FactorSpec
 from gridflow.verdict.quantities import Validation
@@ -44,32 +43,6 @@ def memory_of_machine() -> float:
     if not hasattr(os, "sysconf"):
         return math.inf
     return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
-
-
-class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
-    """M = value · (coordinate of `factor`)^power, or the constant `value`; 0 freezes a factor."""
-
-    value: Annotated[float, Meta(ge=0.0)] = 1.0
-    factor: str | None = None
-    power: float = 0.0
-
-
-class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor, noise injection.
-
-    diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
-    """
-
-    temperature: Annotated[float, Meta(ge=0.0)] = 0.0
-    reaction: Reaction = field(default_factory=Reaction)
-    mobility: dict[str, Mobility] = {}
-    diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
-    noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
-
-    @property
-    def may_rise(self) -> bool:
-        """Whether the energy of particles may rise without any error in time."""
-        return self.temperature > 0 or self.noise_injection.acts or any(self.diffusion.values())
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,28 +107,23 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise InputError(
                 f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
             )
-        mobility = {name: self.mobility_values(name, m, factors) for name, m in self.flow.mobility.items()}
-        return Grid(factors, mobility, self.flow.diffusion)
+        return Grid(factors, {name: mobility.on(name, factors) for name, mobility in self.flow.mobility.items()})
 
-    def mobility_values(self, name: str, mobility: Mobility, factors: list[Factor]) -> tuple[str | None, Array]:
-        """(factor that the mobility depends on, its values)."""
-        if mobility.factor is None:
-            return None, np.array([mobility.value])
-        source = factors[factor_named(tuple(factors), mobility.factor, f"flow.mobility.{name}.factor")]
-        if source.is_mesh:
-            raise InputError(
-                f"flow.mobility.{name} depends on the surface {source.name!r}",
-                "lines, circles and labels",
-                "choose another factor",
-            )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = mobility.value * source.points**mobility.power
-        if not (np.isfinite(values) & (values >= 0)).all():
-            raise InputError(
-                f"flow.mobility.{name} = {mobility.value} · {mobility.factor}^{mobility.power} is negative or undefined",
-                "mobilities ≥ 0 on the whole factor", "choose another power or factor",
-            )  # fmt: skip
-        return mobility.factor, values
+    def problem(self, energy: Energy | None = None) -> Problem:
+        """The case made concrete; energy : one of your own, instead of that in the case."""
+        model = energy or self.energy.load(Path(self.directory))
+        return Problem(self.grid(), model, self.flow, tuple(self.initial), Path(self.directory))
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any], name: str = "case", directory: str | Path = ".") -> "Case":
+        """A case from the tables of a TOML file as a dict, with the same defaults, checks and errors.
+
+        name, directory : of the case, and where its relative paths start. Raises InputError.
+        """
+        if not isinstance(table, dict):
+            raise InputError(f"a case of type {type(table).__name__}", "a dict of tables", "read files with gridflow.load_case")
+        refuse_hidden(table)
+        return convert(table, name, Path(directory).resolve())
 
     def replace(self, changes: dict[str, Any]) -> "Case":
         """A copy with changes such as {"space.a.cells": 128}; every check runs again.
@@ -201,12 +169,15 @@ def load_case(case: str | Path) -> Case:
         raise InputError(
             f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions"
         ) from None
+    return Case.from_dict(table, path.stem, path.parent)
+
+
+def refuse_hidden(table: dict[str, Any]) -> None:
     hidden = HIDDEN & set(table)
     if hidden:
         raise InputError(
             f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file"
         )
-    return convert(table, path.stem, path.parent.resolve())
 
 
 def find_case(case: str) -> Path:
@@ -240,6 +211,6 @@ def reject_absurd_numbers(value: Any, path: str) -> None:
     """NaN, infinities, and numbers whose squares overflow."""
     if isinstance(value, float) and not abs(value) < 1e150:
         raise InputError(f"{path} = {value}", "finite numbers below 1e150", "write a number")
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     for key, entry in items:
         reject_absurd_numbers(entry, f"{path}.{key}" if path else str(key))

@@ -10,8 +10,7 @@ planned.
 
 import time
 import tracemalloc
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,10 +102,11 @@ def shrunk(case: Case, target: int) -> Case:
 
 def measure(case: Case) -> tuple[int, float, float]:
     """(cells, bytes, seconds per step) of a few steps from the uniform density."""
-    grid, energy = case.grid(), case.energy.load(Path(case.directory))
+    problem = case.problem()
+    grid = problem.grid
 
     def first_step() -> tuple[Stepper, Any]:
-        stepper = case.scheme.init(grid, energy.bind(grid), case.flow.temperature, case.flow.reaction)
+        stepper = case.scheme.init(replace(problem))  # binds the energy anew
         return stepper, stepper.step(stepper.start(np.full(grid.shape, 1 / grid.volume.sum())), case.time.stop)
 
     stepper, state = first_step()  # compiles, or reads what was compiled

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROUNDOFF = 8 * float(np.finfo(float).eps)
 """Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
+REACH = 7.0
+"""Noise is followed so many deviations far: larger displacements have probability 3e−12."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gridflow.errors import InputError
+from gridflow.energy.base import REACH, ParticleEnergy
+from gridflow.flow.term import FlowTerm
 
 LADDER = 16
 """Adaptive levels are β₀·2^(−k/2), k ≤ 16: down to β₀/256."""
@@ -84,19 +85,27 @@ class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
         return self.level * 2.0 ** (-high / 2)
 
 
-NO_NOISE = NoiseInjection()
-
-
 def temperature(level: float, step: float) -> float:
     """D = β²/(2γ) of Z ← Z − γ∇f(Z) + βu: a step γ with noise of variance β² is Langevin's with 2Dγ."""
     return level**2 / (2 * step)
 
 
-def refuse_noise(noise: NoiseInjection, what: str) -> None:
-    """Raises InputError for schemes and integrators without noise injection."""
-    if noise.acts:
-        raise InputError(
-            f"{what} with flow.noise_injection.level = {noise.level:g}",
-            "finite volumes, and particles by gradient descent",
-            'use scheme.kind = "finite-volume" and particles.integrator.kind = "gradient-descent"',
-        )
+class NoiseTerm(FlowTerm):
+    """Noise injection as a term of a flow: it replaces the potential that moves the mass (`gridflow.flow.noise_on_grid`)."""
+
+    key = "noise_injection"
+    lowers_energy = False
+    drives = True
+
+    @property
+    def acts(self) -> bool:
+        return self.flow.noise_injection.acts
+
+    @property
+    def stated(self) -> str:
+        return f"flow.noise_injection.level = {self.flow.noise_injection.level:g}"
+
+    def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
+        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that."""
+        widened: ParticleEnergy = energy.widened(REACH * self.flow.noise_injection.level)
+        return widened

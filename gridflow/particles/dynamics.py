@@ -3,16 +3,18 @@
 Positions are *unfolded* while they move: an interval is continued by mirror images and a circle by windings, and the velocity
 with them, so that every integrator sees R^n; `gridflow.particles.cloud.fold` brings positions back.
 
-With a reaction (`gridflow.flow.reaction`) a last column g beside the positions carries the weights, w_i = w_i(0) exp(g_i),
+Terms of the flow that weigh, such as a reaction (`gridflow.flow.reaction`), act on a last column g beside the positions, which
+carries the weights, w_i = w_i(0) exp(g_i),
 
     dg_i = −κ (ξ(θ_i) − ξ̄) dt,
 
-and integrators treat it like a position: weights stay positive. With `conserve` they are scaled to the mass of the start, on
+and integrators treat it like a position: weights stay positive. Where the mass is kept they are scaled to that of the start, on
 which ġ does not depend otherwise. Where the weights of few particles dominate, the sample is no larger than these few.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from math import ceil
 from typing import Annotated
@@ -24,8 +26,8 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy
 from gridflow.errors import InputError, SolveError
-from gridflow.flow.noise import NO_NOISE, NoiseInjection
-from gridflow.flow.reaction import NO_REACTION, Reaction
+from gridflow.flow.noise import NoiseInjection
+from gridflow.flow.term import FlowTerm
 from gridflow.particles.cloud import fold, retract
 from gridflow.space.factor import Array, Factor, columns_of
 from gridflow.space.mesh import Mesh
@@ -35,12 +37,11 @@ Positive = Annotated[float, Meta(gt=0.0)]
 
 @dataclass
 class Dynamics:
-    """What an integrator needs to know: the velocity of states, and the noise.
+    """The velocity of states, and the noise.
 
-    A state is the unfolded positions (n_particles, n_columns), with a reaction and one column more for the weights.
+    A state is the unfolded positions (n_particles, n_columns), and one column more where a term of the flow weighs.
 
-    mobility : positions inside the space → M, broadcastable to the points; temperature : D; batches : draws minibatches
-    diffusion : D_k along single factors, (n_columns,)
+    mobility : positions inside the space → M, broadcastable to the points; terms : of the flow; batches : draws minibatches
     evaluations, unconverged : of the velocity, and implicit steps that ended before their tolerance, so far
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
         of two substeps follow the same Brownian path: their difference is the error in time
@@ -50,41 +51,43 @@ class Dynamics:
     factors: tuple[Factor, ...]
     weights: Array
     mobility: Callable[[Array], Array]
-    temperature: float
+    terms: tuple[FlowTerm, ...]
     random: Generator
     batches: Generator
     pieces: int = 1
     substeps: int = 1
     evaluations: int = 0
     unconverged: int = 0
-    reaction: Reaction = NO_REACTION
-    diffusion: Array | float = 0.0
-    injection: NoiseInjection = NO_NOISE
     time: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.weighing = [term for term in self.terms if term.weighs]
+        self.diffusing = [term for term in self.terms if term.diffuses]
+        self.keeps_mass = all(term.keeps_mass for term in self.terms)
+
     @property
-    def is_noisy(self) -> bool:
-        return self.temperature > 0 or bool(np.any(self.diffusion))
+    def weighs(self) -> bool:
+        return bool(self.weighing)
 
     def state(self, points: Array) -> Array:
         """The state in which positions start."""
-        return np.column_stack([points, np.zeros(len(points))]) if self.reaction.acts else points
+        return np.column_stack([points, np.zeros(len(points))]) if self.weighs else points
 
     def split(self, state: Array) -> tuple[Array, Array]:
         """(unfolded positions, weights) of a state."""
-        if not self.reaction.acts:
+        if not self.weighs:
             return state, self.weights
         weights = self.weights * np.exp(state[:, -1])
-        return state[:, :-1], weights * (self.weights.sum() / weights.sum()) if self.reaction.conserve else weights
+        return state[:, :-1], weights * (self.weights.sum() / weights.sum()) if self.keeps_mass else weights
 
     def velocity(self, state: Array, batch: NDArray[np.int64] | None = None) -> Array:
-        """−M grad ξ, mirrored with the positions, and −κ(ξ − ξ̄). Raises SolveError if it is not finite."""
+        """−M grad ξ, mirrored with the positions, and the growth of the weights. Raises SolveError if it is not finite."""
         self.evaluations += 1
         points, weights = self.split(state)
         inside = fold(points, self.factors)
         evaluation = self.energy.evaluate(inside, weights, batch)
         gradient, xi = evaluation.gradient if evaluation.drive is None else evaluation.drive, evaluation.first_variation
-        if self.reaction.acts and xi is None:
+        if self.weighs and xi is None:
             raise InputError(
                 "a reaction of particles with an energy that gives no first variation at them", "first_variation in its"
                 " ParticleEvaluation", "return ξ at the particles, (n_particles,)",
@@ -97,11 +100,11 @@ class Dynamics:
             else:
                 gradient[:, c.start] *= factor.fold_slope(points[:, c.start])
         velocity: Array = -self.mobility(inside) * gradient
-        if xi is None or not self.reaction.acts:
+        if xi is None or not self.weighs:
             return velocity
-        return np.column_stack([velocity, self.reaction.growth(xi, weights)])
+        return np.column_stack([velocity, reduce(np.add, [term.growth(xi, weights) for term in self.weighing])])
 
-    def injected(self, state: Array, dt: float) -> Array:
+    def velocity_displaced(self, state: Array, dt: float, noise: NoiseInjection) -> Array:
         """The velocity at displaced positions (S4), −M ∇f(Z + β_t u), for a step of length dt from `time` on."""
         self.evaluations += 1
         inside = fold(state, self.factors)
@@ -116,12 +119,12 @@ class Dynamics:
             step = gradient(level)
             after = fold(state - dt * self.mobility(inside) * slope * step, self.factors)
             fall = before - self.energy.evaluate(after, self.weights).value
-            return bool(fall >= self.injection.decrease * dt * float(self.weights @ (step**2).sum(axis=1)))
+            return bool(fall >= noise.decrease * dt * float(self.weights @ (step**2).sum(axis=1)))
 
-        level = self.injection.at(self.time)
-        if self.injection.adapts:
+        level = noise.at(self.time)
+        if noise.adapts:
             before = self.energy.evaluate(inside, self.weights).value
-            level = self.injection.largest(holds)
+            level = noise.largest(holds)
         self.time += dt
         velocity: Array = -self.mobility(inside) * slope * gradient(level)
         if not np.isfinite(velocity.sum()):
@@ -135,12 +138,13 @@ class Dynamics:
 
     def noise(self, state: Array, dt: float) -> Array | float:
         """√(2 (D M + D_k) dt)·(standard normal numbers), along geodesics of surfaces; labels and weights stay."""
-        if not self.is_noisy:
+        if not self.diffusing:
             return 0.0
         points = self.split(state)[0]
         normal = self.normal(points.shape)
         inside = fold(points, self.factors)
-        noise: Array = np.sqrt(2 * dt * (self.temperature * self.mobility(inside) + self.diffusion)) * normal
+        mobility = self.mobility(inside)
+        noise: Array = np.sqrt(2 * dt * reduce(np.add, [t.diffusivity(mobility) for t in self.diffusing])) * normal
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if isinstance(factor, Mesh):
                 noise[:, c] = factor.walk(inside[:, c], noise[:, c])

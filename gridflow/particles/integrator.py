@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from scipy.integrate import solve_ivp
 
 from gridflow.errors import InputError, SolveError
+from gridflow.flow.noise import NoiseTerm
 from gridflow.particles.cloud import fold
 from gridflow.particles.dynamics import Dynamics, Positive, fixed_steps
 from gridflow.particles.proximal import ProximalPoint
@@ -18,13 +19,26 @@ from gridflow.space.factor import Array
 
 EVALUATIONS_MAX = 100_000
 """Of the velocity in an adaptive run: far more than a smooth flow needs."""
+EXPLICIT = {"temperature", "diffusion", "reaction"}
+"""Terms of a flow that every explicit method with fixed steps admits."""
 
 
 class Integrator(Protocol):
-    """`error_factor` : error in time over the change that two substeps make, 1/(1 − 2^−order)."""
+    """error_factor : error in time over the change that two substeps make, 1/(1 − 2^−order)
+    knows : keys of the terms of a flow that it admits; label, instead : its name, and another kind for those that it refuses
+    """
 
     @property
     def error_factor(self) -> float: ...
+
+    @property
+    def knows(self) -> set[str]: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def instead(self) -> str: ...
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         """States (`Dynamics`: unfolded positions, with a reaction weights) at each of the increasing times, from 0 on."""
@@ -43,6 +57,12 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
     batch: Annotated[int, Meta(ge=1)] | None = None
 
     error_factor: ClassVar[float] = 2.0
+    label: ClassVar[str] = "stochastic gradient descent"
+    instead: ClassVar[str] = '"gradient-descent" without batch'
+
+    @property
+    def knows(self) -> set[str]:
+        return EXPLICIT if self.batch is not None else EXPLICIT | {"noise_injection"}
 
     def __post_init__(self) -> None:
         if (self.step is None) == (self.learning_rate is None):
@@ -51,10 +71,11 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         dt_max = self.step if self.step is not None else float(self.learning_rate or 0) / len(points)
         n_data = self.count_data(dynamics, points) if self.batch is not None else 0
+        noise = next((term.flow.noise_injection for term in dynamics.terms if isinstance(term, NoiseTerm)), None)
 
         def advance(points: Array, dt: float) -> Array:
             batch = dynamics.batches.choice(n_data, self.batch, replace=False) if self.batch is not None else None
-            velocity = dynamics.injected(points, dt) if dynamics.injection.acts else dynamics.velocity(points, batch)
+            velocity = dynamics.velocity_displaced(points, dt, noise) if noise else dynamics.velocity(points, batch)
             return points + dt * velocity + dynamics.noise(points, dt)
 
         return fixed_steps(advance, points, times, dt_max, dynamics.substeps, dynamics.factors)
@@ -76,6 +97,9 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
 
     step: Positive
 
+    knows: ClassVar[set[str]] = EXPLICIT
+    label: ClassVar[str] = "Heun's method"
+    instead: ClassVar[str] = '"gradient-descent"'
     error_factor: ClassVar[float] = 2.0  # 4/3, but of weak order 1 where the noise depends on what moves
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
@@ -96,15 +120,12 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
 
     tolerance: Annotated[float, Meta(gt=1e-10, lt=1.0)] = 1e-6
 
+    knows: ClassVar[set[str]] = {"reaction"}
+    label: ClassVar[str] = "the adaptive integrator"
+    instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 1.0
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
-        if dynamics.is_noisy:
-            raise InputError(
-                "the adaptive integrator with a temperature or diffusion",
-                "adaptive without noise",
-                'use particles.integrator.kind = "rk2"',
-            )
         shape, tolerance = points.shape, self.tolerance if dynamics.substeps == 1 else self.tolerance / 100
 
         def velocity(_: float, y: Array) -> Array:

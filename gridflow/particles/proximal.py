@@ -62,6 +62,9 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
     seed: Annotated[int, Meta(ge=0)] = 0
     on_unconverged: Literal["stop", "continue"] = "stop"
 
+    knows: ClassVar[set[str]] = set()
+    label: ClassVar[str] = "a proximal point"
+    instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 2.0
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
@@ -75,17 +78,7 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
 
 
 def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
-    """Raises InputError for a flow, a cloud or a space for which a distance is not defined."""
-    if dynamics.is_noisy:
-        raise InputError(
-            f"a proximal point with flow.temperature = {dynamics.temperature} or flow.diffusion", "temperature 0, no diffusion",
-            'use particles.integrator.kind = "rk2"',
-        )  # fmt: skip
-    if dynamics.reaction.acts:
-        raise InputError(
-            f"a proximal point with flow.reaction.rate = {dynamics.reaction.rate}", "transport without reaction",
-            'use particles.integrator.kind = "rk2"',
-        )  # fmt: skip
+    """Raises InputError for a cloud or a space for which a distance is not defined."""
     if scheme.distance != "frobenius" and np.ptp(dynamics.weights) > 1e-12 * dynamics.weights.max():
         raise InputError(
             f'distance = "{scheme.distance}" with particles of different weights', "equal weights", 'use distance = "frobenius"'

@@ -4,52 +4,20 @@ import time
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any, Self
 
 import numpy as np
-from msgspec import Meta, Struct, field
 
-from gridflow.energy.base import ParticleEnergy, completed, particles_of
-from gridflow.energy.mmd.smoothing import REACH
+from gridflow.case.case import Case
+from gridflow.energy.base import Energy
 from gridflow.errors import InputError, SolveError
-from gridflow.flow.noise import refuse_noise
+from gridflow.flow.flow import check_terms
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
-from gridflow.particles.integrator import GradientDescent, IntegratorSpec, RungeKutta2
-from gridflow.space.factor import Array, Factor, columns_of
+from gridflow.particles.integrator import IntegratorSpec
+from gridflow.problem import Problem
+from gridflow.space.factor import Array, columns_of
 from gridflow.space.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
-
-if TYPE_CHECKING:
-    from gridflow.case.case import Case
-
-Count = Annotated[int, Meta(ge=2, le=10_000_000)]
-
-
-class VerdictRuns(Struct, frozen=True, forbid_unknown_fields=True):
-    """The ensembles that a verdict rests on: scrambled Sobol points are as independent of each other as random ones, and far
-    closer to the density, so that the verdict is sharper."""
-
-    count: Count = 4096
-    ensembles: Annotated[int, Meta(ge=8, le=1000)] = 12
-    sampling: Sampling = "sobol"
-
-
-class Particles(Struct, frozen=True, forbid_unknown_fields=True):
-    """The particle runs of a case.
-
-    counts : N of the random runs that show the sampling error of a particle run, increasing; ensembles : independent runs of each
-    """
-
-    counts: Annotated[list[Count], Meta(min_length=3)]
-    integrator: IntegratorSpec = field(default_factory=lambda: RungeKutta2(0.05))
-    ensembles: Annotated[int, Meta(ge=8, le=1000)] = 32
-    verdict: VerdictRuns = field(default_factory=VerdictRuns)
-    seed: Annotated[int, Meta(ge=0)] = 1
-
-    def __post_init__(self) -> None:
-        if sorted(set(self.counts)) != self.counts or self.counts[-1] < 8 * self.counts[0]:
-            raise ValueError(f"counts {self.counts} do not increase to at least eight times the first: too few for a rate")
 
 
 @dataclass(frozen=True)
@@ -75,25 +43,24 @@ class ParticleRun:
 
 
 class Simulator:
-    """Particle runs of one case: what they share (data, tabulated kernels) is computed once. Runs may go side by side in threads.
+    """Particle runs of one problem, which share data and tabulated kernels. Runs may go side by side in threads.
 
-    energy : an energy of one's own with `particles(factors)`, instead of the one in the case
+    integrator, times : of runs that do not choose their own
     """
 
-    def __init__(self, case: "Case", energy: Any = None) -> None:
-        self.case = case
-        self.grid = case.grid()
-        self.factors = self.grid.factors
-        model = energy or case.energy.load(Path(case.directory))
-        self.energy = particles_of(model, self.factors)
-        noise = case.flow.noise_injection
-        if noise.acts:
-            if case.flow.reaction.acts:
-                raise InputError("noise injection for particles with a reaction", "one of the two", "remove flow.reaction")
-            self.energy = completed(self.energy.widened(REACH * noise.level), ParticleEnergy)
-        self.mobility = particle_mobility(case, self.factors)
-        rates = [case.flow.diffusion.get(f.name, 0.0) for f in self.factors]
-        self.diffusion = np.repeat(rates, [f.columns for f in self.factors])
+    def __init__(self, problem: Problem, integrator: IntegratorSpec | None = None, times: list[float] | None = None) -> None:
+        self.problem, self.integrator, self.times = problem, integrator, times
+        self.factors = problem.grid.factors
+        self.energy = problem.particles
+        for term in problem.terms:
+            self.energy = term.at_particles(self.energy)
+        self.mobility = particle_mobility(problem)
+
+    @classmethod
+    def of(cls, case: Case, energy: Energy | None = None, **options: Any) -> Self:
+        """Particle runs of a case, with the integrator and the save times that it names."""
+        integrator = None if case.particles is None else case.particles.integrator
+        return cls(case.problem(energy), integrator, case.time.save_times(), **options)
 
     def run(
         self,
@@ -107,51 +74,56 @@ class Simulator:
         substeps: int = 1,
     ) -> ParticleRun:
         """See `simulate`; pieces, substeps : see `Dynamics`."""
-        case, factors = self.case, self.factors
-        chosen = integrator or (case.particles.integrator if case.particles is not None else None)
+        problem, chosen, saves = self.problem, integrator or self.integrator, times or self.times or []
         if chosen is None:
-            raise InputError(f"a particle run of {case.name} without an integrator", "one in [particles]", "pass integrator=…")
-        if not isinstance(chosen, GradientDescent) or chosen.batch is not None:
-            refuse_noise(case.flow.noise_injection, "another integrator than full gradient descent")
+            raise InputError("a particle run without an integrator", "one in [particles]", "pass integrator=…")
         cloud = particles
         if not isinstance(cloud, Cloud):
-            cloud = draw_cloud(case.initial, factors, cloud, seed, sampling, self.energy.strata)
+            cloud = draw_cloud(list(problem.initial), self.factors, cloud, seed, sampling, self.energy.strata)
         self.energy.check_start(cloud.points, cloud.weights)
-        saves = case.time.save_times() if times is None else times
         if len(saves) < 2 or saves[0] != 0 or any(a >= b for a, b in pairwise(saves)):
             raise InputError(f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
-            self.energy, factors, cloud.weights, self.mobility, case.flow.temperature, random, batches, pieces, substeps,
-            reaction=case.flow.reaction, diffusion=self.diffusion, injection=case.flow.noise_injection,
-        )  # fmt: skip
+            self.energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, random, batches, pieces, substeps
+        )
+        check_terms(problem.terms, chosen.knows, chosen.label, f"use particles.integrator.kind = {chosen.instead}")
         began = time.perf_counter()
-        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told by its velocity
+        with np.errstate(over="ignore", invalid="ignore"):  # the velocity of a run that diverges stops it
             states = [dynamics.split(state) for state in chosen.run(dynamics, dynamics.state(cloud.points), saves)]
-            points, weights = [fold(p, factors) for p, _ in states], [w for _, w in states]
-            seconds = time.perf_counter() - began
-            results = [self.energy.evaluate(p, w) for p, w in zip(points, weights, strict=True)]
-        values = np.array([r.value for r in results])
+            return self.result(saves, states, dynamics, time.perf_counter() - began)
+
+    def result(self, saves: list[float], states: list[tuple[Array, Array]], dynamics: Dynamics, seconds: float) -> ParticleRun:
+        """The run of unfolded positions and weights at the times. Raises SolveError where its energy is not finite."""
+        points, weights = [fold(p, self.factors) for p, _ in states], [w for _, w in states]
+        evaluations = [self.energy.evaluate(p, w) for p, w in zip(points, weights, strict=True)]
+        values = np.array([e.value for e in evaluations])
         if not np.isfinite(values).all():
             raise SolveError("a particle run diverged (its energy is not finite); use a smaller step")
-        predictions = [r.prediction for r in results if r.prediction is not None]
-        prediction = np.stack(predictions) if predictions else None
-        kept = np.stack(weights) if case.flow.reaction.acts else cloud.weights
-        shares = reduce(largest_shares, (wall_shares_particles(self.grid, *state) for state in states))
-        warnings = tuple(wall_warnings(factors, shares, OF_PARTICLES))
-        counts = dynamics.evaluations, seconds, warnings, dynamics.unconverged
-        return ParticleRun(saves, np.stack(points), kept, values, prediction, *counts)
+        predictions = [e.prediction for e in evaluations if e.prediction is not None]
+        shares = reduce(largest_shares, (wall_shares_particles(self.problem.grid, *state) for state in states))
+        return ParticleRun(
+            times=saves,
+            points=np.stack(points),
+            weights=np.stack(weights) if dynamics.weighs else dynamics.weights,
+            energy=values,
+            prediction=np.stack(predictions) if predictions else None,
+            evaluations=dynamics.evaluations,
+            seconds=seconds,
+            warnings=tuple(wall_warnings(self.factors, shares, OF_PARTICLES)),
+            unconverged=dynamics.unconverged,
+        )
 
 
 def simulate(
-    case: "Case",
+    case: Case,
     particles: int | Cloud,
     *,
     times: list[float] | None = None,
     seed: int = 0,
     sampling: Sampling = "random",
     integrator: IntegratorSpec | None = None,
-    energy: Any = None,
+    energy: Energy | None = None,
 ) -> ParticleRun:
     """Run N particles drawn from the initial density of a case, or a weighted cloud of one's own.
 
@@ -160,22 +132,23 @@ def simulate(
 
     Raises InputError for a case or a choice that cannot run, SolveError for a run that diverges.
     """
-    return Simulator(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
+    return Simulator.of(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
 
 
-def particle_mobility(case: "Case", factors: tuple[Factor, ...]) -> Any:
+def particle_mobility(problem: Problem) -> Any:
     """M of every factor at the particles: (n_particles, n_columns), or (n_columns,) where it is constant."""
+    factors, mobility = problem.grid.factors, problem.flow.mobility
     columns = {f.name: c for f, c in zip(factors, columns_of(factors), strict=True)}
-    values = [case.flow.mobility[f.name].value if f.name in case.flow.mobility else 1.0 for f in factors]
+    values = [mobility[f.name].value if f.name in mobility else 1.0 for f in factors]
     constant = np.repeat(values, [f.columns for f in factors])
-    varying = [(columns[n], columns[m.factor].start, m.power) for n, m in case.flow.mobility.items() if m.factor is not None]
+    varying = [(columns[n], columns[m.factor].start, m.power) for n, m in mobility.items() if m.factor is not None]
     if not varying:
         return lambda points: constant
 
-    def mobility(points: Array) -> Array:
+    def at(points: Array) -> Array:
         values = np.broadcast_to(constant, points.shape).copy()
         for column, source, power in varying:  # the source has one column: a mobility that depends on a surface is refused
             values[:, column] *= points[:, [source]] ** power
         return values
 
-    return mobility
+    return at

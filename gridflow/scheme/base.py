@@ -1,16 +1,14 @@
-"""What every scheme shares: the state that it carries from step to step, and what the time loop asks of it."""
+"""What every scheme shares: the state that it carries from step to step, and what the time loop calls."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from gridflow.energy.base import BoundEnergy, Evaluation, completed
-from gridflow.errors import InputError
-from gridflow.flow.noise import NoiseInjection
-from gridflow.flow.reaction import Reaction
+from gridflow.energy.base import Evaluation
+from gridflow.problem import Problem
+from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,8 @@ class State:
     density : shape of the grid; time, dt (proposed next step) : mean-field time; evaluation : of the energy at the density, which
     a restart computes again; free_energy : the value that decreases; dissipation : −dE/dt during the step, cheaply measured;
     density_min : smallest density so far; rise : largest increase of the energy in a step so far; rise_roundoff : largest
-    round-off allowed for it; unconverged : steps so far that ended
-    before their tolerance; arrays : whatever else a scheme needs to go on; reports : what else it tells at a save.
+    round-off allowed for it; unconverged : steps so far that ended before their tolerance; arrays : whatever else a scheme needs
+    to go on; reports : other numbers of a save.
     """
 
     density: Array
@@ -38,20 +36,23 @@ class State:
     reports: dict[str, float] = field(default_factory=dict)
 
 
-def refuse_all_but_gradient_flows(what: str, grid: Grid, energy: BoundEnergy, reaction: Reaction, noise: NoiseInjection) -> None:
-    """Raises InputError for schemes that minimise: a free energy with transport is all they know."""
-    for present, name in (
-        (reaction.acts, f"flow.reaction.rate = {reaction.rate:g}"),
-        (any(grid.diffusion), "flow.diffusion"),
-        (noise.acts, f"flow.noise_injection.level = {noise.level:g}"),
-        (completed(energy, BoundEnergy).driven, "a flow that ξ does not drive"),
-    ):
-        if present:
-            raise InputError(f"{what} with {name}", "gradient flows, transport alone", 'use scheme.kind = "finite-volume"')
+def state_at(problem: Problem, transport: Transport, density: Array, time: float, dt: float) -> State:
+    """The state of a density in a flow that ξ drives. Raises SolveError where its energy is not finite."""
+    density = np.ascontiguousarray(density, dtype=float)
+    evaluation = problem.evaluate(density)
+    return State(
+        density=density,
+        time=time,
+        dt=dt,
+        evaluation=evaluation,
+        free_energy=problem.free_energy(density, evaluation)[0],
+        dissipation=transport.dissipation(density, evaluation),
+        density_min=float(density.min()),
+    )
 
 
 class Stepper(Protocol):
-    """A scheme bound to a grid, an energy and a flow."""
+    """A scheme bound to a problem."""
 
     @property
     def energy_decreases(self) -> bool:

@@ -20,19 +20,18 @@ On a grid the step is bound to the lattice: mass moves by whole cells (E may spl
 exceeds half a cell. Small steps stand still: τ must not go to 0 on a fixed grid.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.flow.noise import NO_NOISE, NoiseInjection
-from gridflow.flow.reaction import NO_REACTION, Reaction
-from gridflow.scheme.base import State, refuse_all_but_gradient_flows
-from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
+from gridflow.problem import Problem
+from gridflow.scheme.base import State, state_at
+from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -54,18 +53,13 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     max_iterations: Annotated[int, Meta(ge=1)] = 1000
 
     label: ClassVar[str] = "exact JKO"
+    knows: ClassVar[set[str]] = set()
 
-    def init(
-        self,
-        grid: Grid,
-        energy: BoundEnergy,
-        temperature: float,
-        reaction: Reaction = NO_REACTION,
-        noise: NoiseInjection = NO_NOISE,
-    ) -> "ExactWassersteinStepper":
-        """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        refuse_all_but_gradient_flows("exact Wasserstein steps", grid, energy, reaction, noise)
-        return ExactWassersteinStepper(self, grid, energy, temperature)
+    def init(self, problem: Problem) -> "ExactWassersteinStepper":
+        """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
+        instead = '"jko"' if problem.flow.temperature > 0 else '"finite-volume"'
+        problem.check(self.knows, "exact Wasserstein steps", f"use scheme.kind = {instead}")
+        return ExactWassersteinStepper(self, problem)
 
 
 # ----------------------------------------------------------------------------------------------------------- transport
@@ -189,38 +183,28 @@ def simplex_minimum(hessian: Array, slope: Array, start: Array) -> Array:
     return weights / weights.sum()
 
 
-@dataclass
 class ExactWassersteinStepper:
-    """A scheme bound to a grid and an energy."""
-
-    scheme: ExactWasserstein
-    grid: Grid
-    energy: BoundEnergy
-    temperature: float
-    cost: TransportCost = field(init=False)
+    """A scheme bound to a problem."""
 
     energy_decreases: ClassVar[bool] = True  # by W₂²/(2τ) and more: the search starts at p = ρ_k
     conserves_mass: ClassVar[bool] = True
     reports: ClassVar[tuple[str, ...]] = ("iterations", "duality_gap", "step_w2")
 
-    def __post_init__(self) -> None:
-        if self.temperature > 0:
-            raise InputError(
-                f"flow.temperature = {self.temperature} with exact Wasserstein steps", "temperature 0", 'use scheme.kind = "jko"'
-            )
+    def __init__(self, scheme: ExactWasserstein, problem: Problem) -> None:
+        self.scheme, self.problem, self.grid, self.energy = scheme, problem, problem.grid, problem.bound
         if not self.energy.convex:
             raise InputError(
                 "exact Wasserstein steps of an energy that is not convex in ρ", "convex energies: else nothing certifies a step",
                 'use scheme.kind = "finite-volume"',
             )  # fmt: skip
         self.cost = TransportCost(self.grid)
-        self.measure: FiniteVolumeStepper = FiniteVolume().init(self.grid, self.energy, self.temperature)
+        self.transport = Transport(problem)
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
-        return replace(self.measure.start(density, time, dt=self.scheme.tau), dt=min(dt, self.scheme.tau))
+        return state_at(self.problem, self.transport, density, time, min(dt, self.scheme.tau))
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
-        return self.measure.dissipation(density, evaluation)
+        return self.transport.dissipation(density, evaluation)
 
     def report(self, state: State) -> dict[str, float]:
         return {name: state.reports.get(name, 0.0) for name in self.reports}
@@ -231,7 +215,7 @@ class ExactWassersteinStepper:
         solution = self.solve(state, tau)
         density = solution.masses / self.grid.volume
         density *= self.grid.integrate(state.density) / self.grid.integrate(density)  # round-off, kept from adding up
-        evaluation = self.measure.evaluate(density)
+        evaluation = self.problem.evaluate(density)
         return State(
             density=density,
             time=state.time + tau,

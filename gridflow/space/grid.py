@@ -24,7 +24,6 @@ class Grid:
     factors : the factors, in any order
     mobility : {factor name: (factor name it depends on or None, values)}: M of the factor, constant or one value per cell of
         *another* factor (1/c² of a neuron length c, r^{−2} of a polar angle). Default 1. A mobility 0 freezes the factor.
-    diffusion : {name of a line: D}, diffusion along it that is no part of the gradient flow. Default 0.
 
     Attributes
     ----------
@@ -37,7 +36,6 @@ class Grid:
         self,
         factors: list[Factor],
         mobility: dict[str, tuple[str | None, Array]] | None = None,
-        diffusion: dict[str, float] | None = None,
     ) -> None:
         mobility = mobility or {}
         sources = {source for source, _ in mobility.values()}
@@ -49,11 +47,6 @@ class Grid:
         unknown = set(mobility) - set(self.order)
         if unknown:
             factor_named(self.factors, min(unknown), "flow.mobility")
-        diffusion = diffusion or {}
-        for name in diffusion:
-            if not self.factors[factor_named(self.factors, name, "flow.diffusion")].is_line:
-                raise InputError(f"flow.diffusion along {name!r}", "intervals and circles", "remove it")
-        self.diffusion = tuple(diffusion.get(f.name, 0.0) for f in self.factors)
 
     def broadcast_mobility(self, factor: Factor, source: str | None, values: Array) -> Array:
         """Mobility of a factor as an array that broadcasts against the grid."""

@@ -1,15 +1,12 @@
 """The same case on wider cells: the grids from which a verdict extrapolates, and whether a case has them."""
 
 from math import log2
-from pathlib import Path
 from typing import Any
 
 from gridflow.case.case import Case
-from gridflow.energy.base import bound_to
 from gridflow.errors import InputError
 from gridflow.scheme.exact_jko import ExactWasserstein
 from gridflow.scheme.jko.scheme import JKO
-from gridflow.space.densities import mixture_masses
 
 LEVELS = (4, 2, 1)
 """Factors by which the cells of the grid are widened; the coarse ones come first and compile for the fine one."""
@@ -59,9 +56,7 @@ def check_coarsening(case: Case, energy: Any, factor: int) -> None:
 
 def prepare(case: Case, energy: Any) -> None:
     """Everything that a run needs before its first step."""
-    grid = case.grid()
-    masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
-    bound_to(grid, energy or case.energy.load(Path(case.directory))).check_start(masses)
+    case.problem(energy).check_start()
 
 
 def works(case: Case, energy: Any, factor: int) -> bool:

@@ -153,7 +153,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
     plan = plan_of(case, energy)
     tally.start(len(LEVELS) + 1 + runs_of(plan.case))
-    runs = Runs(plan, Simulator(plan.case, plan.model))
+    runs = Runs(plan, Simulator.of(plan.case, plan.model))
     tally.tell("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
     return compared(runs, time_step, run_grids(plan, tally), tally)
@@ -197,7 +197,7 @@ def run_grids(plan: Plan, tally: Tally) -> Grids:
     fine = [[s[k] for k in picked] for s in sketches[1]]
     exact = None
     if case.exact is not None:
-        solution = [grid_measure(plan.grid, plan.bound, m) for m in case.exact.masses(case, plan.grid, plan.times)]
+        solution = [grid_measure(plan.grid, plan.bound, m) for m in case.exact.masses(case.problem(plan.model), plan.times)]
         exact = between(quantities, fine, [[q.sketch(m) for m in solution] for q in quantities])
     pairs = [(sketches[1], sketches[2]), (sketches[2], sketches[4])]
     return Grids(
@@ -298,7 +298,7 @@ class Runs:
                 " use more iterations in particles.integrator"
             )
         rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
-        if rises and not self.plan.case.flow.may_rise:
+        if rises and self.simulator.problem.lowers_energy_of_particles:
             rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"
             raise SolveError(
                 f"ensemble {number + 1} of {count} particles diverged: its energy rose from {rise}; use a smaller step in"

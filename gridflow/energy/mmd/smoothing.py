@@ -23,6 +23,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import gammaln, hyp1f1
 
+from gridflow.energy.base import REACH
 from gridflow.energy.mmd.convolution import Operator, Products, cell_points, operator
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
 from gridflow.energy.mmd.particles import Samples, circles
@@ -35,8 +36,6 @@ LOG_STEP = 0.15
 """Of the trapezoidal rule in log s: relative error below 1e−12."""
 TABLE = 4096
 """Nodes of the cubic spline of a smoothed kernel in r."""
-REACH = 7.0
-"""Displacements beyond so many deviations have probability 3e−12."""
 
 
 @dataclass(frozen=True)

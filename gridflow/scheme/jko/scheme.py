@@ -49,12 +49,11 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.flow.noise import NO_NOISE, NoiseInjection
-from gridflow.flow.reaction import NO_REACTION, Reaction
-from gridflow.scheme.base import State, refuse_all_but_gradient_flows
-from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
+from gridflow.problem import Problem
+from gridflow.scheme.base import State, state_at
+from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.scheme.jko.gibbs import GibbsKernel
 from gridflow.scheme.jko.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
 from gridflow.space.distances import wasserstein1
@@ -103,18 +102,12 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     on_unconverged: Literal["stop", "continue"] = "stop"
 
     label: ClassVar[str] = "entropic JKO"
+    knows: ClassVar[set[str]] = {"temperature"}
 
-    def init(
-        self,
-        grid: Grid,
-        energy: BoundEnergy,
-        temperature: float,
-        reaction: Reaction = NO_REACTION,
-        noise: NoiseInjection = NO_NOISE,
-    ) -> "JKOStepper":
-        """Bind to a grid and an energy. Raises InputError for a combination that this scheme cannot do."""
-        refuse_all_but_gradient_flows("entropic JKO steps", grid, energy, reaction, noise)
-        if self.accuracy is not None and not any(f.is_line for f in grid.factors):
+    def init(self, problem: Problem) -> "JKOStepper":
+        """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
+        problem.check(self.knows, "entropic JKO steps", 'use scheme.kind = "finite-volume"')
+        if self.accuracy is not None and not any(f.is_line for f in problem.grid.factors):
             raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
         if self.accuracy is not None and self.on_unconverged == "continue":
             raise InputError(
@@ -122,7 +115,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
                 "one of the two: accuracy shortens such steps",
                 "remove accuracy",
             )
-        return JKOStepper(self, grid, energy, temperature)
+        return JKOStepper(self, problem)
 
 
 @dataclass
@@ -184,20 +177,16 @@ class Defect:
     log_prox: Array
 
 
-@dataclass
 class JKOStepper:
-    """A scheme bound to a grid and an energy."""
-
-    scheme: JKO
-    grid: Grid
-    energy: BoundEnergy
-    temperature: float
+    """A scheme bound to a problem."""
 
     energy_decreases: ClassVar[bool] = False  # of E + W_ε/(2τ); E alone may rise by the entropic blur
     conserves_mass: ClassVar[bool] = True
     reports: ClassVar[tuple[str, ...]] = ("iterations", "constr_even", "constr_odd")
 
-    def __post_init__(self) -> None:
+    def __init__(self, scheme: JKO, problem: Problem) -> None:
+        self.scheme, self.problem = scheme, problem
+        self.grid, self.energy, self.temperature = problem.grid, problem.bound, problem.flow.temperature
         square = largest_square(self.grid)
         if self.scheme.epsilon < EPSILON_MIN:
             raise InputError(
@@ -212,7 +201,7 @@ class JKOStepper:
             )  # fmt: skip
         self.epsilon = self.scheme.epsilon * square
         self.kernel = GibbsKernel(self.grid, self.epsilon)
-        self.measure: FiniteVolumeStepper = FiniteVolume().init(self.grid, self.energy, self.temperature)
+        self.transport = Transport(problem)
         self.beta = 0.0 if self.scheme.bias == "plain" else 0.5
         """B[p] = β log p, and what the sweeps of "debias" add."""
 
@@ -231,11 +220,11 @@ class JKOStepper:
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; dt : the step to go on with, else tau."""
-        state = self.measure.start(density, time, dt=self.scheme.tau)
-        return replace(state, dt=dt if self.scheme.accuracy is not None and np.isfinite(dt) else self.scheme.tau)
+        adapts = self.scheme.accuracy is not None and np.isfinite(dt)
+        return state_at(self.problem, self.transport, density, time, dt if adapts else self.scheme.tau)
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
-        return self.measure.dissipation(density, evaluation)
+        return self.transport.dissipation(density, evaluation)
 
     def report(self, state: State) -> dict[str, float]:
         found = self.constraints(state) if "solution" in state.arrays else {}
@@ -291,8 +280,8 @@ class JKOStepper:
                 arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
         # mass is exact up to round-off, which is kept from adding up
         density = solution.density * (self.grid.integrate(state.density) / self.grid.integrate(solution.density))
-        evaluation = self.measure.evaluate(density)
-        value, roundoff = self.measure.free_energy(density, evaluation)
+        evaluation = self.problem.evaluate(density)
+        value, roundoff = self.problem.free_energy(density, evaluation)
         return State(
             density=density,
             time=state.time + tau,

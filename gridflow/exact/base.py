@@ -1,0 +1,55 @@
+"""Exact solutions: cell masses at any time, for tests and for the errors in a dataset.
+
+Each class names one solution that a case may claim under [exact]; it checks that the problem is the one it solves. Where the
+solution is an ordinary differential equation, later times continue from earlier ones.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from gridflow.errors import InputError, SolveError
+from gridflow.problem import Problem
+from gridflow.space.factor import Array
+
+
+class Exact(Struct, frozen=True, forbid_unknown_fields=True):
+    """An exact solution of some cases."""
+
+    def solution(self, problem: Problem) -> Callable[[float], Array]:
+        """t ↦ cell masses, shape of the grid. Raises InputError for a case that it does not solve."""
+        raise NotImplementedError
+
+    def masses(self, problem: Problem, times: list[float]) -> Array:
+        """Cell masses at the times, (n_times, *shape of the grid). Raises InputError for a case that it does not solve."""
+        at = self.solution(problem)
+        return np.stack([at(t) for t in times])
+
+
+def require(condition: bool, name: str, needs: str) -> None:
+    if not condition:
+        raise InputError(f'exact solution "{name}" for this case', needs, "remove [exact], or change the case")
+
+
+class Trajectory:
+    """The solution of an autonomous ODE from time 0 on, to round-off for our purposes. Later times continue from the last one."""
+
+    def __init__(self, rate: Any, start: list[float] | Array) -> None:
+        self.rate, self.start = rate, np.asarray(start, dtype=float)
+        self.time, self.state = 0.0, self.start
+
+    def at(self, time: float) -> Array:
+        """The state at a time."""
+        if time < self.time:
+            self.time, self.state = 0.0, self.start
+        if time > self.time:
+            span = (0.0, time - self.time)
+            from scipy.integrate import solve_ivp
+
+            solution = solve_ivp(self.rate, span, self.state, t_eval=span[1:], method="DOP853", rtol=1e-12, atol=1e-14)
+            if not solution.success:
+                raise SolveError(f"the exact solution could not be computed up to time {time:g}: {solution.message}")
+            self.time, self.state = time, solution.y[:, -1]
+        return self.state

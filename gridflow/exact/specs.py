@@ -1,0 +1,8 @@
+"""The registry of exact solutions that a case may name under [exact]: a solution is listed at the end of its family's module."""
+
+from gridflow.exact.discrepancies import DiscrepancySolution
+from gridflow.exact.heat import Heat
+from gridflow.exact.linear import LinearSolution
+from gridflow.exact.networks import NetworkSolution
+
+ExactSpec = NetworkSolution | LinearSolution | Heat | DiscrepancySolution

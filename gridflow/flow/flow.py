@@ -1,0 +1,52 @@
+"""The flow of a case: its terms beside the transport by the first variation, as data, and the registry of these terms."""
+
+from collections.abc import Collection
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from gridflow.errors import InputError
+from gridflow.flow.diffusion import Diffusion
+from gridflow.flow.mobility import Mobility
+from gridflow.flow.noise import NoiseInjection, NoiseTerm
+from gridflow.flow.reaction import Reaction, ReactionTerm
+from gridflow.flow.temperature import Temperature
+from gridflow.flow.term import FlowTerm
+from gridflow.space.grid import Grid
+
+TERMS: tuple[type[FlowTerm], ...] = (ReactionTerm, Diffusion, Temperature, NoiseTerm)
+"""In the order of the half steps before the transport; those after it come in the reverse order."""
+
+
+class Flow(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor, noise injection.
+
+    diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
+    """
+
+    temperature: Annotated[float, Meta(ge=0.0)] = 0.0
+    reaction: Reaction = field(default_factory=Reaction)
+    mobility: dict[str, Mobility] = {}
+    diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
+    noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
+
+    def terms(self, grid: Grid) -> tuple[FlowTerm, ...]:
+        """The terms that act, on a grid. Raises InputError for one that the grid does not admit."""
+        terms = tuple(term for term in (kind(self, grid) for kind in TERMS) if term.acts)
+        check_drive(any(term.drives for term in terms), terms)
+        return terms
+
+
+def check_drive(driven: bool, terms: tuple[FlowTerm, ...]) -> None:
+    """Raises InputError for a term that follows ξ in a flow that something else drives."""
+    for term in terms:
+        if driven and term.weighs:
+            raise InputError(f"{term.stated} in a flow that ξ does not drive", "one of the two", f"remove flow.{term.key}")
+
+
+def check_terms(terms: tuple[FlowTerm, ...], knows: Collection[str], what: str, fix: str) -> None:
+    """Raises InputError for a term whose key is not among those that a scheme or an integrator `knows`."""
+    for term in terms:
+        if term.key not in knows:
+            admitted = " and ".join(sorted(knows)) or "transport alone"
+            raise InputError(f"{what} with {term.stated}", f"of [flow] {admitted}", fix)

@@ -1,0 +1,50 @@
+"""Temperature D: the entropy joins the energy, F = E + D∫ρ log ρ, and the flow is ∂ρ/∂t = div(ρ M grad ξ) + D div(M grad ρ).
+
+A scheme may take it into its fluxes; or split it off as the heat semigroup of every factor, exact in time where the mobility is
+constant. Particles follow Langevin's equation, dθ = −M grad ξ dt + √(2DM) dW.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gridflow.energy.base import ROUNDOFF
+from gridflow.flow.diffusion import HeatSemigroup
+from gridflow.flow.term import Advance, FlowTerm, Point
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+if TYPE_CHECKING:
+    from gridflow.flow.flow import Flow
+
+
+def entropy(density: Array, volume: Array) -> tuple[float, float]:
+    """(∫ρ log ρ dV, bound on its round-off)."""
+    positive = np.where(density > 0, density, 1.0)
+    terms = density * np.log(positive) * volume
+    return float(terms.sum()), ROUNDOFF * float(np.abs(terms).sum())
+
+
+class Temperature(FlowTerm):
+    """D·div(M grad ρ), D = flow.temperature; as a term of its own where a scheme splits it off."""
+
+    key = "temperature"
+    diffuses = True
+
+    def __init__(self, flow: "Flow", grid: Grid) -> None:
+        super().__init__(flow, grid)
+        self.semigroup = HeatSemigroup(grid, [flow.temperature * float(m.max()) for m in grid.mobility])
+
+    @property
+    def acts(self) -> bool:
+        return self.flow.temperature > 0
+
+    @property
+    def stated(self) -> str:
+        return f"flow.temperature = {self.flow.temperature:g}"
+
+    def advance(self, point: Point, time: float) -> Advance:
+        return Advance(self.semigroup(point.density, time))
+
+    def diffusivity(self, mobility: Array) -> Array | float:
+        return self.flow.temperature * mobility

@@ -1,0 +1,106 @@
+"""The contract of a flow term: what a flow may have beside the transport by the first variation, on a grid and at particles.
+
+On a grid a term that `splits` moves the density by itself, half a step before the transport and half a step after it (Strang
+splitting; all terms together are a palindrome). At particles a term adds to their diffusivity, or to the growth of their
+weights. Everything else about a term is declared below, with defaults for a term that does nothing.
+
+To add a term: a class in a module of its own, its field in `gridflow.flow.flow.Flow` and its line in `TERMS` there, and its name
+in `knows` of the schemes that admit it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from gridflow.energy.base import Evaluation, ParticleEnergy
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+if TYPE_CHECKING:
+    from gridflow.flow.flow import Flow
+
+
+class Point:
+    """A density and the energy there, evaluated when it is first asked for."""
+
+    def __init__(self, density: Array, evaluate: Callable[[Array], Evaluation], evaluation: Evaluation | None = None) -> None:
+        self.density, self.evaluate, self.known = density, evaluate, evaluation
+
+    @property
+    def evaluation(self) -> Evaluation:
+        if self.known is None:
+            self.known = self.evaluate(self.density)
+        return self.known
+
+
+@dataclass(frozen=True)
+class Advance:
+    """density : after the term, or None where the step was too long; limit : on the whole step of which this was a half."""
+
+    density: Array | None
+    limit: float = np.inf
+
+
+class FlowTerm(ABC):
+    """A term of a flow on a grid, made of the [flow] of a case.
+
+    key : its name under [flow]
+    keeps_mass, lowers_energy : whether it conserves the mass, and never increases the free energy
+    drives : mass moves along the gradient of something else than ξ
+    splits : `advance` moves a density
+    weighs : it changes the weights of particles, and follows ξ there; diffuses : it moves them by noise
+    """
+
+    key: ClassVar[str]
+    keeps_mass: bool = True
+    lowers_energy: bool = True
+    drives: bool = False
+    splits: bool = False
+    weighs: bool = False
+    diffuses: bool = False
+
+    def __init__(self, flow: "Flow", grid: Grid) -> None:
+        self.flow, self.grid = flow, grid
+
+    @property
+    @abstractmethod
+    def acts(self) -> bool:
+        """Whether the flow has this term at all."""
+
+    @property
+    def stated(self) -> str:
+        """The term as a case states it, for messages."""
+        return f"flow.{self.key}"
+
+    # ------------------------------------------------------------------------------------------------------ on a grid
+    def advance(self, point: Point, time: float) -> Advance:
+        """The density after `time`, which is half of a step."""
+        raise NotImplementedError(f"{type(self).__name__} has no advance: it does not split")
+
+    def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float | None:
+        """How much the term itself changes over a step, `carried` of it by the transport; None for one that does not change."""
+        return None
+
+    def dissipation(self, density: Array, xi: Array) -> float:
+        """What the term adds to the rate at which the free energy falls."""
+        return 0.0
+
+    def response(self, density: Array, potential: Array) -> Array | None:
+        """∂ρ/∂t by this term were `potential` the first variation, or None for a term that does not depend on ξ."""
+        return None
+
+    # --------------------------------------------------------------------------------------------------- at particles
+    def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
+        """The energy as this term needs it at particles."""
+        return energy
+
+    def diffusivity(self, mobility: Array) -> Array | float:
+        """D of the noise √(2D dt) of every coordinate, at particles with the given mobility: broadcasts to (n, n_columns)."""
+        return 0.0
+
+    def growth(self, xi: Array, weights: Array) -> Array:
+        """Rate of the logarithms of the weights, (n_particles,), of a term that `weighs`."""
+        raise NotImplementedError(f"{type(self).__name__} has no growth: it does not weigh")
