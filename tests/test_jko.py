@@ -10,9 +10,10 @@ from scipy.optimize import brentq
 
 from gridflow.case.case import load_case
 from gridflow.errors import InputError
+from gridflow.scheme.jko.algorithm_1 import kl_prox
+from gridflow.scheme.jko.anderson import Anderson
 from gridflow.scheme.jko.gibbs import GibbsKernel, gibbs_matrix
-from gridflow.scheme.jko.scaling import kl_prox
-from gridflow.scheme.jko.scheme import JKO, Anderson
+from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
 from gridflow.space.densities import mixture_masses
 from gridflow.space.distances import quantiles_of_cells, wasserstein
@@ -294,7 +295,7 @@ def test_the_sweeps_of_debias_tend_to_the_sinkhorn_divergence():
     defects = []
     for sweeps in (1, 2, 4, 20):
         stepper = JKO(tau=0.1, bias="debias", sweeps=sweeps).init(problem_of(grid, Linear(0 * density), 0.0))
-        log_d = 0.5 * np.log(density) + stepper.correction(np.log(density))
+        log_d = 0.5 * np.log(density) + stepper.equation.correction(np.log(density))
         defects.append(np.abs(log_d + stepper.kernel.apply_log(log_d) - np.log(density)).max())
     assert defects[1] <= 0.5 * defects[0]
     assert defects[2] <= 0.25 * defects[1]

@@ -46,10 +46,10 @@ def miss(stepper, state, before, tau):
 
     R = 0 says p^(1+g) = (Kb)·exp(−drive), with Kb = p/a and a = e^φ found anew from p: q is the marginal of a·K(q/(Ka)).
     """
-    force, g = stepper.weights(tau)
+    force, g = stepper.equation.weights(tau)
     with np.errstate(divide="ignore"):
         log_before, logs = np.maximum(np.log(before), LOG_EMPTY), np.log(state.density)
-    drive = force * state.evaluation.first_variation - stepper.correction(logs)
+    drive = force * state.evaluation.first_variation - stepper.equation.correction(logs)
     log_a = -drive - g * logs  # up to a constant, which cancels below
     log_kb = stepper.kernel.apply_log(log_before - stepper.kernel.apply_log(log_a))
     prox = np.exp((log_kb - drive - (log_kb - drive).max()) / (1 + g))
@@ -92,10 +92,10 @@ def test_a_collapsed_density_is_not_taken_for_a_solution():
     log_before = np.log(disc(grid, 1e-6))
     potential = np.full(grid.shape, -3000.0)
     potential[16, 16] = 0.0
-    defect = stepper.defect(potential, log_before, 0.1)
+    defect = stepper.equation.defect(potential, log_before, 0.1)
     assert defect.masses.max() / defect.masses.sum() > 1 - 1e-12
     assert defect.change < 1e-8
-    assert not stepper.is_solved(defect, 0.1)
+    assert not stepper.solver.is_solved(defect)
 
 
 def test_an_empty_corner_is_not_mass():

@@ -8,7 +8,8 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem_of
 
 from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.scheme.exact_jko import ExactWasserstein, TransportCost, exact_transport, simplex_minimum
+from gridflow.scheme.exact_jko import ExactWasserstein, simplex_minimum
+from gridflow.scheme.exact_transport import TransportCost, exact_transport
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
 from gridflow.space.densities import mixture_masses

@@ -42,8 +42,7 @@ halves, their difference is the error of the halves, which are kept, and τ foll
 `algorithm = "scaling"` is S2 Algorithm 1 as printed: slow, for plain steps; the reference of the tests.
 """
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -54,27 +53,18 @@ from gridflow.errors import InputError, SolveError
 from gridflow.problem import Problem
 from gridflow.scheme.base import State, state_at
 from gridflow.scheme.finite_volume.transport import Transport
+from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
+from gridflow.scheme.jko.equation import Equation
 from gridflow.scheme.jko.gibbs import GibbsKernel
-from gridflow.scheme.jko.scaling import Hierarchy, algorithm_1, kl_prox, relaxed_scaling
+from gridflow.scheme.jko.newton import Solution, StepSolver
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
 EPSILON_MIN = 0.5
 """ε below half of h² pins mass to the lattice: the kernel no longer reaches the next cell."""
-LOG_FLOOR, LOG_EMPTY = -700.0, -1e4
-"""Floor of log p below its maximum: nothing above the smallest double is touched; and the logarithm of an empty cell."""
-FAR, GROWTH = 20.0, 100.0
-"""Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
-NEAR = 1e-2
-"""Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
-ATTEMPTS = 20
-UPDATES = 200
-"""Limits of the safeguard: sweeps in all, in units of max_iterations, and updates of ξ."""
-HIDDEN_MASS = 0.01
-WINDOW = 4
-"""Anderson history; its coefficients are distrusted beyond a sum of 20."""
-COEFFICIENTS_MAX = 20.0
+LOG_EMPTY = -1e4
+"""The logarithm of an empty cell."""
 SMALLEST_STEP = 2.0**-12
 """Adaptive steps below this part of tau are given up: the accuracy cannot be had by smaller steps."""
 
@@ -118,65 +108,6 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
         return JKOStepper(self, problem)
 
 
-@dataclass
-class Anderson:
-    """Mixing of type II: the combination of the last steps that makes the residual smallest in a weighted norm.
-
-    changes : differences of steps; moves : differences of points plus those; both are kept from one JKO step to the next
-    """
-
-    changes: list[Array] = field(default_factory=list)
-    moves: list[Array] = field(default_factory=list)
-    last: tuple[Array, Array] | None = None
-
-    def next(self, point: Array, step: Array, weight: Array) -> Array:
-        if self.last is not None:
-            change = step - self.last[1]
-            self.changes = [*self.changes, change][-WINDOW:]
-            self.moves = [*self.moves, point - self.last[0] + change][-WINDOW:]
-        self.last = (point, step)
-        proposal = point + step
-        if not self.changes:
-            return proposal
-        weighted = [c * weight for c in self.changes]
-        gram = np.array([[np.vdot(w, c) for c in self.changes] for w in weighted])
-        scale = 1 / np.sqrt(np.maximum(gram.diagonal(), 1e-300))
-        gram = gram * scale[:, None] * scale + 1e-10 * np.eye(len(gram))
-        coefficients = np.linalg.solve(gram, np.array([np.vdot(w, step) for w in weighted]) * scale) * scale
-        if not np.abs(coefficients).sum() < COEFFICIENTS_MAX:
-            self.changes, self.moves = [], []
-            return proposal
-        for coefficient, move in zip(coefficients, self.moves, strict=True):
-            proposal -= coefficient * move
-        return proposal
-
-
-@dataclass(frozen=True)
-class Solution:
-    """φ = log a, p, iterations, whether they converged, and the history to go on with."""
-
-    potential: Array
-    density: Array
-    iterations: int
-    converged: bool
-    mixing: Anderson = field(default_factory=Anderson)
-
-
-@dataclass(frozen=True)
-class Defect:
-    """How far φ is from the solution: see `JKOStepper.defect`. log_ka, log_kb, log_prox : of Ka, Kb, and of the prox of Kb."""
-
-    density: Array
-    masses: Array
-    drive: Array
-    residual: Array
-    step: Array
-    change: float
-    log_ka: Array
-    log_kb: Array
-    log_prox: Array
-
-
 class JKOStepper:
     """A scheme bound to a problem."""
 
@@ -185,38 +116,25 @@ class JKOStepper:
     reports: ClassVar[tuple[str, ...]] = ("iterations", "constr_even", "constr_odd")
 
     def __init__(self, scheme: JKO, problem: Problem) -> None:
-        self.scheme, self.problem = scheme, problem
-        self.grid, self.energy, self.temperature = problem.grid, problem.bound, problem.flow.temperature
+        self.scheme, self.problem, self.grid = scheme, problem, problem.grid
         square = largest_square(self.grid)
-        if self.scheme.epsilon < EPSILON_MIN:
+        if scheme.epsilon < EPSILON_MIN:
             raise InputError(
-                f"scheme.epsilon = {self.scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})",
+                f"scheme.epsilon = {scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})",
                 f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice",
                 f"use {EPSILON_MIN} or more; 1 to 2 is best",
             )
-        if self.scheme.algorithm == "scaling" and self.scheme.bias != "plain":
+        if scheme.algorithm == "scaling" and scheme.bias != "plain":
             raise InputError(
-                f'scheme.bias = "{self.scheme.bias}" with scheme.algorithm = "scaling"', "plain steps, as the source has them",
+                f'scheme.bias = "{scheme.bias}" with scheme.algorithm = "scaling"', "plain steps, as the source has them",
                 'use bias = "plain" or algorithm = "newton"',
             )  # fmt: skip
-        self.epsilon = self.scheme.epsilon * square
+        self.epsilon = scheme.epsilon * square
         self.kernel = GibbsKernel(self.grid, self.epsilon)
         self.transport = Transport(problem)
-        self.beta = 0.0 if self.scheme.bias == "plain" else 0.5
-        """B[p] = β log p, and what the sweeps of "debias" add."""
-
-    @cached_property
-    def hierarchy(self) -> Hierarchy:
-        return Hierarchy.below(self.grid, self.kernel)
-
-    @cached_property
-    def linearised_bias(self) -> Array | float:
-        """Symbol of B in log p: β_k."""
-        _, sigma = self.kernel.modes
-        symbol: Array | float = self.beta
-        for _ in range(self.scheme.sweeps if self.scheme.bias == "debias" else 0):
-            symbol = 0.5 * (symbol + 1 - sigma * symbol)
-        return symbol
+        self.equation = Equation(problem, self.kernel, self.epsilon, scheme.bias, scheme.sweeps)
+        continues = scheme.on_unconverged == "continue"
+        self.solver = StepSolver(self.equation, scheme.tolerance, scheme.max_iterations, continues)
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; dt : the step to go on with, else tau."""
@@ -273,8 +191,8 @@ class JKOStepper:
         if self.scheme.algorithm == "scaling":
             solution, constraints = self.scale(log_before, tau)
         else:
-            base = self.potential_at_rest(state, tau)
-            solution = self.solve(state, log_before, tau, base)
+            base = self.equation.potential_at_rest(state.density, state.evaluation, tau)
+            solution = self.solver.solve(state, log_before, tau, base)
             arrays = {"potential": base, "tau": np.array([tau]), "solution": solution.potential, "log_before": log_before}
             if solution.mixing.changes:
                 arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
@@ -299,7 +217,9 @@ class JKOStepper:
 
     def scale(self, log_before: Array, tau: float) -> tuple[Solution, dict[str, float]]:
         """S2 Algorithm 1, and its stopping quantities. Raises SolveError."""
-        prox = kl_prox(self.energy, self.grid.volume, 2 * tau / self.epsilon, self.temperature, self.scheme.tolerance)
+        prox = kl_prox(
+            self.problem.bound, self.grid.volume, 2 * tau / self.epsilon, self.problem.flow.temperature, self.scheme.tolerance
+        )
         limits = self.scheme.tolerance, self.scheme.max_iterations
         scaled = algorithm_1(self.kernel, self.grid.volume, log_before, prox, *limits)
         if not scaled.converged and self.scheme.on_unconverged == "stop":
@@ -317,133 +237,13 @@ class JKOStepper:
         odd constraint is that a and b themselves violate, ‖a·Kb − p'‖/‖q‖. Both are 0 at the solution only.
         """
         log_before = state.arrays["log_before"]
-        defect = self.defect(state.arrays["solution"], log_before, float(state.arrays["tau"][0]))
+        defect = self.equation.defect(state.arrays["solution"], log_before, float(state.arrays["tau"][0]))
         before = np.exp(log_before)
         log_ka = self.kernel.apply_log(defect.log_prox - defect.log_kb)
         with np.errstate(over="ignore"):  # far from the solution
             even = self.norm(before * np.expm1(log_ka - defect.log_ka)) / self.norm(before)
             odd = self.norm(defect.density - np.exp(defect.log_prox)) / self.norm(before)
         return {"constr_even": even, "constr_odd": odd}
-
-    def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:
-        """R(φ) = const. Raises SolveError."""
-        force, g = self.weights(tau)
-        if "potential" in state.arrays:  # extrapolated in a sequence of equal steps
-            smooth = tau == state.arrays["tau"][0]
-            solution = self.newton(state, log_before, tau, 2 * base - state.arrays["potential"] if smooth else base)
-        elif abs(g) <= 1:
-            solution = self.newton(state, log_before, tau, base)
-        else:
-            solution = None
-        if solution is not None:
-            return solution
-        drive = force * state.evaluation.first_variation
-        start = self.hierarchy.start(log_before, drive, g, self.beta, self.scheme.max_iterations)
-        solution = self.newton(state, log_before, tau, start)
-        if solution is None:
-            start, _ = relaxed_scaling(
-                self.kernel, state.density * self.grid.volume, log_before, drive, g, start, NEAR, self.scheme.max_iterations
-            )
-            solution = self.newton(state, log_before, tau, start)
-        return solution or self.safeguard(state, log_before, tau, start)
-
-    # -------------------------------------------------------------------------------------------------- the equation
-    def weights(self, tau: float) -> tuple[float, float]:
-        """(2τ/ε, g = 2τD/ε − β)."""
-        force = 2 * tau / self.epsilon
-        return force, force * self.temperature - self.beta
-
-    def correction(self, logs: Array) -> Array | float:
-        """B[p] − β log p."""
-        if self.scheme.bias != "debias":
-            return 0.0
-        log_d = 0.5 * logs
-        for _ in range(self.scheme.sweeps):
-            log_d = 0.5 * (log_d + logs - self.kernel.apply_log(log_d))
-        return log_d - 0.5 * logs
-
-    def potential_at_rest(self, state: State, tau: float) -> Array:
-        """φ of R = const with p = q: the potential of the last step, if its length was the same; without its constant."""
-        force, g = self.weights(tau)
-        with np.errstate(divide="ignore"):
-            logs = np.log(state.density)
-        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
-        potential = self.correction(logs) - g * logs - force * state.evaluation.first_variation
-        return potential - (potential.max() + potential.min()) / 2
-
-    def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
-        """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
-        force, g = self.weights(tau)
-        log_ka = self.kernel.apply_log(potential)
-        log_kb = self.kernel.apply_log(log_before - log_ka)
-        logs = potential + log_kb
-        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
-        density = np.exp(logs)
-        masses = density * self.grid.volume
-        total = float(masses.sum())
-        drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
-        residual = potential + drive + g * logs
-        constant = np.vdot(masses, residual) / total
-        residual -= constant
-        _, sigma = self.kernel.modes
-        step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
-        step -= np.vdot(masses, step) / total
-        change = 2 * float(np.vdot(masses, np.abs(step)))
-        log_prox = (log_kb - drive + constant) / (1 + g)
-        return Defect(density, masses, drive, residual, step, change, log_ka, log_kb, log_prox)
-
-    def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
-        """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
-        mixing, best = Anderson(), np.inf
-        if "changes" in state.arrays and tau == state.arrays["tau"][0]:
-            mixing = Anderson(list(state.arrays["changes"]), list(state.arrays["moves"]))
-        for iteration in range(1, self.scheme.max_iterations + 1):
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is told by its change
-                defect = self.defect(potential, log_before, tau)
-            if not defect.change < min(FAR, GROWTH * best):
-                return None
-            if self.is_solved(defect, tau):
-                return Solution(potential, defect.density, iteration, True, mixing)
-            if defect.change > 10 * best:
-                mixing = Anderson()
-            best = min(best, defect.change)
-            if iteration == self.scheme.max_iterations and self.scheme.on_unconverged == "continue":
-                return Solution(potential, defect.density, iteration, False, mixing)
-            potential = mixing.next(potential, defect.step, defect.masses)
-        return None
-
-    def safeguard(self, state: State, log_before: Array, tau: float, start: Array) -> Solution:
-        """Over-relaxed scaling for a given drive; next the drive of its density, mixed with earlier ones. Raises SolveError."""
-        _, g = self.weights(tau)
-        masses, potential = state.density * self.grid.volume, start
-        drive = self.defect(start, log_before, tau).drive
-        mixing, iterations, change = Anderson(), 0, np.inf
-        for _ in range(UPDATES):
-            potential, sweeps = relaxed_scaling(
-                self.kernel, masses, log_before, drive, g, potential, 0.1 * self.scheme.tolerance, self.scheme.max_iterations
-            )
-            iterations += sweeps
-            defect = self.defect(potential, log_before, tau)
-            change = defect.change
-            if self.is_solved(defect, tau):
-                return Solution(potential, defect.density, iterations, True)
-            if iterations > ATTEMPTS * self.scheme.max_iterations or not np.isfinite(change):
-                break
-            drive = mixing.next(drive, defect.drive - drive, defect.masses)
-        if self.scheme.on_unconverged == "continue" and np.isfinite(change):
-            return Solution(potential, defect.density, iterations, False)
-        raise SolveError(
-            f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
-            f' tolerance {self.scheme.tolerance:.1e}); use a smaller scheme.tau, or on_unconverged = "continue"'
-        )
-
-    def is_solved(self, defect: Defect, tau: float) -> bool:
-        """Whether p hardly changes any more, and its prox, p·exp(−R/(1 + g)) without any floor, has no mass where p has none."""
-        if not defect.change < self.scheme.tolerance:
-            return False
-        top = float(defect.log_prox.max())
-        mass = top + np.log(np.vdot(np.exp(defect.log_prox - top), self.grid.volume) / defect.masses.sum())
-        return bool(mass < HIDDEN_MASS)
 
     def norm(self, density: Array) -> float:
         return float(np.sqrt(np.vdot(density**2, self.grid.volume)))

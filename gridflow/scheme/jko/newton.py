@@ -1,0 +1,124 @@
+"""The solution of R(φ) = const: quasi-Newton steps with Anderson mixing, better starts, and a safeguard that always converges."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from gridflow.errors import SolveError
+from gridflow.scheme.base import State
+from gridflow.scheme.jko.anderson import Anderson
+from gridflow.scheme.jko.equation import Defect, Equation
+from gridflow.scheme.jko.scaling import Hierarchy, relaxed_scaling
+from gridflow.space.factor import Array
+
+FAR, GROWTH = 20.0, 100.0
+"""Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
+NEAR = 1e-2
+"""Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
+ATTEMPTS = 20
+UPDATES = 200
+"""Limits of the safeguard: sweeps in all, in units of max_iterations, and updates of ξ."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """φ = log a, p, iterations, whether they converged, and the history to go on with."""
+
+    potential: Array
+    density: Array
+    iterations: int
+    converged: bool
+    mixing: Anderson = field(default_factory=Anderson)
+
+
+@dataclass
+class StepSolver:
+    """tolerance : L1 of p; continues : go on from the last iterate where max_iterations do not reach it."""
+
+    equation: Equation
+    tolerance: float
+    max_iterations: int
+    continues: bool
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        return Hierarchy.below(self.equation.grid, self.equation.kernel)
+
+    def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:
+        """R(φ) = const. Raises SolveError."""
+        force, g = self.equation.weights(tau)
+        if "potential" in state.arrays:  # extrapolated in a sequence of equal steps
+            smooth = tau == state.arrays["tau"][0]
+            solution = self.newton(state, log_before, tau, 2 * base - state.arrays["potential"] if smooth else base)
+        elif abs(g) <= 1:
+            solution = self.newton(state, log_before, tau, base)
+        else:
+            solution = None
+        if solution is not None:
+            return solution
+        drive = force * state.evaluation.first_variation
+        start = self.hierarchy.start(log_before, drive, g, self.equation.beta, self.max_iterations)
+        solution = self.newton(state, log_before, tau, start)
+        if solution is None:
+            start, _ = relaxed_scaling(
+                self.equation.kernel,
+                state.density * self.equation.grid.volume,
+                log_before,
+                drive,
+                g,
+                start,
+                NEAR,
+                self.max_iterations,
+            )
+            solution = self.newton(state, log_before, tau, start)
+        return solution or self.safeguard(state, log_before, tau, start)
+
+    def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
+        """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
+        mixing, best = Anderson(), np.inf
+        if "changes" in state.arrays and tau == state.arrays["tau"][0]:
+            mixing = Anderson(list(state.arrays["changes"]), list(state.arrays["moves"]))
+        for iteration in range(1, self.max_iterations + 1):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is seen by its change
+                defect = self.equation.defect(potential, log_before, tau)
+            if not defect.change < min(FAR, GROWTH * best):
+                return None
+            if self.is_solved(defect):
+                return Solution(potential, defect.density, iteration, True, mixing)
+            if defect.change > 10 * best:
+                mixing = Anderson()
+            best = min(best, defect.change)
+            if iteration == self.max_iterations and self.continues:
+                return Solution(potential, defect.density, iteration, False, mixing)
+            potential = mixing.next(potential, defect.step, defect.masses)
+        return None
+
+    def safeguard(self, state: State, log_before: Array, tau: float, start: Array) -> Solution:
+        """Over-relaxed scaling for a given drive; next the drive of its density, mixed with earlier ones. Raises SolveError."""
+        _, g = self.equation.weights(tau)
+        masses, potential = state.density * self.equation.grid.volume, start
+        drive = self.equation.defect(start, log_before, tau).drive
+        mixing, iterations, change = Anderson(), 0, np.inf
+        for _ in range(UPDATES):
+            potential, sweeps = relaxed_scaling(
+                self.equation.kernel, masses, log_before, drive, g, potential, 0.1 * self.tolerance, self.max_iterations
+            )
+            iterations += sweeps
+            defect = self.equation.defect(potential, log_before, tau)
+            change = defect.change
+            if self.is_solved(defect):
+                return Solution(potential, defect.density, iterations, True)
+            if iterations > ATTEMPTS * self.max_iterations or not np.isfinite(change):
+                break
+            drive = mixing.next(drive, defect.drive - drive, defect.masses)
+        if self.continues and np.isfinite(change):
+            return Solution(potential, defect.density, iterations, False)
+        raise SolveError(
+            f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
+            f' tolerance {self.tolerance:.1e}); use a smaller scheme.tau, or on_unconverged = "continue"'
+        )
+
+    def is_solved(self, defect: Defect) -> bool:
+        """Whether p hardly changes any more, and no mass is hidden."""
+        return defect.change < self.tolerance and not self.equation.hides_mass(defect)
