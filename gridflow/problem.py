@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Problem:
     directory: Path = Path()
 
     @cached_property
-    def terms(self) -> tuple[FlowTerm, ...]:
+    def terms(self) -> tuple[FlowTerm[Any], ...]:
         """The terms of the flow that act, on the grid."""
         return self.flow.terms(self.grid)
 

@@ -108,9 +108,9 @@ def test_the_curvature_at_the_first_variation_is_that_of_a_step():
     case = porous(64)
     stepper, density = stepper_of(case, Square())
     linearised = stepper.linearised(stepper.start(density))
-    xi = stepper.evaluate(density).first_variation
+    xi = stepper.drive.evaluate(density).first_variation
     move = linearised.moves(xi)
-    values = [stepper.evaluate(density - s * move).value for s in (-1e-3, 0.0, 1e-3)]
+    values = [stepper.drive.evaluate(density - s * move).value for s in (-1e-3, 0.0, 1e-3)]
     fall, bend = (values[0] - values[2]) / 2e-3, (values[0] - 2 * values[1] + values[2]) / 1e-6
     assert linearised.inner(xi, move) == pytest.approx(fall, rel=1e-6)
     assert linearised.inner(move, linearised.second_derivative(move)) == pytest.approx(bend, rel=1e-6)

@@ -59,7 +59,7 @@ def circle_evaluation(count: int) -> tuple[Grid, Callable[[], object]]:
     """One evaluation of the energy of bn-circle with so many data."""
     stepper = stepper_of(gridflow.load_case("bn-circle").replace({"energy.data.inputs.count": count}))
     density = np.ones(stepper.grid.shape)
-    return stepper.grid, lambda: stepper.evaluate(density)
+    return stepper.grid, lambda: stepper.drive.evaluate(density)
 
 
 def difference_of_loop(grid: Grid, tables: sweep.Tables, rng: np.random.Generator) -> float:
@@ -101,7 +101,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
             "few": few,
             "many": many,
             "step": lambda: stepper.attempt(state, dt),
-            "energy": lambda: stepper.evaluate(rho),
+            "energy": lambda: stepper.drive.evaluate(rho),
             "sweeps": sweeps(grid, rho, xi, tables),
             "line": sweeps(grid, rho, xi, still),
         },

@@ -144,7 +144,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     stepper = FiniteVolume().init(Problem(grid, Potential({"x": Quadratic(), "y": Quadratic()})))
     state = stepper.start(1 + rng_field(grid))
     whole = median_and_best(lambda: stepper.attempt(state, 1e-6), repeats)[0]
-    energy = median_and_best(lambda: stepper.evaluate(state.density), repeats)[0]
+    energy = median_and_best(lambda: stepper.drive.evaluate(state.density), repeats)[0]
     print(f"\nwhole step on 512² without its two energy evaluations: {(whole - 2 * energy) / grid.size * 1e9:.2f} ns per cell")
 
     square = speeds["line 512 × line 512"]

@@ -6,7 +6,6 @@ factor is exact in time. Particles follow Brownian paths.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from gridflow.errors import InputError
 from gridflow.flow.term import Advance, FlowTerm, Point
 from gridflow.space.factor import Array, factor_named
 from gridflow.space.grid import Grid
-
-if TYPE_CHECKING:
-    from gridflow.flow.flow import Flow
 
 
 class HeatSemigroup:
@@ -47,7 +43,7 @@ class HeatSemigroup:
         return density * (before / self.grid.integrate(density))
 
 
-class Diffusion(FlowTerm):
+class Diffusion(FlowTerm[dict[str, float]]):
     """D_k ∂²ρ/∂θ_k² along the lines and circles that `flow.diffusion` names."""
 
     key = "diffusion"
@@ -55,12 +51,12 @@ class Diffusion(FlowTerm):
     lowers_energy = False
     splits = True
 
-    def __init__(self, flow: "Flow", grid: Grid) -> None:
-        super().__init__(flow, grid)
-        for name in flow.diffusion:
+    def __init__(self, spec: dict[str, float], temperature: float, grid: Grid) -> None:
+        super().__init__(spec, temperature, grid)
+        for name in spec:
             if not grid.factors[factor_named(grid.factors, name, "flow.diffusion")].is_line:
                 raise InputError(f"flow.diffusion along {name!r}", "intervals and circles", "remove it")
-        self.rates = [flow.diffusion.get(f.name, 0.0) for f in grid.factors]
+        self.rates = [spec.get(f.name, 0.0) for f in grid.factors]
         self.semigroup = HeatSemigroup(grid, self.rates)
 
     @property
@@ -72,9 +68,9 @@ class Diffusion(FlowTerm):
 
     def dissipation(self, density: Array, xi: Array) -> float:
         """−Σ_k D_k ∫(ξ + D log ρ) ∂²ρ/∂θ_k² dV, which may be negative."""
-        temperature, potential = self.flow.temperature, xi
-        if temperature > 0:
-            potential = xi + temperature * np.log(np.maximum(density, np.finfo(float).tiny))
+        potential = xi
+        if self.temperature > 0:
+            potential = xi + self.temperature * np.log(np.maximum(density, np.finfo(float).tiny))
         weighted, total = potential.reshape(density.shape) * self.grid.volume, 0.0
         for axis, rate in enumerate(self.rates):
             if rate > 0:

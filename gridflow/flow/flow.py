@@ -1,7 +1,7 @@
 """The flow of a case: its terms beside the transport by the first variation, as data, and the registry of these terms."""
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
@@ -14,8 +14,10 @@ from gridflow.flow.temperature import Temperature
 from gridflow.flow.term import FlowTerm
 from gridflow.space.grid import Grid
 
-TERMS: tuple[type[FlowTerm], ...] = (ReactionTerm, Diffusion, Temperature, NoiseTerm)
+TERMS: tuple[type[FlowTerm[Any]], ...] = (ReactionTerm, Diffusion, Temperature, NoiseTerm)
 """In the order of the half steps before the transport; those after it come in the reverse order."""
+KEYS = frozenset(term.key for term in TERMS)
+"""What a scheme or an integrator `knows` that makes every term act by the contract of `FlowTerm`."""
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,21 +32,22 @@ class Flow(Struct, frozen=True, forbid_unknown_fields=True):
     diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
     noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
 
-    def terms(self, grid: Grid) -> tuple[FlowTerm, ...]:
+    def terms(self, grid: Grid) -> tuple[FlowTerm[Any], ...]:
         """The terms that act, on a grid. Raises InputError for one that the grid does not admit."""
-        terms = tuple(term for term in (kind(self, grid) for kind in TERMS) if term.acts)
+        every = (kind(getattr(self, kind.key), self.temperature, grid) for kind in TERMS)
+        terms = tuple(term for term in every if term.acts)
         check_drive(any(term.drives for term in terms), terms)
         return terms
 
 
-def check_drive(driven: bool, terms: tuple[FlowTerm, ...]) -> None:
+def check_drive(driven: bool, terms: tuple[FlowTerm[Any], ...]) -> None:
     """Raises InputError for a term that follows ξ in a flow that something else drives."""
     for term in terms:
         if driven and term.weighs:
             raise InputError(f"{term.stated} in a flow that ξ does not drive", "one of the two", f"remove flow.{term.key}")
 
 
-def check_terms(terms: tuple[FlowTerm, ...], knows: Collection[str], what: str, fix: str) -> None:
+def check_terms(terms: tuple[FlowTerm[Any], ...], knows: Collection[str], what: str, fix: str) -> None:
     """Raises InputError for a term whose key is not among those that a scheme or an integrator `knows`."""
     for term in terms:
         if term.key not in knows:

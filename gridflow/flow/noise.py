@@ -90,7 +90,7 @@ def temperature(level: float, step: float) -> float:
     return level**2 / (2 * step)
 
 
-class NoiseTerm(FlowTerm):
+class NoiseTerm(FlowTerm[NoiseInjection]):
     """Noise injection as a term of a flow: it replaces the potential that moves the mass (`gridflow.flow.noise_on_grid`)."""
 
     key = "noise_injection"
@@ -99,13 +99,13 @@ class NoiseTerm(FlowTerm):
 
     @property
     def acts(self) -> bool:
-        return self.flow.noise_injection.acts
+        return self.spec.acts
 
     @property
     def stated(self) -> str:
-        return f"flow.noise_injection.level = {self.flow.noise_injection.level:g}"
+        return f"flow.noise_injection.level = {self.spec.level:g}"
 
     def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
         """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that."""
-        widened: ParticleEnergy = energy.widened(REACH * self.flow.noise_injection.level)
+        widened: ParticleEnergy = energy.widened(REACH * self.spec.level)
         return widened

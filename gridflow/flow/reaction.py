@@ -65,7 +65,7 @@ class Reaction(Struct, frozen=True, forbid_unknown_fields=True):
         return after * (before / mass) if self.conserve else after
 
 
-class ReactionTerm(FlowTerm):
+class ReactionTerm(FlowTerm[Reaction]):
     """−κ(ξ − ξ̄)ρ as a term of a flow."""
 
     key = "reaction"
@@ -74,23 +74,23 @@ class ReactionTerm(FlowTerm):
 
     @property
     def acts(self) -> bool:
-        return self.flow.reaction.rate > 0
+        return self.spec.rate > 0
 
     @property
     def stated(self) -> str:
-        return f"flow.reaction.rate = {self.flow.reaction.rate:g}"
+        return f"flow.reaction.rate = {self.spec.rate:g}"
 
     @property
     def keeps_mass(self) -> bool:  # type: ignore[override]
-        return self.flow.reaction.conserve
+        return self.spec.conserve
 
     @property
     def lowers_energy(self) -> bool:  # type: ignore[override]
-        return self.flow.temperature == 0  # ξ leaves the entropy out
+        return self.temperature == 0  # ξ leaves the entropy out
 
     def advance(self, point: Point, time: float) -> Advance:
         """The exponential with ξ of the middle of the time; the Euler step to there keeps 0.9·2·Dissipation/D²E[ρ̇, ρ̇]."""
-        reaction, volume, xi = self.flow.reaction, self.grid.volume, point.evaluation.first_variation
+        reaction, volume, xi = self.spec, self.grid.volume, point.evaluation.first_variation
         middle = reaction.exponential(point.density, volume, xi, time / 2)
         if middle is None:
             return Advance(None, time)
@@ -107,20 +107,20 @@ class ReactionTerm(FlowTerm):
     def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float:
         """κ·(root mean square of the change of ξ at the cells + mean of its change by the transport)."""
         masses = density * self.grid.volume
-        change = self.flow.reaction.centred(after.first_variation - before.first_variation, masses)
+        change = self.spec.centred(after.first_variation - before.first_variation, masses)
         mass = float(masses.sum())
-        return self.flow.reaction.rate * (float(np.sqrt(np.vdot(change**2, masses) / mass)) + carried / mass)
+        return self.spec.rate * (float(np.sqrt(np.vdot(change**2, masses) / mass)) + carried / mass)
 
     def dissipation(self, density: Array, xi: Array) -> float:
         """κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ."""
-        masses, temperature = density * self.grid.volume, self.flow.temperature
-        if temperature == 0:
-            return self.flow.reaction.dissipation(xi, masses)
+        masses = density * self.grid.volume
+        if self.temperature == 0:
+            return self.spec.dissipation(xi, masses)
         entropy = 1 + np.log(np.maximum(density, np.finfo(float).tiny))
-        return self.flow.reaction.dissipation(xi, masses, xi + temperature * entropy)
+        return self.spec.dissipation(xi, masses, xi + self.temperature * entropy)
 
     def response(self, density: Array, potential: Array) -> Array | None:
-        return density * self.flow.reaction.growth(potential, density * self.grid.volume)
+        return density * self.spec.growth(potential, density * self.grid.volume)
 
     def growth(self, xi: Array, weights: Array) -> Array:
-        return self.flow.reaction.growth(xi, weights)
+        return self.spec.growth(xi, weights)

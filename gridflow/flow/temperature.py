@@ -4,8 +4,6 @@ A scheme may take it into its fluxes; or split it off as the heat semigroup of e
 constant. Particles follow Langevin's equation, dθ = −M grad ξ dt + √(2DM) dW.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from gridflow.energy.base import ROUNDOFF
@@ -13,9 +11,6 @@ from gridflow.flow.diffusion import HeatSemigroup
 from gridflow.flow.term import Advance, FlowTerm, Point
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
-
-if TYPE_CHECKING:
-    from gridflow.flow.flow import Flow
 
 
 def entropy(density: Array, volume: Array) -> tuple[float, float]:
@@ -25,26 +20,26 @@ def entropy(density: Array, volume: Array) -> tuple[float, float]:
     return float(terms.sum()), ROUNDOFF * float(np.abs(terms).sum())
 
 
-class Temperature(FlowTerm):
+class Temperature(FlowTerm[float]):
     """D·div(M grad ρ), D = flow.temperature; as a term of its own where a scheme splits it off."""
 
     key = "temperature"
     diffuses = True
 
-    def __init__(self, flow: "Flow", grid: Grid) -> None:
-        super().__init__(flow, grid)
-        self.semigroup = HeatSemigroup(grid, [flow.temperature * float(m.max()) for m in grid.mobility])
+    def __init__(self, spec: float, temperature: float, grid: Grid) -> None:
+        super().__init__(spec, temperature, grid)
+        self.semigroup = HeatSemigroup(grid, [temperature * float(m.max()) for m in grid.mobility])
 
     @property
     def acts(self) -> bool:
-        return self.flow.temperature > 0
+        return self.temperature > 0
 
     @property
     def stated(self) -> str:
-        return f"flow.temperature = {self.flow.temperature:g}"
+        return f"flow.temperature = {self.temperature:g}"
 
     def advance(self, point: Point, time: float) -> Advance:
         return Advance(self.semigroup(point.density, time))
 
     def diffusivity(self, mobility: Array) -> Array | float:
-        return self.flow.temperature * mobility
+        return self.temperature * mobility

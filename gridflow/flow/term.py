@@ -11,7 +11,7 @@ in `knows` of the schemes that admit it.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from gridflow.energy.base import Evaluation, ParticleEnergy
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
-if TYPE_CHECKING:
-    from gridflow.flow.flow import Flow
+Spec = TypeVar("Spec")
 
 
 class Point:
@@ -44,10 +43,10 @@ class Advance:
     limit: float = np.inf
 
 
-class FlowTerm(ABC):
-    """A term of a flow on a grid, made of the [flow] of a case.
+class FlowTerm(ABC, Generic[Spec]):
+    """A term of a flow on a grid.
 
-    key : its name under [flow]
+    key : its name under [flow]; spec : what stands there; temperature : D of the whole flow, which adds D∫ρ log ρ to the energy
     keeps_mass, lowers_energy : whether it conserves the mass, and never increases the free energy
     drives : mass moves along the gradient of something else than ξ
     splits : `advance` moves a density
@@ -62,8 +61,8 @@ class FlowTerm(ABC):
     weighs: bool = False
     diffuses: bool = False
 
-    def __init__(self, flow: "Flow", grid: Grid) -> None:
-        self.flow, self.grid = flow, grid
+    def __init__(self, spec: Spec, temperature: float, grid: Grid) -> None:
+        self.spec, self.temperature, self.grid = spec, temperature, grid
 
     @property
     @abstractmethod

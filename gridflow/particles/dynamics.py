@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
@@ -51,7 +51,7 @@ class Dynamics:
     factors: tuple[Factor, ...]
     weights: Array
     mobility: Callable[[Array], Array]
-    terms: tuple[FlowTerm, ...]
+    terms: tuple[FlowTerm[Any], ...]
     random: Generator
     batches: Generator
     pieces: int = 1

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from scipy.integrate import solve_ivp
 
 from gridflow.errors import InputError, SolveError
+from gridflow.flow.flow import KEYS
 from gridflow.flow.noise import NoiseTerm
 from gridflow.particles.cloud import fold
 from gridflow.particles.dynamics import Dynamics, Positive, fixed_steps
@@ -19,7 +20,7 @@ from gridflow.space.factor import Array
 
 EVALUATIONS_MAX = 100_000
 """Of the velocity in an adaptive run: far more than a smooth flow needs."""
-EXPLICIT = {"temperature", "diffusion", "reaction"}
+EXPLICIT = KEYS - {NoiseTerm.key}
 """Terms of a flow that every explicit method with fixed steps admits."""
 
 
@@ -32,7 +33,7 @@ class Integrator(Protocol):
     def error_factor(self) -> float: ...
 
     @property
-    def knows(self) -> set[str]: ...
+    def knows(self) -> frozenset[str]: ...
 
     @property
     def label(self) -> str: ...
@@ -61,8 +62,8 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
     instead: ClassVar[str] = '"gradient-descent" without batch'
 
     @property
-    def knows(self) -> set[str]:
-        return EXPLICIT if self.batch is not None else EXPLICIT | {"noise_injection"}
+    def knows(self) -> frozenset[str]:
+        return EXPLICIT if self.batch is not None else KEYS
 
     def __post_init__(self) -> None:
         if (self.step is None) == (self.learning_rate is None):
@@ -71,7 +72,7 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         dt_max = self.step if self.step is not None else float(self.learning_rate or 0) / len(points)
         n_data = self.count_data(dynamics, points) if self.batch is not None else 0
-        noise = next((term.flow.noise_injection for term in dynamics.terms if isinstance(term, NoiseTerm)), None)
+        noise = next((term.spec for term in dynamics.terms if isinstance(term, NoiseTerm)), None)
 
         def advance(points: Array, dt: float) -> Array:
             batch = dynamics.batches.choice(n_data, self.batch, replace=False) if self.batch is not None else None
@@ -97,7 +98,7 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
 
     step: Positive
 
-    knows: ClassVar[set[str]] = EXPLICIT
+    knows: ClassVar[frozenset[str]] = EXPLICIT
     label: ClassVar[str] = "Heun's method"
     instead: ClassVar[str] = '"gradient-descent"'
     error_factor: ClassVar[float] = 2.0  # 4/3, but of weak order 1 where the noise depends on what moves
@@ -120,7 +121,7 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
 
     tolerance: Annotated[float, Meta(gt=1e-10, lt=1.0)] = 1e-6
 
-    knows: ClassVar[set[str]] = {"reaction"}
+    knows: ClassVar[frozenset[str]] = frozenset({"reaction"})
     label: ClassVar[str] = "the adaptive integrator"
     instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 1.0

@@ -62,7 +62,7 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
     seed: Annotated[int, Meta(ge=0)] = 0
     on_unconverged: Literal["stop", "continue"] = "stop"
 
-    knows: ClassVar[set[str]] = set()
+    knows: ClassVar[frozenset[str]] = frozenset()
     label: ClassVar[str] = "a proximal point"
     instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 2.0

@@ -50,7 +50,7 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     max_iterations: Annotated[int, Meta(ge=1)] = 1000
 
     label: ClassVar[str] = "exact JKO"
-    knows: ClassVar[set[str]] = set()
+    knows: ClassVar[frozenset[str]] = frozenset()
 
     def init(self, problem: Problem) -> "ExactWassersteinStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

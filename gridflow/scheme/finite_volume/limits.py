@@ -1,16 +1,12 @@
 """Limits on the time step of finite volumes: positivity, energy, curvature, accuracy (`gridflow.scheme.finite_volume.scheme`)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gridflow.flow.reaction import ENERGY_SAFETY
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.grid import Grid
-
-if TYPE_CHECKING:
-    from gridflow.scheme.finite_volume.scheme import FiniteVolume
 
 CELLS_MIN = 64
 """Cells that the accuracy of a split term counts at least: on a few labels there is no error in space to compare with."""
@@ -28,12 +24,12 @@ class Limits:
     change_max: float
 
     @classmethod
-    def of(cls, scheme: "FiniteVolume", grid: Grid, transport: Transport) -> "Limits":
+    def of(cls, cfl: float, accuracy: float, grid: Grid, transport: Transport) -> "Limits":
         moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
-        tolerance = scheme.accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
+        tolerance = accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
         cells = max(int(np.sqrt(f.size)) if f.is_mesh else f.size for f in grid.factors)
-        change_max = scheme.accuracy / max(CELLS_MIN, cells) ** 2
-        return cls(scheme.cfl, transport.kappa, transport.fitted is not None, tolerance, change_max)
+        change_max = accuracy / max(CELLS_MIN, cells) ** 2
+        return cls(cfl, transport.kappa, transport.fitted is not None, tolerance, change_max)
 
     def positivity(self, outflow: float) -> float:
         """cfl/(κ·largest outflow rate)."""

@@ -38,19 +38,20 @@ redoing steps, as above. With a temperature it is not claimed: the reaction leav
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.flow.noise_on_grid import Injection
+from gridflow.flow.flow import KEYS
 from gridflow.flow.temperature import Temperature
 from gridflow.flow.term import FlowTerm, Point
-from gridflow.problem import DRIVE, Problem, finite
+from gridflow.problem import DRIVE, Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature, Linearised
+from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY, Limits
 from gridflow.scheme.finite_volume.transport import Swept, Transport
 from gridflow.space.factor import Array
@@ -68,7 +69,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     diffusion: Literal["scharfetter-gummel", "heat-semigroup"] = "scharfetter-gummel"
 
     label: ClassVar[str] = "finite volumes, SSP-RK2"
-    knows: ClassVar[set[str]] = {"temperature", "diffusion", "reaction", "noise_injection", DRIVE}
+    knows: ClassVar[frozenset[str]] = KEYS | {DRIVE}
 
     def init(self, problem: Problem) -> "FiniteVolumeStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
@@ -90,12 +91,12 @@ class FiniteVolumeStepper:
 
     def __init__(self, scheme: FiniteVolume, problem: Problem) -> None:
         self.problem, self.grid = problem, problem.grid
-        temperature, noise = problem.flow.temperature, problem.flow.noise_injection
+        temperature = problem.flow.temperature
         fitted = temperature if scheme.diffusion == "scharfetter-gummel" else 0.0
         self.transport = Transport(problem, scheme.order, fitted)
-        self.limits = Limits.of(scheme, problem.grid, self.transport)
+        self.limits = Limits.of(scheme.cfl, scheme.accuracy, problem.grid, self.transport)
         splits = [t for t in problem.terms if t.splits or (isinstance(t, Temperature) and not fitted)]
-        self.split_terms: list[FlowTerm] = splits
+        self.split_terms: list[FlowTerm[Any]] = splits
         self.dyadic = any(t.diffuses for t in splits)
         if temperature > 0 and not fitted and any(m.size > 1 for m in problem.grid.mobility):
             raise InputError(
@@ -103,28 +104,15 @@ class FiniteVolumeStepper:
                 "constant mobilities",
                 'use diffusion = "scharfetter-gummel"',
             )
-        self.noise = noise
-        self.injection = Injection(noise, problem.grid, problem.bound, self.falls, self.change) if noise.acts else None
-
-    def falls(self, density: Array, xi: Array, drive: Array) -> float:
-        """−dF/dt where `drive` moves the mass."""
-        return self.dissipation(density, Evaluation(0.0, xi, 0.0, drive=drive))
-
-    def change(self, density: Array, drive: Array) -> Array:
-        """∂ρ/∂t where `drive` moves the mass."""
-        after = np.empty(self.transport.view)
-        self.transport.stage(after, None, density.reshape(after.shape), drive.reshape(after.shape), 1.0)
-        return after.reshape(density.shape) - density
+        self.drive = Drive(problem, self.transport)
 
     @property
     def reports(self) -> tuple[str, ...]:
-        return () if self.injection is None else self.injection.reports
+        return self.drive.reports
 
     def report(self, state: State) -> dict[str, float]:
         """The numbers of `reports` for a state."""
-        if self.injection is None:
-            return {}
-        return self.injection.numbers(state.density, state.reports["noise_level"])
+        return self.drive.numbers(state.density, state.reports)
 
     @property
     def conserves_mass(self) -> bool:
@@ -135,22 +123,6 @@ class FiniteVolumeStepper:
         """Whether this scheme claims that the (free) energy never increases."""
         return self.problem.bound.convex and not self.dyadic and self.problem.lowers_energy
 
-    # ------------------------------------------------------------------------------------------------ evaluations
-    def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
-        """The energy at a density, with noise what drives the flow. Raises SolveError if one of them is not finite."""
-        if self.injection is None:
-            return self.problem.evaluate(density)
-        evaluation = self.problem.bound.evaluate(density * self.grid.volume)
-        return finite(self.injection.driven(density, evaluation, time, level))
-
-    def noise_level(self, density: Array, time: float) -> dict[str, float]:
-        """The report of a new state: the level of its noise."""
-        if self.injection is None:
-            return {}
-        adapts = self.noise.adapts
-        plain = self.problem.bound.evaluate(density * self.grid.volume) if adapts else Evaluation(0.0, density, 0.0)
-        return {"noise_level": self.injection.choose(density, plain, time)}
-
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """−dF/dt of the flow discrete in space (`gridflow.scheme.finite_volume.transport`)."""
         return self.transport.dissipation(density, evaluation)
@@ -158,8 +130,8 @@ class FiniteVolumeStepper:
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; without `dt` the first step is bound by positivity alone."""
         density = np.ascontiguousarray(density, dtype=float)
-        reports = self.noise_level(density, time)
-        evaluation = self.evaluate(density, time, reports.get("noise_level", 0.0))
+        reports = self.drive.level(density, time)
+        evaluation = self.drive.evaluate(density, time, reports.get("noise_level", 0.0))
         if np.isinf(dt):
             drive = evaluation.potential.reshape(self.transport.view)
             rho, out = density.reshape(drive.shape), np.empty(drive.shape)
@@ -218,14 +190,14 @@ class FiniteVolumeStepper:
             return moved
 
         def variation(density: Array) -> Array:
-            return self.evaluate(density, state.time, level).potential
+            return self.drive.evaluate(density, state.time, level).potential
 
         return Linearised(moves, variation, state.density, self.grid.volume, self.problem.keeps_mass)
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
         level, end = state.reports.get("noise_level", 0.0), state.time + dt
-        here = Point(state.density, partial(self.evaluate, time=state.time, level=level), state.evaluation)
+        here = Point(state.density, partial(self.drive.evaluate, time=state.time, level=level), state.evaluation)
         before, dt_terms = self.half_steps(here, self.split_terms, dt / 2)
         if before is None or dt * ENERGY_SAFETY > dt_terms:
             return None, dt_terms
@@ -233,12 +205,12 @@ class FiniteVolumeStepper:
         stages, dt_retry = self.stages(start, state, dt)
         if stages is None:
             return None, dt_retry
-        behind, _ = self.half_steps(Point(stages.density, self.evaluate), self.split_terms[::-1], dt / 2)
+        behind, _ = self.half_steps(Point(stages.density, self.drive.evaluate), self.split_terms[::-1], dt / 2)
         if behind is None:
             return None, dt / 2
         density = behind[-1].density
-        reports = self.noise_level(density, end)
-        final = self.evaluate(density, end, reports.get("noise_level", 0.0))
+        reports = self.drive.level(density, end)
+        final = self.drive.evaluate(density, end, reports.get("noise_level", 0.0))
         dt_change = self.limit_of_changes(state, before, final, density, stages.first.moved, dt)
         if dt_change < dt / 2:
             return None, dt_change
@@ -266,7 +238,7 @@ class FiniteVolumeStepper:
         )
         return new, dt
 
-    def half_steps(self, point: Point, terms: Sequence[FlowTerm], time: float) -> tuple[list[Point] | None, float]:
+    def half_steps(self, point: Point, terms: Sequence[FlowTerm[Any]], time: float) -> tuple[list[Point] | None, float]:
         """(the point and those after each of the terms, or None where one is too long; limit on the whole step)."""
         points, limit = [point], np.inf
         for term in terms:
@@ -291,9 +263,7 @@ class FiniteVolumeStepper:
             return None, dt_positive
 
         # second stage: ρ₂, the energy limit, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
-        if self.noise.acts and not self.noise.adapts:
-            level = self.noise.at(end)
-        middle = self.evaluate(rho1.reshape(start.density.shape), end, level)
+        middle = self.drive.evaluate(rho1.reshape(start.density.shape), end, self.drive.level_later(end, level))
         second = self.transport.stage(rho2, rho0, rho1, middle.potential.reshape(view), dt, middle.diffusivity)
         dt_energy = self.limits.energy(dt, -first.moved, second.moved_before - first.moved, evaluation.roundoff)
         if dt * ENERGY_SAFETY > dt_energy:

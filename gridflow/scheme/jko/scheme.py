@@ -92,7 +92,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     on_unconverged: Literal["stop", "continue"] = "stop"
 
     label: ClassVar[str] = "entropic JKO"
-    knows: ClassVar[set[str]] = {"temperature"}
+    knows: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

@@ -1,0 +1,56 @@
+"""What moves the mass of a problem: ξ, or with noise injection the potential of `gridflow.flow.noise_on_grid`."""
+
+import numpy as np
+
+from gridflow.energy.base import Evaluation
+from gridflow.flow.noise_on_grid import Injection
+from gridflow.problem import Problem, finite
+from gridflow.scheme.finite_volume.transport import Transport
+from gridflow.space.factor import Array
+
+
+class Drive:
+    """Evaluations of an energy with what drives the flow, which with noise depends on the time and the level of the noise."""
+
+    def __init__(self, problem: Problem, transport: Transport) -> None:
+        self.problem, self.transport, self.noise = problem, transport, problem.flow.noise_injection
+        acts = self.noise.acts
+        self.injection = Injection(self.noise, problem.grid, problem.bound, self.falls, self.change) if acts else None
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Names of the numbers of a save."""
+        return () if self.injection is None else self.injection.reports
+
+    def numbers(self, density: Array, reports: dict[str, float]) -> dict[str, float]:
+        """Those numbers, from the reports of a state."""
+        return {} if self.injection is None else self.injection.numbers(density, reports["noise_level"])
+
+    def falls(self, density: Array, xi: Array, drive: Array) -> float:
+        """−dF/dt where `drive` moves the mass."""
+        return self.transport.dissipation(density, Evaluation(0.0, xi, 0.0, drive=drive))
+
+    def change(self, density: Array, drive: Array) -> Array:
+        """∂ρ/∂t where `drive` moves the mass."""
+        after = np.empty(self.transport.view)
+        self.transport.stage(after, None, density.reshape(after.shape), drive.reshape(after.shape), 1.0)
+        return after.reshape(density.shape) - density
+
+    def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
+        """The energy at a density, with noise what drives the flow. Raises SolveError if one of them is not finite."""
+        if self.injection is None:
+            return self.problem.evaluate(density)
+        evaluation = self.problem.bound.evaluate(density * self.problem.grid.volume)
+        return finite(self.injection.driven(density, evaluation, time, level))
+
+    def level(self, density: Array, time: float) -> dict[str, float]:
+        """The report of a new state: the level of its noise."""
+        if self.injection is None:
+            return {}
+        adapts = self.noise.adapts
+        plain = self.problem.bound.evaluate(density * self.problem.grid.volume) if adapts else Evaluation(0.0, density, 0.0)
+        return {"noise_level": self.injection.choose(density, plain, time)}
+
+    def level_later(self, time: float, level: float) -> float:
+        """The level at the end of a step: that of the schedule; an adaptive one stays."""
+        return self.noise.at(time) if self.noise.acts and not self.noise.adapts else level
