@@ -1,0 +1,144 @@
+"""A problem is a case made concrete; schemes and integrators say which terms of its flow they admit."""
+
+import numpy as np
+import pytest
+from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+
+import gridflow
+from gridflow.errors import InputError
+from gridflow.flow.flow import KEYS, TERMS, Flow
+from gridflow.flow.reaction import Reaction
+from gridflow.flow.term import Advance, FlowTerm
+from gridflow.particles.integrator import Adaptive, GradientDescent, ProximalPoint, RungeKutta2
+from gridflow.problem import DRIVE
+from gridflow.scheme.exact_jko import ExactWasserstein
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.scheme.jko.scheme import JKO
+
+SCHEMES = [FiniteVolume(), JKO(tau=0.1), ExactWasserstein(tau=0.1)]
+INTEGRATORS = [
+    GradientDescent(step=0.1),
+    GradientDescent(step=0.1, batch=1),
+    RungeKutta2(0.1),
+    Adaptive(),
+    ProximalPoint(step=0.1),
+]
+
+
+def test_a_problem_is_the_case():
+    """The same grid, energy and start: cell masses of 1, and the free energy E + D∫ρ log ρ."""
+    case = case_of(ORNSTEIN_UHLENBECK)
+    problem = case.problem()
+    assert problem.start.sum() == pytest.approx(1, abs=1e-12)
+    assert problem.bound is problem.bound
+    density = problem.start / problem.grid.volume
+    value, _ = problem.free_energy(density, problem.evaluate(density))
+    entropy = (problem.start * np.log(np.where(density > 0, density, 1))).sum()
+    assert value == pytest.approx(float(np.vdot(problem.bound.potential, problem.start)) + 0.3 * entropy, rel=1e-13)
+
+
+def test_a_problem_takes_an_energy_of_ones_own():
+    case = case_of(ORNSTEIN_UHLENBECK, exact=None)
+    other = case_of(QUADRATIC, exact=None).problem().energy
+    assert case.problem(other).energy is other
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: s.label)
+def test_schemes_admit_terms_that_exist(scheme):
+    assert scheme.knows <= KEYS | {DRIVE}
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS, ids=lambda i: i.label)
+def test_integrators_admit_terms_that_exist(integrator):
+    assert integrator.knows <= KEYS
+
+
+PRESENT = {
+    "reaction": {"reaction": {"rate": 2.0}},
+    "diffusion": {"diffusion": {"x": 0.1}},
+    "temperature": {"temperature": 0.3},
+    "noise_injection": {"noise_injection": {"level": 0.5}},
+}
+"""For every term of the registry a flow that has it."""
+
+
+@pytest.mark.parametrize("kind", TERMS, ids=lambda kind: kind.key)
+def test_a_term_acts_only_where_a_case_names_it_and_is_refused_by_name(kind):
+    case = case_of(ORNSTEIN_UHLENBECK, exact=None, flow={})
+    assert case.problem().terms == ()
+    with_term = case.replace({"flow": PRESENT[kind.key]})
+    (term,) = with_term.problem().terms
+    assert type(term) is kind
+    for scheme in SCHEMES:
+        if kind.key not in scheme.knows:
+            with pytest.raises(InputError, match=rf"{term.stated}(?s:.)*allowed(?s:.)*fix: use scheme\.kind"):
+                scheme.init(with_term.problem())
+    for integrator in INTEGRATORS:
+        if kind.key not in integrator.knows and not term.drives:
+            with pytest.raises(InputError, match=rf"{term.stated}(?s:.)*fix: use particles\.integrator\.kind"):
+                gridflow.simulate(with_term, 8, integrator=integrator)
+
+
+class Recorded(FlowTerm[None]):
+    """A term that splits and does nothing but write down its name."""
+
+    key = "diffusion"
+    splits = True
+    acts = True
+
+    def __init__(self, name, calls, grid):
+        super().__init__(None, 0.0, grid)
+        self.name, self.calls = name, calls
+
+    def advance(self, point, time):
+        self.calls.append((self.name, time))
+        return Advance(point.density)
+
+
+def test_a_step_is_a_palindrome():
+    """Half steps of the terms in their order, the transport, half steps in the reverse order: Strang splitting of any number."""
+    problem = case_of(QUADRATIC, exact=None).problem()
+    calls = []
+    problem.__dict__["terms"] = tuple(Recorded(name, calls, problem.grid) for name in "abc")
+    stepper = FiniteVolume().init(problem)
+    state = stepper.start(problem.start / problem.grid.volume)
+    calls.clear()
+    new = stepper.step(state, 1e-3)
+    assert [name for name, _ in calls] == list("abccba")
+    np.testing.assert_allclose([time for _, time in calls], (new.time - state.time) / 2)
+
+
+def test_a_reaction_does_not_go_with_noise_injection():
+    noisy = case_of(QUADRATIC, exact=None, flow={"noise_injection": {"level": 0.5}}).flow.noise_injection
+    both = Flow(reaction=Reaction(rate=1.0), noise_injection=noisy)
+    with pytest.raises(InputError, match=r"remove flow\.reaction"):
+        both.terms(case_of(QUADRATIC).grid())
+
+
+# ------------------------------------------------------------------------------------------------- a case from a dict
+def test_a_case_from_a_dict_is_that_of_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    case = gridflow.Case.from_dict(QUADRATIC, "mine", tmp_path)
+    path.write_text(case.text(), encoding="utf-8")
+    assert gridflow.load_case(path) == case
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spaces": {}}, "unknown key 'spaces'"),
+        ({"time": {"stop": float("nan")}}, "time.stop = nan"),
+        ({"time": {"stop": -1.0}}, "time.stop"),
+        ({"name": "x"}, "named by its file"),
+        ({"space": {"theta": {"kind": "interval", "bounds": (-1.0, np.inf), "cells": 8}}}, "finite numbers"),
+        ({"energy": object()}, "energy"),
+    ],
+)
+def test_a_wrong_dict_is_refused_as_a_file_is(change, message):
+    with pytest.raises(InputError, match=message):
+        gridflow.Case.from_dict({**QUADRATIC, **change})
+
+
+def test_something_else_than_a_dict_is_refused():
+    with pytest.raises(InputError, match="a dict of tables"):
+        gridflow.Case.from_dict("bn-circle")
