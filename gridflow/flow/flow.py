@@ -17,7 +17,7 @@ from gridflow.space.grid import Grid
 TERMS: tuple[type[FlowTerm[Any]], ...] = (ReactionTerm, Diffusion, Temperature, NoiseTerm)
 """In the order of the half steps before the transport; those after it come in the reverse order."""
 KEYS = frozenset(term.key for term in TERMS)
-"""What a scheme or an integrator `knows` that makes every term act by the contract of `FlowTerm`."""
+"""Keys of all terms: the `knows` of a scheme that moves densities by the contract of `FlowTerm` alone."""
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +48,10 @@ def check_drive(driven: bool, terms: tuple[FlowTerm[Any], ...]) -> None:
 
 
 def check_terms(terms: tuple[FlowTerm[Any], ...], knows: Collection[str], what: str, fix: str) -> None:
-    """Raises InputError for a term whose key is not among those that a scheme or an integrator `knows`."""
+    """Raises InputError for a term that a scheme or an integrator does not admit.
+
+    knows : keys of those that it admits; what : its name; fix : what to write instead
+    """
     for term in terms:
         if term.key not in knows:
             admitted = " and ".join(sorted(knows)) or "transport alone"

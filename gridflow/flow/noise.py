@@ -4,8 +4,8 @@ Particles do as printed, with the step γ of gradient descent. A density moves, 
 
     ∂ν/∂t = div(ν ∇(G_β * f)),        G_β * f = ∫(G_β * k)(·, u)(ν − ν*)(du)
 
-with the normal density G_β of deviation β: the *kernel* is smoothed, in free space, so that no wall is felt that particles do not
-feel. For a constant β this is the gradient flow of another MMD, with the kernel G_β * k: for a Gaussian of bandwidth σ one of
+with the normal density G_β of deviation β: the *kernel* is smoothed, in free space, without the walls, as for particles.
+For a constant β this is the gradient flow of another MMD, with the kernel G_β * k: for a Gaussian of bandwidth σ one of
 bandwidth (σ² + β²)^½. F itself may rise.
 
 To second order in γ (MATH §1.5), with b = ∇(G_β * f) and C = Cov_u[∇f(z + βu)],

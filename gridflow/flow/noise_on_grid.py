@@ -43,7 +43,7 @@ class Injection:
 
     @property
     def measures(self) -> bool:
-        """Whether D_β is known."""
+        """Whether D_β can be computed."""
         return self.energy.displaces
 
     @property
@@ -51,7 +51,7 @@ class Injection:
         return ("noise_level", "injected_dissipation") if self.measures else ("noise_level",)
 
     def numbers(self, density: Array, level: float) -> dict[str, float]:
-        """What a save tells."""
+        """The numbers of a save, by the names of `reports`."""
         numbers = {"noise_level": level}
         return numbers | {"injected_dissipation": self.dissipation(density, level)} if self.measures else numbers
 

@@ -41,7 +41,7 @@ from gridflow.space.factor import Array, Factor
 SHRINK = 3.0
 """Of the radius of the probes, once the direction is as short as the radius."""
 DECREASE = 0.3
-"""Share of the decrease that the direction promises which the line search asks for."""
+"""Share of the decrease promised by the direction that the line search requires."""
 STEP_MIN = 1e-9
 """Shortest step of the line search, as a share of γ."""
 HULL_STEPS = 100
