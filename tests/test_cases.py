@@ -8,7 +8,7 @@ import pytest
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
 from gridflow.solver import solve
-from gridflow.verdict.experiment import coarsened
+from gridflow.verdict.coarsening import coarsened
 from gridflow.verdict.runner import quickened
 
 JKO = {name for name in shipped_cases() if load_case(name).scheme.label == "entropic JKO"}
@@ -33,8 +33,8 @@ BLURRED = {"relu-jko-algorithm-1"}
 
 def coarse(case):
     """A quarter of the cells per line and circle, two levels less on a surface."""
-    lines = {f"space.{n}.cells": max(16, f.cells // 4) for n, f in case.space.items() if hasattr(f, "cells")}
-    return lines | {f"space.{n}.level": f.level - 2 for n, f in case.space.items() if hasattr(f, "level")}
+    lines = {f"space.{n}.cells": max(16, f.cells // 4) for n, f in case.space.items() if f.resolution_key == "cells"}
+    return lines | {f"space.{n}.level": f.level - 2 for n, f in case.space.items() if f.resolution_key == "level"}
 
 
 def reduced(name):

@@ -347,7 +347,7 @@ def test_a_fault_that_does_nothing_changes_nothing(name):
         stepper = case.scheme.init(case.problem(energy))
         states.append(stepper.step(stepper.start(masses / grid.volume), case.time.save_times()[1]))
         integrator = case.particles.integrator
-        by_rate = getattr(integrator, "learning_rate", None) is not None
+        by_rate = integrator.step_falls_with_count
         step = (integrator.learning_rate / 32 if by_rate else getattr(integrator, "step", 0.01)) or 0.01
         moved.append(Simulator.of(case, energy).run(32, times=[0.0, step], seed=3))
     np.testing.assert_array_equal(states[0].density, states[1].density)

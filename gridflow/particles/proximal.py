@@ -66,6 +66,7 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
     label: ClassVar[str] = "a proximal point"
     instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 2.0
+    step_falls_with_count: ClassVar[bool] = False
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         check_run(self, dynamics)

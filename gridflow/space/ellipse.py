@@ -121,6 +121,8 @@ class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", ta
     cells: Cells
     units: str = "radian"
 
+    resolution_key: ClassVar[str | None] = "cells"
+
     def __post_init__(self) -> None:
         shape = [len(row) for row in self.covariance]
         if shape != [2, 2]:

@@ -8,7 +8,7 @@ are two computations of one geometry.
 
 from dataclasses import replace
 from math import pi
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -54,6 +54,8 @@ class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_
     relaxation: Relaxation = 10
     units: str = "1"
 
+    resolution_key: ClassVar[str | None] = "level"
+
     def __post_init__(self) -> None:
         check_level(self.level)
 
@@ -72,6 +74,8 @@ class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid"
     level: Level
     relaxation: Relaxation = 10
     units: str = "1"
+
+    resolution_key: ClassVar[str | None] = "level"
 
     def __post_init__(self) -> None:
         check_level(self.level)
