@@ -89,7 +89,7 @@ class Tally(Protocol):
 
     def start(self, runs: int) -> None: ...
 
-    def tell(self, text: str) -> None: ...
+    def stage(self, text: str) -> None: ...
 
     def advance(self) -> None: ...
 
@@ -102,7 +102,7 @@ class SilentTally:
     def start(self, runs: int) -> None:
         pass
 
-    def tell(self, text: str) -> None:
+    def stage(self, text: str) -> None:
         pass
 
     def advance(self) -> None:
@@ -126,7 +126,7 @@ class RunTally:
 
             self.bar = tqdm(total=runs, desc=self.title, file=sys.stderr, unit="run", mininterval=0.2)
 
-    def tell(self, text: str) -> None:
+    def stage(self, text: str) -> None:
         if self.bar is None:
             print(f"{self.title} {self.done}/{self.total} runs; now {text}", file=sys.stderr, flush=True)
         else:

@@ -39,8 +39,11 @@ from gridflow.particles.simulation import Simulator
 from gridflow.progress import SilentTally
 from gridflow.space.factor import Factor, columns_of
 from gridflow.space.grid import Grid
-from gridflow.verdict.experiment import Experiment, Grids, Plan, Runs, compared, plan_of, run_grids
-from gridflow.verdict.runner import quickened
+from gridflow.verdict.ensembles import Runs
+from gridflow.verdict.experiment import Experiment, run_ensembles
+from gridflow.verdict.grids import Grids, run_grids
+from gridflow.verdict.plan import Plan, plan_of
+from gridflow.verdict.runner import quick_case
 from gridflow.verdict.verdict import Judgement, judge
 from validation.claim import Claim
 
@@ -292,7 +295,7 @@ class Trial:
 
     def experiment(self, grids: Grids | None = None, simulator: Simulator | None = None) -> Experiment:
         runs = Runs(self.plan, simulator or self.particles)
-        return compared(runs, runs.time_step(SilentTally()), grids or self.grids, SilentTally())
+        return run_ensembles(runs, runs.time_step(SilentTally()), grids or self.grids, SilentTally())
 
     def row(self, side: str, fault: str, make: Callable[[], Any], size: float = 0.0) -> Row:
         """What the verdict says to a faulty side, Grids or a Simulator."""
@@ -420,7 +423,7 @@ def all_cases() -> list[gridflow.Case]:
     """Those, the network by finite volumes, and every other shipped case as in a quick validation, with few particles."""
     small = [*small_cases(), network()]
     others = [n for n in shipped_cases() if n not in {case.name for case in small}]
-    return [*small, *(quickened(gridflow.load_case(n)).replace({**FEW, "exact": None, "validation.times": 3}) for n in others)]
+    return [*small, *(quick_case(gridflow.load_case(n)).replace({**FEW, "exact": None, "validation.times": 3}) for n in others)]
 
 
 # ------------------------------------------------------------------------------------------------- picture and claims

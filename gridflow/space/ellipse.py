@@ -10,6 +10,7 @@ therefore an independent check of the flow on a `circle`.
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import pi
+from typing import ClassVar
 
 import numpy as np
 from msgspec import Struct
