@@ -49,7 +49,7 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
     for factor in grid.factors:
         if isinstance(factor, Mesh):
             coordinates += add_mesh(dataset, factor)
-            meshes = meshes or face_attributes(factor.name)  # UGRID knows one mesh of a variable
+            meshes = meshes or face_attributes(factor.name)  # UGRID has one mesh per variable
             continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         dataset[factor.name] = (factor.name, factor.points, attrs)
@@ -148,7 +148,7 @@ class FileWriter:
 
         self.path, self.part = path, part_path(path)
         if records == 0:
-            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, the variable says so itself
+            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, its encoding has it
             encoding = {str(name): NO_FILL for name in static.variables if "_FillValue" not in static[name].encoding}
             static.to_netcdf(self.part, engine="netcdf4", unlimited_dims=["time"], encoding=encoding)
         self.file = netCDF4.Dataset(self.part, "a")

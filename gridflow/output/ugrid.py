@@ -8,7 +8,7 @@ For a factor NAME (also a dimension, that of its cells) a dataset holds
     NAME_points       (NAME, NAME_component) cell points as vectors
     NAME_area         areas of the cells
 
-Padding is −1 in a file, the fill value of the variable; xarray, which knows no missing integers, shows it as NaN.
+Padding is −1 in a file, the fill value of the variable; xarray, which has no missing integers, shows it as NaN.
 """
 
 from typing import Any
@@ -64,9 +64,9 @@ def add_mesh(dataset: xarray.Dataset, mesh: Mesh) -> list[str]:
         (f"{name}_node", f"{name}_node", mesh.nodes, "corners of the cells"),
     ):
         for axis, values in zip(("lon", "lat"), mesh.longitude_latitude(points).T, strict=True):
-            full, direction = ("longitude", "degrees_east") if axis == "lon" else ("latitude", "degrees_north")
-            names = {"standard_name": full, "units": direction, "long_name": f"{full} of {long_name}"}
-            dataset[f"{prefix}_{axis}"] = (dimension, values, names)
+            full, units = ("longitude", "degrees_east") if axis == "lon" else ("latitude", "degrees_north")
+            attributes = {"standard_name": full, "units": units, "long_name": f"{full} of {long_name}"}
+            dataset[f"{prefix}_{axis}"] = (dimension, values, attributes)
     faces = xarray.DataArray(
         face_nodes(mesh),
         dims=(name, f"{name}_corner"),
@@ -96,11 +96,10 @@ def face_nodes(mesh: Mesh) -> Array:
     return table
 
 
-# ------------------------------------------------------------------------------------------------------------ reading
-def directions_of(dataset: xarray.Dataset, prefix: str) -> Array:
-    """Unit vectors (n, 3) of `prefix`_lon, `prefix`_lat."""
-    lon, lat = (np.radians(dataset[f"{prefix}_{axis}"].to_numpy()) for axis in ("lon", "lat"))
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+def unit_vectors(longitude: Array, latitude: Array) -> Array:
+    """(…, 3), from radians of shapes that broadcast to (…)."""
+    x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
+    return np.stack(np.broadcast_arrays(x, y, np.sin(latitude)), axis=-1)
 
 
 def cell_points(dataset: xarray.Dataset, name: str) -> Array:
@@ -114,7 +113,8 @@ def polygons(dataset: xarray.Dataset, name: str) -> Array:
     present = np.isfinite(table)
     last = np.where(present, np.arange(table.shape[1]), 0).max(axis=1)
     filled: Indices = np.where(present, table, np.take_along_axis(table, last[:, None], axis=1)).astype(np.int64)
-    return directions_of(dataset, f"{name}_node")[filled]
+    longitude, latitude = (np.radians(dataset[f"{name}_node_{axis}"].to_numpy()) for axis in ("lon", "lat"))
+    return unit_vectors(longitude, latitude)[filled]
 
 
 def marginal(dataset: xarray.Dataset, name: str, keep: tuple[str, ...] = ()) -> xarray.DataArray:
