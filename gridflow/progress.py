@@ -9,6 +9,8 @@ from gridflow.scheme.base import State
 
 
 class Progress(Protocol):
+    """Progress of one run on the grid."""
+
     def update(self, state: State, steps: int, mass_error: float) -> None: ...
 
     def close(self) -> None: ...
@@ -29,18 +31,18 @@ def describe(state: State, steps: int, mass_error: float) -> str:
 
 
 class Bar:
-    """A tqdm bar over mean-field time; tqdm knows the remaining time."""
+    """A tqdm bar over mean-field time; tqdm estimates the remaining time."""
 
     def __init__(self, title: str, stop: float) -> None:
         from tqdm import tqdm
 
         layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}]{postfix}"
         self.fresh = True
-        columns = shutil.get_terminal_size().columns  # 80 where the terminal does not know
+        columns = shutil.get_terminal_size().columns  # 80 where there is no terminal
         self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
-        if self.fresh and steps > 1:  # a resumed run: what was done before says nothing about the speed
+        if self.fresh and steps > 1:  # a resumed run: what was done before is no measure of the speed
             self.bar.n = self.bar.initial = state.time
         self.fresh = False
         self.bar.set_postfix_str(describe(state, steps, mass_error), refresh=False)
@@ -62,7 +64,7 @@ class Lines:
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         now = time.monotonic()
-        if self.first is None:  # neither the compilation before it nor what a resumed run did earlier says how fast the rest is
+        if self.first is None:  # without the compilation before it, and what a resumed run did earlier
             self.first, self.began = state.time, now
         if now - self.printed < self.interval:
             return

@@ -62,7 +62,7 @@ def validation_saves(case: Case) -> list[int]:
 
 
 def check_case(case: Case) -> None:
-    """Raises InputError for a case that says too little for a verdict."""
+    """Raises InputError for a case without particles or thresholds."""
     if case.particles is None:
         raise InputError(
             f"{case.name} has no [particles]",

@@ -54,7 +54,7 @@ def start(result: xarray.Dataset) -> list[str]:
 
 
 def diagnostics(result: xarray.Dataset) -> list[str]:
-    """What the energy tells of the state at the end, beside how stationary that is."""
+    """Diagnostics of the state at the end, and the rate at which the energy still falls."""
     names = [str(name) for name in result["diagnostic"].values]
     if names == ["dissipation"]:
         return []

@@ -51,7 +51,7 @@ SLOPE, SLOPE_MARGIN, SLOPE_ERROR_MAX = -0.5, 0.1, 0.1
 BLOCKS, STUDENT = 4, 3.18
 """Groups of ensembles, each with a slope of its own: their scatter is the standard error, with three degrees of freedom."""
 NEGLIGIBLE = 1e-9
-"""Share of a threshold below which differences are round-off, and errors are not told apart."""
+"""Share of a threshold below which differences are round-off."""
 
 
 @dataclass(frozen=True)
