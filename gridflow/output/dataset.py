@@ -11,10 +11,9 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray
 
 import gridflow
 from gridflow.case.case import Case
@@ -25,6 +24,9 @@ from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import Mesh
+
+if TYPE_CHECKING:
+    import xarray
 
 NO_FILL: dict[str, Any] = {"_FillValue": None}
 
@@ -39,8 +41,10 @@ class Record:
     numbers: dict[str, float]
 
 
-def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarray.Dataset:
+def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> "xarray.Dataset":
     """Everything that does not change in time, and empty variables (time = 0) for what does."""
+    import xarray
+
     order = grid.order
     dataset = xarray.Dataset(attrs=attributes(case, "solve"))
     dataset["time"] = ("time", np.zeros(0), {"units": "1", "axis": "T", "long_name": "mean-field time"})
@@ -84,7 +88,7 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
     return dataset.set_coords(coordinates)
 
 
-def add_data(dataset: xarray.Dataset, data: Any) -> None:
+def add_data(dataset: "xarray.Dataset", data: Any) -> None:
     """Training data, and the predictions to come."""
     single = data.targets.shape[1] == 1
     outputs: tuple[str, ...] = ("data",) if single else ("data", "output")
@@ -121,14 +125,14 @@ def record_values(record: Record, dataset: Any) -> dict[str, Any]:
 class MemoryWriter:
     """Collects records and builds the dataset."""
 
-    def __init__(self, static: xarray.Dataset) -> None:
+    def __init__(self, static: "xarray.Dataset") -> None:
         self.static = static
         self.records: list[dict[str, Any]] = []
 
     def append(self, record: Record) -> None:
         self.records.append(record_values(record, self.static))
 
-    def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
+    def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
         dataset = self.static
         columns = {name: np.array([r[name] for r in self.records]) for name in self.records[0]}
         filled = {n: (dataset[n].dims, c.astype(dataset[n].dtype), dataset[n].attrs) for n, c in columns.items()}
@@ -143,7 +147,7 @@ class FileWriter:
     What may be overwritten is decided before, by `check_output`.
     """
 
-    def __init__(self, path: Path, static: xarray.Dataset, records: int = 0) -> None:
+    def __init__(self, path: Path, static: "xarray.Dataset", records: int = 0) -> None:
         import netCDF4
 
         self.path, self.part = path, part_path(path)
@@ -161,13 +165,15 @@ class FileWriter:
         self.file.setncattr("records", np.int32(self.records))
         self.file.sync()
 
-    def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
+    def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
         dataset = self.suspend(attrs)
         os.replace(self.part, self.path)
         return dataset
 
-    def suspend(self, attrs: dict[str, Any]) -> xarray.Dataset:
+    def suspend(self, attrs: dict[str, Any]) -> "xarray.Dataset":
         """Close the part so that it can be read, or resumed; returns what it holds."""
+        import xarray
+
         self.file.setncatts(attrs)
         self.file.close()
         with xarray.open_dataset(self.part, decode_coords="all") as dataset:
@@ -176,6 +182,8 @@ class FileWriter:
 
 def records_of(part: Path) -> int:
     """Records that a part is known to hold."""
+    import xarray
+
     with xarray.open_dataset(part) as dataset:
         return int(dataset.attrs.get("records", 0))
 

@@ -7,8 +7,8 @@ step of mean-field time η/N, and iteration k is t = kη/N.
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Protocol
 
+import scipy
 from msgspec import Meta, Struct
-from scipy.integrate import solve_ivp
 
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.flow import KEYS
@@ -147,7 +147,7 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
                 )
             return dynamics.velocity(y.reshape(shape)).ravel()
 
-        solution: Any = solve_ivp(
+        solution: Any = scipy.integrate.solve_ivp(
             velocity, (0.0, times[-1]), points.ravel(),
             method="DOP853", t_eval=times, rtol=tolerance, atol=tolerance,
         )  # fmt: skip

@@ -28,9 +28,9 @@ from itertools import product
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import scipy
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from gridflow.energy.base import ParticleEvaluation
 from gridflow.errors import InputError, SolveError
@@ -228,7 +228,7 @@ class ProximalStep:
         gaps = z[:, None, :] - self.origin[group][None, :, :]
         period = np.broadcast_to(self.periods, self.origin.shape)[group][None]
         gaps -= np.where(period > 0, period * np.round(gaps / np.where(period > 0, period, 1.0)), 0.0)
-        rows, partners = linear_sum_assignment((gaps**2).sum(axis=2))
+        rows, partners = scipy.optimize.linear_sum_assignment((gaps**2).sum(axis=2))
         chosen = gaps[rows, partners]
         return (chosen**2).sum(axis=1), chosen
 

@@ -13,8 +13,8 @@ from math import pi
 from typing import ClassVar
 
 import numpy as np
+import scipy
 from msgspec import Struct
-from scipy.interpolate import CubicHermiteSpline
 
 from gridflow.space.factor import Array, Cells, Factor, gaps_around
 
@@ -78,15 +78,15 @@ class Arc:
         return float(self.nodes[1][-1])
 
     @cached_property
-    def arc_length(self) -> CubicHermiteSpline:
+    def arc_length(self) -> "scipy.interpolate.CubicHermiteSpline":
         """φ ↦ s on [0, 2π]."""
-        return CubicHermiteSpline(*self.nodes)
+        return scipy.interpolate.CubicHermiteSpline(*self.nodes)
 
     @cached_property
-    def parameter(self) -> CubicHermiteSpline:
+    def parameter(self) -> "scipy.interpolate.CubicHermiteSpline":
         """s ↦ φ on [0, length]."""
         phi, s, speed = self.nodes
-        return CubicHermiteSpline(s, phi, 1 / speed)
+        return scipy.interpolate.CubicHermiteSpline(s, phi, 1 / speed)
 
 
 @lru_cache(maxsize=16)
