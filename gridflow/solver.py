@@ -17,7 +17,7 @@ from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.output import dataset as results
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
-from gridflow.output.schema import DIAGNOSTICS, RECORDS, REPORTS
+from gridflow.output.schema import RECORDS, REPORTS
 from gridflow.progress import Progress, Silent
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.distances import l1, wasserstein1
@@ -120,9 +120,9 @@ class Run:
         no_w1 = len(self.grid.factors) > 1 or self.grid.factors[0].is_mesh
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
-        names = [n for n in names if n not in DIAGNOSTICS or n in self.bound.diagnostics]
+        records = {**{n: RECORDS[n] for n in names}, **self.bound.diagnostics}
         data = self.bound.data
-        static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
+        static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, records)
         if self.own_energy is not None:
             static.attrs["energy_class"] = self.own_energy  # instead of the [energy] of the case
         if self.path is not None and self.counters.saved == 0:

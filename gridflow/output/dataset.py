@@ -8,6 +8,7 @@ announced), and renamed at the end: NAME is complete or absent.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file
-from gridflow.output.schema import INTEGERS, RECORDS
+from gridflow.output.schema import INTEGERS
 from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -41,8 +42,11 @@ class Record:
     numbers: dict[str, float]
 
 
-def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> "xarray.Dataset":
-    """Everything that does not change in time, and empty variables (time = 0) for what does."""
+def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> "xarray.Dataset":
+    """Everything that does not change in time, and empty variables (time = 0) for what does, `records` among it.
+
+    Raises InputError for a factor that is called like a record.
+    """
     import xarray
 
     order = grid.order
@@ -76,8 +80,9 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> "xarr
             **meshes,
         },
     )
-    for name in names:
-        units, long_name = RECORDS[name]
+    for name, (units, long_name) in records.items():
+        if name in dataset.variables or name in dataset.dims:
+            raise InputError(f"a factor called {name!r}", "any other name", "rename the factor: the energy records this name")
         dataset[name] = (
             "time",
             np.zeros(0, dtype=np.int64 if name in INTEGERS else float),

@@ -1,5 +1,6 @@
 """What all runs of a verdict share: the case on its grid, the quantities, and the saved times at which they are compared."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def check_case(case: Case) -> None:
         )
 
 
-def check_diagnostics(case: Case, known: tuple[str, ...]) -> None:
+def check_diagnostics(case: Case, known: Collection[str]) -> None:
     """Raises InputError for thresholds on numbers that are not among the diagnostics of the energy."""
     unknown = sorted(set(case.validation.diagnostics) - set(known))
     if unknown:

@@ -26,6 +26,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from gridflow.energy.base import Records
 from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
@@ -49,7 +50,11 @@ class BoundCertificates:
     target: Array
     spec: Certificates
 
-    names: ClassVar[tuple[str, ...]] = ("sobolev", "sobolev_dissipation", "sobolev_ratio")
+    records: ClassVar[Records] = {
+        "sobolev": ("1", "negative Sobolev distance S to the target, regularized"),
+        "sobolev_dissipation": ("1", "integral of |grad xi|^2 d(nu + delta), with the face weights of S"),
+        "sobolev_ratio": ("1", "2F/(S*sqrt(sobolev_dissipation)), at most 1 by the inequality of Cauchy and Schwarz"),
+    }
 
     @cached_property
     def problem(self) -> WeightedPoisson:
@@ -65,7 +70,7 @@ class BoundCertificates:
         dissipation = self.problem.form(density, xi, xi)
         largest = sobolev * float(np.sqrt(dissipation))
         ratio = -float(np.vdot(xi, source)) / largest if largest > 0 else 0.0
-        return dict(zip(self.names, (sobolev, dissipation, ratio), strict=True))
+        return dict(zip(self.records, (sobolev, dissipation, ratio), strict=True))
 
 
 Indices = NDArray[np.int64]
