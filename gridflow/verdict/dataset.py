@@ -1,5 +1,6 @@
 """The dataset of a verdict: every curve, with the outcome and the headline figures as attributes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,124 +18,69 @@ Q, QT, QTN = ("quantity",), ("quantity", "time"), ("quantity", "time", "count")
 START, DIAGNOSTIC = ("start_factor",), ("diagnostic",)
 NUMBER = {"units": "1"}
 FLAG = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
-VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
-    # name: (dimensions, long name, other attributes)
-    "quantity": (Q, "quantity that is compared", {}),
-    "time": (("time",), "mean-field time", {**NUMBER, "axis": "T"}),
-    "count": (("count",), "particles of a random ensemble", NUMBER),
-    "grid_error": (QT, "estimated error of the grid, by extrapolation from two coarser grids", NUMBER),
-    "observed_order": (QT, "order observed on three grids, between 0.5 and 2", NUMBER),
-    "distance": (QT, "mean distance of the verdict ensembles to the grid", NUMBER),
-    "allowed": (QT, "bound of the grid error + resolution", NUMBER),
-    "resolution": (QT, "95 % quantile of the distance between verdict ensembles + time_step_error", NUMBER),
-    "time_step_error": (QT, "distance of a particle run to itself with a refined time step", NUMBER),
-    "sensitivity": (QT, "distance per relative error of the speed: velocity, and temperature with it", NUMBER),
-    "detects": (QT, "smallest relative error of the speed that fails the verdict for certain", NUMBER),
-    "exact_error": (QT, "distance of the grid to the exact solution", NUMBER),
-    "random_distance": ((*QTN, "ensemble"), "distance of an ensemble to the grid, random particles", NUMBER),
-    "random_null": ((*QTN, "pair"), "distance between two independent ensembles, random particles", NUMBER),
-    "verdict_distance": ((*QT, "verdict_ensemble"), "distance of an ensemble to the grid, verdict", NUMBER),
-    "verdict_null": ((*QT, "verdict_pair"), "distance between two independent ensembles, verdict", NUMBER),
-    "energy": (("time",), "energy of the grid, without entropy", NUMBER),
-    "random_energy": (("time", "count", "ensemble"), "energy of random ensembles", NUMBER),
-    "consistent": (QT, "distance is at most allowed", FLAG),
-    "random_consistent": (QTN, "the same for random ensembles", FLAG),
-    "slope": (Q, "slope of the sampling error in N; theory says -0.5", NUMBER),
-    "slope_error": (Q, "standard error of the slope", NUMBER),
-    "slope_judged": (Q, "", FLAG),
-    "worth": (Q, "particles with the sampling error of the grid, worst time", NUMBER),
-    "threshold": (Q, "largest error tolerated", NUMBER),
-    "threshold_reason": (Q, "", {}),
-    "outcome": (Q, "pass, fail or inconclusive", {}),
-    "reason": (Q, "why it does not pass", {}),
-    "start_factor": (START, "factor along which the starts are compared", {}),
-    "start_distance": (START, "mean W1 of the verdict clouds at t = 0 to the grid's start; of labels, of masses", {}),
-    "start_allowed": (START, "largest W1 between two clouds + W1 of the cell averages to the exact density", {}),
-    "start_outcome": (START, "pass or fail", {}),
-    "diagnostic": (DIAGNOSTIC, "number that the energy tells", {}),
-    "diagnostic_value": (DIAGNOSTIC, "its value on the grid at the end", {}),
-    "diagnostic_threshold": (DIAGNOSTIC, "largest value tolerated", {}),
-    "diagnostic_reason": (DIAGNOSTIC, "why", {}),
-    "diagnostic_outcome": (DIAGNOSTIC, "pass, fail or not judged", {}),
+# fmt: off
+VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], Any], str, dict[str, Any]]] = {
+    # name: (dimensions, values of an experiment and its judgement or None, long name, other attributes)
+    "quantity": (Q, lambda e, j: [q.name for q in j.quantities], "quantity that is compared", {}),
+    "time": (("time",), lambda e, j: e.plan.times, "mean-field time", {**NUMBER, "axis": "T"}),
+    "count": (("count",), lambda e, j: j.counts, "particles of a random ensemble", NUMBER),
+    "grid_error": (QT, lambda e, j: j.error, "estimated error of the grid, by extrapolation from two coarser grids", NUMBER),
+    "observed_order": (QT, lambda e, j: j.order, "order observed on three grids, between 0.5 and 2", NUMBER),
+    "distance": (QT, lambda e, j: j.distance, "mean distance of the verdict ensembles to the grid", NUMBER),
+    "allowed": (QT, lambda e, j: j.allowed, "bound of the grid error + resolution", NUMBER),
+    "resolution": (QT, lambda e, j: j.resolution,
+     "95 % quantile of the distance between verdict ensembles + time_step_error", NUMBER),
+    "time_step_error": (QT, lambda e, j: e.time_step, "distance of a particle run to itself with a refined time step", NUMBER),
+    "sensitivity": (QT, lambda e, j: e.grids.sensitivity,
+     "distance per relative error of the speed: velocity, and temperature with it", NUMBER),
+    "detects": (QT, lambda e, j: j.detects, "smallest relative error of the speed that fails the verdict for certain", NUMBER),
+    "exact_error": (QT, lambda e, j: e.grids.exact, "distance of the grid to the exact solution", NUMBER),
+    "random_distance": ((*QTN, "ensemble"), lambda e, j: np.stack([s.distance for s in e.random], axis=2),
+     "distance of an ensemble to the grid, random particles", NUMBER),
+    "random_null": ((*QTN, "pair"), lambda e, j: np.stack([s.null for s in e.random], axis=2),
+     "distance between two independent ensembles, random particles", NUMBER),
+    "verdict_distance": ((*QT, "verdict_ensemble"), lambda e, j: e.verdict.distance,
+     "distance of an ensemble to the grid, verdict", NUMBER),
+    "verdict_null": ((*QT, "verdict_pair"), lambda e, j: e.verdict.null,
+     "distance between two independent ensembles, verdict", NUMBER),
+    "energy": (("time",), lambda e, j: e.grids.energy, "energy of the grid, without entropy", NUMBER),
+    "random_energy": (("time", "count", "ensemble"), lambda e, j: np.stack([s.energy for s in e.random], axis=1),
+     "energy of random ensembles", NUMBER),
+    "consistent": (QT, lambda e, j: np.int8(j.consistent), "distance is at most allowed", FLAG),
+    "random_consistent": (QTN, lambda e, j: np.int8(j.random_consistent), "the same for random ensembles", FLAG),
+    "slope": (Q, lambda e, j: j.slope, "slope of the sampling error in N; theory says -0.5", NUMBER),
+    "slope_error": (Q, lambda e, j: j.slope_error, "standard error of the slope", NUMBER),
+    "slope_judged": (Q, lambda e, j: np.array([q.has_rate for q in j.quantities], dtype=np.int8), "", FLAG),
+    "worth": (Q, lambda e, j: j.worth, "particles with the sampling error of the grid, worst time", NUMBER),
+    "threshold": (Q, lambda e, j: j.limit, "largest error tolerated", NUMBER),
+    "threshold_reason": (Q, lambda e, j: [j.thresholds[q.kind].reason for q in j.quantities], "", {}),
+    "outcome": (Q, lambda e, j: j.outcome, "pass, fail or inconclusive", {}),
+    "reason": (Q, lambda e, j: j.reason, "why it does not pass", {}),
+    "start_factor": (START, lambda e, j: e.start.names, "factor along which the starts are compared", {}),
+    "start_distance": (START, lambda e, j: e.start.distance,
+     "mean W1 of the verdict clouds at t = 0 to the grid's start; of labels, of masses", {}),
+    "start_allowed": (START, lambda e, j: e.start.allowed,
+     "largest W1 between two clouds + W1 of the cell averages to the exact density", {}),
+    "start_outcome": (START, lambda e, j: e.start.outcome, "pass or fail", {}),
+    "diagnostic": (DIAGNOSTIC, lambda e, j: [d.name for d in j.diagnostics], "number that the energy tells", {}),
+    "diagnostic_value": (DIAGNOSTIC, lambda e, j: [d.value for d in j.diagnostics], "its value on the grid at the end", {}),
+    "diagnostic_threshold": (DIAGNOSTIC, lambda e, j: [d.threshold for d in j.diagnostics], "largest value tolerated", {}),
+    "diagnostic_reason": (DIAGNOSTIC, lambda e, j: [d.reason for d in j.diagnostics], "why", {}),
+    "diagnostic_outcome": (DIAGNOSTIC, lambda e, j: [d.outcome for d in j.diagnostics], "pass, fail or not judged", {}),
 }
+# fmt: on
 
 
 def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, scale: float, quick: bool) -> xarray.Dataset:
     """The variables above, and the headline as attributes."""
-    diagnostics = diagnostic_values(case, experiment.grids.diagnostics)
-    values = {
-        **judgement_values(case, judgement),
-        **experiment_values(experiment),
-        "start_factor": experiment.start.names,
-        "start_distance": experiment.start.distance,
-        "start_allowed": experiment.start.allowed,
-        "start_outcome": experiment.start.outcome,
-        **diagnostics,
-    }
     result = xarray.Dataset(attrs=attributes(case, "validate"))
-    for name, (dims, long_name, attrs) in VARIABLES.items():
-        if name in values:
-            result[name] = (dims, values[name], attrs | ({"long_name": long_name} if long_name else {}))
-    outcomes = {*judgement.outcome, *experiment.start.outcome, *diagnostics["diagnostic_outcome"]} - {"not judged"}
-    result.attrs["verdict"] = "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
-    result.attrs |= {"quick": int(quick), "threshold_scale": scale, **headline(experiment, judgement)}
+    for name, (dims, read, long_name, attrs) in VARIABLES.items():
+        values = read(experiment, judgement)
+        if values is not None:
+            result[name] = (dims, values, attrs | ({"long_name": long_name} if long_name else {}))
+    result.attrs |= {"verdict": judgement.verdict, "quick": int(quick), "threshold_scale": scale}
+    result.attrs |= headline(experiment, judgement)
     return result
-
-
-def judgement_values(case: Case, judgement: Judgement) -> dict[str, Any]:
-    """Variables by name, from a judgement."""
-    j, thresholds = judgement, case.validation.thresholds()
-    return {
-        "quantity": [q.name for q in j.quantities],
-        "count": j.counts,
-        "grid_error": j.error,
-        "observed_order": j.order,
-        "distance": j.distance,
-        "allowed": j.allowed,
-        "resolution": j.resolution,
-        "detects": j.detects,
-        "consistent": j.consistent.astype(np.int8),
-        "random_consistent": j.random_consistent.astype(np.int8),
-        "slope": j.slope,
-        "slope_error": j.slope_error,
-        "slope_judged": np.array([q.has_rate for q in j.quantities], dtype=np.int8),
-        "worth": j.worth,
-        "threshold": j.limit,
-        "threshold_reason": [thresholds[q.kind].reason for q in j.quantities],
-        "outcome": j.outcome,
-        "reason": j.reason,
-    }
-
-
-def experiment_values(experiment: Experiment) -> dict[str, Any]:
-    """Variables by name, from the runs."""
-    grids, random, verdict = experiment.grids, experiment.random, experiment.verdict
-    exact = {} if grids.exact is None else {"exact_error": grids.exact}
-    return exact | {
-        "time": experiment.plan.times,
-        "time_step_error": experiment.time_step,
-        "sensitivity": grids.sensitivity,
-        "random_distance": np.stack([s.distance for s in random], axis=2),
-        "random_null": np.stack([s.null for s in random], axis=2),
-        "verdict_distance": verdict.distance,
-        "verdict_null": verdict.null,
-        "energy": grids.energy,
-        "random_energy": np.stack([s.energy for s in random], axis=1),
-    }
-
-
-def diagnostic_values(case: Case, numbers: dict[str, float]) -> dict[str, list[Any]]:
-    """Variables by name: the diagnostics of the energy at the end, beside the dissipation."""
-    limits = [case.validation.diagnostics.get(name) for name in numbers]
-    pairs = zip(numbers.values(), limits, strict=True)
-    outcomes = ["not judged" if t is None else "pass" if value <= t.threshold else "fail" for value, t in pairs]
-    return {
-        "diagnostic": list(numbers),
-        "diagnostic_value": list(numbers.values()),
-        "diagnostic_threshold": [t.threshold if t else np.nan for t in limits],
-        "diagnostic_reason": [t.reason if t else "" for t in limits],
-        "diagnostic_outcome": outcomes,
-    }
 
 
 def headline(experiment: Experiment, judgement: Judgement) -> dict[str, Any]:

@@ -36,11 +36,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.case.case import Case
+from gridflow.case.thresholds import Threshold
 from gridflow.space.factor import Array
 from gridflow.verdict.ensembles import Series
 from gridflow.verdict.experiment import Experiment
 from gridflow.verdict.quantities import Quantity
-from gridflow.verdict.start import LAGS
+from gridflow.verdict.start import LAGS, Start
 
 NULL_LEVEL = 0.95
 ORDER_MIN, ORDER_MAX = 0.5, 2.0
@@ -55,13 +56,38 @@ NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True)
+class Diagnostic:
+    """A number of the grid's state at the end, and the limit that the case sets, if it does."""
+
+    name: str
+    value: float
+    limit: Threshold | None
+
+    @property
+    def threshold(self) -> float:
+        return np.nan if self.limit is None else self.limit.threshold
+
+    @property
+    def reason(self) -> str:
+        return "" if self.limit is None else self.limit.reason
+
+    @property
+    def outcome(self) -> str:
+        return "not judged" if self.limit is None else "pass" if self.value <= self.limit.threshold else "fail"
+
+
+@dataclass(frozen=True)
 class Judgement:
     """Arrays over (n_quantities, n_times), and over n_quantities where said.
 
-    counts : N of the random ensembles; limit : thresholds of the case, scaled; exact : error against the exact solution, or None
+    thresholds : of the case, by kind; limit : these, scaled; counts : N of the random ensembles; exact : error against the exact
+    solution, or None
     """
 
+    thresholds: dict[str, Threshold]
     quantities: list[Quantity]
+    start: Start
+    diagnostics: list[Diagnostic]
     counts: list[int]
     limit: Array  # (n_quantities,)
     exact: Array | None
@@ -76,6 +102,12 @@ class Judgement:
     slope: Array  # (n_quantities,)
     slope_error: Array  # (n_quantities,)
     worth: Array  # (n_quantities,)
+
+    @property
+    def verdict(self) -> str:
+        """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged."""
+        outcomes = {*self.outcome, *self.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
+        return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
 
     @property
     def outcome(self) -> list[str]:
@@ -135,7 +167,10 @@ def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
     sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in random], axis=-1)  # (q, t, n_counts)
     slope, constants = rate_of_sampling(np.array(counts, dtype=float), sampling)
     return Judgement(
+        thresholds,
         plan.quantities,
+        experiment.start,
+        [Diagnostic(name, value, case.validation.diagnostics.get(name)) for name, value in grids.diagnostics.items()],
         counts,
         limit,
         grids.exact,
