@@ -152,24 +152,16 @@ def command_solve(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if failed else 0
 
 
-def describe_mass(dataset: "xarray.Dataset") -> str:
-    """The largest error of the mass, or its change where a reaction changes it."""
-    first, last = float(dataset["mass"][0]), float(dataset["mass"][-1])
-    return (
-        f"mass {first:.4g} -> {last:.4g}" if "mass_free" in dataset.attrs else f"mass error {dataset.attrs['mass_error_max']:.1e}"
-    )
-
-
 def report(dataset: "xarray.Dataset", output: Path) -> str:
     """A few lines: status, cost, energy, mass, warnings and errors of a result."""
-    attrs, last = dataset.attrs, dataset.isel(time=-1)
+    attrs, last, mass = dataset.attrs, dataset.isel(time=-1), dataset["mass"].to_numpy()
+    change = f"mass {mass[0]:.4g} -> {mass[-1]:.4g}" if "mass_free" in attrs else f"mass error {attrs['mass_error_max']:.1e}"
     lines = [
         f"{attrs['status']}: wrote {output}",
         f"  time {float(last['time']):g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s",
         f"  energy {float(dataset['energy'][0]):.6g} -> {float(last['energy']):.6g}; decrease {attrs['energy_decreases']},"
         f" largest rise in a step {attrs['energy_rise_max']:.1e}",
-        f"  {describe_mass(dataset)}, smallest density {float(last['density_min']):.1e},"
-        f" boundary mass {float(last['boundary_mass']):.1e}",
+        f"  {change}, smallest density {float(last['density_min']):.1e}, boundary mass {float(last['boundary_mass']):.1e}",
     ]
     lines += [f"  warning: {line}" for line in attrs.get("warnings", "").splitlines()]
     if "data_notes" in attrs:

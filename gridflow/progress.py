@@ -17,7 +17,16 @@ class Progress(Protocol):
 
 
 class Silent:
-    """No progress."""
+    """No progress, of one run or of many."""
+
+    def start(self, runs: int) -> None:
+        pass
+
+    def stage(self, text: str) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         pass
@@ -96,22 +105,6 @@ class Tally(Protocol):
     def advance(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-class SilentTally:
-    """No progress."""
-
-    def start(self, runs: int) -> None:
-        pass
-
-    def stage(self, text: str) -> None:
-        pass
-
-    def advance(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class RunTally:

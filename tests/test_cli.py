@@ -252,3 +252,11 @@ def test_missing_words_have_exit_code_2(capsys):
 def test_debug_shows_the_traceback(here):
     result = gridflow("solve", "no.toml", "--debug")
     assert "Traceback" in result.stderr
+
+
+def test_the_solver_comes_without_xarray_and_what_few_cases_need():
+    """They are imported on first use: half of the time that the import of everything takes."""
+    heavy = {"xarray", "pandas", "netCDF4", "matplotlib", "scipy.sparse", "scipy.interpolate", "scipy.integrate", "scipy.spatial"}
+    code = f"import sys, gridflow; gridflow.solve; print(*({heavy!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -46,11 +46,9 @@ class Trajectory:
             self.time, self.state = 0.0, self.start
         if time > self.time:
             span = (0.0, time - self.time)
-            import scipy
+            from scipy.integrate import solve_ivp
 
-            solution = scipy.integrate.solve_ivp(
-                self.rate, span, self.state, t_eval=span[1:], method="DOP853", rtol=1e-12, atol=1e-14
-            )
+            solution = solve_ivp(self.rate, span, self.state, t_eval=span[1:], method="DOP853", rtol=1e-12, atol=1e-14)
             if not solution.success:
                 raise SolveError(f"the exact solution could not be computed up to time {time:g}: {solution.message}")
             self.time, self.state = time, solution.y[:, -1]

@@ -80,9 +80,9 @@ def distribution(components: list[tuple[float, Normal]], x: Array) -> tuple[Arra
 def level_at(edges: Array, places: Array, level: Array, slope: Array) -> Array:
     """The distribution function at the cell ends, from its values and slopes at increasing places; 0 and 1 beyond them."""
     kept = np.concatenate([[True], np.diff(places) > 0])
-    import scipy
+    from scipy.interpolate import CubicHermiteSpline
 
-    inside = scipy.interpolate.CubicHermiteSpline(places[kept], level[kept], slope[kept])(np.clip(edges, places[0], places[-1]))
+    inside = CubicHermiteSpline(places[kept], level[kept], slope[kept])(np.clip(edges, places[0], places[-1]))
     return np.where(edges < places[0], 0.0, np.where(edges > places[-1], 1.0, inside))
 
 

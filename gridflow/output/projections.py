@@ -19,12 +19,8 @@ def factor_names(dataset: xarray.Dataset) -> list[str]:
     return [str(d) for d in dataset["density"].dims if d != "time"]
 
 
-def is_labels(dataset: xarray.Dataset, name: str) -> bool:
-    return f"{name}_bounds" not in dataset.variables and f"{name}_mesh" not in dataset.variables
-
-
 def label_names(dataset: xarray.Dataset) -> list[str]:
-    return [n for n in factor_names(dataset) if is_labels(dataset, n)]
+    return [n for n in factor_names(dataset) if not {f"{n}_bounds", f"{n}_mesh"} & set(dataset.variables)]
 
 
 def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gridflow.errors import SolveError
 from gridflow.particles.cloud import Sampling
-from gridflow.particles.simulation import ParticleRun, Particles, Simulator
+from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Tally
 from gridflow.space.factor import Array
 from gridflow.verdict.plan import Plan, Sketches
@@ -44,15 +44,9 @@ class Runs:
     plan: Plan
     simulator: Simulator
 
-    @property
-    def particles(self) -> Particles:
-        particles = self.plan.case.particles
-        assert particles is not None  # by `check_case`
-        return particles
-
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """Run number `number` of N particles. Raises SolveError if it diverges."""
-        seed = int(np.random.SeedSequence([self.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self.plan.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
         times = [0.0, *self.plan.times]
         try:
             run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
@@ -82,7 +76,7 @@ class Runs:
 
     def time_step(self, tally: Tally) -> Array:
         """Error in time of a particle run: it against itself with halved steps, on one Brownian path."""
-        particles = self.particles
+        particles = self.plan.particles
         fewest = min(particles.counts[0], particles.verdict.count)  # with the longest steps, where dt = η/N
         count = fewest if particles.integrator.step_falls_with_count else particles.counts[-1]
         coarse = self.run(count, particles.verdict.sampling, 0, pieces=2)

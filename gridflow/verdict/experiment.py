@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridflow.case.case import Case
-from gridflow.particles.simulation import Particles, Simulator
+from gridflow.particles.simulation import Simulator
 from gridflow.progress import Tally
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS
@@ -44,20 +44,17 @@ class Experiment:
 def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
     plan = plan_of(case, energy)
-    runs = Runs(plan, Simulator.of(plan.case, plan.model))
-    tally.start(len(LEVELS) + 1 + number_of_runs(runs.particles))
+    runs, particles = Runs(plan, Simulator.of(plan.case, plan.model)), plan.particles
+    particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
+    tally.start(len(LEVELS) + 1 + particle_runs)
     tally.stage("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
     return run_ensembles(runs, time_step, run_grids(plan, tally), tally)
 
 
-def number_of_runs(particles: Particles) -> int:
-    return particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
-
-
 def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Tally) -> Experiment:
     """All ensembles of particles beside the grids."""
-    plan, particles, chosen = runs.plan, runs.particles, runs.particles.verdict
+    plan, particles, chosen = runs.plan, runs.plan.particles, runs.plan.particles.verdict
     series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]
     verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, tally)
     start = start_comparison(plan.case.initial, plan.grid, grids.start, verdict.starts)

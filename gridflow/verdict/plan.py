@@ -11,6 +11,7 @@ from gridflow.case.case import Case
 from gridflow.energy.base import BoundEnergy, bound_to
 from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, suggestion
+from gridflow.particles.simulation import Particles
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from gridflow.verdict.quantities import Quantity, Snapshot, quantities_of
@@ -24,6 +25,7 @@ class Plan:
     """energy : one's own, or None; model : that, or the energy of the case; saves : numbers of the saves compared, at `times`."""
 
     case: Case
+    particles: Particles
     energy: Any
     model: Any
     grid: Grid
@@ -43,7 +45,7 @@ class Plan:
 
 def plan_of(case: Case, energy: Any) -> Plan:
     """The plan of a case, with an energy of one's own or None. Raises InputError for a case that cannot be validated."""
-    check_case(case)
+    particles = check_case(case)
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
     model = energy or case.energy.load(Path(case.directory))
     grid = case.grid()
@@ -52,7 +54,8 @@ def plan_of(case: Case, energy: Any) -> Plan:
     weights = bound.data.weights if isinstance(bound.data, Data) else None
     quantities = quantities_of(case.validation, grid.factors, weights)
     saves = validation_saves(case)
-    return Plan(case, energy, model, grid, bound, quantities, saves, [case.time.save_times()[k] for k in saves])
+    times = [case.time.save_times()[k] for k in saves]
+    return Plan(case, particles, energy, model, grid, bound, quantities, saves, times)
 
 
 def validation_saves(case: Case) -> list[int]:
@@ -62,8 +65,8 @@ def validation_saves(case: Case) -> list[int]:
     return sorted({round(float(k)) for k in wanted})
 
 
-def check_case(case: Case) -> None:
-    """Raises InputError for a case without particles or thresholds."""
+def check_case(case: Case) -> Particles:
+    """The particle runs of a case. Raises InputError for a case without particles or thresholds."""
     if case.particles is None:
         raise InputError(
             f"{case.name} has no [particles]",
@@ -76,6 +79,7 @@ def check_case(case: Case) -> None:
             "for example w1 = { threshold = 0.01, reason = '…' }",
             "add one for each quantity that should be judged; nothing passes by default",
         )
+    return case.particles
 
 
 def check_diagnostics(case: Case, known: Collection[str]) -> None:

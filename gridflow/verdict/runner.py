@@ -10,7 +10,7 @@ import xarray
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file
-from gridflow.progress import SilentTally, Tally
+from gridflow.progress import Silent, Tally
 from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
 from gridflow.verdict.dataset import verdict_dataset
 from gridflow.verdict.experiment import run_experiment
@@ -54,7 +54,7 @@ def validate(
     paths = None if directory is None else output_paths(case, Path(directory), overwrite)
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = quick_case(case) if quick else case
-    tally = progress or SilentTally()
+    tally = progress or Silent()
     try:
         experiment = run_experiment(chosen, energy, tally)
     finally:
@@ -67,8 +67,7 @@ def validate(
 
 
 def quick_case(case: Case) -> Case:
-    assert case.particles is not None
-    particles = case.particles
+    particles = check_case(case)
     if particles.counts[0] < 8:
         raise InputError(f"a quick validation with particles.counts = {particles.counts}", "counts from 8 on", "remove --quick")
     return coarse_case(case, QUICK_WIDER).replace(
