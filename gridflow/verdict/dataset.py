@@ -95,7 +95,7 @@ def headline(experiment: Experiment, judgement: Judgement) -> dict[str, Any]:
         "worth_quantity": plan.quantities[int(worths.argmin())].name if density.any() else "none",
         "detects": float(judgement.detects.min()),
         "grid_seconds": grids.seconds,
-        "grid_cells": plan.grid.size,
+        "grid_cells": plan.problem.grid.size,
         "grid_steps": grids.steps,
         "particle_seconds": last.seconds,
         "particle_seconds_count": last.count,

@@ -44,7 +44,7 @@ class Experiment:
 def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
     plan = plan_of(case, energy)
-    runs, particles = Runs(plan, Simulator.of(plan.case, plan.model)), plan.particles
+    runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy)), plan.particles
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
     tally.start(len(LEVELS) + 1 + particle_runs)
     tally.stage("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
@@ -57,5 +57,5 @@ def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Tally) -> E
     plan, particles, chosen = runs.plan, runs.plan.particles, runs.plan.particles.verdict
     series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]
     verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, tally)
-    start = start_comparison(plan.case.initial, plan.grid, grids.start, verdict.starts)
+    start = start_comparison(plan.case.initial, plan.problem.grid, grids.start, verdict.starts)
     return Experiment(plan, grids, start, time_step, series, verdict, runs.simulator.energy.order)

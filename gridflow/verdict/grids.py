@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridflow.case.case import Case
-from gridflow.energy.base import BoundEnergy, bound_to
 from gridflow.errors import SolveError
+from gridflow.problem import Problem
 from gridflow.progress import Tally
 from gridflow.solver import solve
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
 from gridflow.verdict.plan import Plan, Sketches
 from gridflow.verdict.quantities import Snapshot
@@ -50,7 +49,7 @@ class Grids:
 
 def run_grids(plan: Plan, tally: Tally) -> Grids:
     """The case on all its grids. Raises SolveError for a run that does not complete."""
-    order = 2 if plan.bound.smooth else 1  # a velocity that jumps
+    order = 2 if plan.problem.bound.smooth else 1  # a velocity that jumps
     sketches: dict[int, Sketches] = {}  # at every save
     for factor in LEVELS:
         tally.stage(f"grid with {factor}-fold cells" if factor > 1 else "grid")
@@ -71,7 +70,7 @@ def run_grids(plan: Plan, tally: Tally) -> Grids:
         exact=exact_error(plan, fine),
         sensitivity=sensitive,
         energy=np.array([snapshots[k].energy for k in plan.saves]),
-        diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.bound.diagnostics)},
+        diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.problem.bound.diagnostics)},
         seconds=float(dataset.attrs["wall_seconds"]),
         steps=int(dataset["steps"][-1]),
         warnings=dataset.attrs.get("warnings", ""),
@@ -82,8 +81,8 @@ def exact_error(plan: Plan, fine: Sketches) -> Array | None:
     """Distance of the grid to the exact solution of the case, if it has one."""
     if plan.case.exact is None:
         return None
-    solution = plan.case.exact.masses(plan.case.problem(plan.model), plan.times)
-    return plan.distances(fine, plan.sketches([grid_snapshot(plan.grid, plan.bound, m) for m in solution]))
+    solution = plan.case.exact.masses(plan.problem, plan.times)
+    return plan.distances(fine, plan.sketches([grid_snapshot(plan.problem, m) for m in solution]))
 
 
 def sensitivity(plan: Plan, case: Case) -> Array:
@@ -107,20 +106,19 @@ def sensitivity(plan: Plan, case: Case) -> Array:
 
 def grid_path(plan: Plan, case: Case) -> tuple[list[Snapshot], "xarray.Dataset"]:
     """The solution of a coarsened case at every save, and its dataset. Raises SolveError for a run that does not complete."""
-    grid = case.grid()
-    dataset = solve(case.replace({"exact": None}), energy=plan.energy)
+    problem = case.problem(plan.problem.energy)
+    dataset = solve(case.replace({"exact": None}), energy=problem.energy)
     if dataset.attrs["status"] == "interrupted":
         raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":
         raise SolveError(f"the grid run ended {dataset.attrs['status']}")
-    bound = bound_to(grid, plan.model)
-    masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
-    return [grid_snapshot(grid, bound, m) for m in masses], dataset
+    masses = dataset["density"].transpose("time", *problem.grid.order).to_numpy() * problem.grid.volume
+    return [grid_snapshot(problem, m) for m in masses], dataset
 
 
-def grid_snapshot(grid: Grid, bound: BoundEnergy, masses: Array) -> Snapshot:
-    evaluation = bound.evaluate(masses)
-    return Snapshot(grid.factors, evaluation.value, evaluation.prediction, grid=grid, masses=masses)
+def grid_snapshot(problem: Problem, masses: Array) -> Snapshot:
+    evaluation = problem.bound.evaluate(masses)
+    return Snapshot(problem.grid.factors, evaluation.value, evaluation.prediction, grid=problem.grid, masses=masses)
 
 
 def maxima_around(distances: Array, saves: list[int]) -> Array:

@@ -2,18 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gridflow.case.case import Case
-from gridflow.energy.base import BoundEnergy, bound_to
 from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, suggestion
-from gridflow.particles.simulation import Particles
+from gridflow.particles.spec import Particles
+from gridflow.problem import Problem
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid
 from gridflow.verdict.quantities import Quantity, Snapshot, quantities_of
 
 Sketches = list[list[Any]]
@@ -22,14 +20,11 @@ Sketches = list[list[Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """energy : one's own, or None; model : that, or the energy of the case; saves : numbers of the saves compared, at `times`."""
+    """problem : the case on its grid, with its energy or one's own; saves : numbers of the saves compared, at `times`."""
 
     case: Case
     particles: Particles
-    energy: Any
-    model: Any
-    grid: Grid
-    bound: BoundEnergy
+    problem: Problem
     quantities: list[Quantity]
     saves: list[int]
     times: list[float]
@@ -47,15 +42,13 @@ def plan_of(case: Case, energy: Any) -> Plan:
     """The plan of a case, with an energy of one's own or None. Raises InputError for a case that cannot be validated."""
     particles = check_case(case)
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
-    model = energy or case.energy.load(Path(case.directory))
-    grid = case.grid()
-    bound = bound_to(grid, model)
-    check_diagnostics(case, bound.diagnostics)
-    weights = bound.data.weights if isinstance(bound.data, Data) else None
-    quantities = quantities_of(case.validation, grid.factors, weights)
+    problem = case.problem(energy)
+    check_diagnostics(case, problem.bound.diagnostics)
+    weights = problem.bound.data.weights if isinstance(problem.bound.data, Data) else None
+    quantities = quantities_of(case.validation, problem.grid.factors, weights)
     saves = validation_saves(case)
     times = [case.time.save_times()[k] for k in saves]
-    return Plan(case, particles, energy, model, grid, bound, quantities, saves, times)
+    return Plan(case, particles, problem, quantities, saves, times)
 
 
 def validation_saves(case: Case) -> list[int]:
