@@ -107,6 +107,7 @@ def add_data(dataset: "xarray.Dataset", data: Any) -> None:
 
 
 def attributes(case: Case, command: str) -> dict[str, Any]:
+    """Global attributes of every dataset of a case."""
     return {
         "Conventions": "CF-1.11",
         "title": case.title,
@@ -194,6 +195,7 @@ def records_of(part: Path) -> int:
 
 
 def part_path(path: Path) -> Path:
+    """Of a result while its run lasts."""
     return path.with_name(path.name + ".part")
 
 

@@ -49,6 +49,7 @@ def read_result(path: Path, purpose: str) -> xarray.Dataset:
 
 
 def overview(dataset: xarray.Dataset) -> "Figure":
+    """Surfaces, densities at several times, directions of neurons; below them energy, certificates and fit or time step."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

@@ -62,6 +62,7 @@ def prepare(case: Case, energy: Any) -> None:
 
 
 def is_possible(case: Case, energy: Any, factor: int) -> bool:
+    """Whether a case can run on its own and on `factor` times wider cells."""
     try:
         prepare(coarse_case(case, factor), energy)
         prepare(case, energy)
@@ -70,8 +71,8 @@ def is_possible(case: Case, energy: Any, factor: int) -> bool:
     return True
 
 
-# a size is the number of cells of a line or circle, or the level of a surface, whose cells are four times as many on the next
 def sizes(case: Case) -> dict[str, int]:
+    """By key of the case: cells of a line or circle; the level of a surface, whose cells are four times as many on the next."""
     keys = {name: factor.resolution_key for name, factor in case.space.items()}
     return {f"space.{name}.{key}": getattr(case.space[name], key) for name, key in keys.items() if key is not None}
 

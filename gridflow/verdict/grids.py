@@ -117,6 +117,7 @@ def grid_path(plan: Plan, case: Case) -> tuple[list[Snapshot], "xarray.Dataset"]
 
 
 def grid_snapshot(problem: Problem, masses: Array) -> Snapshot:
+    """The state of cell masses, shape of the grid."""
     evaluation = problem.bound.evaluate(masses)
     return Snapshot(problem.grid.factors, evaluation.value, evaluation.prediction, grid=problem.grid, masses=masses)
 

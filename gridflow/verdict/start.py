@@ -51,6 +51,7 @@ class Start:
 
 
 def cyclic_pairs(ensembles: int) -> list[tuple[int, int]]:
+    """Pairs of ensembles that are compared, by lag."""
     return [(k, (k + lag) % ensembles) for lag in LAGS for k in range(ensembles)]
 
 
