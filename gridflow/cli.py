@@ -1,6 +1,6 @@
 """The command line: list, show, solve, validate, plot, export.
 
-Results that were asked for go to stdout, files to where -o says, everything else to stderr. Exit codes: 0 good, 1 the run failed
+Requested results go to stdout, files to the path of -o, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
 """
 
@@ -19,11 +19,13 @@ from gridflow.errors import InputError, SolveError, suggestion
 if TYPE_CHECKING:
     import xarray
 
+    from gridflow.case.case import Case
+
 EXIT_FAILED, EXIT_INPUT = 1, 2
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors say what is allowed, on one line, with exit code 2."""
+    """argparse whose errors name the help text, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_INPUT, f"{self.prog}: {message}\n  fix: see {self.prog} --help\n")
@@ -38,26 +40,21 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="as JSON on stdout")
 
     show = commands.add_parser("show", help="a case with every default filled in, as TOML, and what it costs")
-    show.add_argument("case", help="a shipped name or a TOML file")
-    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key")
+    add_case(show)
 
     solve = commands.add_parser("solve", help="solve a case and write its density over time to NetCDF")
-    solve.add_argument("case", help="a shipped name or a TOML file")
+    add_case(solve)
     solve.add_argument("-o", "--output", type=Path, metavar="F.nc", help="default: CASE.nc")
-    solve.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key, e.g. space.a.cells=128"
-    )
     solve.add_argument("--resume", action="store_true", help="continue an interrupted run")
     solve.add_argument("--overwrite", action="store_true", help="replace an existing file")
     solve.add_argument("--quiet", action="store_true", help="no progress, no messages")
     solve.add_argument("--plot", action="store_true", help="also draw F.png")
 
     validate = commands.add_parser("validate", help="compare the grid with particles and exact solutions: a verdict")
-    validate.add_argument("case", help="a shipped name or a TOML file")
+    add_case(validate)
     validate.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="where CASE-validation.nc and .png go; default: this directory"
     )
-    validate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change a key")
     validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
     validate.add_argument("--overwrite", action="store_true", help="replace existing files")
     validate.add_argument("--quiet", action="store_true", help="no progress")
@@ -83,6 +80,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_case(command: argparse.ArgumentParser) -> None:
+    command.add_argument("case", help="a shipped name or a TOML file")
+    change = "change a key, e.g. space.a.cells=128"
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=change)
+
+
+def changed_case(arguments: argparse.Namespace) -> "Case":
+    """The case of the command line with its --set options."""
+    from gridflow.case.case import load_case
+    from gridflow.case.changes import parse_setting
+
+    return load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+
+
 def command_list(arguments: argparse.Namespace) -> int:
     from gridflow.case.shipped import shipped_cases, summary
 
@@ -101,11 +112,9 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 
 def command_show(arguments: argparse.Namespace) -> int:
-    from gridflow.case.case import load_case
-    from gridflow.case.changes import parse_setting
     from gridflow.case.cost import cost_of
 
-    case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+    case = changed_case(arguments)
     cost = cost_of(case)
     print(case.text(), end="")
     print("\n".join(["", *(f"# {line}" for line in cost.lines())]))
@@ -113,15 +122,13 @@ def command_show(arguments: argparse.Namespace) -> int:
 
 
 def command_solve(arguments: argparse.Namespace) -> int:
-    from gridflow.case.case import load_case
-    from gridflow.case.changes import parse_setting
     from gridflow.files import check_new_file
     from gridflow.output.dataset import check_output
     from gridflow.output.plotting import plot
     from gridflow.progress import Silent, progress_for
     from gridflow.solver import solve
 
-    case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+    case = changed_case(arguments)
     output = arguments.output or Path(f"{case.name}.nc")
     check_output(output, arguments.overwrite, arguments.resume)
     picture = output.with_suffix(".png")
@@ -132,40 +139,29 @@ def command_solve(arguments: argparse.Namespace) -> int:
     dataset = solve(case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress)
     status = dataset.attrs["status"]
     if status == "interrupted":
-        flags = [flag for flag in ("overwrite", "quiet", "plot") if getattr(arguments, flag)]
+        flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *(f"--{flag}" for flag in flags), "--resume"]
-        tell(
-            f"interrupted after time {float(dataset['time'][-1]):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}",
-            False,
-        )
+        message(f"interrupted after time {float(dataset['time'][-1]):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}")
         return EXIT_FAILED
     failed = status.startswith(("failed", "unconverged"))
-    tell(report(dataset, output), arguments.quiet and not failed)
+    message(report(dataset, output), arguments.quiet and not failed)
     if arguments.plot:
         plot(dataset, picture, arguments.overwrite)
-        tell(f"wrote {picture}", arguments.quiet)
+        message(f"wrote {picture}", arguments.quiet)
     return EXIT_FAILED if failed else 0
 
 
-def describe_mass(dataset: "xarray.Dataset") -> str:
-    """The largest error of the mass, or its change where a reaction changes it."""
-    first, last = float(dataset["mass"][0]), float(dataset["mass"][-1])
-    return (
-        f"mass {first:.4g} -> {last:.4g}" if "mass_free" in dataset.attrs else f"mass error {dataset.attrs['mass_error_max']:.1e}"
-    )
-
-
 def report(dataset: "xarray.Dataset", output: Path) -> str:
-    """A few lines that say whether the result can be trusted."""
-    attrs, last = dataset.attrs, dataset.isel(time=-1)
+    """A few lines: status, cost, energy, mass, warnings and errors of a result."""
+    attrs, last, mass = dataset.attrs, dataset.isel(time=-1), dataset["mass"].to_numpy()
+    change = f"mass {mass[0]:.4g} -> {mass[-1]:.4g}" if "mass_free" in attrs else f"mass error {attrs['mass_error_max']:.1e}"
     lines = [
         f"{attrs['status']}: wrote {output}",
         f"  time {float(last['time']):g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s",
         f"  energy {float(dataset['energy'][0]):.6g} -> {float(last['energy']):.6g}; decrease {attrs['energy_decreases']},"
         f" largest rise in a step {attrs['energy_rise_max']:.1e}",
-        f"  {describe_mass(dataset)}, smallest density {float(last['density_min']):.1e},"
-        f" boundary mass {float(last['boundary_mass']):.1e}",
+        f"  {change}, smallest density {float(last['density_min']):.1e}, boundary mass {float(last['boundary_mass']):.1e}",
     ]
     lines += [f"  warning: {line}" for line in attrs.get("warnings", "").splitlines()]
     if "data_notes" in attrs:
@@ -176,19 +172,17 @@ def report(dataset: "xarray.Dataset", output: Path) -> str:
 
 
 def command_validate(arguments: argparse.Namespace) -> int:
-    from gridflow.case.case import load_case
-    from gridflow.case.changes import parse_setting
     from gridflow.progress import RunTally
     from gridflow.verdict.runner import validate
     from gridflow.verdict.table import table
 
-    case = load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
+    case = changed_case(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     directory = arguments.output or Path()
     progress = None if arguments.quiet else RunTally(case.name)
     result = validate(case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress)
     print(table(result))
-    tell(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
+    message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
 
 
@@ -198,7 +192,7 @@ def command_plot(arguments: argparse.Namespace) -> int:
     file = arguments.file
     output = arguments.output or file.parent / f"{file.stem}.png"
     plot(file, output, arguments.overwrite)
-    tell(f"wrote {output}", False)
+    message(f"wrote {output}")
     return 0
 
 
@@ -209,13 +203,13 @@ def command_export(arguments: argparse.Namespace) -> int:
         arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite,
         arguments.marginal,
     )  # fmt: skip
-    tell(f"wrote {arguments.output}", False)
+    message(f"wrote {arguments.output}")
     return 0
 
 
-def tell(message: str, quiet: bool) -> None:
+def message(text: str, quiet: bool = False) -> None:
     if not quiet:
-        print(message, file=sys.stderr)
+        print(text, file=sys.stderr)
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -238,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     named = next((w for w in words if not w.startswith("-")), None)
     if named is not None and named not in COMMANDS:
         fix = suggestion(named, COMMANDS) or "see gridflow --help"
-        tell(f"gridflow: no command {named!r}\n  allowed: {', '.join(COMMANDS)}\n  fix: {fix}", False)
+        message(f"gridflow: no command {named!r}\n  allowed: {', '.join(COMMANDS)}\n  fix: {fix}")
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
     try:
@@ -246,18 +240,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         if arguments.debug:
             raise
-        print(f"gridflow: {error}", file=sys.stderr)
+        message(f"gridflow: {error}")
         return EXIT_INPUT
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:  # before the first step or after the last one: nothing to resume
-        tell("gridflow: interrupted", False)
+        message("gridflow: interrupted")
         return EXIT_FAILED
     except (SolveError, OSError) as error:  # a run that cannot go on, a disk that is full
         if arguments.debug:
             raise
-        print(f"gridflow: {error}", file=sys.stderr)
+        message(f"gridflow: {error}")
         return EXIT_FAILED
 
 

@@ -9,13 +9,24 @@ from gridflow.scheme.base import State
 
 
 class Progress(Protocol):
+    """Progress of one run on the grid."""
+
     def update(self, state: State, steps: int, mass_error: float) -> None: ...
 
     def close(self) -> None: ...
 
 
 class Silent:
-    """No progress."""
+    """No progress, of one run or of many."""
+
+    def start(self, runs: int) -> None:
+        pass
+
+    def stage(self, text: str) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         pass
@@ -29,18 +40,18 @@ def describe(state: State, steps: int, mass_error: float) -> str:
 
 
 class Bar:
-    """A tqdm bar over mean-field time; tqdm knows the remaining time."""
+    """A tqdm bar over mean-field time; tqdm estimates the remaining time."""
 
     def __init__(self, title: str, stop: float) -> None:
         from tqdm import tqdm
 
         layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}]{postfix}"
         self.fresh = True
-        columns = shutil.get_terminal_size().columns  # 80 where the terminal does not know
+        columns = shutil.get_terminal_size().columns  # 80 where there is no terminal
         self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
-        if self.fresh and steps > 1:  # a resumed run: what was done before says nothing about the speed
+        if self.fresh and steps > 1:  # a resumed run: what was done before is no measure of the speed
             self.bar.n = self.bar.initial = state.time
         self.fresh = False
         self.bar.set_postfix_str(describe(state, steps, mass_error), refresh=False)
@@ -62,7 +73,7 @@ class Lines:
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         now = time.monotonic()
-        if self.first is None:  # neither the compilation before it nor what a resumed run did earlier says how fast the rest is
+        if self.first is None:  # without the compilation before it, and what a resumed run did earlier
             self.first, self.began = state.time, now
         if now - self.printed < self.interval:
             return
@@ -89,27 +100,11 @@ class Tally(Protocol):
 
     def start(self, runs: int) -> None: ...
 
-    def tell(self, text: str) -> None: ...
+    def stage(self, text: str) -> None: ...
 
     def advance(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-class SilentTally:
-    """No progress."""
-
-    def start(self, runs: int) -> None:
-        pass
-
-    def tell(self, text: str) -> None:
-        pass
-
-    def advance(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class RunTally:
@@ -126,7 +121,7 @@ class RunTally:
 
             self.bar = tqdm(total=runs, desc=self.title, file=sys.stderr, unit="run", mininterval=0.2)
 
-    def tell(self, text: str) -> None:
+    def stage(self, text: str) -> None:
         if self.bar is None:
             print(f"{self.title} {self.done}/{self.total} runs; now {text}", file=sys.stderr, flush=True)
         else:

@@ -9,9 +9,7 @@ converge, where the scheme allows them, is `unconverged: how many`.
 import time
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
-
-import xarray
+from typing import TYPE_CHECKING, Any
 
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy
@@ -19,11 +17,14 @@ from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, SolveError
 from gridflow.output import dataset as results
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
-from gridflow.output.schema import DIAGNOSTICS, RECORDS, REPORTS
+from gridflow.output.schema import RECORDS, REPORTS
 from gridflow.progress import Progress, Silent
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.distances import l1, wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
+
+if TYPE_CHECKING:
+    import xarray
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
@@ -52,7 +53,7 @@ def solve(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
-) -> xarray.Dataset:
+) -> "xarray.Dataset":
     """Solve a case; return its dataset, and write it to the NetCDF file `output` if given.
 
     Parameters
@@ -119,9 +120,9 @@ class Run:
         no_w1 = len(self.grid.factors) > 1 or self.grid.factors[0].is_mesh
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
-        names = [n for n in names if n not in DIAGNOSTICS or n in self.bound.diagnostics]
+        records = {**{n: RECORDS[n] for n in names}, **self.bound.diagnostics}
         data = self.bound.data
-        static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, names)
+        static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, records)
         if self.own_energy is not None:
             static.attrs["energy_class"] = self.own_energy  # instead of the [energy] of the case
         if self.path is not None and self.counters.saved == 0:
@@ -129,7 +130,7 @@ class Run:
         return results.MemoryWriter(static) if self.path is None else results.FileWriter(self.path, static, self.counters.saved)
 
     # ------------------------------------------------------------------------------------------------- the loop
-    def execute(self) -> xarray.Dataset:
+    def execute(self) -> "xarray.Dataset":
         status = "completed"
         try:
             for target in self.times[self.counters.saved :]:
@@ -209,7 +210,7 @@ class Run:
         self.counters.saved += 1
         self.saved_time = state.time
 
-    def finish(self, status: str) -> xarray.Dataset:
+    def finish(self, status: str) -> "xarray.Dataset":
         claims = self.stepper.energy_decreases
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"

@@ -139,7 +139,7 @@ def surface_dataset(path=None, **factors):
 
     case = surface_case(**factors)
     grid = case.grid()
-    names = [n for n in RECORDS if n not in REPORTS and not n.startswith("error_")]
+    names = {n: RECORDS[n] for n in RECORDS if n not in REPORTS and not n.startswith("error_")}
     static = static_dataset(case, grid, None, names)
     writer = MemoryWriter(static) if path is None else FileWriter(path, static)
     axis = next(k for k, f in enumerate(grid.factors) if f.is_mesh)

@@ -8,8 +8,8 @@ import pytest
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
 from gridflow.solver import solve
-from gridflow.verdict.experiment import coarsened
-from gridflow.verdict.runner import quickened
+from gridflow.verdict.coarsening import coarse_case
+from gridflow.verdict.runner import quick_case
 
 JKO = {name for name in shipped_cases() if load_case(name).scheme.label == "entropic JKO"}
 """Cases whose scheme does not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur."""
@@ -33,8 +33,8 @@ BLURRED = {"relu-jko-algorithm-1"}
 
 def coarse(case):
     """A quarter of the cells per line and circle, two levels less on a surface."""
-    lines = {f"space.{n}.cells": max(16, f.cells // 4) for n, f in case.space.items() if hasattr(f, "cells")}
-    return lines | {f"space.{n}.level": f.level - 2 for n, f in case.space.items() if hasattr(f, "level")}
+    lines = {f"space.{n}.cells": max(16, f.cells // 4) for n, f in case.space.items() if f.resolution_key == "cells"}
+    return lines | {f"space.{n}.level": f.level - 2 for n, f in case.space.items() if f.resolution_key == "level"}
 
 
 def reduced(name):
@@ -101,5 +101,5 @@ def test_the_case_files_say_what_the_list_needs():
 @pytest.mark.parametrize("name", shipped_cases())
 def test_the_widest_cells_of_a_quick_validation_are_admitted(name):
     """Eight times as wide as shipped: twice for being quick, and four times more to extrapolate."""
-    case = coarsened(quickened(load_case(name)), 4)
+    case = coarse_case(quick_case(load_case(name)), 4)
     case.energy.load(Path(case.directory)).bind(case.grid())

@@ -1,5 +1,7 @@
 """The schema: CF conventions, plain xarray, the same in memory and in a file, nothing overwritten."""
 
+import json
+
 import netCDF4
 import numpy as np
 import pytest
@@ -125,3 +127,11 @@ def test_a_density_from_a_file_continues_a_run(tmp_path):
     xarray.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc")
     with pytest.raises(InputError, match="no variable 'density'"):
         solve(case_of({**table, "initial": [{"file": str(tmp_path / "other.nc")}]}))
+
+
+def test_a_factor_called_like_a_record_of_the_energy_is_refused(tmp_path):
+    table = json.loads(json.dumps(QUADRATIC).replace('"theta"', '"moment_defect"'))
+    case = case_of({**table, "energy": {**table["energy"], "stationarity": {"statements": ["moment"]}}})
+    with pytest.raises(InputError, match="a factor called 'moment_defect'"):
+        solve(case, tmp_path / "a.nc")
+    assert not list(tmp_path.iterdir())

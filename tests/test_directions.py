@@ -5,7 +5,8 @@ import pytest
 
 from gridflow.case.case import load_case
 from gridflow.output.directions import direction_planes, directions
-from gridflow.output.plotting import direction_panels, plot
+from gridflow.output.plotting import plot
+from gridflow.output.projections import direction_panels
 from gridflow.solver import solve
 
 

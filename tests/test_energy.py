@@ -347,7 +347,7 @@ def test_members_of_parts_are_combined_or_refused():
         with pytest.raises(InputError, match="a sum with a Sobolev transport"):
             refused(driven=True)
     with pytest.raises(InputError, match="a part that adds sobolev"):
-        bound(diagnostics=("sobolev",))
+        bound(diagnostics={"sobolev": ("1", "a number")})
     for call in (lambda: bound().smoothed(1.0), lambda: bound().displaced(1.0), lambda: particles().widened(1.0)):
         with pytest.raises(InputError, match="noise injection for a sum"):
             call()

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from gridflow.cli import main
 from gridflow.output.globe import colour_scale, draw_globe, surface_panels, viewpoint
-from gridflow.output.plotting import plot, projections
+from gridflow.output.plotting import plot
+from gridflow.output.projections import projections
 from gridflow.output.ugrid import cell_points, polygons
 
 

@@ -7,7 +7,8 @@ from helpers import QUADRATIC, case_of
 
 from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.output.plotting import panel_times, plot, projections
+from gridflow.output.plotting import plot
+from gridflow.output.projections import panel_times, projections
 from gridflow.solver import solve
 
 

@@ -39,7 +39,7 @@ def test_a_tally_counts_runs(terminal, capsys, monkeypatch):
     tally = RunTally("mine")
     tally.start(3)
     for name in ("coarse", "fine", "particles"):
-        tally.tell(name)
+        tally.stage(name)
         tally.advance()
     tally.close()
     text = capsys.readouterr().err

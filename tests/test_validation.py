@@ -9,17 +9,18 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
+from gridflow.case.thresholds import Threshold
 from gridflow.cli import main
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
 from gridflow.space.densities import mixture_masses
 from gridflow.verdict import experiment
-from gridflow.verdict.coarsening import coarsened
-from gridflow.verdict.experiment import validation_times
-from gridflow.verdict.quantities import Threshold
-from gridflow.verdict.runner import quickened, validate
-from gridflow.verdict.start import compared_start, marginals_of_points
+from gridflow.verdict.coarsening import coarse_case
+from gridflow.verdict.ensembles import Runs
+from gridflow.verdict.plan import validation_saves
+from gridflow.verdict.runner import quick_case, validate
+from gridflow.verdict.start import marginals_of_points, start_comparison
 from gridflow.verdict.table import table
 from gridflow.verdict.verdict import grid_error, rate_of_sampling, slope_error
 from validation.planted_faults import Displaced, Spoiled, quarter_cell, quarter_cell_masses
@@ -311,29 +312,29 @@ def test_the_error_of_a_slope_covers_its_scatter(rng):
 
 def test_times_are_denser_at_the_start():
     case = case_of(FLOW, time__save=41, validation__times=5)
-    assert validation_times(case) == [1, 3, 6, 16, 40]
-    assert validation_times(case_of(FLOW, time__save=2)) == [1]
-    assert validation_times(case_of(FLOW, time__save=41, validation__times=1)) == [40]
+    assert validation_saves(case) == [1, 3, 6, 16, 40]
+    assert validation_saves(case_of(FLOW, time__save=2)) == [1]
+    assert validation_saves(case_of(FLOW, time__save=41, validation__times=1)) == [40]
 
 
 def test_steps_grow_with_the_order_of_the_error_in_space():
     """tau·factor² for a smooth velocity, tau·factor for one that jumps; cells grow alike."""
     case = load_case("teacher-1d-quadratic-jko")
     for order, growth in ((2, 16), (1, 4)):
-        wide = coarsened(case, 4, order)
+        wide = coarse_case(case, 4, order)
         assert wide.scheme.tau == growth * case.scheme.tau
         assert wide.space["theta"].cells == case.space["theta"].cells // 4
 
 
 def test_coarse_cases_keep_their_labels():
-    case = coarsened(load_case("relu-regression"), 2)
+    case = coarse_case(load_case("relu-regression"), 2)
     assert case.space["w"].cells == load_case("relu-regression").space["w"].cells // 2
     assert case.space["sign"].values == [-1.0, 1.0]
 
 
 def reduced(name):
     """An eighth of the cells, few particles: enough to see whether one number differs."""
-    return quickened(coarsened(load_case(name), 4) if "sphere" not in name else load_case(name)).replace({"exact": None})
+    return quick_case(coarse_case(load_case(name), 4) if "sphere" not in name else load_case(name)).replace({"exact": None})
 
 
 @pytest.mark.parametrize("name", shipped_cases())
@@ -347,7 +348,7 @@ def test_a_fault_that_does_nothing_changes_nothing(name):
         stepper = case.scheme.init(case.problem(energy))
         states.append(stepper.step(stepper.start(masses / grid.volume), case.time.save_times()[1]))
         integrator = case.particles.integrator
-        by_rate = getattr(integrator, "learning_rate", None) is not None
+        by_rate = integrator.step_falls_with_count
         step = (integrator.learning_rate / 32 if by_rate else getattr(integrator, "step", 0.01)) or 0.01
         moved.append(Simulator.of(case, energy).run(32, times=[0.0, step], seed=3))
     np.testing.assert_array_equal(states[0].density, states[1].density)
@@ -365,7 +366,7 @@ def test_every_shipped_case_starts_alike_on_both_sides(name):
     masses = mixture_masses(case.initial, grid, Path(case.directory), "initial")
     count = min(verdict.count, 1024)
     clouds = [draw_cloud(case.initial, grid.factors, count, seed, verdict.sampling, strata) for seed in range(8)]
-    start = compared_start(case.initial, grid, masses, [marginals_of_points(grid.factors, c.points, c.weights) for c in clouds])
+    start = start_comparison(case.initial, grid, masses, [marginals_of_points(grid.factors, c.points, c.weights) for c in clouds])
     assert "fail" not in start.outcome, dict(zip(start.names, start.distance / start.allowed, strict=True))
     assert len(start.names) == sum(not f.is_mesh for f in grid.factors)
 
@@ -418,6 +419,6 @@ def test_a_verdict_that_cannot_be_reached_leaves_no_files(tmp_path, monkeypatch)
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(case_of(FLOW).text(), encoding="utf-8")
-    monkeypatch.setattr(experiment.Runs, "time_step", interrupt)
+    monkeypatch.setattr(Runs, "time_step", interrupt)
     assert main(["validate", "mine.toml", "-o", "out"]) == 1
     assert list((tmp_path / "out").iterdir()) == []

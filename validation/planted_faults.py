@@ -36,11 +36,14 @@ from gridflow.case.shipped import shipped_cases
 from gridflow.energy.base import BoundEnergy, ParticleEnergy, bound_to, completed, copied, particles_of
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
-from gridflow.progress import SilentTally
+from gridflow.progress import Silent
 from gridflow.space.factor import Factor, columns_of
 from gridflow.space.grid import Grid
-from gridflow.verdict.experiment import Experiment, Grids, Plan, Runs, compared, plan_of, run_grids
-from gridflow.verdict.runner import quickened
+from gridflow.verdict.ensembles import Runs
+from gridflow.verdict.experiment import Experiment, run_ensembles
+from gridflow.verdict.grids import Grids, run_grids
+from gridflow.verdict.plan import Plan, plan_of
+from gridflow.verdict.runner import quick_case
 from gridflow.verdict.verdict import Judgement, judge
 from validation.claim import Claim
 
@@ -221,12 +224,12 @@ def quarter_cell_grids(plan: Plan) -> Grids:
     from gridflow import problem
 
     with mock.patch("gridflow.problem.mixture_masses", quarter_cell_masses(problem.mixture_masses)):
-        return run_grids(plan, SilentTally())
+        return run_grids(plan, Silent())
 
 
 def grids_of(case: gridflow.Case, on_grid: Callable | None = None) -> Grids:
     energy = None if on_grid is None else Spoiled(case.energy.load(Path(case.directory)), on_grid=on_grid)
-    return run_grids(plan_of(case, energy), SilentTally())
+    return run_grids(plan_of(case, energy), Silent())
 
 
 def longer_steps(plan: Plan, factor: float) -> Grids:
@@ -234,7 +237,7 @@ def longer_steps(plan: Plan, factor: float) -> Grids:
     case = plan.case
     saves = [factor * t for t in case.time.save_times()[1:]]
     changes = {"scheme.tau": factor * case.scheme.tau, "time.stop": saves[-1], "time.save": saves}
-    return run_grids(plan_of(case.replace(changes), None), SilentTally())
+    return run_grids(plan_of(case.replace(changes), None), Silent())
 
 
 def heated(case: gridflow.Case, factor: float) -> gridflow.Case:
@@ -285,14 +288,14 @@ class Trial:
         self.case = case
         self.plan = plan_of(case, None)
         self.particles = Remembered(case)
-        self.grids = run_grids(self.plan, SilentTally())
+        self.grids = run_grids(self.plan, Silent())
         self.right = self.experiment()
         judgement, self.wrong = failing(case, self.right)
         self.level = float(judgement.detects.min())
 
     def experiment(self, grids: Grids | None = None, simulator: Simulator | None = None) -> Experiment:
         runs = Runs(self.plan, simulator or self.particles)
-        return compared(runs, runs.time_step(SilentTally()), grids or self.grids, SilentTally())
+        return run_ensembles(runs, runs.time_step(Silent()), grids or self.grids, Silent())
 
     def row(self, side: str, fault: str, make: Callable[[], Any], size: float = 0.0) -> Row:
         """What the verdict says to a faulty side, Grids or a Simulator."""
@@ -306,7 +309,7 @@ class Trial:
     def identity(self) -> int:
         """Numbers of the experiment that a fault that does nothing changes, on both sides together."""
         energy = Spoiled(self.case.energy.load(Path(self.case.directory)))
-        other = self.experiment(run_grids(plan_of(self.case, energy), SilentTally()), Simulator.of(self.case, energy))
+        other = self.experiment(run_grids(plan_of(self.case, energy), Silent()), Simulator.of(self.case, energy))
         return sum(int((a != b).sum()) for a, b in zip(numbers(self.right), numbers(other), strict=True))
 
     def rows(self) -> list[Row]:
@@ -420,7 +423,7 @@ def all_cases() -> list[gridflow.Case]:
     """Those, the network by finite volumes, and every other shipped case as in a quick validation, with few particles."""
     small = [*small_cases(), network()]
     others = [n for n in shipped_cases() if n not in {case.name for case in small}]
-    return [*small, *(quickened(gridflow.load_case(n)).replace({**FEW, "exact": None, "validation.times": 3}) for n in others)]
+    return [*small, *(quick_case(gridflow.load_case(n)).replace({**FEW, "exact": None, "validation.times": 3}) for n in others)]
 
 
 # ------------------------------------------------------------------------------------------------- picture and claims

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct, field
 from gridflow.case.changes import apply
 from gridflow.case.explain import HIDDEN, explain
 from gridflow.case.shipped import shipped_cases
+from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
 from gridflow.errors import InputError, suggestion
@@ -30,7 +31,6 @@ from gridflow.scheme.specs import SchemeSpec
 from gridflow.space.densities import Component
 from gridflow.space.grid import Grid
 from gridflow.space.specs import FactorSpec
-from gridflow.verdict.quantities import Validation
 
 SIZE_MAX = 2**28
 """Cells of the largest grid: 2 GiB per field."""

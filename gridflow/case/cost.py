@@ -91,8 +91,9 @@ def continued(cells: Array, values: Array, size: int) -> float:
 def shrunk(case: Case, target: int) -> Case:
     """The case on about so many cells: lines in proportion, surfaces to level 2 at most, labels as they are."""
     sizes = {f.name: f.size for f in case.grid().factors}
-    lines = [name for name, spec in case.space.items() if hasattr(spec, "cells")]
-    levels = {name: min(2, spec.level) for name, spec in case.space.items() if hasattr(spec, "level")}
+    keys = {name: spec.resolution_key for name, spec in case.space.items()}
+    lines = [name for name, key in keys.items() if key == "cells"]
+    levels = {name: min(2, getattr(case.space[name], key)) for name, key in keys.items() if key == "level"}
     sizes |= {name: 10 * 4**level + 2 for name, level in levels.items()}
     share = (target / np.prod(list(sizes.values()))) ** (1 / max(1, len(lines)))
     changes: dict[str, Any] = {f"space.{name}.level": level for name, level in levels.items()}

@@ -6,7 +6,9 @@ members with their defaults; what an object without these base classes leaves ou
 `particles_of`, so that schemes and integrators read plain attributes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -19,6 +21,9 @@ from gridflow.space.grid import Grid
 if TYPE_CHECKING:
     from gridflow.energy.network.data import Data
 
+Records = Mapping[str, tuple[str, str]]
+"""(units, long name) by name, of numbers in the dataset."""
+NO_RECORDS: Records = MappingProxyType({})
 ROUNDOFF = 8 * float(np.finfo(float).eps)
 """Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
 REACH = 7.0
@@ -54,7 +59,7 @@ class BoundEnergy:
     convex : E is convex in ρ (along straight lines): SSP schemes then inherit the energy decrease of an Euler step
     smooth : False where the first variation has kinks
     driven : the flow follows the `drive` of the evaluations instead of ξ
-    diagnostics : names, of `gridflow.output.schema.DIAGNOSTICS`, of the numbers that `diagnose` adds to every save
+    diagnostics : of the numbers that `diagnose` adds to every save, (units, long name) by name
     data : of a network, for the dataset
     displaces : `displaced` exists; `smoothed` and `displaced` are what noise injection needs (`gridflow.flow.noise_on_grid`)
 
@@ -64,7 +69,7 @@ class BoundEnergy:
     convex: bool = False
     smooth: bool = True
     driven: bool = False
-    diagnostics: tuple[str, ...] = ()
+    diagnostics: Records = NO_RECORDS
     data: "Data | None" = None
     displaces: bool = False
 

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
+from gridflow.energy.base import NO_RECORDS, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
 from gridflow.energy.mmd.mmd import MMD
 from gridflow.energy.network.network import Network
 from gridflow.energy.potential import Potential
@@ -74,15 +74,15 @@ class BoundSum(BoundEnergy):
     """
 
     driven = False
-    diagnostics = ()
     displaces = False
+    diagnostics = NO_RECORDS
 
     def __init__(self, parts: list[BoundEnergy]) -> None:
         refuse_driven(any(part.driven for part in parts))
-        told = [name for part in parts for name in part.diagnostics]
-        if told:
+        names = [name for part in parts for name in part.diagnostics]
+        if names:
             raise InputError(
-                f"a sum with a part that adds {', '.join(told)}", "parts without diagnostics, which describe one energy alone",
+                f"a sum with a part that adds {', '.join(names)}", "parts without diagnostics, which describe one energy alone",
                 "remove them, or solve that part alone",
             )  # fmt: skip
         self.parts = parts

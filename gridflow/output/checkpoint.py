@@ -18,19 +18,24 @@ from gridflow.space.factor import Array
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """State of a run: `arrays` by name, and `numbers` that JSON can hold."""
+
     arrays: dict[str, Array]
     numbers: dict[str, Any]
 
 
 def checkpoint_path(output: Path) -> Path:
+    """Of the newest checkpoint of a result."""
     return output.with_name(output.name + ".checkpoint")
 
 
 def older_path(output: Path) -> Path:
+    """Of the checkpoint before."""
     return output.with_name(output.name + ".checkpoint.old")
 
 
 def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint of the result `output`; the one before becomes the older one."""
     path = checkpoint_path(output)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
@@ -56,5 +61,6 @@ def read_checkpoint(output: Path) -> Checkpoint:
 
 
 def remove_checkpoints(output: Path) -> None:
+    """Remove both, where they exist."""
     for path in (checkpoint_path(output), older_path(output)):
         path.unlink(missing_ok=True)

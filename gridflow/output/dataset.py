@@ -8,23 +8,26 @@ announced), and renamed at the end: NAME is complete or absent.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray
 
 import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file
-from gridflow.output.schema import INTEGERS, RECORDS
+from gridflow.output.schema import INTEGERS
 from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import Mesh
+
+if TYPE_CHECKING:
+    import xarray
 
 NO_FILL: dict[str, Any] = {"_FillValue": None}
 
@@ -39,8 +42,13 @@ class Record:
     numbers: dict[str, float]
 
 
-def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarray.Dataset:
-    """Everything that does not change in time, and empty variables (time = 0) for what does."""
+def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> "xarray.Dataset":
+    """Everything that does not change in time, and empty variables (time = 0) for what does, `records` among it.
+
+    Raises InputError for a factor that is called like a record.
+    """
+    import xarray
+
     order = grid.order
     dataset = xarray.Dataset(attrs=attributes(case, "solve"))
     dataset["time"] = ("time", np.zeros(0), {"units": "1", "axis": "T", "long_name": "mean-field time"})
@@ -49,7 +57,7 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
     for factor in grid.factors:
         if isinstance(factor, Mesh):
             coordinates += add_mesh(dataset, factor)
-            meshes = meshes or face_attributes(factor.name)  # UGRID knows one mesh of a variable
+            meshes = meshes or face_attributes(factor.name)  # UGRID has one mesh per variable
             continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         dataset[factor.name] = (factor.name, factor.points, attrs)
@@ -72,8 +80,9 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
             **meshes,
         },
     )
-    for name in names:
-        units, long_name = RECORDS[name]
+    for name, (units, long_name) in records.items():
+        if name in dataset.variables or name in dataset.dims:
+            raise InputError(f"a factor called {name!r}", "any other name", "rename the factor: the energy records this name")
         dataset[name] = (
             "time",
             np.zeros(0, dtype=np.int64 if name in INTEGERS else float),
@@ -84,7 +93,7 @@ def static_dataset(case: Case, grid: Grid, data: Any, names: list[str]) -> xarra
     return dataset.set_coords(coordinates)
 
 
-def add_data(dataset: xarray.Dataset, data: Any) -> None:
+def add_data(dataset: "xarray.Dataset", data: Any) -> None:
     """Training data, and the predictions to come."""
     single = data.targets.shape[1] == 1
     outputs: tuple[str, ...] = ("data",) if single else ("data", "output")
@@ -98,6 +107,7 @@ def add_data(dataset: xarray.Dataset, data: Any) -> None:
 
 
 def attributes(case: Case, command: str) -> dict[str, Any]:
+    """Global attributes of every dataset of a case."""
     return {
         "Conventions": "CF-1.11",
         "title": case.title,
@@ -121,14 +131,14 @@ def record_values(record: Record, dataset: Any) -> dict[str, Any]:
 class MemoryWriter:
     """Collects records and builds the dataset."""
 
-    def __init__(self, static: xarray.Dataset) -> None:
+    def __init__(self, static: "xarray.Dataset") -> None:
         self.static = static
         self.records: list[dict[str, Any]] = []
 
     def append(self, record: Record) -> None:
         self.records.append(record_values(record, self.static))
 
-    def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
+    def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
         dataset = self.static
         columns = {name: np.array([r[name] for r in self.records]) for name in self.records[0]}
         filled = {n: (dataset[n].dims, c.astype(dataset[n].dtype), dataset[n].attrs) for n, c in columns.items()}
@@ -143,12 +153,12 @@ class FileWriter:
     What may be overwritten is decided before, by `check_output`.
     """
 
-    def __init__(self, path: Path, static: xarray.Dataset, records: int = 0) -> None:
+    def __init__(self, path: Path, static: "xarray.Dataset", records: int = 0) -> None:
         import netCDF4
 
         self.path, self.part = path, part_path(path)
         if records == 0:
-            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, the variable says so itself
+            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, its encoding has it
             encoding = {str(name): NO_FILL for name in static.variables if "_FillValue" not in static[name].encoding}
             static.to_netcdf(self.part, engine="netcdf4", unlimited_dims=["time"], encoding=encoding)
         self.file = netCDF4.Dataset(self.part, "a")
@@ -161,13 +171,15 @@ class FileWriter:
         self.file.setncattr("records", np.int32(self.records))
         self.file.sync()
 
-    def finish(self, attrs: dict[str, Any]) -> xarray.Dataset:
+    def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
         dataset = self.suspend(attrs)
         os.replace(self.part, self.path)
         return dataset
 
-    def suspend(self, attrs: dict[str, Any]) -> xarray.Dataset:
+    def suspend(self, attrs: dict[str, Any]) -> "xarray.Dataset":
         """Close the part so that it can be read, or resumed; returns what it holds."""
+        import xarray
+
         self.file.setncatts(attrs)
         self.file.close()
         with xarray.open_dataset(self.part, decode_coords="all") as dataset:
@@ -176,11 +188,14 @@ class FileWriter:
 
 def records_of(part: Path) -> int:
     """Records that a part is known to hold."""
+    import xarray
+
     with xarray.open_dataset(part) as dataset:
         return int(dataset.attrs.get("records", 0))
 
 
 def part_path(path: Path) -> Path:
+    """Of a result while its run lasts."""
     return path.with_name(path.name + ".part")
 
 

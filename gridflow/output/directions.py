@@ -1,6 +1,6 @@
 """Directions of neurons whose weight vector lies in a plane of the space: the angle of (w, b), from a dataset alone.
 
-A ReLU neuron is active where its direction says so, and its norm is a factor of the output. Directions are therefore weighted by
+The direction of a ReLU neuron decides where it is active, and its norm is a factor of the output. Directions are weighted by
 mass·norm: what a direction contributes to the network. (Neurons near the origin have directions that mean little.)
 """
 

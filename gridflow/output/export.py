@@ -47,13 +47,13 @@ def export(
     check_new_file(target, ENDINGS, overwrite)
     if marginal and latlon is None:
         raise InputError("--marginal without --latlon", "the two together", "add --latlon DEGREES")
-    dataset = read_result(Path(source))
+    dataset = read_result(Path(source), "export")
     if times:
         dataset = dataset.isel(time=sorted({time_index(dataset["time"].to_numpy(), word) for word in times}))
     if latlon is not None:
         dataset = remap(dataset, latlon, integrate=marginal)
     if variables or target.suffix == ".csv":
-        dataset = chosen(dataset, variables or ["density"])
+        dataset = selection(dataset, variables or ["density"])
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if target.suffix == ".csv":
@@ -81,7 +81,7 @@ def time_index(times: Array, word: str) -> int:
     raise InputError(f"time {word!r}", f"first, last or a saved time: {shown}", fix)
 
 
-def chosen(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:
+def selection(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:
     """The variables, their coordinates with the bounds of these, and the surfaces that they live on."""
     known = [str(v) for v in dataset.data_vars]
     for name in names:

@@ -3,14 +3,14 @@
 An ellipsoid is drawn as the sphere that it is isometric to.
 """
 
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray
 from scipy.spatial import KDTree
 
-from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons
+from gridflow.output.projections import label_selections
+from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons, unit_vectors
 from gridflow.space.factor import Array
 from gridflow.space.mesh import unit
 
@@ -34,16 +34,12 @@ def surface_panels(dataset: xarray.Dataset, labels: list[str]) -> Panels:
     result = {}
     for name in mesh_names(dataset):
         density = marginal(dataset, name, tuple(labels))
-        for values in product(*(dataset[n].to_numpy() for n in labels)):
-            chosen = dict(zip(labels, values, strict=True))
-            title = ", ".join([name, *(f"{n} = {v:g}" for n, v in chosen.items())])
-            result[name, title] = density.sel(chosen)
+        for label, selection in label_selections(dataset, labels):
+            result[name, f"{name}, {label}" if label else name] = density.sel(selection)
     return result
 
 
-def draw_surfaces(
-    figure: Any, dataset: xarray.Dataset, panels: dict[tuple[str, str], xarray.DataArray], times: list[int]
-) -> None:
+def draw_surfaces(figure: Any, dataset: xarray.Dataset, panels: Panels, times: list[int]) -> None:
     """One row per panel; for each time a map and the two sides of a globe."""
     grid = figure.add_gridspec(len(panels), 3 * len(times), width_ratios=[1.9, 1, 1] * len(times))
     for row, ((name, title), part) in enumerate(panels.items()):
@@ -63,7 +59,7 @@ def viewpoint(peak: Array) -> Array:
     """Direction of a point, its latitude cut at ±TILT so that north stays up."""
     lon = np.arctan2(peak[1], peak[0])
     lat = np.radians(np.clip(np.degrees(np.arctan2(peak[2], np.hypot(peak[0], peak[1]))), -TILT, TILT))
-    return np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    return unit_vectors(lon, lat)
 
 
 def colour_scale(field: Array) -> "Normalize":
@@ -85,9 +81,7 @@ def draw_map(axes: "Axes", points: Array, field: Array, colours: "Normalize") ->
     """Every pixel in the colour of its cell; longitude 0 in the middle."""
     lat = (np.arange(PIXELS) + 0.5) / PIXELS * np.pi - np.pi / 2
     lon = (np.arange(2 * PIXELS) + 0.5) / PIXELS * np.pi - np.pi
-    y, x = np.meshgrid(lat, lon, indexing="ij")
-    pixels = np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=-1)
-    values = field[KDTree(points).query(pixels)[1]]
+    values = field[KDTree(points).query(unit_vectors(lon, lat[:, None]))[1]]
     edges = np.linspace(-np.pi, np.pi, 2 * PIXELS + 1), np.linspace(-np.pi / 2, np.pi / 2, PIXELS + 1)
     mesh = axes.pcolormesh(*edges, visible(values, colours), norm=colours, cmap="magma", rasterized=True)
     axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])
@@ -129,4 +123,4 @@ def graticule() -> list[Array]:
     parallels = [(around, np.full(181, lat)) for lat in np.radians(np.arange(-60, 61, 30))]
     meridians = [(np.full(181, lon), around) for lon in np.radians(np.arange(0, 180, 30))]  # full circles through the poles
     lines = (*parallels, *meridians)
-    return [np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1) for lon, lat in lines]
+    return [unit_vectors(lon, lat) for lon, lat in lines]

@@ -17,7 +17,7 @@ from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
 from scipy.spatial import KDTree
 
 from gridflow.errors import InputError
-from gridflow.output.ugrid import cell_points, marginal, mesh_names, reserved_names
+from gridflow.output.ugrid import cell_points, marginal, mesh_names, reserved_names, unit_vectors
 from gridflow.space.factor import Array
 
 SUBPOINTS = 8
@@ -126,18 +126,16 @@ def overlaps(points: Array, areas: Array, n_lat: int) -> csr_matrix:
         columns = max(2, ceil(lines * cos(min(abs(south), abs(south + width)))))
         edges = south + width * np.arange(lines + 1) / lines
         lat, lon = (edges[:-1] + edges[1:]) / 2, -pi + width * (np.arange(2 * n_lat * columns) + 0.5) / columns
-        radius, height = np.cos(lat)[:, None], np.sin(lat)[:, None]
-        x = np.stack(np.broadcast_arrays(radius * np.cos(lon), radius * np.sin(lon), height), axis=-1)
-        cell = tree.query(x.reshape(-1, 3))[1]
+        cell = tree.query(unit_vectors(lon, lat[:, None]).reshape(-1, 3))[1]
         box = np.tile(np.repeat(np.arange(2 * n_lat), columns), lines)
         share = np.repeat(np.diff(np.sin(edges)) * width / columns, lon.size)
         rows.append(coo_matrix((share, (box, cell)), shape=(2 * n_lat, len(points))).tocsr())
     weights = vstack(rows).tocsr()
-    return scaled(weights, np.repeat(box_areas(n_lat), 2 * n_lat), areas)
+    return scale_to_areas(weights, np.repeat(box_areas(n_lat), 2 * n_lat), areas)
 
 
-def scaled(weights: csr_matrix, rows: Array, columns: Array) -> csr_matrix:
-    """Scaled until its rows sum to about `rows`, and its columns to `columns` exactly."""
+def scale_to_areas(weights: csr_matrix, rows: Array, columns: Array) -> csr_matrix:
+    """diag(a) W diag(b) whose rows sum to about `rows`, and its columns to `columns` exactly."""
     b = columns / (weights.T @ np.ones(rows.size))
     for _ in range(SCALINGS):
         a = rows / (weights @ b)

@@ -14,37 +14,14 @@ RECORDS: dict[str, tuple[str, str]] = {
     "constr_odd": ("1", "stopping quantity norm(a*Kb - p)/norm(q) of the last JKO step"),
     "duality_gap": ("1", "bound on the suboptimality of the last exact JKO step"),
     "step_w2": ("1", "Wasserstein distance W2 moved in the last exact JKO step"),
-    "sobolev": ("1", "negative Sobolev distance S to the target, regularized"),
-    "sobolev_dissipation": ("1", "integral of |grad xi|^2 d(nu + delta), with the face weights of S"),
-    "sobolev_ratio": ("1", "2F/(S*sqrt(sobolev_dissipation)), at most 1 by the inequality of Cauchy and Schwarz"),
     "noise_level": ("1", "standard deviation beta of the injected noise"),
     "injected_dissipation": ("1", "mean of |grad xi|^2 at positions displaced by the injected noise"),
     "error_w1": ("1", "W1 distance to the exact solution"),
     "error_l1": ("1", "L1 distance to the exact solution"),
-    "determined_modes": ("1", "modes of the feature operator that the loss determines up to the tolerance"),
-    "determined_defect": ("1", "largest coefficient of rho - teacher in a determined mode"),
-    "undetermined_defect": ("1", "largest coefficient of rho - teacher in any other mode"),
-    "mode_ratio_max": ("1", "largest coefficient of rho - teacher over its bound sqrt(2E)/singular value"),
-    "condition_defect": ("1", "largest mean feature of rho - teacher, over inputs that may lie between the data"),
-    "defect_right": ("1", "Kantorovich norm of the part of rho - teacher that vanishes at a stationary state"),
-    "defect_wrong": ("1", "Kantorovich norm of the part of rho - teacher of the other parity"),
-    "defect_ratio": ("1", "defect_right over defect_wrong"),
-    "moment_defect": ("1", "difference to the teacher in the moment that the loss determines"),
-    "visible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of those that the ReLU sees"),
-    "harmonic_ratio_max": ("1", "largest harmonic of the moments of rho - teacher per direction over its bound by the loss"),
-    "invisible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of odd degree from 3 on"),
 }
 INTEGERS = {"steps", "iterations"}
 REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2", "noise_level", "injected_dissipation"}
-"""Records that only some schemes have."""
-DIAGNOSTICS = {
-    *("sobolev", "sobolev_dissipation", "sobolev_ratio"),
-    *("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max"),
-    "condition_defect",
-    *("defect_right", "defect_wrong", "defect_ratio", "moment_defect", "visible_defect", "invisible_defect"),
-    "harmonic_ratio_max",
-}
-"""Records that only some energies have: they name them in `diagnostics` (see `gridflow.energy.base`)."""
+"""Records that only some schemes have. Those of some energies are their `diagnostics` (`gridflow.energy.base`)."""
 RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
 RESERVED |= {"lat", "lon", "cell_area"}  # of what `gridflow.output.remap` makes from them
 RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}

@@ -8,16 +8,18 @@ For a factor NAME (also a dimension, that of its cells) a dataset holds
     NAME_points       (NAME, NAME_component) cell points as vectors
     NAME_area         areas of the cells
 
-Padding is −1 in a file, the fill value of the variable; xarray, which knows no missing integers, shows it as NaN.
+Padding is −1 in a file, the fill value of the variable; xarray, which has no missing integers, shows it as NaN.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray
 
 from gridflow.space.factor import Array
 from gridflow.space.mesh import Indices, Mesh, unit
+
+if TYPE_CHECKING:
+    import xarray
 
 SUFFIXES = ("mesh", "lon", "lat", "node_lon", "node_lat", "face_nodes", "points", "area", "node", "corner", "component")
 
@@ -32,7 +34,7 @@ def topology_names(name: str) -> list[str]:
     return [f"{name}_{suffix}" for suffix in ("mesh", "node_lon", "node_lat", "face_nodes")]
 
 
-def mesh_names(dataset: xarray.Dataset) -> list[str]:
+def mesh_names(dataset: "xarray.Dataset") -> list[str]:
     """Names of the surfaces in a dataset."""
     variables = [str(v) for v in dataset.variables]
     return [v.removesuffix("_mesh") for v in variables if dataset[v].attrs.get("cf_role") == "mesh_topology"]
@@ -43,8 +45,10 @@ def face_attributes(name: str) -> dict[str, str]:
     return {"mesh": f"{name}_mesh", "location": "face"}
 
 
-def add_mesh(dataset: xarray.Dataset, mesh: Mesh) -> list[str]:
+def add_mesh(dataset: "xarray.Dataset", mesh: Mesh) -> list[str]:
     """Adds the variables of a surface; returns the names of those that are coordinates."""
+    import xarray
+
     name = mesh.name
     dataset[f"{name}_mesh"] = (
         (),
@@ -64,9 +68,9 @@ def add_mesh(dataset: xarray.Dataset, mesh: Mesh) -> list[str]:
         (f"{name}_node", f"{name}_node", mesh.nodes, "corners of the cells"),
     ):
         for axis, values in zip(("lon", "lat"), mesh.longitude_latitude(points).T, strict=True):
-            full, direction = ("longitude", "degrees_east") if axis == "lon" else ("latitude", "degrees_north")
-            names = {"standard_name": full, "units": direction, "long_name": f"{full} of {long_name}"}
-            dataset[f"{prefix}_{axis}"] = (dimension, values, names)
+            full, units = ("longitude", "degrees_east") if axis == "lon" else ("latitude", "degrees_north")
+            attributes = {"standard_name": full, "units": units, "long_name": f"{full} of {long_name}"}
+            dataset[f"{prefix}_{axis}"] = (dimension, values, attributes)
     faces = xarray.DataArray(
         face_nodes(mesh),
         dims=(name, f"{name}_corner"),
@@ -96,28 +100,28 @@ def face_nodes(mesh: Mesh) -> Array:
     return table
 
 
-# ------------------------------------------------------------------------------------------------------------ reading
-def directions_of(dataset: xarray.Dataset, prefix: str) -> Array:
-    """Unit vectors (n, 3) of `prefix`_lon, `prefix`_lat."""
-    lon, lat = (np.radians(dataset[f"{prefix}_{axis}"].to_numpy()) for axis in ("lon", "lat"))
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+def unit_vectors(longitude: Array, latitude: Array) -> Array:
+    """(…, 3), from radians of shapes that broadcast to (…)."""
+    x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
+    return np.stack(np.broadcast_arrays(x, y, np.sin(latitude)), axis=-1)
 
 
-def cell_points(dataset: xarray.Dataset, name: str) -> Array:
+def cell_points(dataset: "xarray.Dataset", name: str) -> Array:
     """Images b/‖b‖ of the cell points on the unit sphere, (n_cells, 3), to round-off."""
     return unit(dataset[f"{name}_points"].to_numpy())
 
 
-def polygons(dataset: xarray.Dataset, name: str) -> Array:
+def polygons(dataset: "xarray.Dataset", name: str) -> Array:
     """Corners of every cell on the unit sphere, (n_cells, n_corners, 3); the last corner is repeated where a cell has fewer."""
     table = dataset[f"{name}_face_nodes"].to_numpy()
     present = np.isfinite(table)
     last = np.where(present, np.arange(table.shape[1]), 0).max(axis=1)
     filled: Indices = np.where(present, table, np.take_along_axis(table, last[:, None], axis=1)).astype(np.int64)
-    return directions_of(dataset, f"{name}_node")[filled]
+    longitude, latitude = (np.radians(dataset[f"{name}_node_{axis}"].to_numpy()) for axis in ("lon", "lat"))
+    return unit_vectors(longitude, latitude)[filled]
 
 
-def marginal(dataset: xarray.Dataset, name: str, keep: tuple[str, ...] = ()) -> xarray.DataArray:
+def marginal(dataset: "xarray.Dataset", name: str, keep: tuple[str, ...] = ()) -> "xarray.DataArray":
     """Mass per area of the surface `name`, summed over all factors but those in `keep`: (time, `keep`…, name)."""
     masses = dataset["density"] * dataset["cell_volume"]
     others = [str(d) for d in masses.dims if d not in ("time", name, *keep)]

@@ -7,8 +7,8 @@ step of mean-field time η/N, and iteration k is t = kη/N.
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Protocol
 
+import scipy
 from msgspec import Meta, Struct
-from scipy.integrate import solve_ivp
 
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.flow import KEYS
@@ -26,11 +26,15 @@ EXPLICIT = KEYS - {NoiseTerm.key}
 
 class Integrator(Protocol):
     """error_factor : error in time over the change that two substeps make, 1/(1 − 2^−order)
+    step_falls_with_count : whether steps are inverse to the number of particles
     knows : keys of the terms of a flow that it admits; label, instead : its name, and another kind for those that it refuses
     """
 
     @property
     def error_factor(self) -> float: ...
+
+    @property
+    def step_falls_with_count(self) -> bool: ...
 
     @property
     def knows(self) -> frozenset[str]: ...
@@ -69,6 +73,10 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
         if (self.step is None) == (self.learning_rate is None):
             raise ValueError("gradient descent needs either step (mean-field time) or learning_rate (step = learning_rate/N)")
 
+    @property
+    def step_falls_with_count(self) -> bool:
+        return self.learning_rate is not None
+
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         dt_max = self.step if self.step is not None else float(self.learning_rate or 0) / len(points)
         n_data = self.count_data(dynamics, points) if self.batch is not None else 0
@@ -102,6 +110,7 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
     label: ClassVar[str] = "Heun's method"
     instead: ClassVar[str] = '"gradient-descent"'
     error_factor: ClassVar[float] = 2.0  # 4/3, but of weak order 1 where the noise depends on what moves
+    step_falls_with_count: ClassVar[bool] = False
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         def advance(points: Array, dt: float) -> Array:
@@ -125,6 +134,7 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
     label: ClassVar[str] = "the adaptive integrator"
     instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 1.0
+    step_falls_with_count: ClassVar[bool] = False
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         shape, tolerance = points.shape, self.tolerance if dynamics.substeps == 1 else self.tolerance / 100
@@ -137,7 +147,7 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
                 )
             return dynamics.velocity(y.reshape(shape)).ravel()
 
-        solution: Any = solve_ivp(
+        solution: Any = scipy.integrate.solve_ivp(
             velocity, (0.0, times[-1]), points.ravel(),
             method="DOP853", t_eval=times, rtol=tolerance, atol=tolerance,
         )  # fmt: skip

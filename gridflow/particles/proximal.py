@@ -28,9 +28,9 @@ from itertools import product
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import scipy
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from gridflow.energy.base import ParticleEvaluation
 from gridflow.errors import InputError, SolveError
@@ -66,6 +66,7 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
     label: ClassVar[str] = "a proximal point"
     instead: ClassVar[str] = '"gradient-descent" or "rk2"'
     error_factor: ClassVar[float] = 2.0
+    step_falls_with_count: ClassVar[bool] = False
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         check_run(self, dynamics)
@@ -227,7 +228,7 @@ class ProximalStep:
         gaps = z[:, None, :] - self.origin[group][None, :, :]
         period = np.broadcast_to(self.periods, self.origin.shape)[group][None]
         gaps -= np.where(period > 0, period * np.round(gaps / np.where(period > 0, period, 1.0)), 0.0)
-        rows, partners = linear_sum_assignment((gaps**2).sum(axis=2))
+        rows, partners = scipy.optimize.linear_sum_assignment((gaps**2).sum(axis=2))
         chosen = gaps[rows, partners]
         return (chosen**2).sum(axis=1), chosen
 

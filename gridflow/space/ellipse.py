@@ -10,10 +10,11 @@ therefore an independent check of the flow on a `circle`.
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import pi
+from typing import ClassVar
 
 import numpy as np
+import scipy
 from msgspec import Struct
-from scipy.interpolate import CubicHermiteSpline
 
 from gridflow.space.factor import Array, Cells, Factor, gaps_around
 
@@ -77,15 +78,15 @@ class Arc:
         return float(self.nodes[1][-1])
 
     @cached_property
-    def arc_length(self) -> CubicHermiteSpline:
+    def arc_length(self) -> "scipy.interpolate.CubicHermiteSpline":
         """φ ↦ s on [0, 2π]."""
-        return CubicHermiteSpline(*self.nodes)
+        return scipy.interpolate.CubicHermiteSpline(*self.nodes)
 
     @cached_property
-    def parameter(self) -> CubicHermiteSpline:
+    def parameter(self) -> "scipy.interpolate.CubicHermiteSpline":
         """s ↦ φ on [0, length]."""
         phi, s, speed = self.nodes
-        return CubicHermiteSpline(s, phi, 1 / speed)
+        return scipy.interpolate.CubicHermiteSpline(s, phi, 1 / speed)
 
 
 @lru_cache(maxsize=16)
@@ -120,6 +121,8 @@ class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", ta
     covariance: list[list[float]]
     cells: Cells
     units: str = "radian"
+
+    resolution_key: ClassVar[str | None] = "cells"
 
     def __post_init__(self) -> None:
         shape = [len(row) for row in self.covariance]

@@ -8,7 +8,7 @@ the walls of an interval (area 0, no flux) or, on a circle, one and the same fac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import pi
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -227,6 +227,8 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
     grading: Grading | None = None
     units: str = "1"
 
+    resolution_key: ClassVar[str | None] = "cells"  # of the case: the size that coarsening changes
+
     def __post_init__(self) -> None:
         lower, upper = self.bounds
         if not upper > lower:
@@ -266,6 +268,8 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
     length: Annotated[float, Meta(gt=0.0)] = 2 * pi
     units: str = "radian"
 
+    resolution_key: ClassVar[str | None] = "cells"
+
     def factor(self, name: str) -> Factor:
         edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
@@ -280,6 +284,8 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_
     values: Annotated[list[float], Meta(min_length=1)]
     volumes: list[Annotated[float, Meta(gt=0.0)]] | None = None
     units: str = "1"
+
+    resolution_key: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         if len(set(self.values)) != len(self.values):

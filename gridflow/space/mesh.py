@@ -15,10 +15,8 @@ from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, diags, identity
-from scipy.spatial import KDTree
-from scipy.spatial.distance import cdist
 
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
@@ -76,10 +74,10 @@ class Mesh(Factor):
         return self.face_lengths / self.face_distances / self.volumes[self.cells]
 
     @cached_property
-    def sparse_laplacian(self) -> csr_matrix:
+    def sparse_laplacian(self) -> "scipy.sparse.csr_matrix":
         """Two-point Laplacian acting on cell values: rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""
-        between = csr_matrix((self.rate, self.neighbour, self.first), shape=(self.size, self.size))
-        return (between - diags(np.asarray(between.sum(axis=1)).ravel())).tocsr()
+        between = scipy.sparse.csr_matrix((self.rate, self.neighbour, self.first), shape=(self.size, self.size))
+        return (between - scipy.sparse.diags(np.asarray(between.sum(axis=1)).ravel())).tocsr()
 
     def laplacian(self) -> Array:
         return self.sparse_laplacian.toarray()
@@ -114,7 +112,7 @@ class Mesh(Factor):
     def heat_operator(self, time: float) -> Callable[[Array], Array]:
         """exp(time·L) acting on (n_cells, k) by uniformisation, Σ Poisson(n)·Pⁿ, P = I + L/q ≥ 0: all terms are ≥ 0."""
         q = float(-self.sparse_laplacian.diagonal().min())
-        step = (self.sparse_laplacian / q + identity(self.size)).tocsr()
+        step = (self.sparse_laplacian / q + scipy.sparse.identity(self.size)).tocsr()
         parts = max(1, int(np.ceil(q * time / 64)))
         mean = q * time / parts
 
@@ -137,8 +135,8 @@ class Mesh(Factor):
         return unit(self.points)
 
     @cached_property
-    def tree(self) -> KDTree:
-        return KDTree(self.image)
+    def tree(self) -> "scipy.spatial.KDTree":
+        return scipy.spatial.KDTree(self.image)
 
     def cell_of(self, points: Array) -> Indices:
         """Index of the cell that contains each point, (n, 3) → (n,): that of the nearest cell point (Voronoi)."""
@@ -146,7 +144,8 @@ class Mesh(Factor):
 
     def distance(self) -> Array:
         """Geodesic distances of the cell points, (n_cells, n_cells)."""
-        return 2 * np.arctan2(cdist(self.image, self.image), cdist(self.image, -self.image))
+        chord = scipy.spatial.distance.cdist
+        return 2 * np.arctan2(chord(self.image, self.image), chord(self.image, -self.image))
 
     def embed(self, x: Array) -> Array:
         """Positions as weight vectors: themselves, (n, 3)."""

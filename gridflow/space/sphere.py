@@ -8,14 +8,12 @@ are two computations of one geometry.
 
 from dataclasses import replace
 from math import pi
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import scipy
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.spatial import ConvexHull
 
 from gridflow.errors import InputError
 from gridflow.space.factor import Array
@@ -54,6 +52,8 @@ class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_
     relaxation: Relaxation = 10
     units: str = "1"
 
+    resolution_key: ClassVar[str | None] = "level"
+
     def __post_init__(self) -> None:
         check_level(self.level)
 
@@ -72,6 +72,8 @@ class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid"
     level: Level
     relaxation: Relaxation = 10
     units: str = "1"
+
+    resolution_key: ClassVar[str | None] = "level"
 
     def __post_init__(self) -> None:
         check_level(self.level)
@@ -112,7 +114,7 @@ def icosphere(level: int, relaxation: int = 0) -> tuple[Array, Indices]:
     golden = (1 + 5**0.5) / 2
     rectangle = np.array([[0.0, s, t * golden] for s in (-1, 1) for t in (-1, 1)])
     points = unit(np.concatenate([np.roll(rectangle, shift, axis=1) for shift in range(3)]))
-    triangles = ConvexHull(points).simplices.astype(np.int64)
+    triangles = scipy.spatial.ConvexHull(points).simplices.astype(np.int64)
     inward = np.linalg.det(points[triangles]) < 0
     triangles[inward] = triangles[inward, ::-1]
     for _ in range(level):
@@ -132,8 +134,8 @@ def subdivided(points: Array, triangles: Indices) -> tuple[Array, Indices]:
 
 def sorted_cells(points: Array, triangles: Indices) -> tuple[Array, Indices]:
     """Cells renumbered so that neighbours are close in memory (reverse Cuthill–McKee)."""
-    graph = coo_matrix((np.ones(triangles.size), (triangles.ravel(), np.roll(triangles, 1, axis=1).ravel()))).tocsr()
-    order = reverse_cuthill_mckee(graph, symmetric_mode=True)
+    graph = scipy.sparse.coo_matrix((np.ones(triangles.size), (triangles.ravel(), np.roll(triangles, 1, axis=1).ravel()))).tocsr()
+    order = scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=True)
     position = np.empty(order.size, dtype=np.int64)
     position[order] = np.arange(order.size)
     return points[order], position[triangles]

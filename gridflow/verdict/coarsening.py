@@ -5,8 +5,6 @@ from typing import Any
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError
-from gridflow.scheme.exact_jko import ExactWasserstein
-from gridflow.scheme.jko.scheme import JKO
 
 LEVELS = (4, 2, 1)
 """Factors by which the cells of the grid are widened; the coarse ones come first and compile for the fine one."""
@@ -16,23 +14,27 @@ GROWTHS = (1, 2, 4)
 """Factors by which finer grids are tried where a case cannot be coarsened."""
 
 
-def coarsened(case: Case, factor: int, order: int = 2) -> Case:
+def coarse_case(case: Case, factor: int, order: int = 2) -> Case:
     """The same case on `factor` times wider cells; labels stay.
 
     Fixed steps of first order grow like factor^order, with the order of the error in space: all errors together grow by as much
     and can be extrapolated as one. Raises InputError for a factor with too few cells.
     """
-    changes: dict[str, Any] = {key: size_wider(key, size, factor) for key, size in sizes(case).items()}
-    few = {key: sizes(case)[key] for key, size in changes.items() if size < smallest(key)}
+    changes: dict[str, Any] = {key: coarse_size(key, size, factor) for key, size in sizes(case).items()}
+    few = {key: sizes(case)[key] for key, size in changes.items() if size < smallest_size(key)}
     if few:
         raise InputError(
-            f"{written(few)}, too few for {factor} times wider cells",
-            f"at least {written({key: size_needed(key, factor) for key in few})}",
+            f"{listing(few)}, too few for {factor} times wider cells",
+            f"at least {listing({key: sufficient_size(key, factor) for key in few})}",
             "use more cells",
         )
-    if isinstance(case.scheme, JKO | ExactWasserstein):
-        changes["scheme.tau"] = case.scheme.tau * factor**order
-    return case.replace(changes)
+    return case.replace(changes | longer_step(case, factor**order))
+
+
+def longer_step(case: Case, factor: float) -> dict[str, float]:
+    """The change of a case whose scheme has a fixed step to one `factor` times as long; none for other schemes."""
+    key = case.scheme.step_key
+    return {} if key is None else {f"scheme.{key}": getattr(case.scheme, key) * factor}
 
 
 def check_coarsening(case: Case, energy: Any, factor: int) -> None:
@@ -41,17 +43,17 @@ def check_coarsening(case: Case, energy: Any, factor: int) -> None:
     It names what has too few cells, and sizes with which the case was tried and found right.
     """
     try:
-        return prepare(coarsened(case, factor), energy)
+        return prepare(coarse_case(case, factor), energy)
     except InputError as error:
         problem, before = str(error).splitlines()[0], sizes(case)
-    received = f"{case.name}, compared with grids of up to {factor} times wider cells: {problem}; it has {written(before)}"
+    received = f"{case.name}, compared with grids of up to {factor} times wider cells: {problem}; it has {listing(before)}"
     prepare(case, energy)  # what is wrong on the grid of the case itself is said of that
     for growth in GROWTHS:
-        more = {key: max(size_wider(key, size, 1 / growth), size_needed(key, factor)) for key, size in before.items()}
+        more = {key: max(coarse_size(key, size, 1 / growth), sufficient_size(key, factor)) for key, size in before.items()}
         changes = {key: size for key, size in more.items() if size != before[key]}
-        if changes and works(case.replace(changes), energy, factor):
-            raise InputError(received, "a grid that can be coarsened that far", f"use {written(changes)}, which works")
-    raise InputError(received, "a grid that can be coarsened that far", f"more cells than {written(more)}, which fail too")
+        if changes and is_possible(case.replace(changes), energy, factor):
+            raise InputError(received, "a grid that can be coarsened that far", f"use {listing(changes)}, which works")
+    raise InputError(received, "a grid that can be coarsened that far", f"more cells than {listing(more)}, which fail too")
 
 
 def prepare(case: Case, energy: Any) -> None:
@@ -59,32 +61,33 @@ def prepare(case: Case, energy: Any) -> None:
     case.problem(energy).check_start()
 
 
-def works(case: Case, energy: Any, factor: int) -> bool:
+def is_possible(case: Case, energy: Any, factor: int) -> bool:
+    """Whether a case can run on its own and on `factor` times wider cells."""
     try:
-        prepare(coarsened(case, factor), energy)
+        prepare(coarse_case(case, factor), energy)
         prepare(case, energy)
     except InputError:
         return False
     return True
 
 
-# a size is the number of cells of a line or circle, or the level of a surface, whose cells are four times as many on the next
 def sizes(case: Case) -> dict[str, int]:
-    found = {f"space.{name}.cells": f.cells for name, f in case.space.items() if hasattr(f, "cells")}
-    return found | {f"space.{name}.level": f.level for name, f in case.space.items() if hasattr(f, "level")}
+    """By key of the case: cells of a line or circle; the level of a surface, whose cells are four times as many on the next."""
+    keys = {name: factor.resolution_key for name, factor in case.space.items()}
+    return {f"space.{name}.{key}": getattr(case.space[name], key) for name, key in keys.items() if key is not None}
 
 
-def smallest(key: str) -> int:
+def smallest_size(key: str) -> int:
     return 0 if key.endswith("level") else CELLS_MIN
 
 
-def size_needed(key: str, factor: int) -> int:
+def sufficient_size(key: str, factor: int) -> int:
     return round(log2(factor)) if key.endswith("level") else CELLS_MIN * factor
 
 
-def size_wider(key: str, size: int, factor: float) -> int:
+def coarse_size(key: str, size: int, factor: float) -> int:
     return size - round(log2(factor)) if key.endswith("level") else int(size // factor)
 
 
-def written(found: dict[str, int]) -> str:
+def listing(found: dict[str, int]) -> str:
     return ", ".join(f"{key} = {size}" for key, size in found.items())

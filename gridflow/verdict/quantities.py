@@ -1,6 +1,6 @@
 """What is compared: quantities of a probability measure, each with the distance in which two measures differ.
 
-A quantity reads a `Measure` (cell masses of a grid or weighted particles, with its energy and predictions) into a sketch once;
+A quantity reads a `Snapshot` (cell masses of a grid or weighted particles, with its energy and predictions) into a sketch once;
 distances are between sketches. Units are those of the coordinates, of the energy, or of the predictions.
 """
 
@@ -8,56 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from msgspec import Meta, Struct
 
+from gridflow.case.thresholds import Validation
 from gridflow.errors import InputError
 from gridflow.space.distances import Quantiles, Slices, quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
 
 
-class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
-    """The largest error that a case tolerates in a quantity, and why."""
-
-    threshold: Annotated[float, Meta(gt=0.0)]
-    reason: Annotated[str, Meta(min_length=8)]
-
-
-class Validation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Quantities of a case that are validated, with their thresholds, at `times` of its saves (denser at the start).
-
-    w1, w2, moments : of the marginal along every interval and circle; the moments are mean and deviation, on a circle or a
-        surface the first harmonics; sliced_w1, energy_distance (its root) : in the full space; energy : without the entropy;
-    prediction : root mean square over the data; mass : |log| of the ratio of the total masses, which reactions change
-
-    Distances and moments are those of the measures divided by their mass.
-
-    diagnostics : by name, the largest values that the energy's own numbers (`gridflow.output.schema.DIAGNOSTICS`) may have at the
-    end
-    """
-
-    w1: Threshold | None = None
-    w2: Threshold | None = None
-    sliced_w1: Threshold | None = None
-    energy_distance: Threshold | None = None
-    moments: Threshold | None = None
-    energy: Threshold | None = None
-    prediction: Threshold | None = None
-    mass: Threshold | None = None
-    diagnostics: dict[str, Threshold] = {}
-    times: Annotated[int, Meta(ge=1, le=100)] = 5
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """Of the quantities by kind, those that the case gives."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("times", "diagnostics")}
-        return {name: threshold for name, threshold in found.items() if threshold is not None}
-
-
 @dataclass(frozen=True, eq=False)
-class Measure:
+class Snapshot:
     """A state of either side, as quantities read it: `masses` on a grid, or `points` with `weights`."""
 
     factors: tuple[Factor, ...]
@@ -138,7 +101,7 @@ class Quantity:
     name: str
     kind: str
     has_rate: bool
-    sketch: Callable[[Measure], Any]
+    sketch: Callable[[Snapshot], Any]
     distance: Callable[[Any, Any], float]
 
 
@@ -155,16 +118,16 @@ def quantities_of(validation: Validation, factors: tuple[Factor, ...], data_weig
     # kind: (has a rate, how a measure is read, distance). W2 falls more slowly where the density has gaps; near a
     # minimum the sampling error of E is of second order, 1/N; moments may be kept by a symmetry, and the mass by the flow
     marginal: dict[str, tuple[bool, Any, Any]] = {
-        "w1": (True, Measure.quantiles, partial(wasserstein, power=1)),
-        "w2": (False, Measure.quantiles, partial(wasserstein, power=2)),
-        "moments": (False, Measure.moments, lambda a, b: float(np.abs(a - b).max())),
+        "w1": (True, Snapshot.quantiles, partial(wasserstein, power=1)),
+        "w2": (False, Snapshot.quantiles, partial(wasserstein, power=2)),
+        "moments": (False, Snapshot.moments, lambda a, b: float(np.abs(a - b).max())),
     }
     whole: dict[str, tuple[bool, Any, Any]] = {
-        "sliced_w1": (True, partial(Measure.slices, slices=slices), slices.sliced_wasserstein1),
-        "energy_distance": (True, partial(Measure.slices, slices=slices), slices.energy_distance),
+        "sliced_w1": (True, partial(Snapshot.slices, slices=slices), slices.sliced_wasserstein1),
+        "energy_distance": (True, partial(Snapshot.slices, slices=slices), slices.energy_distance),
         "energy": (False, attrgetter("energy"), lambda a, b: abs(a - b)),
         "prediction": (True, attrgetter("prediction"), of_mean_square),
-        "mass": (False, Measure.mass, lambda a, b: abs(float(np.log(a / b)))),
+        "mass": (False, Snapshot.mass, lambda a, b: abs(float(np.log(a / b)))),
     }
     found = []
     for kind in validation.thresholds():

@@ -10,10 +10,12 @@ import xarray
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file
-from gridflow.progress import SilentTally, Tally
-from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarsened
-from gridflow.verdict.experiment import check_case, run_experiment
-from gridflow.verdict.verdict import judge, verdict_dataset
+from gridflow.progress import Silent, Tally
+from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
+from gridflow.verdict.dataset import verdict_dataset
+from gridflow.verdict.experiment import run_experiment
+from gridflow.verdict.plan import check_case
+from gridflow.verdict.verdict import judge
 
 QUICK_SCALE = 4.0
 """A quick validation has twice wider cells and a quarter of the particles: errors of second order are four times larger."""
@@ -51,8 +53,8 @@ def validate(
         raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
     paths = None if directory is None else output_paths(case, Path(directory), overwrite)
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
-    chosen = quickened(case) if quick else case
-    tally = progress or SilentTally()
+    chosen = quick_case(case) if quick else case
+    tally = progress or Silent()
     try:
         experiment = run_experiment(chosen, energy, tally)
     finally:
@@ -64,12 +66,12 @@ def validate(
     return result
 
 
-def quickened(case: Case) -> Case:
-    assert case.particles is not None
-    particles = case.particles
+def quick_case(case: Case) -> Case:
+    """The case on twice wider cells with a quarter of the particles. Raises InputError for too few of either."""
+    particles = check_case(case)
     if particles.counts[0] < 8:
         raise InputError(f"a quick validation with particles.counts = {particles.counts}", "counts from 8 on", "remove --quick")
-    return coarsened(case, QUICK_WIDER).replace(
+    return coarse_case(case, QUICK_WIDER).replace(
         {
             "scheme": msgspec.to_builtins(case.scheme),  # its steps are those of the case
             "particles.counts": [n // 4 for n in particles.counts],

@@ -28,7 +28,7 @@ from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
 
 LAGS = (1, 2, 3)
-"""Ensemble k is compared with k + 1, k + 2, k + 3, cyclically: nearly all that all pairs would tell, for less."""
+"""Ensemble k is compared with k + 1, k + 2, k + 3, cyclically: nearly as much as all pairs, for less."""
 REFINEMENT = 16
 """Far smaller cells: what they leave is 1/256 of the error of the cells."""
 CELLS_FINE = 4096
@@ -51,6 +51,7 @@ class Start:
 
 
 def cyclic_pairs(ensembles: int) -> list[tuple[int, int]]:
+    """Pairs of ensembles that are compared, by lag."""
     return [(k, (k + lag) % ensembles) for lag in LAGS for k in range(ensembles)]
 
 
@@ -66,7 +67,7 @@ def marginals_of_points(factors: tuple[Factor, ...], points: Array, weights: Arr
     return found
 
 
-def compared_start(components: list[Component], grid: Grid, masses: Array, starts: list[list[Any]]) -> Start:
+def start_comparison(components: list[Component], grid: Grid, masses: Array, starts: list[list[Any]]) -> Start:
     """The cell masses in which a grid starts beside clouds, given as `marginals_of_points` of every ensemble."""
     factors = [f for f in grid.factors if not f.is_mesh]
     distance, allowed = np.zeros(len(factors)), np.zeros(len(factors))

@@ -7,18 +7,8 @@ import xarray
 def table(result: xarray.Dataset) -> str:
     """One row per quantity, each number at its worst time, and the headline figures."""
     exact = "exact_error" in result
-    head = [
-        "quantity",
-        "grid error",
-        *(["vs exact"] if exact else []),
-        "distance",
-        "allowed",
-        "threshold",
-        "slope in N",
-        "worth N",
-        "detects",
-    ]
-    rows = [[*head, "verdict"]]
+    head = ["quantity", "grid error", *(["vs exact"] if exact else []), "distance", "allowed", "threshold", "slope in N"]
+    rows = [[*head, "worth N", "detects", "verdict"]]
     for k, name in enumerate(result["quantity"].values):
         row = result.isel(quantity=k)
         ratio = row["distance"].values / np.maximum(row["allowed"].values, np.finfo(float).tiny)
@@ -54,7 +44,7 @@ def start(result: xarray.Dataset) -> list[str]:
 
 
 def diagnostics(result: xarray.Dataset) -> list[str]:
-    """What the energy tells of the state at the end, beside how stationary that is."""
+    """Diagnostics of the state at the end, and the rate at which the energy still falls."""
     names = [str(name) for name in result["diagnostic"].values]
     if names == ["dissipation"]:
         return []

@@ -19,13 +19,13 @@ rate        where theory says N^(−1/2): the slope of d between random ensemble
 start       W1 along every factor between the grid's start and the verdict clouds at t = 0 is at most what sampling and cells
             explain (`gridflow.verdict.start`): a start that is wrong by a share of a cell on every grid is found here alone.
 
-Consistency is asked of the verdict ensembles, and of the random ensembles of every N except in the energy: that of N particles
+Consistency is required of the verdict ensembles, and of the random ensembles of every N except in the energy: that of N particles
 is biased by O(1/N). A relative error δ of the speed (velocity, and temperature with it) displaces the solution to ρ((1 + δ)t), by
 δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
 what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
-Diagnostics are numbers that an energy tells of the grid's state at the end. Those with a threshold pass or fail by it, in a quick
-validation too, because they are statements about any grid and not errors.
+Diagnostics are numbers that the energy computes of the grid's state at the end. Those with a threshold pass or fail by it, also
+in a quick validation, because they are statements about any grid and not errors.
 
 A grid is worth N* = (c/e)² particles, c/√N the sampling error of N random ones in the mean square, d between ensembles over √2.
 """
@@ -33,12 +33,14 @@ A grid is worth N* = (c/e)² particles, c/√N the sampling error of N random on
 from dataclasses import dataclass
 
 import numpy as np
-import xarray
 from numpy.typing import NDArray
 
 from gridflow.case.case import Case
+from gridflow.case.thresholds import Threshold
 from gridflow.space.factor import Array
-from gridflow.verdict.experiment import Experiment, Series
+from gridflow.verdict.ensembles import Series
+from gridflow.verdict.experiment import Experiment
+from gridflow.verdict.quantities import Quantity
 from gridflow.verdict.start import LAGS, Start
 
 NULL_LEVEL = 0.95
@@ -50,9 +52,145 @@ SLOPE, SLOPE_MARGIN, SLOPE_ERROR_MAX = -0.5, 0.1, 0.1
 BLOCKS, STUDENT = 4, 3.18
 """Groups of ensembles, each with a slope of its own: their scatter is the standard error, with three degrees of freedom."""
 NEGLIGIBLE = 1e-9
-"""Share of a threshold below which differences are round-off, and errors are not told apart."""
-DENSITY_KINDS = ("w1", "sliced_w1", "energy_distance")
-"""Distances of densities: the smallest worth among them is the headline. (A prediction may contract by itself, in any run.)"""
+"""Share of a threshold below which differences are round-off."""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A number of the grid's state at the end, and the limit that the case sets, if it does."""
+
+    name: str
+    value: float
+    limit: Threshold | None
+
+    @property
+    def threshold(self) -> float:
+        return np.nan if self.limit is None else self.limit.threshold
+
+    @property
+    def reason(self) -> str:
+        return "" if self.limit is None else self.limit.reason
+
+    @property
+    def outcome(self) -> str:
+        return "not judged" if self.limit is None else "pass" if self.value <= self.limit.threshold else "fail"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Arrays over (n_quantities, n_times), and over n_quantities where said.
+
+    thresholds : of the case, by kind; limit : these, scaled; counts : N of the random ensembles; exact : error against the exact
+    solution, or None
+    """
+
+    thresholds: dict[str, Threshold]
+    quantities: list[Quantity]
+    start: Start
+    diagnostics: list[Diagnostic]
+    counts: list[int]
+    limit: Array  # (n_quantities,)
+    exact: Array | None
+    error: Array
+    order: Array
+    allowed: Array
+    distance: Array
+    resolution: Array
+    consistent: NDArray[np.bool_]
+    random_consistent: NDArray[np.bool_]  # (n_quantities, n_times, n_counts)
+    detects: Array
+    slope: Array  # (n_quantities,)
+    slope_error: Array  # (n_quantities,)
+    worth: Array  # (n_quantities,)
+
+    @property
+    def verdict(self) -> str:
+        """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged."""
+        outcomes = {*self.outcome, *self.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
+        return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
+
+    @property
+    def outcome(self) -> list[str]:
+        """pass, fail or inconclusive, by quantity."""
+        numbers = range(len(self.quantities))
+        return ["fail" if self.failures(k) else "inconclusive" if self.doubts(k) else "pass" for k in numbers]
+
+    @property
+    def reason(self) -> list[str]:
+        """Why a quantity does not pass; empty where it does."""
+        return ["; ".join(self.failures(k) or self.doubts(k)) for k in range(len(self.quantities))]
+
+    def failures(self, k: int) -> list[str]:
+        """What is wrong in quantity k."""
+        quantity, limit, found = self.quantities[k], self.limit[k], []
+        if not self.consistent[k].all():
+            ratio = (self.distance[k] / self.allowed[k]).max()
+            found.append(f"{ratio:.2g} times farther from the particles than allowed")
+        if not self.random_consistent[k].all() and quantity.kind != "energy":  # which is biased by O(1/N)
+            wrong = sorted({self.counts[n] for n in np.nonzero(~self.random_consistent[k])[1]})
+            found.append(f"inconsistent with random ensembles of {', '.join(map(str, wrong))}")
+        if self.error[k].max() > limit:
+            found.append(f"estimated error {self.error[k].max():.2g} above the threshold {limit:.2g}")
+        if self.exact is not None and self.exact[k].max() > limit:
+            found.append(f"error against the exact solution {self.exact[k].max():.2g} above the threshold {limit:.2g}")
+        beyond = abs(self.slope[k] - SLOPE) - SLOPE_MARGIN - STUDENT * self.slope_error[k]
+        if quantity.has_rate and beyond > 0 and self.slope_error[k] <= SLOPE_ERROR_MAX:
+            found.append(f"slope in N {self.slope[k]:.2f} ± {self.slope_error[k]:.2f}, not {SLOPE} ± {SLOPE_MARGIN}")
+        return found
+
+    def doubts(self, k: int) -> list[str]:
+        """Why nothing can be said about quantity k."""
+        limit, resolution, slope_error, found = self.limit[k], self.resolution[k].max(), self.slope_error[k], []
+        if resolution > limit:
+            found.append(f"the particles resolve {resolution:.2g} only, the threshold is {limit:.2g}: raise particles.verdict")
+        if self.quantities[k].has_rate and slope_error > SLOPE_ERROR_MAX:
+            found.append(f"the slope in N is known to ± {slope_error:.2f} only: raise particles.ensembles or spread the counts")
+        return found
+
+
+def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
+    """Judge an experiment by the thresholds of the case, times `scale`."""
+    plan, grids, random = experiment.plan, experiment.grids, experiment.random
+    thresholds = case.validation.thresholds()
+    limit = np.array([thresholds[q.kind].threshold * scale for q in plan.quantities])
+    floor = NEGLIGIBLE * limit[:, None]
+    error, order = grid_error(grids.coarse)
+    bound = error_bound(grids.coarse, plan.problem.bound.smooth)
+    worst = np.maximum(floor, error if grids.exact is None else np.maximum(error, grids.exact))
+    resolution = spread(experiment.verdict) + experiment.time_step + floor
+    allowed = bound + resolution
+    distance = experiment.verdict.distance.mean(axis=-1)
+    random_allowed = [bound + spread(s) + experiment.time_step + floor for s in random]
+    with np.errstate(divide="ignore"):
+        detects = np.where(grids.sensitivity > 0, 2 * allowed / grids.sensitivity, np.inf)
+    counts = [s.count for s in random]
+    sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in random], axis=-1)  # (q, t, n_counts)
+    slope, constants = rate_of_sampling(np.array(counts, dtype=float), sampling)
+    return Judgement(
+        thresholds,
+        plan.quantities,
+        experiment.start,
+        [Diagnostic(name, value, case.validation.diagnostics.get(name)) for name, value in grids.diagnostics.items()],
+        counts,
+        limit,
+        grids.exact,
+        error,
+        order,
+        allowed,
+        distance,
+        resolution,
+        consistent=distance <= allowed,
+        random_consistent=np.stack([s.distance.mean(axis=-1) <= a for s, a in zip(random, random_allowed, strict=True)], axis=-1),
+        detects=detects,
+        slope=slope,
+        slope_error=slope_error(np.array(counts, dtype=float), [s.null for s in random]),
+        worth=((constants / worst) ** 2).min(axis=-1),
+    )
+
+
+def spread(series: Series) -> Array:
+    """q: the 95 % quantile of the distance between two ensembles, (n_quantities, n_times)."""
+    return np.quantile(series.null, NULL_LEVEL, axis=-1)
 
 
 def grid_error(coarse: Array, order_max: float = ORDER_MAX) -> tuple[Array, Array]:
@@ -69,100 +207,6 @@ def error_bound(coarse: Array, smooth: bool) -> Array:
     return np.where(order > ORDER_MIN, SAFETY, SAFETY_UNRESOLVED) * error
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """Arrays over (n_quantities, n_times), and over n_quantities where said."""
-
-    error: Array
-    order: Array
-    allowed: Array
-    distance: Array
-    resolution: Array
-    consistent: NDArray[np.bool_]
-    random_consistent: NDArray[np.bool_]  # (n_quantities, n_times, n_counts)
-    detects: Array
-    slope: Array  # (n_quantities,)
-    slope_error: Array  # (n_quantities,)
-    worth: Array  # (n_quantities,)
-    outcome: list[str]  # by quantity
-    reason: list[str]
-
-
-def spread(series: Series) -> Array:
-    return np.quantile(series.null, NULL_LEVEL, axis=-1)
-
-
-def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
-    """Judge an experiment by the thresholds of the case, times `scale`."""
-    thresholds = {name: t.threshold * scale for name, t in case.validation.thresholds().items()}
-    floor = NEGLIGIBLE * np.array([thresholds[q.kind] for q in experiment.plan.quantities])[:, None]
-    coarse, exact = experiment.grids.coarse, experiment.grids.exact
-    error, order = grid_error(coarse)
-    bound = error_bound(coarse, experiment.plan.bound.smooth)
-    worst = np.maximum(floor, error if exact is None else np.maximum(error, exact))
-    resolution = spread(experiment.verdict) + experiment.time_step + floor
-    allowed = bound + resolution
-    distance = experiment.verdict.distance.mean(axis=-1)
-    consistent = distance <= allowed
-    random_consistent = np.stack(
-        [s.distance.mean(axis=-1) <= bound + spread(s) + experiment.time_step + floor for s in experiment.random], axis=-1
-    )
-    biased = [q.kind == "energy" for q in experiment.plan.quantities]
-    with np.errstate(divide="ignore"):
-        detects = np.where(experiment.grids.sensitivity > 0, 2 * allowed / experiment.grids.sensitivity, np.inf)
-
-    counts = np.array([s.count for s in experiment.random], dtype=float)
-    sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in experiment.random], axis=-1)  # (q, t, n_counts)
-    slopes, constants = rate_of_sampling(counts, sampling)
-    slope_errors = slope_error(counts, [s.null for s in experiment.random])
-    worth = ((constants / worst) ** 2).min(axis=-1)
-
-    outcome, reason = [], []
-    for k, quantity in enumerate(experiment.plan.quantities):
-        limit = thresholds[quantity.kind]
-        beyond = abs(slopes[k] - SLOPE) - SLOPE_MARGIN - STUDENT * slope_errors[k]
-        failures = []
-        if not consistent[k].all():
-            failures.append(f"{(distance[k] / allowed[k]).max():.2g} times farther from the particles than allowed")
-        if not random_consistent[k].all() and not biased[k]:
-            wrong = sorted({int(counts[n]) for n in np.nonzero(~random_consistent[k])[1]})
-            failures.append(f"inconsistent with random ensembles of {', '.join(map(str, wrong))}")
-        if error[k].max() > limit:
-            failures.append(f"estimated error {error[k].max():.2g} above the threshold {limit:.2g}")
-        if experiment.grids.exact is not None and experiment.grids.exact[k].max() > limit:
-            failures.append(
-                f"error against the exact solution {experiment.grids.exact[k].max():.2g} above the threshold {limit:.2g}"
-            )
-        if quantity.has_rate and beyond > 0 and slope_errors[k] <= SLOPE_ERROR_MAX:
-            failures.append(f"slope in N {slopes[k]:.2f} ± {slope_errors[k]:.2f}, not {SLOPE} ± {SLOPE_MARGIN}")
-        doubts = []
-        if resolution[k].max() > limit:
-            doubts.append(
-                f"the particles resolve {resolution[k].max():.2g} only, the threshold is {limit:.2g}: raise particles.verdict"
-            )
-        if quantity.has_rate and slope_errors[k] > SLOPE_ERROR_MAX:
-            doubts.append(
-                f"the slope in N is known to ± {slope_errors[k]:.2f} only: raise particles.ensembles or spread the counts"
-            )
-        outcome.append("fail" if failures else "inconclusive" if doubts else "pass")
-        reason.append("; ".join(failures or doubts))
-    return Judgement(
-        error,
-        order,
-        allowed,
-        distance,
-        resolution,
-        consistent,
-        random_consistent,
-        detects,
-        slopes,
-        slope_errors,
-        worth,
-        outcome,
-        reason,
-    )
-
-
 def rate_of_sampling(counts: Array, sampling: Array) -> tuple[Array, Array]:
     """(slope of log sampling error in log N, mean over times, (n_quantities,); c = √N·error, geometric mean over N, (q, t))."""
     x = np.log(counts) - np.log(counts).mean()
@@ -177,130 +221,3 @@ def slope_error(counts: Array, nulls: list[Array]) -> Array:
     groups = [first * BLOCKS // ensembles == g for g in range(BLOCKS)]
     slopes = [rate_of_sampling(counts, np.stack([n[..., g].mean(axis=-1) for n in nulls], axis=-1))[0] for g in groups]
     return np.std(slopes, axis=0, ddof=1) / np.sqrt(BLOCKS)
-
-
-def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, scale: float, quick: bool) -> xarray.Dataset:
-    """Every curve, with the verdict and the headline figures as attributes."""
-    from gridflow.output.dataset import attributes
-
-    j, e = judgement, experiment
-    thresholds = case.validation.thresholds()
-    kinds = [q.kind for q in e.plan.quantities]
-    curves = {
-        "grid_error": (j.error, "estimated error of the grid, by extrapolation from two coarser grids"),
-        "observed_order": (j.order, "order observed on three grids, between 0.5 and 2"),
-        "distance": (j.distance, "mean distance of the verdict ensembles to the grid"),
-        "allowed": (j.allowed, "bound of the grid error + resolution"),
-        "resolution": (j.resolution, "95 % quantile of the distance between verdict ensembles + time_step_error"),
-        "time_step_error": (e.time_step, "distance of a particle run to itself with a refined time step"),
-        "sensitivity": (e.grids.sensitivity, "distance per relative error of the speed: velocity, and temperature with it"),
-        "detects": (j.detects, "smallest relative error of the speed that fails the verdict for certain"),
-    }
-    if e.grids.exact is not None:
-        curves["exact_error"] = (e.grids.exact, "distance of the grid to the exact solution")
-    dims, every = ("quantity", "time"), ("quantity", "time", "count")
-    result = xarray.Dataset(attrs=attributes(case, "validate"))
-    result["quantity"] = ("quantity", [q.name for q in e.plan.quantities], {"long_name": "quantity that is compared"})
-    result["time"] = ("time", e.plan.times, {"units": "1", "axis": "T", "long_name": "mean-field time"})
-    result["count"] = ("count", [s.count for s in e.random], {"units": "1", "long_name": "particles of a random ensemble"})
-    for name, (values, text) in curves.items():
-        result[name] = (dims, values, {"units": "1", "long_name": text})
-    ensemble, pair = "distance of an ensemble to the grid", "distance between two independent ensembles"
-    for name, parts, text in (
-        ("random_distance", [s.distance for s in e.random], f"{ensemble}, random particles"),
-        ("random_null", [s.null for s in e.random], f"{pair}, random particles"),
-    ):
-        inner = "ensemble" if name == "random_distance" else "pair"
-        result[name] = ((*every, inner), np.stack(parts, axis=2), {"units": "1", "long_name": text})
-    result["verdict_distance"] = (
-        (*dims, "verdict_ensemble"),
-        e.verdict.distance,
-        {"units": "1", "long_name": f"{ensemble}, verdict"},
-    )
-    result["verdict_null"] = ((*dims, "verdict_pair"), e.verdict.null, {"units": "1", "long_name": f"{pair}, verdict"})
-    result["energy"] = ("time", e.grids.energy, {"units": "1", "long_name": "energy of the grid, without entropy"})
-    energies = np.stack([s.energy for s in e.random], axis=1)
-    result["random_energy"] = (("time", "count", "ensemble"), energies, {"units": "1", "long_name": "energy of random ensembles"})
-    flags = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
-    result["consistent"] = (dims, j.consistent.astype(np.int8), {"long_name": "distance is at most allowed", **flags})
-    result["random_consistent"] = (
-        every,
-        j.random_consistent.astype(np.int8),
-        {"long_name": "the same for random ensembles", **flags},
-    )
-    result["slope"] = ("quantity", j.slope, {"units": "1", "long_name": "slope of the sampling error in N; theory says -0.5"})
-    result["slope_error"] = ("quantity", j.slope_error, {"units": "1", "long_name": "standard error of the slope"})
-    result["slope_judged"] = ("quantity", np.array([q.has_rate for q in e.plan.quantities], dtype=np.int8), flags)
-    result["worth"] = (
-        "quantity",
-        j.worth,
-        {"units": "1", "long_name": "particles with the sampling error of the grid, worst time"},
-    )
-    result["threshold"] = (
-        "quantity",
-        [thresholds[k].threshold * scale for k in kinds],
-        {"units": "1", "long_name": "largest error tolerated"},
-    )
-    result["threshold_reason"] = ("quantity", [thresholds[k].reason for k in kinds])
-    result["outcome"] = ("quantity", j.outcome, {"long_name": "pass, fail or inconclusive"})
-    result["reason"] = ("quantity", j.reason, {"long_name": "why it does not pass"})
-
-    told = [*add_start(result, e.start), *add_diagnostics(result, case, e.grids.diagnostics)]
-
-    density = np.array([q.kind in DENSITY_KINDS for q in e.plan.quantities])
-    worth = float(j.worth[density].min()) if density.any() else float("nan")
-    last = e.random[-1]
-    particle_seconds = float(last.seconds * np.float64(worth / last.count) ** e.particle_order)
-    result.attrs |= {
-        "verdict": overall([*j.outcome, *told]),
-        "quick": int(quick),
-        "threshold_scale": scale,
-        "worth": worth,
-        "worth_quantity": e.plan.quantities[int(np.where(density, j.worth, np.inf).argmin())].name if density.any() else "none",
-        "detects": float(j.detects.min()),
-        "grid_seconds": e.grids.seconds,
-        "grid_cells": e.plan.grid.size,
-        "grid_steps": e.grids.steps,
-        "particle_seconds": last.seconds,
-        "particle_seconds_count": last.count,
-        "particle_cost_order": e.particle_order,
-        "worth_seconds": particle_seconds,
-        "time_ratio": particle_seconds / e.grids.seconds,
-        "verdict_count": e.verdict.count,
-    }
-    if e.grids.warnings:  # walls of a box, which grid and particles share: no comparison sees them
-        result.attrs["warnings"] = e.grids.warnings
-    return result
-
-
-def overall(outcomes: list[str]) -> str:
-    return "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "inconclusive"
-
-
-def add_start(result: xarray.Dataset, start: Start) -> list[str]:
-    """The start of the grid beside the clouds, by factor; returns the outcomes."""
-    columns = {
-        "start_factor": (start.names, "factor along which the starts are compared"),
-        "start_distance": (start.distance, "mean W1 of the verdict clouds at t = 0 to the grid's start; of labels, of masses"),
-        "start_allowed": (start.allowed, "largest W1 between two clouds + W1 of the cell averages to the exact density"),
-        "start_outcome": (start.outcome, "pass or fail"),
-    }
-    for name, (values, text) in columns.items():
-        result[name] = ("start_factor", values, {"long_name": text})
-    return start.outcome
-
-
-def add_diagnostics(result: xarray.Dataset, case: Case, numbers: dict[str, float]) -> list[str]:
-    """The numbers of the energy at the end, beside the dissipation; returns the outcomes of those that are judged."""
-    judged = {name: case.validation.diagnostics[name] for name in numbers if name in case.validation.diagnostics}
-    outcome = {name: "pass" if numbers[name] <= t.threshold else "fail" for name, t in judged.items()}
-    columns = {
-        "diagnostic": (list(numbers), "number that the energy tells"),
-        "diagnostic_value": (list(numbers.values()), "its value on the grid at the end"),
-        "diagnostic_threshold": ([judged[n].threshold if n in judged else np.nan for n in numbers], "largest value tolerated"),
-        "diagnostic_reason": ([judged[n].reason if n in judged else "" for n in numbers], "why"),
-        "diagnostic_outcome": ([outcome.get(n, "not judged") for n in numbers], "pass, fail or not judged"),
-    }
-    for name, (values, text) in columns.items():
-        result[name] = ("diagnostic", values, {"long_name": text})
-    return list(outcome.values())

@@ -20,17 +20,20 @@ displaces them by less than a cell. Then the left side of (1) is ∫ξ d(ν − 
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import xarray
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from gridflow.energy.base import Records
 from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class Certificates(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +50,11 @@ class BoundCertificates:
     target: Array
     spec: Certificates
 
-    names: ClassVar[tuple[str, ...]] = ("sobolev", "sobolev_dissipation", "sobolev_ratio")
+    records: ClassVar[Records] = {
+        "sobolev": ("1", "negative Sobolev distance S to the target, regularized"),
+        "sobolev_dissipation": ("1", "integral of |grad xi|^2 d(nu + delta), with the face weights of S"),
+        "sobolev_ratio": ("1", "2F/(S*sqrt(sobolev_dissipation)), at most 1 by the inequality of Cauchy and Schwarz"),
+    }
 
     @cached_property
     def problem(self) -> WeightedPoisson:
@@ -63,7 +70,7 @@ class BoundCertificates:
         dissipation = self.problem.form(density, xi, xi)
         largest = sobolev * float(np.sqrt(dissipation))
         ratio = -float(np.vdot(xi, source)) / largest if largest > 0 else 0.0
-        return dict(zip(self.names, (sobolev, dissipation, ratio), strict=True))
+        return dict(zip(self.records, (sobolev, dissipation, ratio), strict=True))
 
 
 Indices = NDArray[np.int64]
@@ -98,7 +105,7 @@ def neighbours(x: Array, factor: Factor) -> tuple[tuple[Indices, Indices], tuple
 
 
 # ------------------------------------------------------------------------------------------------ bounds over time
-def energy_bound(dataset: xarray.Dataset) -> xarray.DataArray:
+def energy_bound(dataset: "xarray.Dataset") -> "xarray.DataArray":
     """The right side of (2) at every save of a run with certificates, (n_times,).
 
     The integral over the time between two saves takes the larger S_D of both: a bound wherever S_D is monotone in between.
@@ -114,7 +121,7 @@ def energy_bound(dataset: xarray.Dataset) -> xarray.DataArray:
     return curve(dataset, 1 / (1 / float(dataset["energy"][0]) + 4 * lower_sum(dataset, rate)), "bound on F by S")
 
 
-def rate_bound(dataset: xarray.Dataset) -> xarray.DataArray:
+def rate_bound(dataset: "xarray.Dataset") -> "xarray.DataArray":
     """F(0) exp(−½∫D_β/F ds): what `gridflow.flow.noise` (2) says with λ_t measured on the run itself, (n_times,).
 
     It holds where −dF/dt ≥ ½D_β all along: `dissipation` over `injected_dissipation`. Raises InputError without noise.
@@ -124,16 +131,18 @@ def rate_bound(dataset: xarray.Dataset) -> xarray.DataArray:
     return curve(dataset, float(dataset["energy"][0]) * np.exp(-0.5 * lower_sum(dataset, rate)), "rate of decrease under noise")
 
 
-def curve(dataset: xarray.Dataset, values: Array, name: str) -> xarray.DataArray:
+def curve(dataset: "xarray.Dataset", values: Array, name: str) -> "xarray.DataArray":
+    import xarray
+
     return xarray.DataArray(values, dims="time", coords={"time": dataset["time"]}, attrs={"long_name": name, "units": "1"})
 
 
-def lower_sum(dataset: xarray.Dataset, rate: Array) -> Array:
+def lower_sum(dataset: "xarray.Dataset", rate: Array) -> Array:
     """∫rate dt from the first save to every save, with the smaller rate of the two ends of each interval."""
     steps = np.diff(dataset["time"].to_numpy()) * np.minimum(rate[1:], rate[:-1])
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def need(dataset: xarray.Dataset, name: str, key: str) -> None:
+def need(dataset: "xarray.Dataset", name: str, key: str) -> None:
     if name not in dataset:
         raise InputError(f"a dataset without {name!r}", f"one of a case with {key}", "solve the case with it")

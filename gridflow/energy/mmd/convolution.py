@@ -17,7 +17,7 @@ from functools import reduce
 from math import factorial, prod
 
 import numpy as np
-from scipy import fft
+import scipy
 
 from gridflow.energy.mmd.kernels import Gaussian, Kernel, Polynomial, Radial, self_correction
 from gridflow.space.factor import Array, Factor
@@ -106,7 +106,7 @@ class Fourier:
         fixed = Grid([f for f in grid.factors if not f.is_line]) if len(lines) < len(grid.factors) else None
         self.shape, self.cells = grid.shape, [f.size for f in lines]
         self.labels = fixed.size if fixed is not None else 1
-        self.padded = [fft.next_fast_len(2 * f.size - 1, real=f is lines[-1]) for f in lines]
+        self.padded = [scipy.fft.next_fast_len(2 * f.size - 1, real=f is lines[-1]) for f in lines]
         turns = [np.minimum(np.arange(n), n - np.arange(n)) for n in self.padded]
         offsets = [turn * (f.length / f.size) for turn, f in zip(turns, lines, strict=True)]
         squared = reduce(np.add.outer, [o**2 for o in offsets])
@@ -117,22 +117,22 @@ class Fourier:
         for k, gap in enumerate(numbers):
             values = kernel.radial(squared + gap)
             values.flat[0] += correction * (gap == 0)
-            spectra[k] = fft.rfftn(values).real  # even along every axis
+            spectra[k] = scipy.fft.rfftn(values).real  # even along every axis
         self.spectra, self.position = spectra, position.reshape(gaps.shape)
 
     def __call__(self, mass: Array) -> Array:
         dim = len(self.cells)
-        spectrum = fft.rfft(mass.reshape(self.labels, *self.cells), n=self.padded[-1], axis=dim)
+        spectrum = scipy.fft.rfft(mass.reshape(self.labels, *self.cells), n=self.padded[-1], axis=dim)
         for axis in range(dim - 1, 0, -1):
-            spectrum = fft.fft(spectrum, n=self.padded[axis - 1], axis=axis)
+            spectrum = scipy.fft.fft(spectrum, n=self.padded[axis - 1], axis=axis)
         if self.labels == 1:
             spectrum *= self.spectra[0]
         else:
             spectrum = np.stack([sum(self.spectra[k] * s for k, s in zip(row, spectrum, strict=True)) for row in self.position])
         for axis in range(1, dim):
             crop = (slice(None),) * axis + (slice(self.cells[axis - 1]),)
-            spectrum = fft.ifft(spectrum, axis=axis, overwrite_x=True)[crop]
-        field = fft.irfft(spectrum, n=self.padded[-1], axis=dim)[..., : self.cells[-1]]
+            spectrum = scipy.fft.ifft(spectrum, axis=axis, overwrite_x=True)[crop]
+        field = scipy.fft.irfft(spectrum, n=self.padded[-1], axis=dim)[..., : self.cells[-1]]
         return np.ascontiguousarray(field).reshape(self.shape)
 
 

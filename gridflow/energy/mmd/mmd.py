@@ -243,7 +243,8 @@ class BoundMMD(BoundEnergy):
         data: KernelData | None = None,
     ) -> None:
         self.kernel, self.target, self.samples, self.certificates, self.source = kernel, target, samples, certificates, data
-        self.diagnostics = certificates.names if certificates is not None else ()
+        if certificates is not None:
+            self.diagnostics = certificates.records
         self.displaces = data is not None and isinstance(data.kernel, Gaussian)
         self.smoothed_at = lru_cache(LEVELS_KEPT)(self.make_smoothed)
         self.displaced_at = lru_cache(LEVELS_KEPT)(self.make_displaced)

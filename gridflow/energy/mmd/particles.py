@@ -12,8 +12,8 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline, NdBSpline, make_interp_spline
 
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.convolution import operator
@@ -142,7 +142,7 @@ class ProductTables:
             steps = np.linspace(0.0, reach, int(np.ceil(OUTER_NODES_PER_BANDWIDTH * reach / self.bandwidth)) + 1)[1:]
             nodes = np.concatenate([fine.edges[0] - steps[::-1], nodes, fine.edges[-1] + steps])
         values = factor.gaussian(nodes[:, None] - fine.points, self.bandwidth) @ masses
-        return CubicSpline(nodes, values), fine.points, masses
+        return scipy.interpolate.CubicSpline(nodes, values), fine.points, masses
 
     def at(self, points: Array) -> tuple[Array, Array]:
         value, gradient = np.zeros(len(points)), np.zeros(points.shape)
@@ -219,11 +219,11 @@ def product(component: Component, factors: tuple[Factor, ...]) -> Array:
 def spline(nodes: list[Array], values: Array) -> Any:
     """Cubic spline through values on a product of nodes: (points (n, n_nodes), orders of the derivative) → (n,)."""
     if len(nodes) == 1:
-        line = make_interp_spline(nodes[0], values, k=3)  # twenty times faster than the general one
+        line = scipy.interpolate.make_interp_spline(nodes[0], values, k=3)  # twenty times faster than the general one
         return lambda points, nu=(0,): line(points[:, 0], nu[0])
     knots, coefficients = [], values
     for axis, x in enumerate(nodes):
-        one = make_interp_spline(x, np.moveaxis(coefficients, axis, 0), k=3)
+        one = scipy.interpolate.make_interp_spline(x, np.moveaxis(coefficients, axis, 0), k=3)
         knots.append(one.t)
         coefficients = np.moveaxis(one.c, 0, axis)
-    return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), 3)
+    return scipy.interpolate.NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), 3)

@@ -20,7 +20,7 @@ from functools import reduce
 from typing import ClassVar
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+import scipy
 from scipy.special import gammaln, hyp1f1
 
 from gridflow.energy.base import REACH
@@ -53,7 +53,7 @@ class Smoothed:
         if squared.size <= TABLE:
             return self.exact(squared)
         nodes = np.linspace(0.0, float(np.sqrt(squared.max())), TABLE)
-        return CubicSpline(nodes, self.exact(nodes**2), bc_type=((1, 0.0), "not-a-knot"))(np.sqrt(squared))
+        return scipy.interpolate.CubicSpline(nodes, self.exact(nodes**2), bc_type=((1, 0.0), "not-a-knot"))(np.sqrt(squared))
 
     def exact(self, squared: Array) -> Array:
         kernel, double = self.kernel, 2 * self.level**2

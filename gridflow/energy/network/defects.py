@@ -2,17 +2,17 @@
 theory.
 
 Each class is set up once for a grid and a teacher. `numbers(masses, evaluation)` reads the masses ∫u ρ du of the weight vectors
-of the cells and the evaluation of the energy there; `names` are those of its numbers in `gridflow.output.schema`.
+of the cells and the evaluation of the energy there; `records` are their units and long names.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation, Records
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 
@@ -55,7 +55,12 @@ class Modes:
     features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); wanted : ∫φ√μ dρ*, (n_values,)
     """
 
-    names = ("determined_modes", "determined_defect", "undetermined_defect", "mode_ratio_max")
+    records: ClassVar[Records] = {
+        "determined_modes": ("1", "modes of the feature operator that the loss determines up to the tolerance"),
+        "determined_defect": ("1", "largest coefficient of rho - teacher in a determined mode"),
+        "undetermined_defect": ("1", "largest coefficient of rho - teacher in any other mode"),
+        "mode_ratio_max": ("1", "largest coefficient of rho - teacher over its bound sqrt(2E)/singular value"),
+    }
 
     def __init__(self, features: Array, volumes: Array, wanted: Array, tolerance: float) -> None:
         triangle = np.linalg.qr(np.sqrt(volumes)[:, None] * features, mode="r")
@@ -89,7 +94,9 @@ class Condition:
     predict : masses (n_inner,) → f_ρ(x), (n_inputs, n_outputs); targets : f_{ρ*}(x)
     """
 
-    names = ("condition_defect",)
+    records: ClassVar[Records] = {
+        "condition_defect": ("1", "largest mean feature of rho - teacher, over inputs that may lie between the data"),
+    }
 
     def __init__(self, predict: Callable[[Array], Array], targets: Array) -> None:
         self.predict, self.targets = predict, targets
@@ -106,7 +113,11 @@ class Parity:
     the teacher up to second order), and |linear| is integrated exactly.
     """
 
-    names = ("defect_right", "defect_wrong", "defect_ratio")
+    records: ClassVar[Records] = {
+        "defect_right": ("1", "Kantorovich norm of the part of rho - teacher that vanishes at a stationary state"),
+        "defect_wrong": ("1", "Kantorovich norm of the part of rho - teacher of the other parity"),
+        "defect_ratio": ("1", "defect_right over defect_wrong"),
+    }
 
     def __init__(self, factor: Factor, teacher: "TeacherData", becomes: str) -> None:
         self.edges, self.becomes = factor.edges, becomes
@@ -150,7 +161,9 @@ def below(teacher: "TeacherData", places: Array, inside: Array) -> Array:
 class Moment:
     """|∫θ^power d(ρ − ρ*)|."""
 
-    names = ("moment_defect",)
+    records: ClassVar[Records] = {
+        "moment_defect": ("1", "difference to the teacher in the moment that the loss determines"),
+    }
 
     def __init__(self, setting: Setting, power: int) -> None:
         self.values = setting.points[:, 0] ** power
@@ -163,7 +176,11 @@ class Moment:
 class Directions:
     """Harmonics a_k = ∫|θ|e^{−ik·angle} d(ρ − ρ*), k = 0, …, harmonics, and their bounds (for more data than 2·harmonics)."""
 
-    names = ("visible_defect", "invisible_defect", "harmonic_ratio_max")
+    records: ClassVar[Records] = {
+        "visible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of those that the ReLU sees"),
+        "invisible_defect": ("1", "largest harmonic of the moments of rho - teacher per direction, of odd degree from 3 on"),
+        "harmonic_ratio_max": ("1", "largest harmonic of the moments of rho - teacher per direction over its bound by the loss"),
+    }
 
     def __init__(self, setting: Setting, harmonics: int, radius: float) -> None:
         self.degrees = np.arange(harmonics + 1)

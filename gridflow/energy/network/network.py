@@ -117,7 +117,8 @@ class BoundNetwork(BoundEnergy):
     ) -> None:
         self.data, self.loss, self.branches, self.penalty, self.smooth = data, loss, branches, penalty, smooth
         self.stationarity = stationarity
-        self.diagnostics = () if stationarity is None else stationarity.names
+        if stationarity is not None:
+            self.diagnostics = stationarity.records
         self.scale = np.abs(data.targets)
         for branch in branches:
             for term, output in enumerate(branch.outputs):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import Evaluation, Records
 from gridflow.energy.network.activation import ACTIVATIONS
 from gridflow.energy.network.defects import Directions, Modes, Moment, Parity, Setting, check_modes
 from gridflow.energy.network.inputs import CircleInputs
@@ -200,8 +200,8 @@ class BoundStationarity:
     parts: tuple[Any, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for part in self.parts for name in part.names)
+    def records(self) -> Records:
+        return {name: record for part in self.parts for name, record in part.records.items()}
 
     def weighted(self, mass: Array) -> Array:
         """∫u ρ du, (n_inner,), from cell masses in storage order."""

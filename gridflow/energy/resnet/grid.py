@@ -134,7 +134,8 @@ class BoundResNet(BoundEnergy):
     ) -> None:
         self.data, self.rows, self.loss = data, rows, loss
         self.stationarity = stationarity
-        self.diagnostics = () if stationarity is None else stationarity.names
+        if stationarity is not None:
+            self.diagnostics = stationarity.records
         self.inputs = np.ascontiguousarray(data.inputs.T)
         self.model = MODELS[model](jet, rows, self.inputs)
         self.convex = self.model.convex

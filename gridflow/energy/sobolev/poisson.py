@@ -23,8 +23,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csc_array
-from scipy.sparse.linalg import splu
+import scipy
 
 from gridflow.errors import InputError, SolveError
 from gridflow.space.factor import Array
@@ -136,10 +135,12 @@ class WeightedPoisson:
         w, n = np.concatenate([v.ravel() for v in weights]), self.grid.size
         rows = np.concatenate([self.left, self.right, self.left, self.right])
         columns = np.concatenate([self.right, self.left, self.left, self.right])
-        return csc_array((np.concatenate([-w, -w, w, w]), (rows, columns)), shape=(n, n))[1:, 1:]
+        return scipy.sparse.csc_array((np.concatenate([-w, -w, w, w]), (rows, columns)), shape=(n, n))[1:, 1:]
 
     def iterate(self, weights: list[Array], source: Array) -> Array:
         """Preconditioned conjugate gradients; `factors` are renewed when they have grown old."""
+        from scipy.sparse.linalg import splu
+
         matrix, right = self.matrix(weights), source.ravel()[1:]
         for _ in range(2):
             if self.factors is None:

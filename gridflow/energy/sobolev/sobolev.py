@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import scipy
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.certificates import deposit
@@ -150,7 +150,7 @@ class SobolevParticles(ParticleEnergy):
         matrix = reduce(np.add, [(s * weights[:, None]).T @ s for s in slopes]) + np.diag(self.regular)
         matrix[np.diag_indices_from(matrix)] += RIDGE * np.trace(matrix)
         gap = self.target - weights @ psi
-        c = cho_solve(cho_factor(matrix), gap)
+        c = scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix), gap)
         gradient = np.stack([s @ c for s in slopes], axis=1)
         turned = [sum((derivative(k, a) @ c) * gradient[:, a] for a in range(dim)) for k in range(dim)]
         xi = -(psi @ c) - 0.5 * (gradient**2).sum(axis=1)

@@ -70,6 +70,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
 
     label: ClassVar[str] = "finite volumes, SSP-RK2"
     knows: ClassVar[frozenset[str]] = KEYS | {DRIVE}
+    step_key: ClassVar[str | None] = None  # steps follow from the accuracy
 
     def init(self, problem: Problem) -> "FiniteVolumeStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

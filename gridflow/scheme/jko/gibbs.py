@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 
 import numpy as np
-import scipy.fft
+import scipy
 from numba import njit
 
 from gridflow.errors import InputError

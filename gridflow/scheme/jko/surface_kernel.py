@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from gridflow.space.factor import Array
 from gridflow.space.mesh import Mesh

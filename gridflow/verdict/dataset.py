@@ -1,0 +1,108 @@
+"""The dataset of a verdict: every curve, with the outcome and the headline figures as attributes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray
+
+from gridflow.case.case import Case
+from gridflow.output.dataset import attributes
+from gridflow.verdict.experiment import Experiment
+from gridflow.verdict.verdict import Judgement
+
+DENSITY_KINDS = ("w1", "sliced_w1", "energy_distance")
+"""Distances of densities: the smallest worth among them is the headline. (A prediction may contract by itself, in any run.)"""
+
+Q, QT, QTN = ("quantity",), ("quantity", "time"), ("quantity", "time", "count")
+START, DIAGNOSTIC = ("start_factor",), ("diagnostic",)
+NUMBER = {"units": "1"}
+FLAG = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes"}
+# fmt: off
+VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], Any], str, dict[str, Any]]] = {
+    # name: (dimensions, values of an experiment and its judgement or None, long name, other attributes)
+    "quantity": (Q, lambda e, j: [q.name for q in j.quantities], "quantity that is compared", {}),
+    "time": (("time",), lambda e, j: e.plan.times, "mean-field time", {**NUMBER, "axis": "T"}),
+    "count": (("count",), lambda e, j: j.counts, "particles of a random ensemble", NUMBER),
+    "grid_error": (QT, lambda e, j: j.error, "estimated error of the grid, by extrapolation from two coarser grids", NUMBER),
+    "observed_order": (QT, lambda e, j: j.order, "order observed on three grids, between 0.5 and 2", NUMBER),
+    "distance": (QT, lambda e, j: j.distance, "mean distance of the verdict ensembles to the grid", NUMBER),
+    "allowed": (QT, lambda e, j: j.allowed, "bound of the grid error + resolution", NUMBER),
+    "resolution": (QT, lambda e, j: j.resolution,
+     "95 % quantile of the distance between verdict ensembles + time_step_error", NUMBER),
+    "time_step_error": (QT, lambda e, j: e.time_step, "distance of a particle run to itself with a refined time step", NUMBER),
+    "sensitivity": (QT, lambda e, j: e.grids.sensitivity,
+     "distance per relative error of the speed: velocity, and temperature with it", NUMBER),
+    "detects": (QT, lambda e, j: j.detects, "smallest relative error of the speed that fails the verdict for certain", NUMBER),
+    "exact_error": (QT, lambda e, j: e.grids.exact, "distance of the grid to the exact solution", NUMBER),
+    "random_distance": ((*QTN, "ensemble"), lambda e, j: np.stack([s.distance for s in e.random], axis=2),
+     "distance of an ensemble to the grid, random particles", NUMBER),
+    "random_null": ((*QTN, "pair"), lambda e, j: np.stack([s.null for s in e.random], axis=2),
+     "distance between two independent ensembles, random particles", NUMBER),
+    "verdict_distance": ((*QT, "verdict_ensemble"), lambda e, j: e.verdict.distance,
+     "distance of an ensemble to the grid, verdict", NUMBER),
+    "verdict_null": ((*QT, "verdict_pair"), lambda e, j: e.verdict.null,
+     "distance between two independent ensembles, verdict", NUMBER),
+    "energy": (("time",), lambda e, j: e.grids.energy, "energy of the grid, without entropy", NUMBER),
+    "random_energy": (("time", "count", "ensemble"), lambda e, j: np.stack([s.energy for s in e.random], axis=1),
+     "energy of random ensembles", NUMBER),
+    "consistent": (QT, lambda e, j: np.int8(j.consistent), "distance is at most allowed", FLAG),
+    "random_consistent": (QTN, lambda e, j: np.int8(j.random_consistent), "the same for random ensembles", FLAG),
+    "slope": (Q, lambda e, j: j.slope, "slope of the sampling error in N; theory says -0.5", NUMBER),
+    "slope_error": (Q, lambda e, j: j.slope_error, "standard error of the slope", NUMBER),
+    "slope_judged": (Q, lambda e, j: np.array([q.has_rate for q in j.quantities], dtype=np.int8), "", FLAG),
+    "worth": (Q, lambda e, j: j.worth, "particles with the sampling error of the grid, worst time", NUMBER),
+    "threshold": (Q, lambda e, j: j.limit, "largest error tolerated", NUMBER),
+    "threshold_reason": (Q, lambda e, j: [j.thresholds[q.kind].reason for q in j.quantities], "", {}),
+    "outcome": (Q, lambda e, j: j.outcome, "pass, fail or inconclusive", {}),
+    "reason": (Q, lambda e, j: j.reason, "why it does not pass", {}),
+    "start_factor": (START, lambda e, j: e.start.names, "factor along which the starts are compared", {}),
+    "start_distance": (START, lambda e, j: e.start.distance,
+     "mean W1 of the verdict clouds at t = 0 to the grid's start; of labels, of masses", {}),
+    "start_allowed": (START, lambda e, j: e.start.allowed,
+     "largest W1 between two clouds + W1 of the cell averages to the exact density", {}),
+    "start_outcome": (START, lambda e, j: e.start.outcome, "pass or fail", {}),
+    "diagnostic": (DIAGNOSTIC, lambda e, j: [d.name for d in j.diagnostics], "number that the energy tells", {}),
+    "diagnostic_value": (DIAGNOSTIC, lambda e, j: [d.value for d in j.diagnostics], "its value on the grid at the end", {}),
+    "diagnostic_threshold": (DIAGNOSTIC, lambda e, j: [d.threshold for d in j.diagnostics], "largest value tolerated", {}),
+    "diagnostic_reason": (DIAGNOSTIC, lambda e, j: [d.reason for d in j.diagnostics], "why", {}),
+    "diagnostic_outcome": (DIAGNOSTIC, lambda e, j: [d.outcome for d in j.diagnostics], "pass, fail or not judged", {}),
+}
+# fmt: on
+
+
+def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, scale: float, quick: bool) -> xarray.Dataset:
+    """The variables above, and the headline as attributes."""
+    result = xarray.Dataset(attrs=attributes(case, "validate"))
+    for name, (dims, read, long_name, attrs) in VARIABLES.items():
+        values = read(experiment, judgement)
+        if values is not None:
+            result[name] = (dims, values, attrs | ({"long_name": long_name} if long_name else {}))
+    result.attrs |= {"verdict": judgement.verdict, "quick": int(quick), "threshold_scale": scale}
+    result.attrs |= headline(experiment, judgement)
+    return result
+
+
+def headline(experiment: Experiment, judgement: Judgement) -> dict[str, Any]:
+    """What the grid is worth, what the verdict detects, and the cost of both sides."""
+    plan, grids, last, verdict = experiment.plan, experiment.grids, experiment.random[-1], experiment.verdict
+    density = np.array([q.kind in DENSITY_KINDS for q in plan.quantities])
+    worths = np.where(density, judgement.worth, np.inf)
+    worth = float(worths.min()) if density.any() else float("nan")
+    particle_seconds = float(last.seconds * np.float64(worth / last.count) ** experiment.particle_order)
+    found = {
+        "worth": worth,
+        "worth_quantity": plan.quantities[int(worths.argmin())].name if density.any() else "none",
+        "detects": float(judgement.detects.min()),
+        "grid_seconds": grids.seconds,
+        "grid_cells": plan.problem.grid.size,
+        "grid_steps": grids.steps,
+        "particle_seconds": last.seconds,
+        "particle_seconds_count": last.count,
+        "particle_cost_order": experiment.particle_order,
+        "worth_seconds": particle_seconds,
+        "time_ratio": particle_seconds / grids.seconds,
+        "verdict_count": verdict.count,
+    }
+    # walls of a box, which grid and particles share: no comparison sees them
+    return found | ({"warnings": grids.warnings} if grids.warnings else {})

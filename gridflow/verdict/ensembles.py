@@ -1,0 +1,109 @@
+"""The particle runs of a verdict: independent ensembles of every N, and one run beside itself with refined steps."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gridflow.errors import SolveError
+from gridflow.particles.cloud import Sampling
+from gridflow.particles.simulation import ParticleRun, Simulator
+from gridflow.progress import Tally
+from gridflow.space.factor import Array
+from gridflow.verdict.plan import Plan, Sketches
+from gridflow.verdict.quantities import Snapshot
+from gridflow.verdict.start import cyclic_pairs, marginals_of_points
+
+RISE_MAX = 1e-6
+"""A particle run without noise whose energy rises by more than this share above its start diverges."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Ensembles of one N.
+
+    distance : (n_quantities, n_times, n_ensembles) to the grid; null : (n_quantities, n_times, n_pairs) between two of them;
+    energy : (n_times, n_ensembles); seconds : of the first run, alone; starts : of every ensemble the marginals at t = 0
+    """
+
+    count: int
+    distance: Array
+    null: Array
+    energy: Array
+    seconds: float
+    starts: list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Particle runs of a case, as sketches at the validated times."""
+
+    plan: Plan
+    simulator: Simulator
+
+    def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
+        """Run number `number` of N particles. Raises SolveError if it diverges."""
+        seed = int(np.random.SeedSequence([self.plan.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
+        times = [0.0, *self.plan.times]
+        try:
+            run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
+        except SolveError as error:
+            raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
+        if run.unconverged:
+            raise SolveError(
+                f"ensemble {number + 1} of {count} particles: {run.unconverged} of its steps ended before their tolerance;"
+                " use more iterations in particles.integrator"
+            )
+        rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
+        if rises and self.simulator.problem.lowers_energy_of_particles:
+            rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"
+            raise SolveError(
+                f"ensemble {number + 1} of {count} particles diverged: its energy rose from {rise}; use a smaller step in"
+                " particles.integrator"
+            )
+        return run
+
+    def sketches(self, run: ParticleRun) -> Sketches:
+        factors = self.simulator.factors
+        snapshots = [
+            Snapshot(factors, e, None if run.prediction is None else run.prediction[k], points=p, weights=run.weights_at(k))
+            for k, (p, e) in enumerate(zip(run.points[1:], run.energy[1:], strict=True), start=1)
+        ]
+        return self.plan.sketches(snapshots)
+
+    def time_step(self, tally: Tally) -> Array:
+        """Error in time of a particle run: it against itself with halved steps, on one Brownian path."""
+        particles = self.plan.particles
+        fewest = min(particles.counts[0], particles.verdict.count)  # with the longest steps, where dt = η/N
+        count = fewest if particles.integrator.step_falls_with_count else particles.counts[-1]
+        coarse = self.run(count, particles.verdict.sampling, 0, pieces=2)
+        tally.advance()
+        fine = self.run(count, particles.verdict.sampling, 0, substeps=2)
+        tally.advance()
+        return particles.integrator.error_factor * self.plan.distances(self.sketches(coarse), self.sketches(fine))
+
+    def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Tally) -> Series:
+        """Independent ensembles of one N; the first one alone, for its time, the others side by side."""
+        tally.stage(f"{ensembles} × {count} particles, {sampling}")
+        sketches, energies, seconds, starts = [], [], [], []
+        for run in self.ensembles(count, sampling, ensembles):
+            sketches.append(self.sketches(run))
+            energies.append(run.energy[1:])
+            seconds.append(run.seconds)
+            starts.append(marginals_of_points(self.simulator.factors, run.points[0], run.weights_at(0)))
+            tally.advance()
+        pairs = cyclic_pairs(ensembles)
+        distance = np.stack([self.plan.distances(s, grid) for s in sketches], axis=-1)
+        null = np.stack([self.plan.distances(sketches[i], sketches[j]) for i, j in pairs], axis=-1)
+        return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
+
+    def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
+        yield self.run(count, sampling, 0)
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interrupt or a run that fails waits for the runs under way only

@@ -1,0 +1,86 @@
+"""What all runs of a verdict share: the case on its grid, the quantities, and the saved times at which they are compared."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gridflow.case.case import Case
+from gridflow.energy.network.data import Data
+from gridflow.errors import InputError, suggestion
+from gridflow.particles.spec import Particles
+from gridflow.problem import Problem
+from gridflow.space.factor import Array
+from gridflow.verdict.quantities import Quantity, Snapshot, quantities_of
+
+Sketches = list[list[Any]]
+"""One sketch per quantity and time."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """problem : the case on its grid, with its energy or one's own; saves : numbers of the saves compared, at `times`."""
+
+    case: Case
+    particles: Particles
+    problem: Problem
+    quantities: list[Quantity]
+    saves: list[int]
+    times: list[float]
+
+    def sketches(self, snapshots: list[Snapshot]) -> Sketches:
+        return [[quantity.sketch(s) for s in snapshots] for quantity in self.quantities]
+
+    def distances(self, one: Sketches, two: Sketches) -> Array:
+        """Between two histories, (n_quantities, n_times)."""
+        rows = zip(self.quantities, one, two, strict=True)
+        return np.array([[q.distance(a, b) for a, b in zip(*pair, strict=True)] for q, *pair in rows])
+
+
+def plan_of(case: Case, energy: Any) -> Plan:
+    """The plan of a case, with an energy of one's own or None. Raises InputError for a case that cannot be validated."""
+    particles = check_case(case)
+    case = case.replace({"time.steady": 0.0})  # all runs end at the same time
+    problem = case.problem(energy)
+    check_diagnostics(case, problem.bound.diagnostics)
+    weights = problem.bound.data.weights if isinstance(problem.bound.data, Data) else None
+    quantities = quantities_of(case.validation, problem.grid.factors, weights)
+    saves = validation_saves(case)
+    times = [case.time.save_times()[k] for k in saves]
+    return Plan(case, particles, problem, quantities, saves, times)
+
+
+def validation_saves(case: Case) -> list[int]:
+    """Numbers of the saves that are compared: the last one and, denser towards the start, earlier ones, but never time 0."""
+    last = len(case.time.save_times()) - 1
+    wanted = np.geomspace(last, 1, min(case.validation.times, last))
+    return sorted({round(float(k)) for k in wanted})
+
+
+def check_case(case: Case) -> Particles:
+    """The particle runs of a case. Raises InputError for a case without particles or thresholds."""
+    if case.particles is None:
+        raise InputError(
+            f"{case.name} has no [particles]",
+            "counts, ensembles, integrator and seed of particle runs",
+            "add [particles] to the case",
+        )
+    if not case.validation.thresholds():
+        raise InputError(
+            f"{case.name} has no thresholds in [validation]",
+            "for example w1 = { threshold = 0.01, reason = '…' }",
+            "add one for each quantity that should be judged; nothing passes by default",
+        )
+    return case.particles
+
+
+def check_diagnostics(case: Case, known: Collection[str]) -> None:
+    """Raises InputError for thresholds on numbers that are not among the diagnostics of the energy."""
+    unknown = sorted(set(case.validation.diagnostics) - set(known))
+    if unknown:
+        raise InputError(
+            f"validation.diagnostics names {unknown[0]!r}",
+            f"diagnostics of this energy: {', '.join(known) or 'none'}",
+            suggestion(unknown[0], known) or "remove it, or let the energy compute it (energy.stationarity)",
+        )
