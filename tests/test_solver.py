@@ -15,7 +15,7 @@ from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
 from gridflow.output.dataset import part_path
-from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
+from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.solver import solve
 
 
@@ -57,7 +57,7 @@ def test_a_limit_on_steps_fails_the_run_and_keeps_the_last_state(tmp_path):
 
 
 def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
-    evaluate = FiniteVolumeStepper.evaluate
+    evaluate = Drive.evaluate
     calls = []
 
     def breaks(self, density, *rest):
@@ -66,7 +66,7 @@ def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
             raise SolveError("non-finite energy")
         return evaluate(self, density, *rest)
 
-    monkeypatch.setattr(FiniteVolumeStepper, "evaluate", breaks)
+    monkeypatch.setattr(Drive, "evaluate", breaks)
     dataset = solve(case_of(QUADRATIC))
     assert "failed: non-finite energy" in dataset.attrs["status"]
     assert np.isfinite(dataset["density"]).all()
@@ -74,7 +74,7 @@ def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
 
 
 def test_a_mass_error_fails_the_run(monkeypatch):
-    step = FiniteVolumeStepper.step
+    step = Drive.step
 
     def leaks(self, state, dt, interval):
         from dataclasses import replace
@@ -82,7 +82,7 @@ def test_a_mass_error_fails_the_run(monkeypatch):
         new = step(self, state, dt, interval)
         return replace(new, density=new.density * (1 - 1e-11))
 
-    monkeypatch.setattr(FiniteVolumeStepper, "step", leaks)
+    monkeypatch.setattr(Drive, "step", leaks)
     assert "failed: relative mass error 1.00e-11" in solve(case_of(QUADRATIC)).attrs["status"]
 
 

@@ -13,7 +13,8 @@ On a grid a step of time s is the exact exponential for ξ of the middle of the 
 positive, of order 2, and exact where ξ does not depend on ρ; with `conserve` the mass is restored to the last bit that summation
 allows. Particles carry it in their weights, ẇ_i = −κ (ξ(θ_i) − ξ̄) w_i, of which the logarithm is integrated beside the positions.
 
-A temperature acts by diffusion (or noise) alone: ξ is that of E, without the entropy, because particles have no density. The free energy may then rise even without any error in time.
+A temperature acts by diffusion (or noise) alone: ξ is that of E, without the entropy, because particles have no density.
+The free energy may then rise even without any error in time.
 """
 
 from typing import Annotated
