@@ -11,7 +11,7 @@ from gridflow.cli import main
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.potential import Potential, Wave
 from gridflow.errors import InputError
-from gridflow.scheme.finite_volume.sweep import upwind_ratio
+from gridflow.scheme.finite_volume.tables import upwind_ratio
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
 from gridflow.space.densities import Normal

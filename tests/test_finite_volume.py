@@ -238,16 +238,16 @@ class Perturbed:
 
 def perturbed_sums(monkeypatch, seed):
     """The sums of the sweep too: Σ V ξ (out − ρ) and Σ V ξ (ρ − base) to round-off of their terms."""
-    from gridflow.scheme.finite_volume import sweep
+    from gridflow.scheme.finite_volume import transport
 
-    exact, random, eps = sweep.stage, np.random.default_rng(seed), np.finfo(float).eps
+    exact, random, eps = transport.stage, np.random.default_rng(seed), np.finfo(float).eps
 
     def stage(out, base, rho, xi, *rest):
         outflow, moved, before, low = exact(out, base, rho, xi, *rest)
         noise = 4 * eps * float(np.abs(xi * (out - rho)).sum()) / out.size
         return outflow, moved + noise * random.uniform(-1, 1), before + noise * random.uniform(-1, 1), low
 
-    monkeypatch.setattr(sweep, "stage", stage)
+    monkeypatch.setattr(transport, "stage", stage)
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1, 2, 3])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gridflow
-from gridflow.scheme.finite_volume import sweep
+from gridflow.scheme.finite_volume.stage import stage
+from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import arc
@@ -50,14 +51,14 @@ def test_the_sweep_of_a_mesh_is_the_reference(mesh, rng):
     expected = heun(mesh, flux_velocity, rho, dt)
     alone, product = Grid([mesh]), Grid([mesh, Interval(bounds=(0.0, 1.0), cells=5).factor("a")])
     for grid, view in ((alone, (1, mesh.size)), (product, (mesh.size, 5))):
-        tables = sweep.sweep_tables(grid)
+        tables = sweep_tables(grid)
 
         def spread(values, view=view):
             return np.ascontiguousarray(np.broadcast_to(values[:, None] if view[0] == mesh.size else values, view))
 
         start, potential, one, two = spread(rho), spread(xi), np.empty(view), np.empty(view)
-        largest = sweep.stage(one, None, start, potential, dt, tables, True, None)[0]
-        sweep.stage(two, start, one, potential, dt, tables, True, None)
+        largest = stage(one, None, start, potential, dt, tables, True, None)[0]
+        stage(two, start, one, potential, dt, tables, True, None)
         np.testing.assert_allclose(two, spread(expected), rtol=0, atol=1e-13)
         assert largest == pytest.approx(outflow.max(), rel=1e-12)
 
@@ -94,7 +95,7 @@ def rotation_errors(level, shape, turn):
     mesh = Sphere(level=level).factor("b")
     flux_velocity = rotation_velocity(mesh, AXIS)
     outflow = (np.bincount(mesh.cells, np.maximum(flux_velocity, 0.0)) / mesh.volumes).max()
-    steps = int(np.ceil(turn * sweep.upwind_ratio(Grid([mesh])) * outflow / 0.9))
+    steps = int(np.ceil(turn * upwind_ratio(Grid([mesh])) * outflow / 0.9))
     centre = np.array([1.0, 0.0, 0.0])
     rho = cell_means(mesh, lambda x: shape(x, centre))
     mass, low = rho @ mesh.volumes, 0.0

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gridflow.scheme.finite_volume import sweep
+from gridflow.scheme.finite_volume.stage import moved_energy, stage
+from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
 
@@ -77,16 +78,16 @@ def test_both_stages_agree_with_the_reference(grid, mode, rng):
     rho, xi = rng.random(grid.shape), rng.standard_normal(grid.shape)
     rate, outflow = reference(grid, rho, xi, second_order, temperature)
     view = (grid.size // grid.shape[-1], grid.shape[-1])
-    tables = sweep.sweep_tables(grid)
+    tables = sweep_tables(grid)
     out, out2, dt = np.empty(view), np.empty(view), 0.01
-    told = sweep.stage(out, None, rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
+    told = stage(out, None, rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
     # sums of at most 8 fluxes of size 1e2: round-off 1e−14 times that
     np.testing.assert_allclose(out.reshape(grid.shape), rho + dt * rate, rtol=0, atol=1e-12)
     weight = xi * grid.volume
     decrease = pytest.approx((weight * dt * rate).sum(), abs=1e-13 * np.abs(weight).sum())  # round-off of densities of order 1
     assert told == (pytest.approx(outflow.max(), rel=1e-12), decrease, 0.0, out.min())
     base = rng.random(grid.shape)
-    told = sweep.stage(out2, base.reshape(view), rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
+    told = stage(out2, base.reshape(view), rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
     np.testing.assert_allclose(out2.reshape(grid.shape), (base + rho + dt * rate) / 2, rtol=0, atol=1e-12)
     before, after = (weight * (rho - base)).sum(), (weight * (out2.reshape(grid.shape) - rho)).sum()
     assert told == (0.0, pytest.approx(after, rel=1e-10), pytest.approx(before, rel=1e-10), out2.min())
@@ -100,22 +101,22 @@ def test_mass_moves_downhill(mode):
     x = grid.coordinate("x")
     rho, xi = np.ones(20), 5 * x**2
     out = np.empty((1, 20))
-    sweep.stage(out, None, rho[None], xi[None], 1e-3, sweep.sweep_tables(grid), second_order, temperature)
+    stage(out, None, rho[None], xi[None], 1e-3, sweep_tables(grid), second_order, temperature)
     assert (out[0] * x**2).sum() < (rho * x**2).sum()
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 def test_the_positivity_bound_is_enough_even_beside_empty_cells(grid, rng):
     """dt·κ·outflow = 1 on densities with holes and jumps of 200 decades: never below zero."""
-    tables, view = sweep.sweep_tables(grid), (grid.size // grid.shape[-1], grid.shape[-1])
-    kappa = sweep.upwind_ratio(grid)
+    tables, view = sweep_tables(grid), (grid.size // grid.shape[-1], grid.shape[-1])
+    kappa = upwind_ratio(grid)
     for _ in range(200):
         rho = rng.random(view) * 10.0 ** rng.integers(-200, 1, view) * (rng.random(view) > 0.3)
         xi = rng.standard_normal(view)
         out = np.empty(view)
-        outflow = sweep.stage(out, None, rho, xi, 0.0, tables, True, None)[0]
+        outflow = stage(out, None, rho, xi, 0.0, tables, True, None)[0]
         dt = 1 / (kappa * outflow) if outflow > 0 else 1.0
-        sweep.stage(out, None, rho, xi, dt, tables, True, None)
+        stage(out, None, rho, xi, dt, tables, True, None)
         assert out.min() >= 0
 
 
@@ -124,7 +125,7 @@ def test_a_frozen_factor_does_not_move(rng):
     rho, xi = rng.random(grid.shape), rng.standard_normal(grid.shape)
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     out = np.empty(view)
-    sweep.stage(out, None, rho.reshape(view), xi.reshape(view), 0.01, sweep.sweep_tables(grid), True, None)
+    stage(out, None, rho.reshape(view), xi.reshape(view), 0.01, sweep_tables(grid), True, None)
     out = out.reshape(grid.shape)
     np.testing.assert_allclose(grid.marginal_masses(out, "line"), grid.marginal_masses(rho, "line"), rtol=1e-14)
     assert not np.allclose(grid.marginal_masses(out, "circle"), grid.marginal_masses(rho, "circle"))
@@ -135,12 +136,12 @@ def test_moved_energy_is_its_sum(rng):
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     potential, before, after = (rng.random(grid.shape) for _ in range(3))
     fields = (potential.reshape(view), before.reshape(view), after.reshape(view))
-    total = sweep.moved_energy(*fields, sweep.sweep_tables(grid))
+    total = moved_energy(*fields, sweep_tables(grid))
     assert total == pytest.approx((potential * (after - before) * grid.volume).sum(), rel=1e-12)
 
 
 def test_subnormal_densities_are_flushed():
     grid = GRIDS["line"]
     out = np.empty((1, 9))
-    sweep.stage(out, None, np.full((1, 9), 1e-300), np.zeros((1, 9)), 0.1, sweep.sweep_tables(grid), True, None)
+    stage(out, None, np.full((1, 9), 1e-300), np.zeros((1, 9)), 0.1, sweep_tables(grid), True, None)
     assert (out == 0).all()

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.scheme.finite_volume import sweep
 from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
+from gridflow.scheme.finite_volume.stage import stage
+from gridflow.scheme.finite_volume.tables import Tables, sweep_tables
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from validation.claim import Claim
@@ -39,14 +40,14 @@ def medians(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def sweeps(grid: Grid, rho: np.ndarray, xi: np.ndarray, tables: sweep.Tables) -> Callable[[], object]:
+def sweeps(grid: Grid, rho: np.ndarray, xi: np.ndarray, tables: Tables) -> Callable[[], object]:
     """Both sweeps of a step."""
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     rho, xi, one, two = rho.reshape(view), xi.reshape(view), np.empty(view), np.empty(view)
 
     def step() -> None:
-        sweep.stage(one, None, rho, xi, 1e-9, tables, True, None)
-        sweep.stage(two, rho, one, xi, 1e-9, tables, True, None)
+        stage(one, None, rho, xi, 1e-9, tables, True, None)
+        stage(two, rho, one, xi, 1e-9, tables, True, None)
 
     return step
 
@@ -62,7 +63,7 @@ def circle_evaluation(count: int) -> tuple[Grid, Callable[[], object]]:
     return stepper.grid, lambda: stepper.drive.evaluate(density)
 
 
-def difference_of_loop(grid: Grid, tables: sweep.Tables, rng: np.random.Generator) -> float:
+def difference_of_loop(grid: Grid, tables: Tables, rng: np.random.Generator) -> float:
     """Largest difference of the first-order dρ/dt along the surface from a loop over its half-faces, relative."""
     k = next(k for k, f in enumerate(grid.factors) if f.is_mesh)
     mesh, view = grid.factors[k], (grid.size // grid.shape[-1], grid.shape[-1])
@@ -76,7 +77,7 @@ def difference_of_loop(grid: Grid, tables: sweep.Tables, rng: np.random.Generato
             plain[cell] -= speed * rows[cell] / mesh.volumes[cell]
             plain[other] += speed * rows[cell] / mesh.volumes[other]
     dt, out = 1 / np.abs(plain).max(), np.empty(view)
-    sweep.stage(out, None, rho.reshape(view), xi.reshape(view), dt, tables, None, None)
+    stage(out, None, rho.reshape(view), xi.reshape(view), dt, tables, None, None)
     change = np.moveaxis((out.reshape(grid.shape) - rho) / dt, k, 0)
     return float(np.abs(change - plain).max() / np.abs(plain).max())
 
@@ -97,7 +98,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     still = tables._replace(is_mesh=np.zeros_like(tables.is_mesh))
     seconds = medians(
         {
-            "square": sweeps(square, rng.random(square.shape), 0.01 * rng.random(square.shape), sweep.sweep_tables(square)),
+            "square": sweeps(square, rng.random(square.shape), 0.01 * rng.random(square.shape), sweep_tables(square)),
             "few": few,
             "many": many,
             "step": lambda: stepper.attempt(state, dt),

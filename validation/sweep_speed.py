@@ -15,8 +15,9 @@ from numba import njit
 
 from gridflow.energy.potential import Potential, Quadratic
 from gridflow.problem import Problem
-from gridflow.scheme.finite_volume import sweep
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.scheme.finite_volume.stage import stage
+from gridflow.scheme.finite_volume.tables import sweep_tables
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
 from validation.claim import Claim
@@ -103,7 +104,7 @@ def difference_by_hand(cells: int) -> float:
     grid = Grid([line("x", cells), line("y", cells)])
     rho, xi, one, two = fields((cells, cells))
     dt = 0.1
-    sweep.stage(one, None, rho, xi, dt / cells**2, sweep.sweep_tables(grid), True, None)
+    stage(one, None, rho, xi, dt / cells**2, sweep_tables(grid), True, None)
     stage_by_hand(two, rho, rho, xi, 1.0, dt)
     inner = slice(3, -3), slice(3, -3)
     change = (two - rho)[inner]
@@ -127,12 +128,12 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     speeds = {}
     for name, factors in chosen:
         grid = Grid(factors)
-        tables = sweep.sweep_tables(grid)
+        tables = sweep_tables(grid)
         rho, xi, one, two = fields((grid.size // grid.shape[-1], grid.shape[-1]))
 
         def step(rho=rho, xi=xi, one=one, two=two, tables=tables) -> None:
-            sweep.stage(one, None, rho, xi, 1e-9, tables, True, None)
-            sweep.stage(two, rho, one, xi, 1e-9, tables, True, None)
+            stage(one, None, rho, xi, 1e-9, tables, True, None)
+            stage(two, rho, one, xi, 1e-9, tables, True, None)
 
         median, best = median_and_best(step, repeats)
         share = grid.size * BYTES_PER_CELL_STEP / median / bandwidth

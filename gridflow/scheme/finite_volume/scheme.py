@@ -4,7 +4,7 @@ One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gott
 
     ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
 
-with L the face sweep (`gridflow.scheme.finite_volume.sweep`). Four limits on dt:
+with L the face sweep (`gridflow.scheme.finite_volume.stage`). Four limits on dt:
 
 * positivity: κ·dt·(largest outflow rate) ≤ cfl; every new density is checked, and a step that fails is redone;
 * energy: an Euler step lowers a quadratic energy exactly if dt ≤ 2·Dissipation/D²E[ρ̇, ρ̇], and ρ₂ is a convex combination of

@@ -7,7 +7,8 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import diffusion
 from gridflow.problem import Problem
-from gridflow.scheme.finite_volume import sweep
+from gridflow.scheme.finite_volume.stage import moved_energy, stage
+from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Array
 
 
@@ -24,32 +25,32 @@ class Transport:
     """∂ρ/∂t = div(ρ M grad ξ), and with fitted fluxes + D div(M grad ρ), by the sweep.
 
     order : 1 or 2, of upwind fluxes; temperature : D of fitted fluxes, 0 for none
-    view : shape of a density for the sweep, lines of the last factor as rows; kappa : see `sweep.upwind_ratio`
+    view : shape of a density for the sweep, lines of the last factor as rows; kappa : see `upwind_ratio`
     """
 
     def __init__(self, problem: Problem, order: int = 2, temperature: float = 0.0) -> None:
         self.problem, grid = problem, problem.grid
-        self.tables = sweep.sweep_tables(grid)
+        self.tables = sweep_tables(grid)
         self.view = (grid.size // grid.factors[-1].size, grid.factors[-1].size)
         self.fitted = temperature if temperature > 0 else None
         self.second_order = True if order == 2 and self.fitted is None else None
-        self.kappa = sweep.upwind_ratio(grid) if self.second_order else 1.0
+        self.kappa = upwind_ratio(grid) if self.second_order else 1.0
 
     def stage(
         self, out: Array, base: Array | None, rho: Array, drive: Array, dt: float, diffusivity: Array | None = None
     ) -> Swept:
         """One sweep, and beside it diffusion along the only factor. All arrays have the shape `view`."""
-        swept = Swept(*sweep.stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted))
+        swept = Swept(*stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted))
         if diffusivity is None:
             return swept
         added, rate = diffusion(self.problem.grid.factors[0], rho.ravel(), diffusivity)
         out += (dt if base is None else dt / 2) * added.reshape(rho.shape)
-        moved = sweep.moved_energy(drive, rho, out, self.tables)
+        moved = moved_energy(drive, rho, out, self.tables)
         return swept._replace(outflow=swept.outflow + rate / self.kappa, moved=float(moved), low=float(out.min()))
 
     def first_order(self, out: Array, rho: Array, drive: Array) -> None:
         """One Euler step of length 1 with upwind fluxes of first order."""
-        sweep.stage(out, None, rho, drive, 1.0, self.tables, None, None)
+        stage(out, None, rho, drive, 1.0, self.tables, None, None)
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """−dF/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0 where ξ drives the flow.
@@ -63,9 +64,9 @@ class Transport:
         if temperature == 0:
             self.stage(after, None, rho, drive, 1.0, evaluation.diffusivity)
         else:
-            sweep.stage(after, None, rho, drive, 1.0, self.tables, None, temperature)
+            stage(after, None, rho, drive, 1.0, self.tables, None, temperature)
             potential = potential + temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-        falls = -float(sweep.moved_energy(potential, rho, after, self.tables))
+        falls = -float(moved_energy(potential, rho, after, self.tables))
         if evaluation.drive is None:
             falls = max(0.0, falls)
         return falls + sum(term.dissipation(density, xi) for term in self.problem.terms)
