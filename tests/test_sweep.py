@@ -7,6 +7,7 @@ from gridflow.scheme.finite_volume.stage import moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
+from tests.reference.sweep import flux_divergence
 
 LINE = Interval(bounds=(0.0, 2.0), cells=9).factor("line")
 GRADED = Interval(bounds=(-1.0, 1.0), cells=8, grading=Grading(focus=0.2, ratio=4.0)).factor("graded")
@@ -29,45 +30,6 @@ GRIDS = {
 }
 
 
-def shift(values, axis, steps, circle):
-    """values at cell i + steps along an axis; beyond a wall the last cell."""
-    n = values.shape[axis]
-    index = np.arange(n) + steps
-    return np.take(values, index % n if circle else np.clip(index, 0, n - 1), axis=axis)
-
-
-def reference(grid, rho, xi, limited, temperature):
-    """(div(ρ M grad ξ + D M grad ρ), outflow rate): the specification, one factor after the other."""
-    total, outflow = np.zeros(grid.shape), np.zeros(grid.shape)
-    for axis, factor in enumerate(grid.factors):
-        if not factor.is_line:
-            continue
-        circle = factor.is_circle
-        along = lambda v, axis=axis: grid.along(axis, v)  # noqa: E731
-        left, right = along(factor.distances[:-1]), along(factor.distances[1:])
-        open_left, open_right = along(factor.areas[:-1]), along(factor.areas[1:])
-        behind = open_left * (rho - shift(rho, axis, -1, circle)) / left
-        ahead = open_right * (shift(rho, axis, 1, circle) - rho) / right
-        mean = (behind + ahead) / 2
-        limit = np.minimum(2 * np.minimum(abs(behind), abs(ahead)), abs(mean))
-        slope = np.where(behind * ahead > 0, np.sign(mean) * limit, 0.0) if limited else np.zeros(grid.shape)
-        east, difference = shift(rho, axis, 1, circle), xi - shift(xi, axis, 1, circle)
-        weight = open_right / right * grid.mobility[axis]
-        if temperature is None:
-            upwind = np.where(difference > 0, rho + slope * right / 2, east - shift(slope, axis, 1, circle) * right / 2)
-            flux = weight * difference * upwind
-            leaving_east, leaving_west = weight * np.maximum(difference, 0), weight * np.maximum(-difference, 0)
-        else:
-            s = difference / temperature
-            bernoulli = lambda z: np.where(z == 0, 1.0, z / np.expm1(np.where(z == 0, 1.0, z)))  # noqa: E731
-            flux = weight * temperature * (bernoulli(-s) * rho - bernoulli(s) * east)
-            leaving_east, leaving_west = weight * temperature * bernoulli(-s), weight * temperature * bernoulli(s)
-        into = shift(flux, axis, -1, circle) * open_left
-        total += (into - flux) / along(factor.volumes)
-        outflow += (leaving_east + shift(leaving_west, axis, -1, circle) * open_left) / along(factor.volumes)
-    return total, outflow
-
-
 MODES = {"first order": (None, None), "second order": (True, None), "fitted": (None, 0.3)}
 
 
@@ -76,7 +38,7 @@ MODES = {"first order": (None, None), "second order": (True, None), "fitted": (N
 def test_both_stages_agree_with_the_reference(grid, mode, rng):
     second_order, temperature = mode
     rho, xi = rng.random(grid.shape), rng.standard_normal(grid.shape)
-    rate, outflow = reference(grid, rho, xi, second_order, temperature)
+    rate, outflow = flux_divergence(grid, rho, xi, second_order, temperature)
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     tables = sweep_tables(grid)
     out, out2, dt = np.empty(view), np.empty(view), 0.01

@@ -1,0 +1,1 @@
+"""NumPy definitions that the compiled versions are compared with."""
