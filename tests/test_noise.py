@@ -135,13 +135,13 @@ def test_moments_of_displaced_gradients(factors, level, rng, tmp_path):
     moving = [k for k, f in enumerate(grid.factors) if f.moves]
     nodes = np.stack([n.ravel() for n in np.meshgrid(*[NODES] * len(moving), indexing="ij")], axis=1)
     probability = np.prod(np.meshgrid(*[WEIGHTS] * len(moving), indexing="ij"), axis=0).ravel()
-    from gridflow.sums.pairs import gaussian_sum_numpy
+    from tests.reference.pairs import gaussian_sum
 
     lengths = np.array([f.length if f.is_circle else 0.0 for f in grid.factors])
     for i in rng.integers(0, grid.size, 4):
         places = np.repeat(points[[i]], len(nodes), axis=0)
         places[:, moving] += level * nodes
-        slope = gaussian_sum_numpy(places, sources, weights, 0.8, lengths)[1][:, moving]
+        slope = gaussian_sum(places, sources, weights, 0.8, lengths)[1][:, moving]
         # the average is a sum over points at distances β: e^{−2π²} of what it is not
         np.testing.assert_allclose([f.ravel()[i] for f in first], probability @ slope, atol=1e-7)
         assert second.ravel()[i] == pytest.approx(probability @ (slope**2).sum(axis=1), abs=1e-7)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gridflow.energy.mmd.convolution import operator
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
-from gridflow.energy.mmd.particles import MMDParticles, Samples, kernel_sum
+from gridflow.energy.mmd.particles import MMDParticles, Samples
 from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
 from validation.claim import Claim
@@ -49,7 +49,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         apply = operator(kernel, grid).apply
         energy = MMDParticles(kernel, factors, [], Samples(sources, weights))
         on_grid = milliseconds(lambda apply=apply: apply(mass))
-        targets = milliseconds(lambda kernel=kernel: kernel_sum(kernel, points, sources, weights, lengths))
+        targets = milliseconds(lambda kernel=kernel: kernel.sum(points, sources, weights, lengths))
         whole = milliseconds(lambda energy=energy: energy.evaluate(points, weights))
         print(f"{kernel!s:<30}{on_grid:>15.1f}{targets:>18.0f}{whole:>18.0f}")
         if kernel in KEPT:

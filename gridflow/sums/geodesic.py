@@ -2,10 +2,9 @@
 
     out_i = log Σ_j exp(f_j − dist(x_i, x_j)²/ε)
 
-for fields f of any range: the products with the Gibbs kernel of a surface whose matrix does not fit. `log_sum_numpy` is the
-definition. `log_sum_compiled` visits points in blocks of neighbours and leaves out blocks that cannot reach e^−40 of a sum; its
-cost follows the width of the Gaussian. `log_sum_keops` takes all pairs and is made for GPUs. `log_sum` chooses: KeOps where it
-sees a GPU.
+for fields f of any range: the products with the Gibbs kernel of a surface whose matrix does not fit. `log_sum_compiled` visits
+points in blocks of neighbours and leaves out blocks that cannot reach e^−40 of a sum; its cost follows the width of the Gaussian.
+`log_sum_keops` takes all pairs and is made for GPUs. `log_sum` chooses: KeOps where it sees a GPU.
 """
 
 import os
@@ -15,13 +14,12 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gridflow.errors import InputError
 from gridflow.space.factor import Array
+from gridflow.sums.elementary import compiled, exp_decaying, inlined
 from gridflow.sums.keops import KeOpsUnavailable, Reduction, gpu_available
-from gridflow.sums.pairs import REORDER, exp_decaying
 
 BLOCK = 16
 """Points of a block: a vector of exponentials, and a diameter of some five cells."""
@@ -86,13 +84,6 @@ def warn_once(reason: str) -> None:
     warnings.warn(f"pykeops does not work here ({reason}); sums are computed on the CPU instead", RuntimeWarning, stacklevel=3)
 
 
-def log_sum_numpy(points: Array, field: Array, epsilon: float) -> Array:
-    """The definition; O(n²k) memory."""
-    difference, sum_ = points[:, None] - points, points[:, None] + points
-    distance = 2 * np.arctan2(np.linalg.norm(difference, axis=2), np.linalg.norm(sum_, axis=2))
-    return np.logaddexp.reduce(field - (distance**2 / epsilon)[:, :, None], axis=1)
-
-
 KEOPS_LOG_SUM = Reduction(
     "f - Square(IntCst(2) * Atan2(Norm2(x - y), Norm2(x + y))) * e",
     ["x = Vi(3)", "y = Vj(3)", "f = Vj(1)", "e = Pm(1)"],
@@ -113,7 +104,7 @@ def log_sum_compiled(ball: Ball, field: Array, epsilon: float) -> Array:
     return out
 
 
-@njit(fastmath=REORDER, nogil=True, error_model="numpy", inline="always")
+@inlined
 def angle(a, b):
     """Angle between two unit vectors, accurate for close and for opposite ones."""
     minus = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
@@ -125,7 +116,7 @@ NEAR = 0.3
 SQUARE_COEFFICIENTS = tuple(2.0 / (n * n * comb(2 * n, n)) for n in range(10, 0, -1))
 
 
-@njit(fastmath=REORDER, nogil=True, error_model="numpy", inline="always")
+@inlined
 def near_square(a, b):
     """Square of an angle below NEAR: 4 arcsin²(chord/2) = Σ 2 chord^2n/(n² binomial(2n, n)), ten terms, relative error 1e−17."""
     square = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
@@ -135,7 +126,7 @@ def near_square(a, b):
     return value * square
 
 
-@njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+@compiled
 def log_sum_in_blocks(points, centres, radii, field, epsilon):
     """Points and fields sorted by blocks. Every row keeps the largest exponent so far, and the sum relative to it."""
     n, columns = field.shape

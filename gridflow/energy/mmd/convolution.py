@@ -22,7 +22,6 @@ import scipy
 from gridflow.energy.mmd.kernels import Gaussian, Kernel, Polynomial, Radial, self_correction
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-from gridflow.sums.pairs import pair_values
 
 MATRIX_CELLS = 4096
 """Uniform lines with more cells go to the FFT: their matrix would have more than 128 MiB."""
@@ -147,13 +146,13 @@ class Pairs:
 
     def __init__(self, kernel: Radial, grid: Grid) -> None:
         assert not isinstance(kernel, Gaussian)
-        self.kernel, self.points = kernel, cell_points(grid)
+        self.kernel, self.points, self.lengths = kernel, cell_points(grid), np.zeros(len(grid.factors))
         lines = [k for k, f in enumerate(grid.factors) if f.is_line]
         axis = lines[0] if lines else 0
         self.correction = grid.along(axis, self_correction(kernel, len(lines), grid.factors[axis].volumes))
 
     def __call__(self, mass: Array) -> Array:
-        field = pair_values(self.points, self.points, mass.ravel(), self.kernel.word, self.kernel.parameter)
+        field, _ = self.kernel.sum(self.points, self.points, mass.ravel(), self.lengths, gradient=False)
         return field.reshape(mass.shape) + self.correction * mass
 
 

@@ -3,6 +3,9 @@
 r is the Euclidean distance over all factors, labels included; a Gaussian alone is a product over factors, and may wind around
 circles. Riesz kernels are positive definite for measures of mass 0 only: mass is 1 on both sides, so that a constant added to k
 changes nothing.
+
+A kernel is a class with its numbers, `radial(r²)` where it is one, and `sum` over scattered points, compiled for a scalar
+function of the kernel (`gridflow.sums.pairs`). numba's cache of the sums looks at this file alone: touch it after a change there.
 """
 
 from math import gamma, pi, sin
@@ -13,9 +16,16 @@ from msgspec import Meta, Struct
 from scipy.special import zeta
 
 from gridflow.space.factor import Array
-from gridflow.sums.pairs import PairKernel
+from gridflow.sums.elementary import compiled, exp_decaying, inlined, power
+from gridflow.sums.pairs import contiguous, gaussian_sum, product_sum, radial_sum, sorted_sum
 
 Bandwidth = Annotated[float, Meta(gt=0.0)]
+Sums = tuple[Array, Array]
+"""Σ_j w_j k(x_i, y_j), (n_points,), and its gradient in x_i, (n_points, n_dim); 0 or left out where it is not wanted."""
+
+
+TINY = 1e-200
+"""Put in place of smaller r², added to no distance: where two points coincide the gradient is 0 (S4)."""
 
 
 class Gaussian(Struct, frozen=True, forbid_unknown_fields=True, tag="gaussian", tag_field="kind"):
@@ -23,65 +33,123 @@ class Gaussian(Struct, frozen=True, forbid_unknown_fields=True, tag="gaussian", 
 
     bandwidth: Bandwidth
 
-    @property
-    def parameter(self) -> float:
-        return self.bandwidth
-
     def radial(self, squared: Array) -> Array:
         return np.exp(-squared / (2 * self.bandwidth**2))
+
+    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
+        return gaussian_sum(points, sources, weights, self.bandwidth, lengths)
+
+
+@inlined
+def laplace(weight: float, squared: float, rate: float) -> tuple[float, float]:
+    r = np.sqrt(max(squared, TINY))
+    value = weight * exp_decaying(-rate * r)
+    return value, -rate * value / r
+
+
+@compiled
+def laplace_sum(points: Array, sources: Array, weights: Array, rate: float, gradient: bool) -> Sums:
+    return radial_sum(laplace, points, sources, weights, rate, gradient)
 
 
 class Laplace(Struct, frozen=True, forbid_unknown_fields=True, tag="laplace", tag_field="kind"):
     """exp(−r/bandwidth)."""
 
     bandwidth: Bandwidth
-    word: ClassVar[PairKernel] = "laplace"
-
-    @property
-    def parameter(self) -> float:
-        return self.bandwidth
+    word: ClassVar[str] = "laplace"
 
     def radial(self, squared: Array) -> Array:
         return np.exp(-np.sqrt(squared) / self.bandwidth)
+
+    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
+        return laplace_sum(*contiguous(points, sources, weights), 1 / self.bandwidth, gradient)
+
+
+@inlined
+def multiquadric(weight: float, squared: float, rate: float) -> tuple[float, float]:
+    square = 1.0 / (1.0 + rate * rate * squared)
+    value = weight * np.sqrt(square)
+    return value, -rate * rate * square * value
+
+
+@compiled
+def multiquadric_sum(points: Array, sources: Array, weights: Array, rate: float, gradient: bool) -> Sums:
+    return radial_sum(multiquadric, points, sources, weights, rate, gradient)
 
 
 class InverseMultiquadric(Struct, frozen=True, forbid_unknown_fields=True, tag="imq", tag_field="kind"):
     """(1 + r²/bandwidth²)^(−1/2)."""
 
     bandwidth: Bandwidth
-    word: ClassVar[PairKernel] = "imq"
-
-    @property
-    def parameter(self) -> float:
-        return self.bandwidth
+    word: ClassVar[str] = "imq"
 
     def radial(self, squared: Array) -> Array:
         return 1 / np.sqrt(1 + squared / self.bandwidth**2)
+
+    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
+        return multiquadric_sum(*contiguous(points, sources, weights), 1 / self.bandwidth, gradient)
+
+
+@inlined
+def riesz(weight: float, squared: float, exponent: float) -> tuple[float, float]:
+    away = max(squared, TINY)
+    value = -weight * power(away, exponent / 2) if away > TINY else 0.0
+    return value, exponent * value / away
+
+
+@compiled
+def riesz_sum(points: Array, sources: Array, weights: Array, exponent: float, gradient: bool) -> Sums:
+    return radial_sum(riesz, points, sources, weights, exponent, gradient)
+
+
+@inlined
+def minus_distance(weight: float, squared: float, exponent: float) -> tuple[float, float]:
+    r = np.sqrt(squared)
+    return -weight * r, -weight / max(r, TINY)
+
+
+@compiled
+def distance_sum(points: Array, sources: Array, weights: Array, exponent: float, gradient: bool) -> Sums:
+    return radial_sum(minus_distance, points, sources, weights, exponent, gradient)
 
 
 class Riesz(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz", tag_field="kind"):
     """−r^exponent, 0 < exponent < 2."""
 
     exponent: Annotated[float, Meta(gt=0.0, lt=2.0)] = 1.0
-    word: ClassVar[PairKernel] = "riesz"
-
-    @property
-    def parameter(self) -> float:
-        return self.exponent
+    word: ClassVar[str] = "riesz"
 
     def radial(self, squared: Array) -> Array:
         return -(squared ** (self.exponent / 2))
+
+    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
+        if self.exponent == 1.0 and points.shape[1] == 1:
+            return sorted_sum(points, sources, weights)
+        compiled_sum = distance_sum if self.exponent == 1.0 else riesz_sum
+        return compiled_sum(*contiguous(points, sources, weights), self.exponent, gradient)
+
+
+@inlined
+def polynomial(weight: float, base: float, degree: float) -> tuple[float, float]:
+    slope = weight
+    for _ in range(int(degree) - 1):
+        slope *= base
+    return slope * base, degree * slope
+
+
+@compiled
+def polynomial_sum(points: Array, sources: Array, weights: Array, degree: float, gradient: bool) -> Sums:
+    return product_sum(polynomial, points, sources, weights, degree, gradient)
 
 
 class Polynomial(Struct, frozen=True, forbid_unknown_fields=True, tag="polynomial", tag_field="kind"):
     """(1 + x·y)^degree: sees moments up to that degree only."""
 
     degree: Annotated[int, Meta(ge=1, le=12)]
-    word: ClassVar[PairKernel] = "polynomial"
+    word: ClassVar[str] = "polynomial"
 
-    @property
-    def parameter(self) -> float:
-        return float(self.degree)
+    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
+        return polynomial_sum(*contiguous(points, sources, weights), float(self.degree), gradient)
 
 
 Radial = Gaussian | Laplace | InverseMultiquadric | Riesz

@@ -20,7 +20,7 @@ from gridflow.energy.mmd.certificates import BoundCertificates, Certificates, de
 from gridflow.energy.mmd.convolution import Operator, cell_points, operator
 from gridflow.energy.mmd.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 from gridflow.energy.mmd.network_kernel import BoundFeatures, FeatureParticles, Features, predictions_of
-from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles, Samples, circles, kernel_sum
+from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles, Samples, circles
 from gridflow.energy.mmd.smoothing import Displaced, smoothed_operator, smoothed_samples
 from gridflow.energy.network.data import FileData, read_columns
 from gridflow.errors import InputError
@@ -215,8 +215,8 @@ class SampleField:
 
 def sample_field(kernel: Kernel, samples: Samples, grid: Grid) -> SampleField:
     lengths = circles(grid.factors)
-    field, _ = kernel_sum(kernel, cell_points(grid), samples.points, samples.weights, lengths)
-    mutual, _ = kernel_sum(kernel, samples.points, samples.points, samples.weights, lengths)
+    field, _ = kernel.sum(cell_points(grid), samples.points, samples.weights, lengths)
+    mutual, _ = kernel.sum(samples.points, samples.points, samples.weights, lengths)
     return SampleField(field.reshape(grid.shape), float(samples.weights.sum()), float(samples.weights @ mutual))
 
 

@@ -22,7 +22,6 @@ from gridflow.errors import InputError
 from gridflow.space.densities import Component
 from gridflow.space.factor import Array, Factor, Interval
 from gridflow.space.grid import Grid
-from gridflow.sums.pairs import gaussian_sum, pair_sum
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
 """Cells per line of the quadrature of a target, at least, by the number of lines."""
@@ -44,13 +43,6 @@ class Samples:
 def circles(factors: tuple[Factor, ...]) -> Array:
     """Circumferences, 0 for lines and labels."""
     return np.array([f.length if f.is_circle else 0.0 for f in factors])
-
-
-def kernel_sum(kernel: Kernel, points: Array, sources: Array, weights: Array, lengths: Array) -> tuple[Array, Array]:
-    """Σ_j w_j k(x_i, y_j) and its gradient in x_i."""
-    if isinstance(kernel, Gaussian):
-        return gaussian_sum(points, sources, weights, kernel.bandwidth, lengths)
-    return pair_sum(points, sources, weights, kernel.word, kernel.parameter)
 
 
 class MMDParticles(ParticleEnergy):
@@ -82,7 +74,7 @@ class MMDParticles(ParticleEnergy):
             )
             self.constant = self.tables.constant
         if samples is not None:
-            mutual = kernel_sum(kernel, samples.points, samples.points, samples.weights, self.lengths)[0]
+            mutual = kernel.sum(samples.points, samples.points, samples.weights, self.lengths)[0]
             self.constant += float(samples.weights @ mutual)
             if self.tables is not None:
                 self.constant += 2 * float(samples.weights @ self.tables.at(samples.points)[0])
@@ -91,7 +83,7 @@ class MMDParticles(ParticleEnergy):
         """∫k(x, u)ν*(du) at the particles, (n,), and its gradient, (n, n_factors)."""
         value, gradient = self.tables.at(points) if self.tables is not None else (np.zeros(len(points)), np.zeros(points.shape))
         if self.samples is not None:
-            more, slope = kernel_sum(self.kernel, points, self.samples.points, self.samples.weights, self.lengths)
+            more, slope = self.kernel.sum(points, self.samples.points, self.samples.weights, self.lengths)
             value, gradient = value + more, gradient + slope
         return value, gradient
 
@@ -101,12 +93,12 @@ class MMDParticles(ParticleEnergy):
 
     def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
         """∇ξ[ν](places), (n, n_factors), in free space, of the particles at `points`: not necessarily at the particles."""
-        gradient = kernel_sum(self.kernel, places, points, weights, self.lengths)[1] - self.target_at(places)[1]
+        gradient = self.kernel.sum(places, points, weights, self.lengths)[1] - self.target_at(places)[1]
         gradient[:, self.fixed] = 0.0
         return gradient
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        smooth, gradient = kernel_sum(self.kernel, points, points, weights, self.lengths)
+        smooth, gradient = self.kernel.sum(points, points, weights, self.lengths)
         target, target_gradient = self.target_at(points)
         gradient -= target_gradient
         gradient[:, self.fixed] = 0.0

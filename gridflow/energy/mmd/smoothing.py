@@ -17,7 +17,6 @@ Labels do not move, and are not displaced.
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar
 
 import numpy as np
 import scipy
@@ -45,8 +44,6 @@ class Smoothed:
     kernel: Laplace | InverseMultiquadric | Riesz
     level: float
     dim: int
-
-    word: ClassVar[str] = "smoothed"
 
     def radial(self, squared: Array) -> Array:
         """Values at squared distances, any shape; many of them by a spline."""

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from gridflow.energy.network.activation import LEAK
-from gridflow.sums.pairs import REORDER
+from gridflow.sums.elementary import REORDER
 
 
 @njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)

@@ -19,7 +19,8 @@ from gridflow.space.grid import Grid
 from gridflow.space.mesh import unit
 from gridflow.space.sphere import Ellipsoid, Sphere
 from gridflow.sums import geodesic, keops
-from gridflow.sums.geodesic import BLOCK, Ball, log_sum, log_sum_compiled, log_sum_keops, log_sum_numpy
+from gridflow.sums.geodesic import BLOCK, Ball, log_sum, log_sum_compiled, log_sum_keops
+from tests.reference import geodesic as reference
 from tests.test_surface import NORTH, flow
 
 SPHERE = Sphere(level=3).factor("b")
@@ -33,7 +34,7 @@ def test_the_compiled_sum_is_its_definition(rng, slope, count):
     """Fields of any range; e^−40 of every sum is left out, and round-off is that of the field."""
     points = SPHERE.image if count == 642 else unit(rng.normal(size=(count, 3)))
     field = np.stack([slope * points[:, 2], slope * rng.normal(size=count)], axis=1)
-    expected = log_sum_numpy(points, field, EPSILON)
+    expected = reference.log_sum(points, field, EPSILON)
     np.testing.assert_allclose(log_sum_compiled(Ball.of(points), field, EPSILON), expected, rtol=1e-14, atol=1e-11)
 
 
@@ -50,8 +51,9 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from gridflow.sums import keops
-from gridflow.sums.geodesic import Ball, log_sum, log_sum_numpy
+from gridflow.sums.geodesic import Ball, log_sum
 from gridflow.space.sphere import Sphere
+from tests.reference import geodesic as reference
 with keops.private_folder() as folder:
     keops.import_pykeops()
 for inner in folder.iterdir():
@@ -61,7 +63,7 @@ for name in [n for n in sys.modules if n.split(".")[0] in ("pykeops", "keopscore
 mesh = Sphere(level=1).factor("b")
 ball = Ball.of(mesh.image)
 field = np.stack([300 * mesh.image[:, 0], np.zeros(mesh.size)], axis=1)
-print(np.abs(log_sum(ball, field, 0.2) - log_sum_numpy(mesh.image, field, 0.2)).max())
+print(np.abs(log_sum(ball, field, 0.2) - reference.log_sum(mesh.image, field, 0.2)).max())
 print(folder.stat().st_mode & 0o777 == 0o700, folder.is_relative_to(Path(os.environ["XDG_CACHE_HOME"])))
 """
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "GRIDFLOW_REDUCTIONS": "keops"}
