@@ -128,22 +128,18 @@ def near_square(a, b):
 
 @compiled
 def log_sum_in_blocks(points, centres, radii, field, epsilon):
-    """Points and fields sorted by blocks. Every row keeps the largest exponent so far, and the sum relative to it."""
+    """(n, k) for points and fields sorted by blocks. Every row keeps the largest exponent so far, and the sum relative to it."""
     n, columns = field.shape
     count = len(centres)
-    highest = np.full((count, columns), -np.inf)
-    for j in range(n):
-        for k in range(columns):
-            highest[j // BLOCK, k] = max(highest[j // BLOCK, k], field[j, k])
-    out = np.empty_like(field)
-    top, total, lowest = np.empty((columns, BLOCK)), np.empty((columns, BLOCK)), np.empty(columns)
+    highest = largest_of_blocks(field, count)
+    out, lowest = np.empty_like(field), np.empty(columns)
+    top, total = np.empty((columns, BLOCK)), np.empty((columns, BLOCK))
     cost, terms = np.empty((BLOCK, BLOCK)), np.empty(BLOCK)
     for i in range(count):
         start, rows = i * BLOCK, min(BLOCK, n - i * BLOCK)
         gap = 0.0
         for step in range(count):
             j = i if step == 0 else step if step > i else step - 1  # its own block first: it bounds the sums from below
-            others = min(BLOCK, n - j * BLOCK)
             if step > 0:
                 gap = max(0.0, angle(centres[i], centres[j]) - radii[i] - radii[j])
                 margin = -np.inf
@@ -151,32 +147,54 @@ def log_sum_in_blocks(points, centres, radii, field, epsilon):
                     margin = max(margin, highest[j, k] - lowest[k])
                 if margin - gap * gap / epsilon < -NEGLIGIBLE:
                     continue
-            near = gap + 2 * (radii[i] + radii[j]) < NEAR
-            for r in range(rows):
-                for c in range(others):
-                    a, b = points[start + r], points[j * BLOCK + c]
-                    cost[r, c] = (near_square(a, b) if near else angle(a, b) ** 2) / epsilon
+            others, near = min(BLOCK, n - j * BLOCK), gap + 2 * (radii[i] + radii[j]) < NEAR
+            costs_of_blocks(cost, points, start, rows, j * BLOCK, others, near, epsilon)
             for k in range(columns):
                 if step > 0 and highest[j, k] - lowest[k] - gap * gap / epsilon < -NEGLIGIBLE:
                     continue
-                for r in range(rows):
-                    largest = -np.inf
-                    for c in range(others):
-                        terms[c] = field[j * BLOCK + c, k] - cost[r, c]
-                        largest = max(largest, terms[c])
-                    if step == 0:
-                        top[k, r], total[k, r] = largest, 0.0
-                    elif largest > top[k, r]:
-                        total[k, r] *= exp_decaying(top[k, r] - largest)
-                        top[k, r] = largest
-                    elif largest < top[k, r] - NEGLIGIBLE:
-                        continue
-                    part = 0.0
-                    for c in range(others):
-                        part += exp_decaying(terms[c] - top[k, r])
-                    total[k, r] += part
+                add_block(top, total, terms, field, cost, j * BLOCK, others, k, rows, step == 0)
                 lowest[k] = top[k, :rows].min()
         for r in range(rows):
             for k in range(columns):
                 out[start + r, k] = top[k, r] + np.log(total[k, r])
     return out
+
+
+@inlined
+def largest_of_blocks(field, count):
+    """Largest value in every block, (n_blocks, k)."""
+    highest = np.full((count, field.shape[1]), -np.inf)
+    for j in range(len(field)):
+        for k in range(field.shape[1]):
+            highest[j // BLOCK, k] = max(highest[j // BLOCK, k], field[j, k])
+    return highest
+
+
+@inlined
+def costs_of_blocks(cost, points, start, rows, other_start, others, near, epsilon):
+    """dist²/ε between the points of two blocks."""
+    for r in range(rows):
+        for c in range(others):
+            a, b = points[start + r], points[other_start + c]
+            cost[r, c] = (near_square(a, b) if near else angle(a, b) ** 2) / epsilon
+
+
+@inlined
+def add_block(top, total, terms, field, cost, other_start, others, k, rows, first):
+    """Add the terms of one block of sources to the sums e^top·total of a block of rows, column k."""
+    for r in range(rows):
+        largest = -np.inf
+        for c in range(others):
+            terms[c] = field[other_start + c, k] - cost[r, c]
+            largest = max(largest, terms[c])
+        if first:
+            top[k, r], total[k, r] = largest, 0.0
+        elif largest > top[k, r]:
+            total[k, r] *= exp_decaying(top[k, r] - largest)
+            top[k, r] = largest
+        elif largest < top[k, r] - NEGLIGIBLE:
+            continue
+        part = 0.0
+        for c in range(others):
+            part += exp_decaying(terms[c] - top[k, r])
+        total[k, r] += part

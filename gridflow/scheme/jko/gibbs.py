@@ -6,8 +6,8 @@ exp((ε/4)Δ_h) of the discrete Laplacian does that as well, but its tails are t
 several cells too cheaply.) Labels and factors with mobility 0 do not move. Matrices act on densities with respect to the cell
 volumes: V_i K_ij = V_j K_ji.
 
-Products run in the linear domain where the range of the field allows it without loss, else in the logarithmic one, blockwise:
-within a block of 8 × 8 cells a matrix product of scaled exponentials, between blocks logarithms. Nothing limits the range.
+Products run in the linear domain where the range of the field allows it without loss, else in the logarithmic one
+(`gridflow.scheme.jko.log_product`). Nothing limits the range.
 
 A surface with more than DENSE_MAX cells has no matrix (`gridflow.scheme.jko.surface_kernel`).
 """
@@ -17,9 +17,9 @@ from functools import cached_property, partial
 
 import numpy as np
 import scipy
-from numba import njit
 
 from gridflow.errors import InputError
+from gridflow.scheme.jko.log_product import in_blocks, log_product
 from gridflow.scheme.jko.surface_kernel import ChebyshevModes, SurfaceKernel
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -34,10 +34,6 @@ DENSE_MAX = 4096
 """Cells of a factor with a matrix: it has 128 MiB, and its eigenvectors take a minute."""
 COSINES_MIN = 160
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
-BLOCK = 8
-"""Cells of a block: its products are exact for slopes up to some 20 nats per cell, steeper rows are summed term by term."""
-SMALLEST = 345.0
-"""e^−345 = 1e−150: the product of two such numbers is still normal."""
 
 
 def log_gaussian(factor: Factor, epsilon: float) -> Array:
@@ -212,7 +208,6 @@ class GibbsKernel:
         return x.reshape(field.shape)
 
 
-# ------------------------------------------------------------------------------------------- products of logarithms
 def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Callable[[Array], Array]:
     """f → log K e^f of one factor with unit mobility, the identity where ε = 0."""
     if surface is not None:
@@ -225,90 +220,3 @@ def frozen_logs(n: int) -> Array:
     logs = np.full((n, n), -np.inf)
     np.fill_diagonal(logs, 0.0)
     return logs
-
-
-def in_blocks(logs: Array) -> tuple[Array, Array, Array]:
-    """(logs, the largest of every block, e^(logs − largest) blockwise (n_blocks, n_blocks, BLOCK, BLOCK))."""
-    n = len(logs)
-    count = -(-n // BLOCK)
-    padded = np.full((count * BLOCK, count * BLOCK), -np.inf)
-    padded[:n, :n] = logs
-    blocks = padded.reshape(count, BLOCK, count, BLOCK).swapaxes(1, 2)
-    tops = np.maximum(blocks.max(axis=(2, 3)), -1e300)
-    scaled = np.exp(blocks - tops[:, :, None, None])
-    scaled[scaled < np.exp(-SMALLEST)] = 0.0
-    return logs, tops, np.ascontiguousarray(scaled)
-
-
-@njit(nogil=True, error_model="numpy", cache=True)
-def log_product(logs, tops, scaled, field):
-    """(n, k): log Σ_j exp(logs[i, j] + field[j, a]).
-
-    A block row sums the products of its blocks, each scaled by the largest term that it can have; blocks below e^−SMALLEST of
-    the largest are left out. Rows with a sum so small that this could be felt are summed term by term.
-    """
-    n, after = field.shape
-    count = len(tops)
-    out = np.empty_like(field)
-    weights, largest = np.zeros((count * BLOCK, after)), np.full((count, after), -np.inf)
-    for j in range(n):
-        for a in range(after):
-            largest[j // BLOCK, a] = max(largest[j // BLOCK, a], field[j, a])
-    for j in range(n):
-        for a in range(after):
-            difference = field[j, a] - largest[j // BLOCK, a]
-            weights[j, a] = np.exp(difference) if difference > -SMALLEST else 0.0
-    highest = np.empty(count)
-    for j in range(count):
-        highest[j] = largest[j].max()
-    top, factor = np.empty(after), np.empty(after)
-    part, total = np.empty((BLOCK, after)), np.empty((BLOCK, after))
-    for i in range(count):
-        top[:] = tops[i, i] + largest[i]
-        lowest = top.min() - SMALLEST
-        for j in range(count):
-            if tops[i, j] + highest[j] > lowest:
-                for a in range(after):
-                    top[a] = max(top[a], tops[i, j] + largest[j, a])
-        total[:] = 0.0
-        for j in range(count):
-            if tops[i, j] + highest[j] <= lowest:
-                continue
-            needed = False
-            for a in range(after):
-                difference = tops[i, j] + largest[j, a] - top[a]
-                factor[a] = np.exp(difference) if difference > -SMALLEST else 0.0
-                needed |= difference > -SMALLEST
-            if needed:
-                np.dot(scaled[i, j], weights[j * BLOCK : (j + 1) * BLOCK], part)
-                for k in range(BLOCK):
-                    for a in range(after):
-                        total[k, a] += factor[a] * part[k, a]
-        for k in range(min(BLOCK, n - i * BLOCK)):
-            row = i * BLOCK + k
-            for a in range(after):
-                if total[k, a] > 1e-130:  # what was left out is below n·1e−150
-                    out[row, a] = top[a] + np.log(total[k, a])
-                else:
-                    out[row, a] = log_sum_of_row(logs, tops, field, largest, row, a)
-    return out
-
-
-@njit(nogil=True, error_model="numpy", cache=True)
-def log_sum_of_row(logs, tops, field, largest, row, a):
-    """log Σ_j exp(logs[row, j] + field[j, a]); blocks that cannot reach the largest term are skipped."""
-    n, count, i = len(logs), len(tops), row // BLOCK
-    top = -np.inf
-    for step in range(2 * count):  # from the nearest block outwards
-        j = i + (step + 1) // 2 if step % 2 else i - step // 2
-        if 0 <= j < count and tops[i, j] + largest[j, a] > top:
-            for m in range(j * BLOCK, min(n, (j + 1) * BLOCK)):
-                top = max(top, logs[row, m] + field[m, a])
-    total = 0.0
-    for j in range(count):
-        if tops[i, j] + largest[j, a] > top - 40.0:
-            for m in range(j * BLOCK, min(n, (j + 1) * BLOCK)):
-                term = logs[row, m] + field[m, a] - top
-                if term > -40.0:  # below 4e−18 of the largest
-                    total += np.exp(term)
-    return top + np.log(total)
