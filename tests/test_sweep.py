@@ -42,17 +42,17 @@ def test_both_stages_agree_with_the_reference(grid, mode, rng):
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     tables = sweep_tables(grid)
     out, out2, dt = np.empty(view), np.empty(view), 0.01
-    told = stage(out, None, rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
+    measured = stage(out, None, rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
     # sums of at most 8 fluxes of size 1e2: round-off 1e−14 times that
     np.testing.assert_allclose(out.reshape(grid.shape), rho + dt * rate, rtol=0, atol=1e-12)
     weight = xi * grid.volume
     decrease = pytest.approx((weight * dt * rate).sum(), abs=1e-13 * np.abs(weight).sum())  # round-off of densities of order 1
-    assert told == (pytest.approx(outflow.max(), rel=1e-12), decrease, 0.0, out.min())
+    assert measured == (pytest.approx(outflow.max(), rel=1e-12), decrease, 0.0, out.min())
     base = rng.random(grid.shape)
-    told = stage(out2, base.reshape(view), rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
+    measured = stage(out2, base.reshape(view), rho.reshape(view), xi.reshape(view), dt, tables, second_order, temperature)
     np.testing.assert_allclose(out2.reshape(grid.shape), (base + rho + dt * rate) / 2, rtol=0, atol=1e-12)
     before, after = (weight * (rho - base)).sum(), (weight * (out2.reshape(grid.shape) - rho)).sum()
-    assert told == (0.0, pytest.approx(after, rel=1e-10), pytest.approx(before, rel=1e-10), out2.min())
+    assert measured == (0.0, pytest.approx(after, rel=1e-10), pytest.approx(before, rel=1e-10), out2.min())
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())

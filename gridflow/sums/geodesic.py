@@ -42,7 +42,7 @@ class Ball:
 
     @classmethod
     def of(cls, points: Array) -> "Ball":
-        order = np.concatenate(bisected(points, np.arange(len(points))))
+        order = np.concatenate(blocks_of_neighbours(points, np.arange(len(points))))
         sorted_points = points[order]
         starts = np.arange(0, len(points), BLOCK)
         centres = np.add.reduceat(sorted_points, starts)
@@ -51,14 +51,14 @@ class Ball:
         return cls(points, order, centres, 2 * np.arcsin(np.minimum(1.0, np.maximum.reduceat(chords, starts) / 2)))
 
 
-def bisected(points: Array, members: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def blocks_of_neighbours(points: Array, members: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Blocks of neighbours, all of them full but the last: halves along the longest extent until one block is left."""
     if len(members) <= BLOCK:
         return [members]
     inside = points[members]
     half = BLOCK * -(-len(members) // (2 * BLOCK))
     members = members[np.argpartition(inside[:, np.argmax(np.ptp(inside, axis=0))], half)]
-    return bisected(points, members[:half]) + bisected(points, members[half:])
+    return blocks_of_neighbours(points, members[:half]) + blocks_of_neighbours(points, members[half:])
 
 
 def log_sum(ball: Ball, field: Array, epsilon: float) -> Array:

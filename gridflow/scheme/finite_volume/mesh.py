@@ -7,7 +7,7 @@ so that κ = 1 + max Σw.
 
 import numpy as np
 
-from gridflow.scheme.finite_volume.rows import fitted, half_slope, inlined, kernel, leaving, upwind
+from gridflow.scheme.finite_volume.rows import flux_scharfetter_gummel, flux_upwind, half_slope, inlined, kernel, outflow_of_face
 from gridflow.scheme.finite_volume.tables import SHRINK
 
 
@@ -46,7 +46,7 @@ def mesh_leading(gain, outflow, rho, xi, k, T, second_order, temperature, with_o
                 )  # fmt: skip
                 transfer(gain[c], gain[o], flux, inverse_i, inverse_j)
                 if with_outflow:
-                    add_leaving(outflow[c], outflow[o], xi[c], xi[o], rate * inverse_i, rate * inverse_j, temperature)
+                    add_outflow(outflow[c], outflow[o], xi[c], xi[o], rate * inverse_i, rate * inverse_j, temperature)
 
 
 @kernel
@@ -65,18 +65,18 @@ def mesh_last(gain, outflow, rho, xi, k, T, second_order, temperature, with_outf
             gain[j, r] += flux * T.inverse_volume[cell + j]
             if with_outflow:
                 dxi = xi[i, r] - xi[j, r]
-                outflow[i, r] += leaving(dxi, rate * T.inverse_volume[cell + i], temperature)
-                outflow[j, r] += leaving(-dxi, rate * T.inverse_volume[cell + j], temperature)
+                outflow[i, r] += outflow_of_face(dxi, rate * T.inverse_volume[cell + i], temperature)
+                outflow[j, r] += outflow_of_face(-dxi, rate * T.inverse_volume[cell + j], temperature)
 
 
 @inlined
 def mesh_flux(dxi, c, o, behind_c, behind_o, rate, second_order, temperature):
     """Flux from c to o through a face of a mesh; the differences behind both point away from the face."""
     if temperature is not None:
-        return fitted(dxi, c, o, rate, temperature)
+        return flux_scharfetter_gummel(dxi, c, o, rate, temperature)
     if second_order is None:
-        return upwind(dxi * rate, c, o, 0.0, 0.0)
-    return upwind(dxi * rate, c, o, SHRINK * half_slope(o - c, behind_c), SHRINK * half_slope(o - c, -behind_o))
+        return flux_upwind(dxi * rate, c, o, 0.0, 0.0)
+    return flux_upwind(dxi * rate, c, o, SHRINK * half_slope(o - c, behind_c), SHRINK * half_slope(o - c, -behind_o))
 
 
 @inlined
@@ -106,8 +106,8 @@ def transfer(from_c, to_o, flux, inverse_c, inverse_o):
 
 
 @inlined
-def add_leaving(out_c, out_o, xi_c, xi_o, rate_c, rate_o, temperature):
+def add_outflow(out_c, out_o, xi_c, xi_o, rate_c, rate_o, temperature):
     """Add the rate of what leaves either row of cells through the face between them."""
     for q in range(out_c.size):
-        out_c[q] += leaving(xi_c[q] - xi_o[q], rate_c, temperature)
-        out_o[q] += leaving(xi_o[q] - xi_c[q], rate_o, temperature)
+        out_c[q] += outflow_of_face(xi_c[q] - xi_o[q], rate_c, temperature)
+        out_o[q] += outflow_of_face(xi_o[q] - xi_c[q], rate_o, temperature)

@@ -36,7 +36,7 @@ def slopes_along(out, rho, inverse, circle):
 
 
 @inlined
-def upwind(u, c, o, dt_c, dt_o):
+def flux_upwind(u, c, o, dt_c, dt_o):
     """Flux from c to o; dt = distance × half slope of either cell."""
     return max(u, 0.0) * (c + dt_c) + min(u, 0.0) * (o - dt_o)
 
@@ -50,15 +50,15 @@ def bernoulli(s):
 
 
 @inlined
-def fitted(dxi, c, o, rate, temperature):
+def flux_scharfetter_gummel(dxi, c, o, rate, temperature):
     """Scharfetter–Gummel flux from c to o."""
     ahead, back = bernoulli(dxi / temperature)
     return rate * temperature * (ahead * c - back * o)
 
 
 @inlined
-def fitted_outflow(dxi, rate, temperature):
-    """Coefficient of the upwind cell in `fitted`: what leaves the cell per density."""
+def outflow_scharfetter_gummel(dxi, rate, temperature):
+    """Coefficient of the upwind cell in `flux_scharfetter_gummel`: what leaves the cell per density."""
     return rate * temperature * bernoulli(dxi / temperature)[0]
 
 
@@ -67,9 +67,9 @@ def fluxes_across(out, rho_c, rho_o, t_c, t_o, xi_c, xi_o, rate, distance, tempe
     """Fluxes from a row c to the row o after it along a leading factor; t_c, t_o their half slopes."""
     for q in range(out.size):
         if temperature is None:
-            out[q] = upwind((xi_c[q] - xi_o[q]) * rate, rho_c[q], rho_o[q], distance * t_c[q], distance * t_o[q])
+            out[q] = flux_upwind((xi_c[q] - xi_o[q]) * rate, rho_c[q], rho_o[q], distance * t_c[q], distance * t_o[q])
         else:
-            out[q] = fitted(xi_c[q] - xi_o[q], rho_c[q], rho_o[q], rate, temperature)
+            out[q] = flux_scharfetter_gummel(xi_c[q] - xi_o[q], rho_c[q], rho_o[q], rate, temperature)
 
 
 @inlined
@@ -77,8 +77,8 @@ def face_along(left, right, f, rho, t, xi, rate, distance, mobility, temperature
     """Flux through face f of the last factor, between the cells left and right."""
     if temperature is None:
         u = (xi[left] - xi[right]) * (rate[f] * mobility)
-        return upwind(u, rho[left], rho[right], distance[f] * t[left], distance[f] * t[right])
-    return fitted(xi[left] - xi[right], rho[left], rho[right], rate[f] * mobility, temperature)
+        return flux_upwind(u, rho[left], rho[right], distance[f] * t[left], distance[f] * t[right])
+    return flux_scharfetter_gummel(xi[left] - xi[right], rho[left], rho[right], rate[f] * mobility, temperature)
 
 
 @inlined
@@ -99,9 +99,9 @@ def divergence_across(gain, west, east, inverse_volume):
 
 
 @inlined
-def leaving(dxi, rate, temperature):
+def outflow_of_face(dxi, rate, temperature):
     """Rate at which mass leaves a cell through one face, per density."""
-    return max(dxi, 0.0) * rate if temperature is None else fitted_outflow(dxi, rate, temperature)
+    return max(dxi, 0.0) * rate if temperature is None else outflow_scharfetter_gummel(dxi, rate, temperature)
 
 
 @inlined
@@ -109,12 +109,12 @@ def outflow_along(out, xi, rate, mobility, inverse_volume, circle, temperature):
     """Rate of what leaves each cell through the faces of the last factor, per density."""
     m = xi.size
     for q in range(1, m - 1):
-        east = leaving(xi[q] - xi[q + 1], rate[q + 1] * mobility, temperature)
-        out[q] = (east + leaving(xi[q] - xi[q - 1], rate[q] * mobility, temperature)) * inverse_volume[q]
+        east = outflow_of_face(xi[q] - xi[q + 1], rate[q + 1] * mobility, temperature)
+        out[q] = (east + outflow_of_face(xi[q] - xi[q - 1], rate[q] * mobility, temperature)) * inverse_volume[q]
     for q in (0, m - 1):
         w, e = (q - 1) % m, (q + 1) % m
-        east = leaving(xi[q] - xi[e], rate[q + 1] * mobility, temperature) if circle or q == 0 else 0.0
-        west = leaving(xi[q] - xi[w], rate[q] * mobility, temperature) if circle or q > 0 else 0.0
+        east = outflow_of_face(xi[q] - xi[e], rate[q + 1] * mobility, temperature) if circle or q == 0 else 0.0
+        west = outflow_of_face(xi[q] - xi[w], rate[q] * mobility, temperature) if circle or q > 0 else 0.0
         out[q] = (east + west) * inverse_volume[q]
 
 
@@ -122,7 +122,9 @@ def outflow_along(out, xi, rate, mobility, inverse_volume, circle, temperature):
 def outflow_across(out, west, centre, east, rate_west, rate_east, temperature):
     """Add the rate of what leaves each cell through both faces of a leading factor."""
     for q in range(out.size):
-        out[q] += leaving(centre[q] - east[q], rate_east, temperature) + leaving(centre[q] - west[q], rate_west, temperature)
+        out[q] += outflow_of_face(centre[q] - east[q], rate_east, temperature) + outflow_of_face(
+            centre[q] - west[q], rate_west, temperature
+        )
 
 
 @inlined

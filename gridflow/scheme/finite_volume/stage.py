@@ -69,8 +69,8 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
             euler(out[r], rho[r], gain, flux, T.last_inverse_volume, dt)
         else:
             euler_average(out[r], base[r], rho[r], gain, flux, T.last_inverse_volume, dt)
-            moved_before += T.row_volume[r] * moved(xi[r], base[r], rho[r], T.last_volume)
-        moved_after += T.row_volume[r] * moved(xi[r], rho[r], out[r], T.last_volume)
+            moved_before += T.row_volume[r] * energy_of_change(xi[r], base[r], rho[r], T.last_volume)
+        moved_after += T.row_volume[r] * energy_of_change(xi[r], rho[r], out[r], T.last_volume)
         minimum_into(low, out[r])
     return top.max(), moved_after, moved_before, low.min()
 
@@ -126,7 +126,7 @@ def start_across(flux, slope, slope_before, rho, xi, r, c, mobility, T, second_o
 
 
 @inlined
-def flushed(value):
+def flush(value):
     """Zero instead of values next to the smallest floats: their rounding is not relative and may turn a density negative."""
     return value if abs(value) > TINY else 0.0
 
@@ -135,7 +135,7 @@ def flushed(value):
 def euler(out, rho, gain, flux, inverse_volume, dt):
     """out = ρ + dt·(what the leading factors bring + what the last factor brings)."""
     for q in range(out.size):
-        out[q] = flushed(rho[q] + dt * (gain[q] + (flux[q] - flux[q + 1]) * inverse_volume[q]))
+        out[q] = flush(rho[q] + dt * (gain[q] + (flux[q] - flux[q + 1]) * inverse_volume[q]))
 
 
 @inlined
@@ -143,11 +143,11 @@ def euler_average(out, base, rho, gain, flux, inverse_volume, dt):
     """out = (base + what `euler` gives)/2."""
     for q in range(out.size):
         new = rho[q] + dt * (gain[q] + (flux[q] - flux[q + 1]) * inverse_volume[q])
-        out[q] = flushed(0.5 * (base[q] + new))
+        out[q] = flush(0.5 * (base[q] + new))
 
 
 @inlined
-def moved(potential, before, after, volume):
+def energy_of_change(potential, before, after, volume):
     """Σ V ξ (ρ_after − ρ_before) over a row."""
     total = 0.0
     for q in range(before.size):
@@ -160,5 +160,5 @@ def moved_energy(potential, before, after, T):
     """Σ V ξ (ρ_after − ρ_before) on fields of shape (rows, m), in one pass."""
     total = 0.0
     for r in range(before.shape[0]):
-        total += T.row_volume[r] * moved(potential[r], before[r], after[r], T.last_volume)
+        total += T.row_volume[r] * energy_of_change(potential[r], before[r], after[r], T.last_volume)
     return total
