@@ -148,7 +148,7 @@ def test_a_surface_without_a_matrix_has_the_same_products(rng, monkeypatch, mobi
 def test_functions_of_the_laplacian_are_polynomials_of_it(rng):
     modes, field = ChebyshevModes(SPHERE), rng.random((5, SPHERE.size))
     times = np.array([0.1, 0.5, 1.0, 2.0, 4.0])[:, None] * EPSILON
-    result = modes.filtered(field, np.exp(times * modes.eigenvalues), 1)
+    result = modes.filter(field, np.exp(times * modes.eigenvalues), 1)
     for row, time in enumerate(times[:, 0]):
         np.testing.assert_allclose(result[row], expm_multiply(time * SPHERE.sparse_laplacian, field[row]), rtol=1e-9)
 
@@ -158,7 +158,7 @@ def test_preconditioners_with_and_without_a_matrix_are_close(rng, monkeypatch):
     grid = Grid([LINE, SPHERE])
     dense, sums = kernels(grid, EPSILON, monkeypatch)
     field = rng.random(grid.shape)
-    one, two = (k.filtered(field, 1 / (1 + 5 * (1 - k.modes[1] ** 2))) for k in (dense, sums))
+    one, two = (k.filter(field, 1 / (1 + 5 * (1 - k.modes[1] ** 2))) for k in (dense, sums))
     assert np.linalg.norm(one - two) <= 0.05 * np.linalg.norm(one)
 
 

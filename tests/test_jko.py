@@ -59,7 +59,7 @@ def test_the_grid_kernel_is_the_product_of_its_factors(rng):
         expected = turning @ part @ matrix.T
         mine = result[label] if names[1] == "angle" else result[label].T
         np.testing.assert_allclose(mine, expected, rtol=1e-12)
-    np.testing.assert_allclose(kernel.filtered(field, kernel.modes[1]), result, rtol=1e-10)  # K in its own eigenbasis
+    np.testing.assert_allclose(kernel.filter(field, kernel.modes[1]), result, rtol=1e-10)  # K in its own eigenbasis
 
 
 def test_logarithms_agree_with_the_linear_domain_and_reach_beyond_it(rng):

@@ -89,7 +89,7 @@ class Equation:
         constant = np.vdot(masses, residual) / total
         residual -= constant
         _, sigma = self.kernel.modes
-        step = -self.kernel.filtered(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
+        step = -self.kernel.filter(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
         step -= np.vdot(masses, step) / total
         change = 2 * float(np.vdot(masses, np.abs(step)))
         log_prox = (log_kb - drive + constant) / (1 + g)

@@ -189,7 +189,7 @@ class GibbsKernel:
             sigma = sigma * np.clip(values, 0.0, 1.0).reshape(shape)
         return transforms, sigma
 
-    def filtered(self, field: Array, symbol: Array) -> Array:
+    def filter(self, field: Array, symbol: Array) -> Array:
         """Multiply the modes of a field by a symbol, (blocks, line, line, …) like σ of `modes`."""
         transforms, _ = self.modes
         x = field.reshape(self.shape)
@@ -199,7 +199,7 @@ class GibbsKernel:
             elif isinstance(transform, tuple):
                 x = self.along_axis(transform[0], x, axis)
         polynomial = next(((t, k) for k, t in enumerate(transforms, start=1) if isinstance(t, ChebyshevModes)), None)
-        x = polynomial[0].filtered(x, symbol, polynomial[1]) if polynomial else x * symbol
+        x = polynomial[0].filter(x, symbol, polynomial[1]) if polynomial else x * symbol
         for axis, transform in enumerate(transforms, start=1):
             if transform is None:
                 x = scipy.fft.idct(x, axis=axis, norm="ortho")

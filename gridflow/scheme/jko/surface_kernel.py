@@ -59,20 +59,20 @@ class ChebyshevModes:
         """(CHEBYSHEV,) where symbols are sampled."""
         return self.bound / 2 * (np.cos(np.pi * (np.arange(CHEBYSHEV) + 0.5) / CHEBYSHEV) - 1)
 
-    def filtered(self, x: Array, symbol: Array, axis: int) -> Array:
+    def filter(self, x: Array, symbol: Array, axis: int) -> Array:
         """symbol(Δ) x along an axis; the symbol (CHEBYSHEV along this axis, broadcastable to x else) at `eigenvalues`."""
         coefficients = np.moveaxis(scipy.fft.dct(symbol, axis=axis) / CHEBYSHEV, axis, 0)
         coefficients[0] /= 2
         field = np.moveaxis(x, axis, 0)
         coefficients = np.broadcast_to(coefficients, (CHEBYSHEV, *field.shape[1:]))
 
-        def scaled(y: Array) -> Array:  # (2/bound)Δ + 1, whose eigenvalues lie in [−1, 1]
+        def scaled_laplacian(y: Array) -> Array:  # (2/bound)Δ + 1, whose eigenvalues lie in [−1, 1]
             flat = y.reshape(len(y), -1)
             return (2 / self.bound * (self.mesh.sparse_laplacian @ flat) + flat).reshape(y.shape)
 
-        last, this = field, scaled(field)
+        last, this = field, scaled_laplacian(field)
         total = coefficients[0] * last + coefficients[1] * this
         for coefficient in coefficients[2:]:
-            last, this = this, 2 * scaled(this) - last
+            last, this = this, 2 * scaled_laplacian(this) - last
             total += coefficient * this
         return np.moveaxis(total, 0, axis)
