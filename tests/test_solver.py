@@ -16,6 +16,7 @@ from gridflow.errors import InputError, SolveError
 from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
 from gridflow.output.dataset import part_path
 from gridflow.scheme.finite_volume.drive import Drive
+from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 from gridflow.solver import solve
 
 
@@ -74,7 +75,7 @@ def test_non_finite_values_fail_the_run_with_the_last_good_state(monkeypatch):
 
 
 def test_a_mass_error_fails_the_run(monkeypatch):
-    step = Drive.step
+    step = FiniteVolumeStepper.step
 
     def leaks(self, state, dt, interval):
         from dataclasses import replace
@@ -82,7 +83,7 @@ def test_a_mass_error_fails_the_run(monkeypatch):
         new = step(self, state, dt, interval)
         return replace(new, density=new.density * (1 - 1e-11))
 
-    monkeypatch.setattr(Drive, "step", leaks)
+    monkeypatch.setattr(FiniteVolumeStepper, "step", leaks)
     assert "failed: relative mass error 1.00e-11" in solve(case_of(QUADRATIC)).attrs["status"]
 
 
