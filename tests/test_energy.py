@@ -1,13 +1,12 @@
 """Energies: every first variation against finite differences of the value, every fast path against its definition."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, members
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
 from gridflow.energy.mmd.certificates import Certificates
 from gridflow.energy.mmd.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.mmd.mmd import MMD, Target
@@ -20,7 +19,7 @@ from gridflow.energy.network.network import Branch, FeatureNetwork, Network, Net
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
 from gridflow.energy.resnet.resnet import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
-from gridflow.energy.sum import EnergySpec, Sum, SumEnergy
+from gridflow.energy.sum import BOUND_RULES, INHERITED, PARTICLE_RULES, BoundSum, EnergySpec, Sum, SumEnergy, SumParticles
 from gridflow.errors import InputError
 from gridflow.space.densities import Component, Cosine, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels, columns_of
@@ -276,45 +275,86 @@ def test_a_teacher_in_the_model_class_has_zero_loss():
 
 
 def test_sums_bind_energies_of_ones_own():
-    class Constant:
+    class Constant(Energy, BoundEnergy):
         convex = True
 
         def bind(self, grid):
             return self
 
         def evaluate(self, mass):
-            return network.Evaluation(2.0, np.ones(mass.shape), 0.0)
+            return Evaluation(2.0, np.ones(mass.shape), 0.0)
 
     grid = Grid([A])
-    total = SumEnergy((Constant(), Potential({"a": Linear(1.0)}))).bind(grid)
+    total = SumEnergy((Constant(), Potential({"a": Linear(1.0)}).load(HERE))).bind(grid)
     evaluation = total.evaluate(np.full(9, 1 / 9))
     assert evaluation.value == pytest.approx(2.0, abs=1e-15)
     np.testing.assert_allclose(evaluation.first_variation, 1 + A.points)
 
 
-class Own:
-    """An energy without the base classes, with any members."""
+class OwnBound(BoundEnergy):
+    """An energy of one's own with any members."""
 
+    convex = True
+
+    def __init__(self, **members):
+        vars(self).update(members)
+
+    def evaluate(self, mass):
+        return Evaluation(0.0, np.zeros(mass.shape), 0.0)
+
+
+class OwnParticles(ParticleEnergy):
+    def __init__(self, **members):
+        vars(self).update(members)
+
+    def evaluate(self, points, weights, batch=None):
+        return ParticleEvaluation(0.0, np.zeros(points.shape))
+
+
+class Own(Energy):
     def __init__(self, **members):
         self.members = members
 
     def bind(self, grid):
-        zero = lambda mass: Evaluation(0.0, np.zeros(mass.shape), 0.0)  # noqa: E731
-        return SimpleNamespace(**{"convex": True, "evaluate": zero, **self.members})
+        return OwnBound(**self.members)
 
     def particles(self, factors):
-        zero = lambda points, weights, batch=None: ParticleEvaluation(0.0, np.zeros(points.shape))  # noqa: E731
-        return SimpleNamespace(**{"evaluate": zero, **self.members})
+        return OwnParticles(**self.members)
 
 
-def test_a_sum_has_a_rule_for_every_member_that_an_energy_may_offer():
+@pytest.mark.parametrize(
+    ("base", "total", "rules"),
+    [(BoundEnergy, BoundSum, BOUND_RULES), (ParticleEnergy, SumParticles, PARTICLE_RULES)],
+    ids=["grid", "particles"],
+)
+def test_a_sum_has_a_rule_for_every_member_that_an_energy_may_offer(base, total, rules):
     """A member that a base class declares and the sum leaves at its default would vanish in silence."""
-    grid = Grid([A])
-    total = SumEnergy((Own(), Own()))
-    for found, base in ((total.bind(grid), BoundEnergy), (total.particles(grid.factors), ParticleEnergy)):
-        own = {**vars(type(found)), **vars(found)}
-        assert [name for name in members(base) if name not in own] == []
-        assert all(name in type(found).__doc__ for name in members(base)), "the docstring states every rule"
+    members = {name for name in vars(base) if not name.startswith("_")}
+    methods = {name for name in members if callable(vars(base)[name])}
+    assert members - methods == set(rules)
+    assert set(base.__annotations__) == set(rules)
+    assert methods == {name for name in vars(total) if name in methods} | (methods & INHERITED)
+
+
+def test_objects_without_the_base_classes_are_refused():
+    class Loose:
+        def bind(self, grid):
+            return self
+
+    class Bound(Energy):
+        def bind(self, grid):
+            return Loose()
+
+        def particles(self, factors):
+            return Loose()
+
+    for call in (
+        lambda: bound_to(Grid([A]), Loose()),
+        lambda: bound_to(Grid([A]), Bound()),
+        lambda: particles_of(Bound(), (A,)),
+    ):
+        with pytest.raises(InputError, match=r"(?s)class Loose.*let the class derive from gridflow\.energy\.base\."):
+            call()
 
 
 def test_members_of_parts_are_combined_or_refused():
@@ -374,13 +414,10 @@ def test_certificates_in_a_sum_are_refused():
         Sum([part])
 
 
-@pytest.mark.parametrize(
-    ("base", "call"),
-    [(BoundEnergy, lambda e: e.evaluate(np.ones(2))), (ParticleEnergy, lambda e: e.evaluate(np.ones((2, 1)), np.ones(2)))],
-)
-def test_an_energy_without_evaluate_is_said(base, call):
-    with pytest.raises(NotImplementedError, match="has no evaluate"):
-        call(base())
+@pytest.mark.parametrize("base", [Energy, BoundEnergy, ParticleEnergy])
+def test_an_energy_without_its_one_method_is_refused(base):
+    with pytest.raises(TypeError, match=r"abstract method '?(evaluate|bind)"):
+        base()
 
 
 # ------------------------------------------------------------------------------------------------------- particles

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid
@@ -86,13 +86,23 @@ class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_fiel
         return -(slope - image * (image @ slope)[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+Term = Quadratic | Linear | DoubleWell | Wave | Tilt
+
+
 class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
     """V(θ) = Σ over the named factors of their terms; factors without a term are free."""
 
-    terms: dict[str, Quadratic | Linear | DoubleWell | Wave | Tilt] = {}
+    terms: dict[str, Term] = {}
 
-    def load(self, directory: Path) -> "Potential":
-        return self
+    def load(self, directory: Path) -> "PotentialEnergy":
+        return PotentialEnergy(self.terms)
+
+
+@dataclass(frozen=True)
+class PotentialEnergy(Energy):
+    """∫V dρ, V(θ) = Σ over the named factors of their terms."""
+
+    terms: dict[str, Term]
 
     def bind(self, grid: Grid) -> "BoundPotential":
         self.check(grid.factors)
@@ -149,7 +159,7 @@ class BoundPotential(BoundEnergy):
 
 @dataclass(frozen=True)
 class PotentialParticles(ParticleEnergy):
-    potential: Potential
+    potential: PotentialEnergy
     factors: tuple[Factor, ...]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:

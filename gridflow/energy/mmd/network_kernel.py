@@ -82,7 +82,7 @@ class BoundFeatures(BoundEnergy):
 
 
 @dataclass(frozen=True)
-class SmoothedFeatures:
+class SmoothedFeatures(BoundEnergy):
     """E_u ξ(θ + βu): residuals of the network, pulled back through its smoothed features. Only ξ counts."""
 
     network: BoundNetwork

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.network import neurons
 from gridflow.energy.network.activation import ACTIVATIONS
 from gridflow.energy.network.data import Data, DataSpec
@@ -208,7 +208,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
 
 
 @dataclass(frozen=True)
-class NetworkEnergy:
+class NetworkEnergy(Energy):
     """Immutable model data of a network: its description and its training data."""
 
     spec: Network
@@ -469,7 +469,7 @@ class NetworkParticles(ParticleEnergy):
 
 # ------------------------------------------------------------------------------------------------ arbitrary features
 @dataclass(frozen=True)
-class FeatureNetwork:
+class FeatureNetwork(Energy):
     """A network with any feature, in Python: φ(coordinates, inputs) → (n_cells, n_data) or (n_cells, n_data, n_outputs).
 
     `coordinates` maps factor names to flat arrays (n_cells,); `inputs` is (n_data, n_dim). The generic

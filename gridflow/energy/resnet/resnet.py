@@ -24,6 +24,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from gridflow.energy.base import Energy
 from gridflow.energy.network.activation import ACTIVATIONS
 from gridflow.energy.network.data import Data, FileData, TeacherData
 from gridflow.energy.network.loss import LOSSES
@@ -81,7 +82,7 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
 
 
 @dataclass(frozen=True)
-class ResNetEnergy:
+class ResNetEnergy(Energy):
     """Immutable model data: the description and the training data; those of a teacher density depend on the space."""
 
     spec: ResNet
