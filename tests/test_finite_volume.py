@@ -8,8 +8,10 @@ from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.energy.mmd.mmd import MMD
-from gridflow.energy.network.data import Neuron, NormalInputs, TeacherData
-from gridflow.energy.network.network import Branch, Network
+from gridflow.energy.network.branch import Branch
+from gridflow.energy.network.inputs import NormalInputs
+from gridflow.energy.network.spec import Network
+from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.diffusion import HeatSemigroup
@@ -53,7 +55,7 @@ def sign_activation(monkeypatch):
     """Labels ±1 for the logistic loss."""
     from gridflow.energy.network import activation
 
-    sign = activation.Activation(lambda z: np.where(z > 0, 1.0, -1.0), np.zeros_like, is_smooth=False)
+    sign = activation.Activation(lambda z: np.where(z > 0, 1.0, -1.0), is_smooth=False)
     monkeypatch.setitem(activation.ACTIVATIONS, "sign", sign)
 
 

@@ -8,8 +8,9 @@ from helpers import HEAT_CIRCLE, HEAT_INTERVAL, IDENTITY, ORNSTEIN_UHLENBECK, QU
 
 from gridflow.case.case import load_case
 from gridflow.energy.base import Energy, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import Adaptive, GradientDescent, RungeKutta2

@@ -14,8 +14,9 @@ import numpy as np
 
 from gridflow.case.case import load_case
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
+from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.flow.flow import Flow
 from gridflow.problem import Problem
 from gridflow.scheme.jko.scheme import JKO, JKOStepper

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
 from gridflow.energy.mmd.mmd import MMD
-from gridflow.energy.network.network import Network
+from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
 from gridflow.energy.resnet.resnet import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev

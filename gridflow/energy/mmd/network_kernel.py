@@ -12,34 +12,25 @@ by Gauss–Hermite quadrature, for (leaky) ReLUs in closed form, with the predic
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.energy.network.activation import ACTIVATIONS, LEAK
-from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.network.network import (
-    BoundBranch,
-    BoundNetwork,
-    Branch,
-    Network,
-    NetworkEnergy,
-    NetworkParticles,
-    augmented,
-    embedded_weights,
-    features,
-)
+from gridflow.energy.network.activation import ACTIVATIONS, normal_average
+from gridflow.energy.network.branch import Branch, embedded_weights
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import features
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, pull_back
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.particles import NetworkParticles
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-
-HERMITE = 40
-"""Nodes of the quadrature over displacements: beyond round-off for smooth σ and β|x| of order one."""
 
 
 class Features(Struct, frozen=True, forbid_unknown_fields=True, tag="features", tag_field="kind"):
@@ -89,11 +80,9 @@ class SmoothedFeatures(BoundEnergy):
     branches: list[BoundBranch]
 
     def evaluate(self, mass: Array) -> Evaluation:
-        data = self.network.data
         prediction = self.network.predict(mass)
-        residual = data.weights[:, None] * self.network.loss.derivative(prediction, data.targets)
-        xi = reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
-        return Evaluation(0.0, xi, 0.0, prediction)
+        _, residual = self.network.loss.evaluate(self.network.data, prediction)
+        return Evaluation(0.0, pull_back(self.branches, residual), 0.0, prediction)
 
 
 def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:
@@ -106,29 +95,14 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
             f"noise injection for features with weights on {others}", "weights on intervals, and labels in `outputs`",
             "use intervals",
         )  # fmt: skip
-    inputs = augmented(energy.data, energy.spec.bias)
+    inputs = energy.data.augmented(energy.spec.bias)
     amplitude = level * np.linalg.norm(inputs, axis=1)
     directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(bound.split.inner)))
 
     def rows(block: slice) -> Array:
-        return smoothed_activation(energy.spec.activation, directions[block] @ inputs.T, amplitude)
+        return normal_average(energy.spec.activation, directions[block] @ inputs.T, amplitude)
 
     return replace(bound, inner=features(rows, len(directions), len(inputs)))
-
-
-def smoothed_activation(name: str, z: Array, amplitude: Array) -> Array:
-    """E σ(z + a n), n standard normal; amplitudes a broadcast against z."""
-    if name in ("relu", "leaky-relu"):
-        a = np.maximum(amplitude, 1e-300)
-        with np.errstate(over="ignore"):
-            relu = a * np.exp(-((z / a) ** 2) / 2) / np.sqrt(2 * np.pi) + z * ndtr(z / a)
-        return relu if name == "relu" else (1 - LEAK) * relu + LEAK * z
-    sigma = ACTIVATIONS[name].value
-    nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE)
-    total = np.zeros_like(z)
-    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        total += weight * sigma(z + amplitude * node)
-    return total
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,14 @@ of the cells and the evaluation of the energy there; `records` are their units a
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, Evaluation, Records
+from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.network.teacher import TeacherData
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
-
-if TYPE_CHECKING:
-    from gridflow.energy.network.data import TeacherData
 
 SINGULAR_MIN = 1e-7
 """Modes below this share of the largest singular value are not counted: rounding, 1e−16, makes their c_i wrong by 1e−9."""
@@ -47,7 +44,7 @@ def check_modes(n_inner: int, n_values: int) -> None:
 
 
 class Modes:
-    """Coefficients c_i = ∫e_i d(ρ − ρ*) and what the loss says of them; e_i(θ) = Σ_j φ(θ; x_j) √μ_j W_ji/s_i for any θ.
+    """Coefficients c_i = ∫e_i d(ρ − ρ*) and their bounds by the loss; e_i(θ) = Σ_j φ(θ; x_j) √μ_j W_ji/s_i for any θ.
 
     With output weights u the singular functions on the whole of Θ are u·e_i/‖u‖, singular values and coefficients s_i‖u‖ and
     c_i/‖u‖: the same products.
@@ -119,7 +116,7 @@ class Parity:
         "defect_ratio": ("1", "defect_right over defect_wrong"),
     }
 
-    def __init__(self, factor: Factor, teacher: "TeacherData", becomes: str) -> None:
+    def __init__(self, factor: Factor, teacher: TeacherData, becomes: str) -> None:
         self.edges, self.becomes = factor.edges, becomes
         ends = np.unique(np.abs(np.concatenate([[0.0], factor.edges, [n.direction[0] for n in teacher.neurons]])))
         self.lengths, left, right = np.diff(ends), ends[:-1], ends[1:]
@@ -148,8 +145,8 @@ class Parity:
         return float((np.where(same, total, crossing) * self.lengths).sum())
 
 
-def below(teacher: "TeacherData", places: Array, inside: Array) -> Array:
-    """ρ*((−∞, t)) at places t; whether a neuron is below is told by a point inside of the segment that the place ends."""
+def below(teacher: TeacherData, places: Array, inside: Array) -> Array:
+    """ρ*((−∞, t)) at places t; a neuron is below where it is below a point inside of the segment that the place ends."""
     total = np.zeros(places.shape)
     for neuron in teacher.neurons:
         total += float(np.sum(neuron.weight)) * (neuron.direction[0] < inside)

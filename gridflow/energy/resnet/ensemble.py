@@ -3,15 +3,16 @@
     X^0 = x,    X^{ℓ+1} = X^ℓ + σ(θ^ℓ X^ℓ)/L,    f(x) = ∫X^L_θ(x) dρ,    ξ(θ) = Σ_j r_j·X^L_θ(x_j),    r_j = μ_j ∂ℓ/∂f_j
 
 The feature X^L_θ does not factorise over Θ^L; f is linear in ρ, so that E is convex. On a grid features are stored while they fit
-the memory budget of networks, and recomputed beyond it block by block (`gridflow.energy.network.network`; NumPy's vectorised tanh
-takes a tenth of the time of a compiled loop over scalars). The gradient at particles takes the adjoint pass
+the memory budget of networks, and recomputed beyond it block by block, `gridflow.energy.network.features` (NumPy's vectorised
+tanh takes a tenth of the time of a compiled loop over scalars). The gradient at particles takes the adjoint pass
 
     q^L = r,    q^ℓ = q^{ℓ+1} + (1/L) θ^{ℓT}(σ'∘q^{ℓ+1}),    ∂ξ/∂θ^ℓ_km = (1/L) Σ_j q^{ℓ+1}_k σ'_k X^ℓ_m.
 """
 
 import numpy as np
 
-from gridflow.energy.resnet.layers import BLOCK_ENTRIES, Jet
+from gridflow.energy.network.activation import Jet
+from gridflow.energy.resnet.layers import BLOCK_ENTRIES
 from gridflow.space.factor import Array
 
 

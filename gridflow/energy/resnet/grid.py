@@ -9,10 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
+from gridflow.energy.network.activation import Jet
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
 from gridflow.energy.network.stationarity import BoundStationarity
-from gridflow.energy.resnet.layers import Features, Jet, QuadraticPass, WidePass
+from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
 from gridflow.energy.resnet.particles import check_layers
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -92,7 +93,7 @@ class LinearModel:
 
     def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
         self.inputs, self.n_depth = inputs, rows.n_depth
-        self.features = [Features(jet, directions, inputs, keep=True) for directions in rows.directions]
+        self.features = [RowFeatures(jet, directions, inputs, keep=True) for directions in rows.directions]
 
     def forward(self, marginals: list[Array]) -> Array:
         masses = [m.sum(axis=0, keepdims=True) for m in marginals]
@@ -108,7 +109,7 @@ class QuadraticModel:
 
     def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
         self.inputs, self.diagonal = inputs, 0.5 if rows.layers is None else 0.0
-        self.features = [Features(jet, directions, inputs, keep=True) for directions in rows.directions]
+        self.features = [RowFeatures(jet, directions, inputs, keep=True) for directions in rows.directions]
 
     def forward(self, marginals: list[Array]) -> Array:
         sums = [f.sums(m) for f, m in zip(self.features, marginals, strict=True)]
@@ -141,7 +142,7 @@ class BoundResNet(BoundEnergy):
         self.convex = self.model.convex
         self.needs_layers = model == "wide"
         # |y| + |x| + max |σ|, (n_data, d): what rounding errors of a prediction are proportional to
-        largest = [Features(jet, directions, self.inputs).largest() for directions in rows.directions]
+        largest = [RowFeatures(jet, directions, self.inputs).largest() for directions in rows.directions]
         self.scale = np.abs(data.targets) + np.abs(data.inputs) + np.stack(largest, axis=1)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:

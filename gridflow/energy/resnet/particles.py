@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
+from gridflow.energy.network.activation import CURVATURES, JETS
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
 from gridflow.energy.resnet.ensemble import ensemble_blocks, ensemble_gradient, ensemble_output, ensemble_pass
-from gridflow.energy.resnet.layers import CURVATURES, JETS, Features, QuadraticPass, WidePass
+from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 
@@ -79,7 +80,7 @@ class WideCloud:
 
 class LinearCloud:
     def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.features = [Features(JETS[activation], neurons.theta[:, k], inputs) for k in range(len(inputs))]
+        self.features = [RowFeatures(JETS[activation], neurons.theta[:, k], inputs) for k in range(len(inputs))]
         self.output = inputs + np.concatenate([f.sums(neurons.weights[None])[0] for f in self.features])
 
     def adjoint(self, residual: Array) -> tuple[Array, Array]:
@@ -88,7 +89,7 @@ class LinearCloud:
 
 
 class QuadraticCloud:
-    """Features (n, d, n_data) of all neurons at x are held at once: O(n·d²·n_data) memory."""
+    """RowFeatures (n, d, n_data) of all neurons at x are held at once: O(n·d²·n_data) memory."""
 
     def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
         self.inputs, self.theta = inputs, neurons.theta

@@ -25,14 +25,15 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import Energy
-from gridflow.energy.network.activation import ACTIVATIONS
-from gridflow.energy.network.data import Data, FileData, TeacherData
+from gridflow.energy.network.activation import ACTIVATIONS, JETS
+from gridflow.energy.network.data import Data, FileData
+from gridflow.energy.network.generic import FeatureNetwork
+from gridflow.energy.network.grid import BoundNetwork
 from gridflow.energy.network.loss import LOSSES
-from gridflow.energy.network.network import BoundNetwork, FeatureNetwork
 from gridflow.energy.network.stationarity import BoundStationarity
+from gridflow.energy.network.teacher import TeacherData
 from gridflow.energy.resnet.ensemble import ensemble_features
 from gridflow.energy.resnet.grid import BoundResNet, Rows
-from gridflow.energy.resnet.layers import JETS
 from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
+from gridflow.energy.network.activation import JETS
 from gridflow.energy.network.defects import Condition, Modes, check_modes
-from gridflow.energy.network.stationarity import BoundStationarity, refused, volumes_of
+from gridflow.energy.network.stationarity import BoundStationarity, refusal, volumes_of
 from gridflow.energy.resnet.ensemble import ensemble_features
-from gridflow.energy.resnet.layers import JETS
 from gridflow.energy.resnet.particles import CLOUDS, Neurons
 from gridflow.energy.resnet.teacher import ResNetInputs, ResNetTeacher
 from gridflow.space.factor import Array
@@ -46,13 +46,13 @@ class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
     def check(self, spec: "ResNet") -> None:
         """Raises InputError for a network or a teacher of which S3 says nothing."""
         if spec.model not in ("ensemble", "linear"):
-            raise refused(f"a {spec.model} ResNet", 'model = "ensemble" (S3 Theorem 3) or "linear" (Theorem 4)')
+            raise refusal(f"a {spec.model} ResNet", 'model = "ensemble" (S3 Theorem 3) or "linear" (Theorem 4)')
         if not isinstance(spec.data, ResNetTeacher):
-            raise refused("data without a teacher of the same model", 'energy.data with kind = "resnet-teacher"')
+            raise refusal("data without a teacher of the same model", 'energy.data with kind = "resnet-teacher"')
         if spec.loss != "squared":
-            raise refused(f"the loss {spec.loss!r}", "the squared loss")
+            raise refusal(f"the loss {spec.loss!r}", "the squared loss")
         if self.inputs is not None and self.inputs.points()[0].shape[1] != spec.data.inputs.points()[0].shape[1]:
-            raise refused("inputs of another dimension than the data", "inputs of the same dimension", "correct its inputs")
+            raise refusal("inputs of another dimension than the data", "inputs of the same dimension", "correct its inputs")
 
     def bind(self, spec: "ResNet", data: "Data", between: "Data", grid: Grid) -> BoundStationarity:
         """The numbers on a grid.

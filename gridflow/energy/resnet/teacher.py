@@ -6,7 +6,8 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.resnet.particles import CLOUDS, Neurons
 from gridflow.errors import InputError
 from gridflow.space.densities import Component

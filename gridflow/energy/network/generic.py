@@ -1,0 +1,45 @@
+"""Networks with any feature, in Python: one branch with u = 1 on all factors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflow.energy.base import Energy
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import Rows, features
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork
+from gridflow.energy.network.loss import LOSSES
+from gridflow.energy.network.stationarity import BoundStationarity
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+
+@dataclass(frozen=True)
+class FeatureNetwork(Energy):
+    """A network with any feature, in Python: φ(coordinates, inputs) → (n_cells, n_data) or (n_cells, n_data, n_outputs).
+
+    `coordinates` maps factor names to flat arrays (n_cells,); `inputs` is (n_data, n_dim). The generic
+    fallback: an evaluation costs O(n_cells n_data).
+    """
+
+    feature: Callable[[dict[str, Array], Array], Array]
+    data: Data
+    loss: str = "squared"
+
+    def bind(self, grid: Grid, stationarity: BoundStationarity | None = None) -> BoundNetwork:
+        coordinates = grid.flat_coordinates(tuple(range(len(grid.shape))))
+        split = grid.split(())
+        n_data, n_outputs = self.data.targets.shape
+
+        def output_rows(output: int) -> Rows:
+            def rows(block: slice) -> Array:
+                values = self.feature({n: c[block] for n, c in coordinates.items()}, self.data.inputs)
+                return values.reshape(-1, n_data, n_outputs)[:, :, output]
+
+            return rows
+
+        branches = [
+            BoundBranch(split, np.ones((1, 1)), features(output_rows(k), split.n_inner, n_data), [k]) for k in range(n_outputs)
+        ]
+        return BoundNetwork(self.data, LOSSES[self.loss], branches, None, stationarity=stationarity)
