@@ -22,7 +22,7 @@ from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
-from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
 from gridflow.energy.sum import BOUND_RULES, INHERITED, PARTICLE_RULES, BoundSum, EnergySpec, Sum, SumEnergy, SumParticles
 from gridflow.errors import InputError

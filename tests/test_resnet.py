@@ -13,7 +13,7 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.resnet import layers as resnet_layers
 from gridflow.energy.resnet.layers import RowFeatures
-from gridflow.energy.resnet.resnet import ResNet, ResNetEnergy
+from gridflow.energy.resnet.spec import ResNet, ResNetEnergy
 from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
 from gridflow.particles.cloud import draw_cloud

@@ -8,7 +8,7 @@ from helpers import case_of
 
 import gridflow
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError

@@ -14,7 +14,7 @@ from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy
 from gridflow.energy.mmd.mmd import MMD
 from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
-from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor

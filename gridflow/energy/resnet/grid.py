@@ -146,7 +146,7 @@ class BoundResNet(BoundEnergy):
         self.scale = np.abs(data.targets) + np.abs(data.inputs) + np.stack(largest, axis=1)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        """How much of the teacher the student has found, where the case asks (`gridflow.energy.resnet.stationarity`)."""
+        """How much of the teacher the student has found (`gridflow.energy.resnet.stationarity`)."""
         return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def check_start(self, masses: Array) -> None:
@@ -160,11 +160,8 @@ class BoundResNet(BoundEnergy):
         return np.ascontiguousarray(self.model.forward(self.rows.contract(mass)).T)
 
     def evaluate(self, mass: Array) -> Evaluation:
-        data = self.data
         prediction = self.predict(mass)
-        weights = data.weights[:, None]
-        value = float((weights * self.loss.value(prediction, data.targets)).sum())
-        residual = weights * self.loss.derivative(prediction, data.targets)
+        value, residual = self.loss.evaluate(self.data, prediction)
         xi = self.rows.expand(self.model.adjoint(np.ascontiguousarray(residual.T)))
         roundoff = ROUNDOFF * (float((np.abs(residual) * self.scale).sum()) + abs(value))
         return Evaluation(value, xi, roundoff, prediction)

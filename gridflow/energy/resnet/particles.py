@@ -157,14 +157,13 @@ class ResNetParticles(ParticleEnergy):
         inputs = np.ascontiguousarray(data.inputs.T)
         cloud = CLOUDS[self.model](self.activation, neurons, inputs, 0.0 if self.layered else 0.5)
         prediction = cloud.output.T.copy()
-        residual = data.weights[:, None] * self.loss.derivative(prediction, data.targets)
+        value, residual = self.loss.evaluate(data, prediction)
         xi, along = cloud.adjoint(np.ascontiguousarray(residual.T))
         gradient = np.zeros(points.shape)
         gradient[:, self.columns] = along
         for k, factor in enumerate(self.factors):
             if not factor.moves:
                 gradient[:, k] = 0.0
-        value = float((data.weights[:, None] * self.loss.value(prediction, data.targets)).sum())
         return ParticleEvaluation(value, gradient, prediction, xi)
 
 

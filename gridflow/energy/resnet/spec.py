@@ -22,7 +22,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.activation import ACTIVATIONS, JETS
@@ -34,21 +33,14 @@ from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.energy.network.teacher import TeacherData
 from gridflow.energy.resnet.ensemble import ensemble_features
 from gridflow.energy.resnet.grid import BoundResNet, Rows
+from gridflow.energy.resnet.layout import DEPTHS, Layout
 from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher
 from gridflow.errors import InputError
 from gridflow.space.densities import mixture_masses
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-
-DEPTHS: dict[str, tuple[str | None, ...]] = {
-    "ensemble": (None,),
-    "wide": ("labels",),
-    "linear": (None, "labels", "interval"),
-    "quadratic": ("labels", "interval"),
-}
-"""Kinds of factors that may be the depth of a model."""
 
 
 class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_field="kind"):
@@ -56,7 +48,7 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
 
     weights : the d² factors that form θ row by row, θ_11, θ_12, …; for an ensemble those of θ^0, then those of θ^1, …
     depth : the factor of the layers: labels, or an interval that stands for [0, 1]; none for an ensemble
-    stationarity : what S3 Theorems 3 and 4 say of a student and its teacher, at every save
+    stationarity : numbers of S3 Theorems 3 and 4 for a student and its teacher, at every save
     """
 
     model: Literal[tuple(DEPTHS)]  # type: ignore[valid-type]
@@ -68,7 +60,7 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
     stationarity: ResNetStationarity | None = None
 
     def load(self, directory: Path) -> "ResNetEnergy":
-        """Read or generate the data. Raises InputError for an activation or a stationarity that S3 does not admit."""
+        """The energy with its data. Raises InputError for an activation or a stationarity that S3 does not admit."""
         if self.activation not in JETS:
             sigma = ACTIVATIONS[self.activation]
             flaw = f"σ(0) = {float(sigma.value(np.zeros(1))[0]):.3g}" if sigma.is_smooth else "a kink at 0"
@@ -78,7 +70,7 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
                 "choose one of them",
             )
         if self.stationarity is not None:
-            self.stationarity.check(self)
+            self.stationarity.check(self.model, self.data, self.loss)
         return ResNetEnergy(self, self.data.load(directory, self.activation), directory)
 
 
@@ -91,23 +83,26 @@ class ResNetEnergy(Energy):
     directory: Path
 
     def bind(self, grid: Grid) -> BoundNetwork | BoundResNet:
-        layout = Layout.of(self, grid.factors)
+        layout = self.layout(grid.factors)
         layout.check_frozen(grid)
-        data = self.taught(layout, grid)
+        data = self.data_with_targets(layout, grid)
         return self.bound(layout, grid, data, self.stationarity(layout, grid, data))
 
-    def stationarity(self, layout: "Layout", grid: Grid, data: Data) -> BoundStationarity | None:
-        """What the case asks of S3 Theorems 3 and 4; the teacher also answers at inputs between the data."""
-        asked, between = self.spec.stationarity, data
-        if asked is None:
+    def layout(self, factors: tuple[Factor, ...]) -> Layout:
+        return Layout.of(self.spec.model, self.spec.weights, self.spec.depth, self.data, factors)
+
+    def stationarity(self, layout: Layout, grid: Grid, data: Data) -> BoundStationarity | None:
+        """The numbers of S3 Theorems 3 and 4, with targets of the teacher at inputs between the data too."""
+        spec, between = self.spec.stationarity, data
+        if spec is None:
             return None
-        if asked.inputs is not None:
-            inputs, weights = asked.inputs.points()
-            between = replace(self, data=Data(inputs, inputs, weights)).taught(layout, grid)
-        return asked.bind(self.spec, data, between, grid)
+        if spec.inputs is not None:
+            inputs, weights = spec.inputs.points()
+            between = replace(self, data=Data(inputs, inputs, weights)).data_with_targets(layout, grid)
+        return spec.bind(self.spec.model, self.spec.activation, layout, data, between, grid)
 
     def bound(
-        self, layout: "Layout", grid: Grid, data: Data, stationarity: BoundStationarity | None = None
+        self, layout: Layout, grid: Grid, data: Data, stationarity: BoundStationarity | None = None
     ) -> BoundNetwork | BoundResNet:
         spec, jet = self.spec, JETS[self.spec.activation]
         if spec.model != "ensemble":
@@ -115,19 +110,18 @@ class ResNetEnergy(Energy):
             return BoundResNet(spec.model, jet, data, rows, LOSSES[spec.loss], stationarity)
 
         def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
-            theta = np.stack([coordinates[name] for name in spec.weights], axis=1).reshape(-1, *layout.columns.shape)
-            return np.moveaxis(ensemble_features(jet, theta, inputs.T), 1, 2)
+            return np.moveaxis(ensemble_features(jet, layout.theta(coordinates), inputs.T), 1, 2)
 
         return FeatureNetwork(feature, data, spec.loss).bind(grid, stationarity)
 
     def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
-        layout, spec = Layout.of(self, factors), self.spec
-        data = self.taught(layout, Grid(list(factors)))
+        layout, spec = self.layout(factors), self.spec
+        data = self.data_with_targets(layout, Grid(list(factors)))
         return ResNetParticles(
             spec.model, spec.activation, LOSSES[spec.loss], data, factors, layout.columns, layout.depth, layout.n_layers > 0
         )
 
-    def taught(self, layout: "Layout", grid: Grid) -> Data:
+    def data_with_targets(self, layout: Layout, grid: Grid) -> Data:
         """The data, with the targets of a teacher: a discrete one, or a density on the same grid. Raises InputError."""
         teacher, spec = self.spec.data, self.spec
         if not isinstance(teacher, ResNetTeacher):
@@ -142,75 +136,3 @@ class ResNetEnergy(Energy):
         teacher.check(spec.model, layout.n_layers, layout.dim, factors)
         diagonal = 0.0 if layout.n_layers else 0.5
         return replace(self.data, targets=teacher.targets(spec.model, spec.activation, self.data.inputs, diagonal))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which factors form θ and which one is the depth, by their numbers.
-
-    columns : (d, d), for an ensemble (L, d, d); n_layers : L, or 0 where the depth is continuous or missing
-    """
-
-    factors: tuple[Factor, ...]
-    columns: NDArray[np.int64]
-    depth: int | None
-    dim: int
-    n_layers: int
-
-    @staticmethod
-    def of(energy: ResNetEnergy, factors: tuple[Factor, ...]) -> "Layout":
-        """Raises InputError for factors that do not fit the model or the data."""
-        spec, dim = energy.spec, energy.data.inputs.shape[1]
-        if energy.data.targets.shape[1] != dim:
-            raise InputError(
-                f"a ResNet with {dim} inputs and {energy.data.targets.shape[1]} targets",
-                "as many targets as inputs (S3 §3)",
-                "correct energy.data",
-            )
-        weights = [factor_named(factors, name, "energy.weights") for name in spec.weights]
-        entries, ensemble = dim * dim, spec.model == "ensemble"
-        if len(set(weights)) < len(weights) or len(weights) % entries or (not ensemble and len(weights) > entries):
-            raise InputError(
-                f"energy.weights = {spec.weights} for matrices θ of {dim} × {dim} entries",
-                f"{entries} different factors{' for each layer' if ensemble else ''}",
-                "name one factor per entry of θ, row by row",
-            )
-        for k in weights:
-            if factors[k].kind not in ("interval", "labels"):
-                raise InputError(f"a weight on the {factors[k].kind} {factors[k].name!r}", "intervals", "use an interval")
-        depth = None if spec.depth is None else factor_named(factors, spec.depth, "energy.depth")
-        check_depth(spec, None if depth is None else factors[depth], depth in weights)
-        idle = [f.name for k, f in enumerate(factors) if k not in weights and k != depth]
-        if idle:
-            raise InputError(
-                f"the factor {idle[0]!r}, on which the ResNet does not depend",
-                "factors that energy.weights and energy.depth name",
-                "name it there, or remove it from the space",
-            )
-        layered = depth is not None and factors[depth].kind == "labels"
-        n_layers = len(weights) // entries if ensemble else factors[depth or 0].size if layered else 0
-        columns = np.array(weights).reshape((n_layers, dim, dim) if ensemble else (dim, dim))
-        return Layout(factors, columns, depth, dim, n_layers)
-
-    def check_frozen(self, grid: Grid) -> None:
-        """S3 (10): parameters stay at their depth. Raises InputError."""
-        if self.depth is not None and self.factors[self.depth].is_line and grid.mobility[self.depth].max() > 0:
-            name = self.factors[self.depth].name
-            raise InputError(
-                f"a ResNet whose depth {name!r} has a mobility",
-                "mobility only in θ (S3 (10))",
-                f"set flow.mobility.{name} = {{ value = 0.0 }}; flow.diffusion.{name} lets parameters change their depth",
-            )
-
-
-def check_depth(spec: ResNet, depth: Factor | None, is_weight: bool) -> None:
-    """Raises InputError for a depth that the model cannot have."""
-    if is_weight or (None if depth is None else depth.kind) not in DEPTHS[spec.model]:
-        received = "no depth" if depth is None else f"{'the weight' if is_weight else depth.kind} {depth.name!r} as its depth"
-        raise InputError(
-            f"a ResNet, model = {spec.model!r}, with {received}",
-            f"energy.depth: {' or '.join(kind or 'none' for kind in DEPTHS[spec.model])}",
-            "an ensemble names the factors of all its layers in energy.weights; other models need one label or depth per layer",
-        )
-    if depth is not None and (np.diff(depth.points) <= 0).any():
-        raise InputError(f"layers {depth.points.tolist()}", "increasing values", f"order the values of space.{depth.name}")
