@@ -107,8 +107,6 @@ PARTICLE_RULES: dict[str, Rule] = {
     "label": lambda values: "a sum of energies",
 }
 """A rule for every field of `ParticleEnergy`."""
-INHERITED = {"diagnose", "smoothed", "displaced", "widened", "gradient_at"}
-"""Methods that a sum has from the base classes: nothing to diagnose, and noise injection refused."""
 
 
 class BoundSum(BoundEnergy):

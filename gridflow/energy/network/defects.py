@@ -24,13 +24,11 @@ MODES_BYTES = 2**29
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Of the weight vectors points (n_inner, n_dim) and factors in the order of the inputs; of the teacher neurons
-    (n_neurons, n_dim) and weights (n_neurons,)."""
+    """Weight vectors of the cells, points (n_inner, n_dim); of the teacher neurons (n_neurons, n_dim), weights (n_neurons,)."""
 
     points: Array
     neurons: Array
     weights: Array
-    factors: tuple[Factor, ...]
 
 
 def check_modes(n_inner: int, n_values: int) -> None:

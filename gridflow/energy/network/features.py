@@ -1,7 +1,6 @@
-"""Feature values v(θ; x) over cells and data: one stored matrix, or blocks of rows that are recomputed."""
+"""Feature values v(θ; x) over cells and data, stored while they fit a memory budget, and recomputed block by block beyond it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -17,48 +16,31 @@ Rows = Callable[[slice], Array]
 """Feature values v of a slice of inner cells, (n_rows, n_data)."""
 
 
-@dataclass(frozen=True, eq=False)
-class StoredFeatures:
-    """Inner features as one matrix (n_inner, n_data)."""
+def row_blocks(n_rows: int, n_columns: int, entries: int) -> list[slice]:
+    """Blocks of whole rows with about so many entries each."""
+    step = max(1, entries // n_columns)
+    return [slice(k, min(k + step, n_rows)) for k in range(0, n_rows, step)]
 
-    matrix: Array
+
+class Features:
+    """The matrix (n_inner, n_data) of v: `stored` as one block, or None."""
+
+    def __init__(self, rows: Rows, n_inner: int, n_data: int) -> None:
+        fits = n_inner * n_data * 8 <= STORED_BYTES
+        self.blocks = [slice(0, n_inner)] if fits else row_blocks(n_inner, n_data, BLOCK_ENTRIES)
+        self.rows, self.stored = rows, rows(self.blocks[0]) if fits else None
+
+    def at(self, block: slice) -> Array:
+        return self.rows(block) if self.stored is None else self.stored
 
     def predict(self, moments: Array) -> Array:
         """(n_terms, n_inner) → (n_terms, n_data)."""
-        return moments @ self.matrix
+        return reduce(np.add, (moments[:, b] @ self.at(b) for b in self.blocks))
 
     def pull_back(self, residuals: Array) -> Array:
         """(n_terms, n_data) → (n_terms, n_inner)."""
-        return residuals @ self.matrix.T
+        return np.concatenate([residuals @ self.at(b).T for b in self.blocks], axis=1)
 
     def largest(self) -> Array:
-        return np.abs(self.matrix).max(axis=0)
-
-
-@dataclass(frozen=True, eq=False)
-class RecomputedFeatures:
-    """Inner features that do not fit the memory budget: recomputed in blocks of rows."""
-
-    rows: Rows
-    n_inner: int
-    n_data: int
-
-    def blocks(self) -> list[slice]:
-        step = max(1, BLOCK_ENTRIES // self.n_data)
-        return [slice(k, min(k + step, self.n_inner)) for k in range(0, self.n_inner, step)]
-
-    def predict(self, moments: Array) -> Array:
-        return reduce(np.add, (moments[:, b] @ self.rows(b) for b in self.blocks()))
-
-    def pull_back(self, residuals: Array) -> Array:
-        return np.concatenate([residuals @ self.rows(b).T for b in self.blocks()], axis=1)
-
-    def largest(self) -> Array:
-        return reduce(np.maximum, (np.abs(self.rows(b)).max(axis=0) for b in self.blocks()))
-
-
-def features(rows: Rows, n_inner: int, n_data: int) -> StoredFeatures | RecomputedFeatures:
-    """Stored where they fit the memory budget."""
-    if n_inner * n_data * 8 <= STORED_BYTES:
-        return StoredFeatures(rows(slice(0, n_inner)))
-    return RecomputedFeatures(rows, n_inner, n_data)
+        """max |v| over the cells, (n_data,)."""
+        return reduce(np.maximum, (np.abs(self.at(b)).max(axis=0) for b in self.blocks))

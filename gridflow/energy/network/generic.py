@@ -7,7 +7,7 @@ import numpy as np
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import Rows, features
+from gridflow.energy.network.features import Features, Rows
 from gridflow.energy.network.grid import BoundBranch, BoundNetwork
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.stationarity import BoundStationarity
@@ -40,6 +40,6 @@ class FeatureNetwork(Energy):
             return rows
 
         branches = [
-            BoundBranch(split, np.ones((1, 1)), features(output_rows(k), split.n_inner, n_data), [k]) for k in range(n_outputs)
+            BoundBranch(split, np.ones((1, 1)), Features(output_rows(k), split.n_inner, n_data), [k]) for k in range(n_outputs)
         ]
         return BoundNetwork(self.data, LOSSES[self.loss], branches, None, stationarity=stationarity)

@@ -111,23 +111,22 @@ def least_mass(total: float, largest: float) -> float:
 def check_statement(statement: str, branch: Branch, sigma: str, inputs: InputsSpec) -> None:
     """Raises InputError for a statement that S3 does not make of this branch, activation and inputs."""
     dim, weighted = len(branch.weights), bool(branch.outputs[0])
-    if statement == "parity" and (dim != 1 or sigma not in PARITY or weighted):
-        raise refusal(
-            f'"parity" with σ = {sigma}, {dim} inputs{" and trained weights" if weighted else ""}',
+    admits, allowed = {
+        "modes": (True, ""),
+        "parity": (
+            dim == 1 and sigma in PARITY and not weighted,
             f"one input, no output weight, σ one of {', '.join(PARITY)} (S3 Example 2; the quadratic σ has a moment alone)",
-            'leave "parity" out of statements',
-        )
-    if statement == "moment" and (dim != 1 or sigma not in MOMENT):
-        raise refusal(
-            f'"moment" with σ = {sigma}, {dim} inputs', f"one input, σ one of {', '.join(MOMENT)}",
-            'leave "moment" out of statements',
-        )  # fmt: skip
-    if statement == "directions" and not (isinstance(inputs, CircleInputs) and sigma == "relu"):
-        raise refusal(
-            f'"directions" with σ = {sigma}, inputs of kind {inputs.__struct_config__.tag!r}',
+        ),
+        "moment": (dim == 1 and sigma in MOMENT, f"one input, σ one of {', '.join(MOMENT)}"),
+        "directions": (
+            isinstance(inputs, CircleInputs) and sigma == "relu",
             'σ = relu (S3 Examples 1 and 3) and inputs = { kind = "circle", … }',
-            'leave "directions" out of statements',
-        )  # fmt: skip
+        ),
+    }[statement]
+    if not admits:
+        numbered = f"{dim} inputs{' and trained weights' if weighted else ''}"
+        received = f"inputs of kind {inputs.__struct_config__.tag!r}" if statement == "directions" else numbered
+        raise refusal(f'"{statement}" with σ = {sigma}, {received}', allowed, f'leave "{statement}" out of statements')
 
 
 def bound_network(
@@ -139,12 +138,7 @@ def bound_network(
     outer = output_weights(branch.outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
     inner = grid.flat_coordinates(split.inner)
     measure = teacher.measure()
-    setting = Setting(
-        points=np.stack([inner[name] for name in branch.weights], axis=1),
-        neurons=measure.points,
-        weights=measure.weights[:, 0],
-        factors=tuple(next(f for f in grid.factors if f.name == name) for name in branch.weights),
-    )
+    setting = Setting(np.stack([inner[n] for n in branch.weights], axis=1), measure.points, measure.weights[:, 0])
 
     def modes() -> Modes:
         check_modes(split.n_inner, len(data.inputs))
@@ -154,7 +148,7 @@ def bound_network(
 
     parts: dict[str, Any] = {
         "modes": modes,
-        "parity": lambda: Parity(setting.factors[0], teacher, PARITY[activation]),
+        "parity": lambda: Parity(grid.factors[split.inner[0]], teacher, PARITY[activation]),
         "moment": lambda: Moment(setting, MOMENT[activation]),
         "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
     }

@@ -12,6 +12,7 @@ tanh takes a tenth of the time of a compiled loop over scalars). The gradient at
 import numpy as np
 
 from gridflow.energy.network.activation import Jet
+from gridflow.energy.network.features import row_blocks
 from gridflow.energy.resnet.layers import BLOCK_ENTRIES
 from gridflow.space.factor import Array
 
@@ -44,8 +45,7 @@ def ensemble_gradient(theta: Array, states: list[Array], slopes: list[Array], re
 
 def ensemble_blocks(n: int, inputs: Array) -> list[slice]:
     """Blocks of parameters whose states stay in the second-level cache."""
-    step = max(1, BLOCK_ENTRIES // inputs.size)
-    return [slice(k, min(k + step, n)) for k in range(0, n, step)]
+    return row_blocks(n, inputs.size, BLOCK_ENTRIES)
 
 
 def ensemble_features(jet: Jet, theta: Array, inputs: Array) -> Array:

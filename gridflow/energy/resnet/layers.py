@@ -20,6 +20,7 @@ with r_j = μ_j ∂ℓ/∂f_j, and all sums at x in the last two. The integral o
 import numpy as np
 
 from gridflow.energy.network.activation import Jet
+from gridflow.energy.network.features import row_blocks
 from gridflow.space.factor import Array
 
 BLOCK_ENTRIES = 2**14
@@ -37,8 +38,7 @@ class RowFeatures:
 
     def __init__(self, jet: Jet, directions: Array, inputs: Array, keep: bool = False) -> None:
         self.jet, self.directions, self.inputs = jet, directions, inputs
-        step = max(1, BLOCK_ENTRIES // inputs.shape[1])
-        self.blocks = [slice(k, min(k + step, len(directions))) for k in range(0, len(directions), step)]
+        self.blocks = row_blocks(len(directions), inputs.shape[1], BLOCK_ENTRIES)
         self.kept: dict[int, tuple[Array, Array]] | None = None
         if keep and 16 * len(directions) * inputs.shape[1] <= KEPT_BYTES:
             self.kept = {block.start: self.compute(block) for block in self.blocks}
