@@ -156,7 +156,7 @@ def noise_refusal(label: str) -> InputError:
     return InputError(f"noise injection for {label}", "an MMD alone", 'use energy.kind = "mmd"')
 
 
-def checked(offered: Any, base: type) -> Any:
+def of_class(offered: Any, base: type) -> Any:
     """The object itself. Raises InputError for one that does not derive from the base class."""
     if not isinstance(offered, base):
         name = f"{base.__module__}.{base.__name__}"
@@ -168,11 +168,11 @@ def checked(offered: Any, base: type) -> Any:
 
 def bound_to(grid: Grid, energy: Energy) -> BoundEnergy:
     """An energy bound to a grid. Raises InputError for objects that do not derive from the base classes."""
-    bound: BoundEnergy = checked(checked(energy, Energy).bind(grid), BoundEnergy)
+    bound: BoundEnergy = of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
     return bound
 
 
 def particles_of(energy: Energy, factors: tuple[Factor, ...]) -> ParticleEnergy:
     """An energy for particles. Raises InputError for objects that do not derive from the base classes."""
-    found: ParticleEnergy = checked(checked(energy, Energy).particles(factors), ParticleEnergy)
+    found: ParticleEnergy = of_class(of_class(energy, Energy).particles(factors), ParticleEnergy)
     return found

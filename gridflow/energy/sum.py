@@ -58,7 +58,7 @@ def first(values: list[Any]) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def refused_driven(values: list[Any]) -> bool:
+def no_drive(values: list[Any]) -> bool:
     """False. Potentials that are no first variation make no flow of the sum."""
     if any(values):
         raise InputError(
@@ -67,7 +67,7 @@ def refused_driven(values: list[Any]) -> bool:
     return False
 
 
-def refused_diagnostics(values: list[tuple[str, ...]]) -> tuple[str, ...]:
+def no_diagnostics(values: list[tuple[str, ...]]) -> tuple[str, ...]:
     """None. Diagnostics describe a part along its own flow."""
     names = [name for value in values for name in value]
     if names:
@@ -93,8 +93,8 @@ Rule = Callable[[list[Any]], Any]
 BOUND_RULES: dict[str, Rule] = {
     "convex": all,
     "smooth": all,
-    "driven": refused_driven,
-    "diagnostics": refused_diagnostics,
+    "driven": no_drive,
+    "diagnostics": no_diagnostics,
     "data": first,
     "displaces": lambda values: False,
     "label": lambda values: "a sum of energies",
@@ -103,7 +103,7 @@ BOUND_RULES: dict[str, Rule] = {
 PARTICLE_RULES: dict[str, Rule] = {
     "order": max,
     "strata": one_strata,
-    "driven": refused_driven,
+    "driven": no_drive,
     "label": lambda values: "a sum of energies",
 }
 """A rule for every field of `ParticleEnergy`."""
@@ -119,7 +119,7 @@ class BoundSum(BoundEnergy):
 
     def evaluate(self, mass: Array) -> Evaluation:
         terms = [part.evaluate(mass) for part in self.parts]
-        refused_driven([t.drive is not None or t.diffusivity is not None for t in terms])
+        no_drive([t.drive is not None or t.diffusivity is not None for t in terms])
         xi = np.ascontiguousarray(reduce(np.add, [t.first_variation for t in terms]))
         value, roundoff = sum(t.value for t in terms), sum(t.roundoff for t in terms)
         return Evaluation(value, xi, roundoff, first([t.prediction for t in terms]))
@@ -140,7 +140,7 @@ class SumParticles(ParticleEnergy):
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         terms = [part.evaluate(points, weights, batch) for part in self.parts]
-        refused_driven([t.drive is not None for t in terms])
+        no_drive([t.drive is not None for t in terms])
         predictions = [t.prediction for t in terms if t.prediction is not None]
         if batch is not None and len(predictions) > 1:
             raise InputError("a minibatch for a sum of several networks", "one network", "remove batch")

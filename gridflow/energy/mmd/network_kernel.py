@@ -95,7 +95,7 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
             f"noise injection for features with weights on {others}", "weights on intervals, and labels in `outputs`",
             "use intervals",
         )  # fmt: skip
-    inputs = energy.data.augmented(energy.spec.bias)
+    inputs = energy.data.inputs_with_bias(energy.spec.bias)
     amplitude = level * np.linalg.norm(inputs, axis=1)
     directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(bound.split.inner)))
 

@@ -26,7 +26,7 @@ class Data:
         """Σ_j μ_j x_j x_jᵀ, (n_dim, n_dim): the Σ of S1 where the inputs are centred."""
         return (self.inputs * self.weights[:, None]).T @ self.inputs
 
-    def augmented(self, bias: bool) -> Array:
+    def inputs_with_bias(self, bias: bool) -> Array:
         """Inputs, with a last column of ones for a bias, (n_data, n_dim)."""
         return np.hstack([self.inputs, np.ones((len(self.inputs), 1))]) if bias else self.inputs
 
@@ -62,7 +62,7 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         weights = weights / weights.sum()
         notes: tuple[str, ...] = ()
         if self.standardize:
-            inputs, targets = (standardized(v, n, weights) for v, n in ((inputs, self.inputs), (targets, self.targets)))
+            inputs, targets = (standard_scores(v, n, weights) for v, n in ((inputs, self.inputs), (targets, self.targets)))
             notes = ("inputs and targets shifted and scaled to mean 0 and standard deviation 1",)
         return Data(inputs, targets, weights, notes)
 
@@ -90,7 +90,8 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         return picked
 
 
-def standardized(values: Array, names: list[str], weights: Array) -> Array:
+def standard_scores(values: Array, names: list[str], weights: Array) -> Array:
+    """Columns (n_data, n_columns) with mean 0 and standard deviation 1. Raises InputError for constant ones."""
     centred = values - weights @ values
     deviation = np.sqrt(weights @ centred**2)
     if not (deviation > 0).all():

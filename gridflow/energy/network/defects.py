@@ -47,7 +47,7 @@ class Modes:
     With output weights u the singular functions on the whole of Θ are u·e_i/‖u‖, singular values and coefficients s_i‖u‖ and
     c_i/‖u‖: the same products.
 
-    features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); wanted : ∫φ√μ dρ*, (n_values,)
+    features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); target : ∫φ√μ dρ*, (n_values,)
     """
 
     records: ClassVar[Records] = {
@@ -57,19 +57,19 @@ class Modes:
         "mode_ratio_max": ("1", "largest coefficient of rho - teacher over its bound sqrt(2E)/singular value"),
     }
 
-    def __init__(self, features: Array, volumes: Array, wanted: Array, tolerance: float) -> None:
+    def __init__(self, features: Array, volumes: Array, target: Array, tolerance: float) -> None:
         triangle = np.linalg.qr(np.sqrt(volumes)[:, None] * features, mode="r")
         _, singular, transposed = np.linalg.svd(triangle)
         kept = singular >= SINGULAR_MIN * singular[0]
         self.singular, self.tolerance = singular[kept], tolerance
         directions = transposed[: singular.size][kept].T / self.singular  # (n_values, n_modes)
         self.functions = features @ directions  # (n_inner, n_modes)
-        self.wanted = wanted @ directions
-        self.floor = ROUNDOFF * float(np.linalg.norm(wanted))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
+        self.target = target @ directions
+        self.floor = ROUNDOFF * float(np.linalg.norm(target))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
 
     def coefficients(self, masses: Array) -> Array:
         """∫e_i d(ρ − ρ*), (n_modes,), from masses (n_inner,)."""
-        return masses @ self.functions - self.wanted
+        return masses @ self.functions - self.target
 
     def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
         c = np.abs(self.coefficients(masses))
@@ -162,10 +162,10 @@ class Moment:
 
     def __init__(self, setting: Setting, power: int) -> None:
         self.values = setting.points[:, 0] ** power
-        self.wanted = float(setting.weights @ setting.neurons[:, 0] ** power)
+        self.target = float(setting.weights @ setting.neurons[:, 0] ** power)
 
     def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
-        return {"moment_defect": abs(float(masses @ self.values) - self.wanted)}
+        return {"moment_defect": abs(float(masses @ self.values) - self.target)}
 
 
 class Directions:
@@ -182,11 +182,11 @@ class Directions:
         self.visible = (self.degrees < 2) | (self.degrees % 2 == 0)
         self.sizes = radius * np.abs(relu_harmonics(self.degrees)) * np.where(self.degrees == 0, 1.0, np.sqrt(2))
         self.waves = waves(setting.points, self.degrees)
-        self.wanted = setting.weights @ waves(setting.neurons, self.degrees)
+        self.target = setting.weights @ waves(setting.neurons, self.degrees)
 
     def harmonics(self, masses: Array) -> NDArray[np.complex128]:
         """a_k, (harmonics + 1,), from masses (n_inner,)."""
-        return masses @ self.waves - self.wanted
+        return masses @ self.waves - self.target
 
     def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
         size, root = np.abs(self.harmonics(masses)), np.sqrt(2 * max(evaluation.value, evaluation.roundoff))

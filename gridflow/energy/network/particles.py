@@ -45,7 +45,7 @@ class NetworkParticles(ParticleEnergy):
     @cached_property
     def columns(self) -> Array:
         """All inputs, (n_dim, n_data)."""
-        return np.ascontiguousarray(self.data.augmented(self.bias).T)
+        return np.ascontiguousarray(self.data.inputs_with_bias(self.bias).T)
 
     @cached_property
     def covariance(self) -> Array | None:
@@ -54,7 +54,7 @@ class NetworkParticles(ParticleEnergy):
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         data = self.data if batch is None else self.data.subset(batch)
-        columns = self.columns if batch is None else np.ascontiguousarray(data.augmented(self.bias).T)
+        columns = self.columns if batch is None else np.ascontiguousarray(data.inputs_with_bias(self.bias).T)
         branches = [branch_at(branch, self.factors, points, self.covariance) for branch in self.branches]
         prediction = np.zeros_like(data.targets)
         for at in branches:

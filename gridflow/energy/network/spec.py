@@ -77,7 +77,7 @@ class NetworkEnergy(Energy):
     def bind(self, grid: Grid) -> BoundNetwork:
         self.check(grid.factors)
         spec, data, sigma = self.spec, self.data, ACTIVATIONS[self.spec.activation]
-        inputs, covariance = data.augmented(spec.bias), data.covariance() if spec.normalization else None
+        inputs, covariance = data.inputs_with_bias(spec.bias), data.covariance() if spec.normalization else None
         branches = [b for branch in spec.branches for b in bind_branch(branch, sigma.value, inputs, covariance, grid)]
         return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), sigma.is_smooth, self.stationarity(grid))
 

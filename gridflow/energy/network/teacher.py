@@ -116,7 +116,7 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
         self.check(inputs.shape[1])
         sigma, teacher = ACTIVATIONS[self.activation or activation].value, self.measure()
         if self.normalization:
-            z = self.normalized(inputs @ teacher.points.T, weights)
+            z = self.batch_normalization(inputs @ teacher.points.T, weights)
             return Data(inputs, sigma(z) @ teacher.weights, weights)
         step = max(1, BLOCK_ENTRIES // len(teacher.points))
         blocks = [inputs[k : k + step] for k in range(0, len(inputs), step)]
@@ -142,7 +142,7 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
                     f"a teacher density of {len(density.density)} coordinates", f"{dim}, one per input", "match the inputs"
                 )
 
-    def normalized(self, z: Array, weights: Array) -> Array:
+    def batch_normalization(self, z: Array, weights: Array) -> Array:
         """Pre-activations (n_data, n_neurons) centred, then divided by ‖direction‖_Σ, their deviation (S1 (2))."""
         z = z - weights @ z
         norms = np.sqrt(weights @ z**2)

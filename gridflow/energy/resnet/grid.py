@@ -14,32 +14,26 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
-from gridflow.energy.resnet.particles import check_layers
-from gridflow.space.factor import Array, Factor
+from gridflow.energy.resnet.layout import Layout, check_layers
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
 
 class Rows:
     """A field on the grid by depth and by row of θ.
 
-    groups : for every row the numbers of its factors; depth : number of the depth, or None; directions : for every row k the
-    points (n_k, d) of its factors. Values of depth and row k are (n_depth, n_k).
+    directions : for every row k the points (n_k, d) of its factors. Values of depth and row k are (n_depth, n_k).
     """
 
-    def __init__(self, grid: Grid, groups: list[list[int]], depth: int | None) -> None:
-        self.grid, self.depth = grid, depth
+    def __init__(self, grid: Grid, layout: Layout) -> None:
+        self.grid, self.layout = grid, layout
+        groups, depth = layout.columns.tolist(), layout.depth
         self.n_depth = 1 if depth is None else grid.shape[depth]
         self.axes = [([] if depth is None else [depth]) + group for group in groups]
         self.directions = []
         for group in groups:
             coordinates = grid.flat_coordinates(tuple(group))
             self.directions.append(np.stack([coordinates[grid.factors[k].name] for k in group], axis=1))
-
-    @property
-    def layers(self) -> Factor | None:
-        """The labels that are layers, or None for a continuous depth."""
-        factor = None if self.depth is None else self.grid.factors[self.depth]
-        return factor if factor is not None and factor.kind == "labels" else None
 
     def contract(self, masses: Array) -> list[Array]:
         """Marginals for every row k."""
@@ -108,7 +102,7 @@ class QuadraticModel:
     convex = False  # f is quadratic in ρ
 
     def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.inputs, self.diagonal = inputs, 0.5 if rows.layers is None else 0.0
+        self.inputs, self.diagonal = inputs, rows.layout.diagonal
         self.features = [RowFeatures(jet, directions, inputs, keep=True) for directions in rows.directions]
 
     def forward(self, marginals: list[Array]) -> Array:
@@ -150,10 +144,10 @@ class BoundResNet(BoundEnergy):
         return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def check_start(self, masses: Array) -> None:
-        """Every layer of a wide ResNet has mass 1/L. Raises InputError."""
-        if self.needs_layers and self.rows.layers is not None:
-            per_layer = masses.sum(axis=tuple(k for k in range(masses.ndim) if k != self.rows.depth))
-            check_layers(per_layer, self.rows.layers, "initial")
+        """Raises InputError for layers of a wide ResNet whose mass is not 1/L."""
+        depth, layers = self.rows.layout.depth, self.rows.layout.layers
+        if self.needs_layers and layers is not None:
+            check_layers(masses.sum(axis=tuple(k for k in range(masses.ndim) if k != depth)), layers, "initial")
 
     def predict(self, mass: Array) -> Array:
         """f_ρ(x_j), (n_data, d)."""

@@ -17,6 +17,8 @@ DEPTHS: dict[str, tuple[str | None, ...]] = {
     "quadratic": ("labels", "interval"),
 }
 """Kinds of factors that may be the depth of a model."""
+LAYER_MASS_ERROR = 1e-9
+"""Relative error of the mass 1/L of a layer: the round-off of weights that a case writes in decimals."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,17 @@ class Layout:
         columns = np.array(numbers).reshape((n_layers, dim, dim) if ensemble else (dim, dim))
         return Layout(factors, columns, axis, dim, n_layers)
 
+    @property
+    def layers(self) -> Factor | None:
+        """The labels that are layers, or None for a continuous depth and without depth."""
+        factor = None if self.depth is None else self.factors[self.depth]
+        return factor if factor is not None and factor.kind == "labels" else None
+
+    @property
+    def diagonal(self) -> float:
+        """h of the quadratic approximation (`gridflow.energy.resnet.layers`)."""
+        return 0.0 if self.n_layers else 0.5
+
     def theta(self, coordinates: dict[str, Array]) -> Array:
         """θ, (n, d, d) or (n, L, d, d), from flat coordinates (n,) by factor."""
         entries = [coordinates[self.factors[k].name] for k in self.columns.ravel()]
@@ -94,3 +107,13 @@ def check_depth(model: str, depth: Factor | None, is_weight: bool) -> None:
         )
     if depth is not None and (np.diff(depth.points) <= 0).any():
         raise InputError(f"layers {depth.points.tolist()}", "increasing values", f"order the values of space.{depth.name}")
+
+
+def check_layers(masses: Array, layers: Factor, purpose: str) -> None:
+    """Raises InputError for masses (L,) of the layers that are not 1/L."""
+    if np.abs(masses * layers.size - 1).max() > LAYER_MASS_ERROR:
+        raise InputError(
+            f"{purpose} with masses {np.array2string(masses, precision=4)} of the layers {layers.name!r}",
+            f"the same mass in all of them, 1/{layers.size}",
+            "give the labels equal volumes and a uniform density, or weight the particles of every layer alike",
+        )

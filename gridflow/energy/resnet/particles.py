@@ -17,11 +17,8 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
 from gridflow.energy.resnet.ensemble import ensemble_blocks, ensemble_gradient, ensemble_output, ensemble_pass
 from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
-from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
-
-LAYER_MASS_ERROR = 1e-9
-"""Relative error of the mass 1/L of a layer: the round-off of weights that a case writes in decimals."""
+from gridflow.energy.resnet.layout import Layout, check_layers
+from gridflow.space.factor import Array
 
 
 @dataclass(frozen=True)
@@ -126,52 +123,35 @@ CLOUDS: dict[str, type[Cloud]] = {
 class ResNetParticles(ParticleEnergy):
     """A residual network of N particles.
 
-    columns : of the weights in the row of a particle, (L, d, d) or (d, d); depth : number of the column and of the factor of the
-    depth, or None; layered : the depth is labels
+    strata : the layers of a wide ResNet, which have their exact mass in every cloud
     """
 
     model: str
     activation: str
     loss: Loss
     data: Data
-    factors: tuple[Factor, ...]
-    columns: NDArray[np.int64]
-    depth: int | None
-    layered: bool
-
-    def __post_init__(self) -> None:
-        if self.model == "wide" and self.depth is not None:  # the layers have their exact mass in every cloud
-            object.__setattr__(self, "strata", self.factors[self.depth].name)
+    layout: Layout
+    strata: str | None = None
 
     def check_start(self, points: Array, weights: Array) -> None:
-        """Every layer of a wide ResNet has mass 1/L. Raises InputError."""
-        if self.strata is not None:
-            layers = self.factors[self.depth or 0]
-            masses = np.array([weights[points[:, self.depth] == value].sum() for value in layers.points])
-            check_layers(masses, layers, "particles")
+        """Raises InputError for layers of a wide ResNet whose mass is not 1/L."""
+        depth, layers = self.layout.depth, self.layout.layers
+        if self.strata is not None and layers is not None:
+            check_layers(np.array([weights[points[:, depth] == value].sum() for value in layers.points]), layers, "particles")
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         data = self.data if batch is None else self.data.subset(batch)
-        depth = np.zeros(len(points)) if self.depth is None else points[:, self.depth]
-        neurons = Neurons(points[:, self.columns], depth, weights)
+        layout = self.layout
+        depth = np.zeros(len(points)) if layout.depth is None else points[:, layout.depth]
+        neurons = Neurons(points[:, layout.columns], depth, weights)
         inputs = np.ascontiguousarray(data.inputs.T)
-        cloud = CLOUDS[self.model](self.activation, neurons, inputs, 0.0 if self.layered else 0.5)
+        cloud = CLOUDS[self.model](self.activation, neurons, inputs, layout.diagonal)
         prediction = cloud.output.T.copy()
         value, residual = self.loss.evaluate(data, prediction)
         xi, along = cloud.adjoint(np.ascontiguousarray(residual.T))
         gradient = np.zeros(points.shape)
-        gradient[:, self.columns] = along
-        for k, factor in enumerate(self.factors):
+        gradient[:, layout.columns] = along
+        for k, factor in enumerate(layout.factors):
             if not factor.moves:
                 gradient[:, k] = 0.0
         return ParticleEvaluation(value, gradient, prediction, xi)
-
-
-def check_layers(masses: Array, layers: Factor, purpose: str) -> None:
-    """Every layer has mass 1/L. Raises InputError."""
-    if np.abs(masses * layers.size - 1).max() > LAYER_MASS_ERROR:
-        raise InputError(
-            f"{purpose} with masses {np.array2string(masses, precision=4)} of the layers {layers.name!r}",
-            f"the same mass in all of them, 1/{layers.size}",
-            "give the labels equal volumes and a uniform density, or weight the particles of every layer alike",
-        )

@@ -106,7 +106,7 @@ class ResNetEnergy(Energy):
     ) -> BoundNetwork | BoundResNet:
         spec, jet = self.spec, JETS[self.spec.activation]
         if spec.model != "ensemble":
-            rows = Rows(grid, layout.columns.tolist(), layout.depth)
+            rows = Rows(grid, layout)
             return BoundResNet(spec.model, jet, data, rows, LOSSES[spec.loss], stationarity)
 
         def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
@@ -117,9 +117,8 @@ class ResNetEnergy(Energy):
     def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
         layout, spec = self.layout(factors), self.spec
         data = self.data_with_targets(layout, Grid(list(factors)))
-        return ResNetParticles(
-            spec.model, spec.activation, LOSSES[spec.loss], data, factors, layout.columns, layout.depth, layout.n_layers > 0
-        )
+        strata = layout.layers.name if spec.model == "wide" and layout.layers is not None else None
+        return ResNetParticles(spec.model, spec.activation, LOSSES[spec.loss], data, layout, strata)
 
     def data_with_targets(self, layout: Layout, grid: Grid) -> Data:
         """The data, with the targets of a teacher: a discrete one, or a density on the same grid. Raises InputError."""
@@ -134,5 +133,4 @@ class ResNetEnergy(Energy):
             return replace(self.data, targets=bound.predict(masses))
         factors = [layout.factors[k] for k in layout.columns.ravel()]
         teacher.check(spec.model, layout.n_layers, layout.dim, factors)
-        diagonal = 0.0 if layout.n_layers else 0.5
-        return replace(self.data, targets=teacher.targets(spec.model, spec.activation, self.data.inputs, diagonal))
+        return replace(self.data, targets=teacher.targets(spec.model, spec.activation, self.data.inputs, layout.diagonal))
