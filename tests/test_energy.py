@@ -228,7 +228,7 @@ def test_recomputed_features_equal_stored_ones(key, rng, monkeypatch):
     monkeypatch.setattr(features, "STORED_BYTES", 0)
     monkeypatch.setattr(features, "BLOCK_ENTRIES", 40)
     bound = spec.load(HERE).bind(grid)
-    assert bound.branches[0].inner.stored is None
+    assert bound.model.branches[0].inner.stored is None
     again = bound.evaluate(mass)
     np.testing.assert_allclose(again.first_variation, stored.first_variation, rtol=1e-12, atol=1e-15)
     assert again.value == pytest.approx(stored.value, rel=1e-13)

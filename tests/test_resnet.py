@@ -176,7 +176,7 @@ def test_a_wide_resnet_is_not_convex():
     and the middle between them x/4."""
     spec = ResNet("wide", teach(LINE, -2.0, -2.0), ["a"], "layer", activation="identity")
     bound = spec.load(HERE).bind(Grid([Labels(values=[-2.0, 0.0]).factor("a"), layers(2)]))
-    axis = bound.rows.grid.order.index("a")
+    axis = bound.model.rows.grid.order.index("a")
     one = np.array([[0.5, 0.0], [0.0, 0.5]])  # masses of (−2, 0) in the layers 0 and 1
     two = one[::-1]
     if axis == 0:
@@ -392,8 +392,8 @@ def test_ensembles_beyond_the_memory_budget_are_recomputed(rng, monkeypatch):
     monkeypatch.setattr("gridflow.energy.network.features.STORED_BYTES", 100)
     monkeypatch.setattr("gridflow.energy.network.features.BLOCK_ENTRIES", 50)
     recomputed = spec.load(HERE).bind(grid)
-    assert stored.branches[0].inner.stored is not None
-    assert recomputed.branches[0].inner.stored is None
+    assert stored.model.branches[0].inner.stored is not None
+    assert recomputed.model.branches[0].inner.stored is None
     one, two = stored.evaluate(mass), recomputed.evaluate(mass)
     np.testing.assert_allclose(one.first_variation, two.first_variation, rtol=1e-12)
     np.testing.assert_allclose(one.prediction, two.prediction, rtol=1e-13)

@@ -24,8 +24,9 @@ from gridflow.energy.network import features
 from gridflow.energy.network.activation import ACTIVATIONS, normal_average
 from gridflow.energy.network.branch import Branch, embedded_weights
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.grid import BoundBranch, BoundNetwork, pull_back
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.particles import NetworkParticles
 from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.errors import InputError
@@ -57,7 +58,8 @@ class BoundFeatures(BoundEnergy):
 
     def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
         self.energy, self.grid = energy, grid
-        self.network: BoundNetwork = energy.bind(grid)
+        self.model = energy.model(grid)
+        self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], self.model)
         self.data, self.smooth = energy.data, self.network.smooth
         self.smoothed_at = lru_cache(8)(self.make_smoothed)
 
@@ -68,8 +70,9 @@ class BoundFeatures(BoundEnergy):
         return self.smoothed_at(level)
 
     def make_smoothed(self, level: float) -> "SmoothedFeatures":
-        pairs = zip(self.energy.spec.branches, self.network.branches, strict=True)
-        return SmoothedFeatures(self.network, [smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs])
+        pairs = zip(self.energy.spec.branches, self.model.branches, strict=True)
+        smooth = [smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs]
+        return SmoothedFeatures(self.network, BranchModel(smooth))
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,12 @@ class SmoothedFeatures(BoundEnergy):
     """E_u ξ(θ + βu): residuals of the network, pulled back through its smoothed features. Only ξ counts."""
 
     network: BoundNetwork
-    branches: list[BoundBranch]
+    smooth_model: BranchModel
 
     def evaluate(self, mass: Array) -> Evaluation:
         prediction = self.network.predict(mass)
         _, residual = self.network.loss.evaluate(self.network.data, prediction)
-        return Evaluation(0.0, pull_back(self.branches, residual), 0.0, prediction)
+        return Evaluation(0.0, self.smooth_model.pull_back(residual), 0.0, prediction)
 
 
 def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:

@@ -8,9 +8,8 @@ import numpy as np
 from gridflow.energy.base import Energy
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.features import Features, Rows
-from gridflow.energy.network.grid import BoundBranch, BoundNetwork
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
 from gridflow.energy.network.loss import LOSSES
-from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -27,7 +26,11 @@ class FeatureNetwork(Energy):
     data: Data
     loss: str = "squared"
 
-    def bind(self, grid: Grid, stationarity: BoundStationarity | None = None) -> BoundNetwork:
+    def bind(self, grid: Grid) -> BoundNetwork:
+        return BoundNetwork(self.data, LOSSES[self.loss], self.model(grid))
+
+    def model(self, grid: Grid) -> BranchModel:
+        """One branch for every output, over all factors."""
         coordinates = grid.flat_coordinates(tuple(range(len(grid.shape))))
         split = grid.split(())
         n_data, n_outputs = self.data.targets.shape
@@ -39,7 +42,5 @@ class FeatureNetwork(Energy):
 
             return rows
 
-        branches = [
-            BoundBranch(split, np.ones((1, 1)), Features(output_rows(k), split.n_inner, n_data), [k]) for k in range(n_outputs)
-        ]
-        return BoundNetwork(self.data, LOSSES[self.loss], branches, None, stationarity=stationarity)
+        inner = [Features(output_rows(k), split.n_inner, n_data) for k in range(n_outputs)]
+        return BranchModel([BoundBranch(split, np.ones((1, 1)), values, [k]) for k, values in enumerate(inner)])

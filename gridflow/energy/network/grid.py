@@ -4,6 +4,7 @@ Features factorise over two groups of factors, φ = Σ u(θ_A) v(θ_B; x), so th
 n_cells².
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -33,55 +34,87 @@ class BoundBranch:
     outputs: list[int]
 
 
-def pull_back(branches: list[BoundBranch], residual: Array) -> Array:
-    """Σ_j r_j·φ(θ; x_j) at the cells, shape of the grid, from r (n_data, n_outputs)."""
-    return reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in branches))
+PullBack = Callable[[Array], Array]
+
+
+class Model(ABC):
+    """The prediction f_ρ of a network on a grid. convex : E is convex in ρ for a convex loss; smooth : δf/δρ has no kinks"""
+
+    convex: bool = True
+    smooth: bool = True
+
+    @abstractmethod
+    def forward(self, mass: Array) -> tuple[Array, PullBack]:
+        """f_ρ(x_j), (n_data, n_outputs), with r ↦ Σ_j r_j·δf_ρ(x_j)/δρ at the cells for r of that shape; before the next call."""
+
+    @abstractmethod
+    def magnitude(self, targets: Array) -> Array:
+        """|y| and the largest terms of f, (n_data, n_outputs): what rounding errors of f − y are proportional to."""
+
+    def check_start(self, masses: Array) -> None:  # noqa: B027 - optional
+        """Raises InputError for cell masses that the network cannot start from."""
+
+
+class BranchModel(Model):
+    """Σ of branches: f is linear in ρ."""
+
+    def __init__(self, branches: list[BoundBranch], smooth: bool = True) -> None:
+        self.branches, self.smooth = branches, smooth
+        self.n_outputs = 1 + max(output for branch in branches for output in branch.outputs)
+
+    def forward(self, mass: Array) -> tuple[Array, PullBack]:
+        terms = [(b, b.inner.predict(b.split.contract(b.outer, mass))) for b in self.branches]
+        prediction = np.zeros((terms[0][1].shape[1], self.n_outputs))
+        for branch, values in terms:
+            for term, output in enumerate(branch.outputs):
+                prediction[:, output] += values[term]
+        return prediction, self.pull_back
+
+    def pull_back(self, residual: Array) -> Array:
+        return reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
+
+    def magnitude(self, targets: Array) -> Array:
+        found = np.abs(targets)
+        for branch in self.branches:
+            for term, output in enumerate(branch.outputs):
+                found[:, output] += np.abs(branch.outer[term]).max() * branch.inner.largest()
+        return found
 
 
 class BoundNetwork(BoundEnergy):
-    """A network energy on a grid.
-
-    penalty : λG at the cells, shape of the grid, or None; smooth : of the features
-    """
+    """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model. penalty : λG at the cells, or None"""
 
     data: Data
-    convex = True  # every loss in LOSSES is convex in f, and f is linear in ρ
 
     def __init__(
         self,
         data: Data,
         loss: Loss,
-        branches: list[BoundBranch],
-        penalty: Array | None,
-        smooth: bool = True,
+        model: Model,
+        penalty: Array | None = None,
         stationarity: BoundStationarity | None = None,
     ) -> None:
-        self.data, self.loss, self.branches, self.penalty, self.smooth = data, loss, branches, penalty, smooth
-        self.stationarity = stationarity
+        self.data, self.loss, self.model, self.penalty, self.stationarity = data, loss, model, penalty, stationarity
+        self.convex, self.smooth = model.convex, model.smooth
         self.diagnostics = () if stationarity is None else stationarity.names
-        self.scale = np.abs(data.targets)
-        for branch in branches:
-            for term, output in enumerate(branch.outputs):
-                self.scale[:, output] += np.abs(branch.outer[term]).max() * branch.inner.largest()
+        self.magnitude = model.magnitude(data.targets)
+
+    def check_start(self, masses: Array) -> None:
+        self.model.check_start(masses)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        """How much of the teacher the student has found (`gridflow.energy.network.stationarity`)."""
+        """Defects of the student from its teacher (`gridflow.energy.network.stationarity`)."""
         return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def predict(self, mass: Array) -> Array:
         """f_ρ(x_j), (n_data, n_outputs)."""
-        prediction = np.zeros_like(self.data.targets)
-        for branch in self.branches:
-            terms = branch.inner.predict(branch.split.contract(branch.outer, mass))
-            for term, output in enumerate(branch.outputs):
-                prediction[:, output] += terms[term]
-        return prediction
+        return self.model.forward(mass)[0]
 
     def evaluate(self, mass: Array) -> Evaluation:
-        prediction = self.predict(mass)
+        prediction, pull_back = self.model.forward(mass)
         value, residual = self.loss.evaluate(self.data, prediction)
-        roundoff = ROUNDOFF * (float((np.abs(residual) * self.scale).sum()) + abs(value))
-        xi = pull_back(self.branches, residual)
+        roundoff = ROUNDOFF * (float((np.abs(residual) * self.magnitude).sum()) + abs(value))
+        xi = pull_back(residual)
         if self.penalty is not None:
             penalty = float(np.vdot(self.penalty, mass))
             value, roundoff = value + penalty, roundoff + ROUNDOFF * penalty

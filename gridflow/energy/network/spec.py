@@ -17,7 +17,7 @@ from gridflow.energy.base import Energy
 from gridflow.energy.network.activation import ACTIVATIONS, NUMBERS
 from gridflow.energy.network.branch import Branch, check_branch, squared_length
 from gridflow.energy.network.data import Data, FileData
-from gridflow.energy.network.grid import BoundNetwork, bind_branch
+from gridflow.energy.network.grid import BoundNetwork, BranchModel, bind_branch
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.particles import NetworkParticles
 from gridflow.energy.network.stationarity import BoundStationarity, Stationarity, refusal
@@ -75,11 +75,15 @@ class NetworkEnergy(Energy):
     data: Data
 
     def bind(self, grid: Grid) -> BoundNetwork:
+        return BoundNetwork(self.data, LOSSES[self.spec.loss], self.model(grid), self.penalty(grid), self.stationarity(grid))
+
+    def model(self, grid: Grid) -> BranchModel:
+        """The branches on a grid."""
         self.check(grid.factors)
         spec, data, sigma = self.spec, self.data, ACTIVATIONS[self.spec.activation]
         inputs, covariance = data.inputs_with_bias(spec.bias), data.covariance() if spec.normalization else None
         branches = [b for branch in spec.branches for b in bind_branch(branch, sigma.value, inputs, covariance, grid)]
-        return BoundNetwork(data, LOSSES[spec.loss], branches, self.penalty(grid), sigma.is_smooth, self.stationarity(grid))
+        return BranchModel(branches, sigma.is_smooth)
 
     def particles(self, factors: tuple[Factor, ...]) -> NetworkParticles:
         self.check(factors)

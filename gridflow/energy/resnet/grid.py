@@ -8,11 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.energy.network.activation import Jet
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.loss import Loss
-from gridflow.energy.network.stationarity import BoundStationarity
+from gridflow.energy.network.grid import Model, PullBack
 from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
 from gridflow.energy.resnet.layout import Layout, check_layers
 from gridflow.space.factor import Array
@@ -52,7 +50,7 @@ class Rows:
         return total
 
 
-class Model(Protocol):
+class RowModel(Protocol):
     """forward : marginals to f (d, n_data), with what the adjoint needs; adjoint : r (d, n_data) to ξ by depth and row."""
 
     convex: bool
@@ -116,46 +114,31 @@ class QuadraticModel:
         return [f.pull_back(pulled[:, k]) + f.pull_back_slopes(residual[k] * before) for k, f in enumerate(self.features)]
 
 
-MODELS: dict[str, type[Model]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}
+ROW_MODELS: dict[str, type[RowModel]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}
 
 
-class BoundResNet(BoundEnergy):
-    """A wide ResNet, or its linear or quadratic approximation, on a grid."""
+class ResNetModel(Model):
+    """A wide ResNet, or its linear or quadratic approximation."""
 
-    data: Data
-
-    def __init__(
-        self, model: str, jet: Jet, data: Data, rows: Rows, loss: Loss, stationarity: BoundStationarity | None = None
-    ) -> None:
-        self.data, self.rows, self.loss = data, rows, loss
-        self.stationarity = stationarity
-        if stationarity is not None:
-            self.diagnostics = stationarity.records
-        self.inputs = np.ascontiguousarray(data.inputs.T)
-        self.model = MODELS[model](jet, rows, self.inputs)
-        self.convex = self.model.convex
+    def __init__(self, model: str, jet: Jet, data: Data, rows: Rows) -> None:
+        self.rows, self.inputs = rows, np.ascontiguousarray(data.inputs.T)
         self.needs_layers = model == "wide"
-        # |y| + |x| + max |σ|, (n_data, d): what rounding errors of a prediction are proportional to
-        largest = [RowFeatures(jet, directions, self.inputs).largest() for directions in rows.directions]
-        self.scale = np.abs(data.targets) + np.abs(data.inputs) + np.stack(largest, axis=1)
+        self.row_model = ROW_MODELS[model](jet, rows, self.inputs)
+        self.convex = self.row_model.convex
+        self.largest = np.stack([RowFeatures(jet, b, self.inputs).largest() for b in rows.directions], axis=1)  # max |σ|
 
-    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        """How much of the teacher the student has found (`gridflow.energy.resnet.stationarity`)."""
-        return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
+    def forward(self, mass: Array) -> tuple[Array, PullBack]:
+        prediction = np.ascontiguousarray(self.row_model.forward(self.rows.contract(mass)).T)
+        return prediction, self.pull_back
+
+    def pull_back(self, residual: Array) -> Array:
+        return self.rows.expand(self.row_model.adjoint(np.ascontiguousarray(residual.T)))
+
+    def magnitude(self, targets: Array) -> Array:
+        return np.abs(targets) + np.abs(self.inputs.T) + self.largest
 
     def check_start(self, masses: Array) -> None:
         """Raises InputError for layers of a wide ResNet whose mass is not 1/L."""
         depth, layers = self.rows.layout.depth, self.rows.layout.layers
         if self.needs_layers and layers is not None:
             check_layers(masses.sum(axis=tuple(k for k in range(masses.ndim) if k != depth)), layers, "initial")
-
-    def predict(self, mass: Array) -> Array:
-        """f_ρ(x_j), (n_data, d)."""
-        return np.ascontiguousarray(self.model.forward(self.rows.contract(mass)).T)
-
-    def evaluate(self, mass: Array) -> Evaluation:
-        prediction = self.predict(mass)
-        value, residual = self.loss.evaluate(self.data, prediction)
-        xi = self.rows.expand(self.model.adjoint(np.ascontiguousarray(residual.T)))
-        roundoff = ROUNDOFF * (float((np.abs(residual) * self.scale).sum()) + abs(value))
-        return Evaluation(value, xi, roundoff, prediction)

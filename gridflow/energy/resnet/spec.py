@@ -27,12 +27,12 @@ from gridflow.energy.base import Energy
 from gridflow.energy.network.activation import ACTIVATIONS, JETS
 from gridflow.energy.network.data import Data, FileData
 from gridflow.energy.network.generic import FeatureNetwork
-from gridflow.energy.network.grid import BoundNetwork
+from gridflow.energy.network.grid import BoundNetwork, Model
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.energy.network.teacher import TeacherData
 from gridflow.energy.resnet.ensemble import ensemble_features
-from gridflow.energy.resnet.grid import BoundResNet, Rows
+from gridflow.energy.resnet.grid import ResNetModel, Rows
 from gridflow.energy.resnet.layout import DEPTHS, Layout
 from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
@@ -82,14 +82,47 @@ class ResNetEnergy(Energy):
     data: Data
     directory: Path
 
-    def bind(self, grid: Grid) -> BoundNetwork | BoundResNet:
+    def bind(self, grid: Grid) -> BoundNetwork:
         layout = self.layout(grid.factors)
         layout.check_frozen(grid)
         data = self.data_with_targets(layout, grid)
-        return self.bound(layout, grid, data, self.stationarity(layout, grid, data))
+        stationarity = self.stationarity(layout, grid, data)
+        return BoundNetwork(data, LOSSES[self.spec.loss], self.model(layout, grid), stationarity=stationarity)
+
+    def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
+        layout, spec = self.layout(factors), self.spec
+        data = self.data_with_targets(layout, Grid(list(factors)))
+        strata = layout.layers.name if spec.model == "wide" and layout.layers is not None else None
+        return ResNetParticles(spec.model, spec.activation, LOSSES[spec.loss], data, layout, strata)
 
     def layout(self, factors: tuple[Factor, ...]) -> Layout:
+        """Raises InputError for factors that do not fit the model or the data."""
         return Layout.of(self.spec.model, self.spec.weights, self.spec.depth, self.data, factors)
+
+    def model(self, layout: Layout, grid: Grid) -> Model:
+        """The network on a grid, at the inputs of the data."""
+        jet = JETS[self.spec.activation]
+        if self.spec.model != "ensemble":
+            return ResNetModel(self.spec.model, jet, self.data, Rows(grid, layout))
+
+        def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
+            return np.moveaxis(ensemble_features(jet, layout.theta(coordinates), inputs.T), 1, 2)
+
+        return FeatureNetwork(feature, self.data).model(grid)
+
+    def data_with_targets(self, layout: Layout, grid: Grid) -> Data:
+        """The data, with the targets of a teacher: a discrete one, or a density on the same grid. Raises InputError."""
+        teacher, spec = self.spec.data, self.spec
+        if not isinstance(teacher, ResNetTeacher):
+            return self.data
+        if teacher.density:
+            masses = mixture_masses(teacher.density, grid, self.directory, "energy.data.density")
+            model = self.model(layout, grid)
+            model.check_start(masses)
+            return replace(self.data, targets=model.forward(masses)[0])
+        factors = [layout.factors[k] for k in layout.columns.ravel()]
+        teacher.check(spec.model, layout.n_layers, layout.dim, factors)
+        return replace(self.data, targets=teacher.targets(spec.model, spec.activation, self.data.inputs, layout.diagonal))
 
     def stationarity(self, layout: Layout, grid: Grid, data: Data) -> BoundStationarity | None:
         """The numbers of S3 Theorems 3 and 4, with targets of the teacher at inputs between the data too."""
@@ -100,37 +133,3 @@ class ResNetEnergy(Energy):
             inputs, weights = spec.inputs.points()
             between = replace(self, data=Data(inputs, inputs, weights)).data_with_targets(layout, grid)
         return spec.bind(self.spec.model, self.spec.activation, layout, data, between, grid)
-
-    def bound(
-        self, layout: Layout, grid: Grid, data: Data, stationarity: BoundStationarity | None = None
-    ) -> BoundNetwork | BoundResNet:
-        spec, jet = self.spec, JETS[self.spec.activation]
-        if spec.model != "ensemble":
-            rows = Rows(grid, layout)
-            return BoundResNet(spec.model, jet, data, rows, LOSSES[spec.loss], stationarity)
-
-        def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
-            return np.moveaxis(ensemble_features(jet, layout.theta(coordinates), inputs.T), 1, 2)
-
-        return FeatureNetwork(feature, data, spec.loss).bind(grid, stationarity)
-
-    def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
-        layout, spec = self.layout(factors), self.spec
-        data = self.data_with_targets(layout, Grid(list(factors)))
-        strata = layout.layers.name if spec.model == "wide" and layout.layers is not None else None
-        return ResNetParticles(spec.model, spec.activation, LOSSES[spec.loss], data, layout, strata)
-
-    def data_with_targets(self, layout: Layout, grid: Grid) -> Data:
-        """The data, with the targets of a teacher: a discrete one, or a density on the same grid. Raises InputError."""
-        teacher, spec = self.spec.data, self.spec
-        if not isinstance(teacher, ResNetTeacher):
-            return self.data
-        if teacher.density:
-            masses = mixture_masses(teacher.density, grid, self.directory, "energy.data.density")
-            bound = self.bound(layout, grid, self.data)
-            if isinstance(bound, BoundResNet):
-                bound.check_start(masses)
-            return replace(self.data, targets=bound.predict(masses))
-        factors = [layout.factors[k] for k in layout.columns.ravel()]
-        teacher.check(spec.model, layout.n_layers, layout.dim, factors)
-        return replace(self.data, targets=teacher.targets(spec.model, spec.activation, self.data.inputs, layout.diagonal))
