@@ -153,6 +153,7 @@ class Energy(ABC):
 
 
 def noise_refusal(label: str) -> InputError:
+    """The error of an energy whose first variation at displaced positions is not available."""
     return InputError(f"noise injection for {label}", "an MMD alone", 'use energy.kind = "mmd"')
 
 

@@ -137,6 +137,8 @@ class PotentialEnergy(Energy):
 
 @dataclass(frozen=True, eq=False)
 class BoundPotential(BoundEnergy):
+    """∫V dρ on a grid. potential : V at the cells"""
+
     potential: Array
 
     convex = True  # linear in ρ
@@ -148,6 +150,8 @@ class BoundPotential(BoundEnergy):
 
 @dataclass(frozen=True)
 class PotentialParticles(ParticleEnergy):
+    """Σ_i w_i V(θ_i)."""
+
     terms: dict[str, Term]
     factors: tuple[Factor, ...]
 

@@ -43,6 +43,8 @@ EnergySpec = EnergyPart | Sum
 
 @dataclass(frozen=True)
 class SumEnergy(Energy):
+    """Σ of energies, of a case or of one's own."""
+
     parts: tuple[Energy, ...]
 
     def bind(self, grid: Grid) -> "BoundSum":
@@ -52,7 +54,6 @@ class SumEnergy(Energy):
         return SumParticles([particles_of(part, factors) for part in self.parts])
 
 
-# Rules: the values of a field in all parts → its value in the sum.
 def first(values: list[Any]) -> Any:
     """The first value that is not None."""
     return next((value for value in values if value is not None), None)
@@ -90,6 +91,7 @@ def one_strata(values: list[str | None]) -> str | None:
 
 
 Rule = Callable[[list[Any]], Any]
+"""The values of a field in all parts → its value in the sum."""
 BOUND_RULES: dict[str, Rule] = {
     "convex": all,
     "smooth": all,

@@ -31,6 +31,7 @@ class Features:
         self.rows, self.stored = rows, rows(self.blocks[0]) if fits else None
 
     def at(self, block: slice) -> Array:
+        """v of one of the `blocks`, (n_rows, n_data)."""
         return self.rows(block) if self.stored is None else self.stored
 
     def predict(self, moments: Array) -> Array:

@@ -12,6 +12,8 @@ from gridflow.space.factor import Array
 
 @dataclass(frozen=True)
 class Loss:
+    """ℓ and ∂ℓ/∂f of (f, y), arrays of one shape."""
+
     value: Callable[[Array, Array], Array]
     derivative: Callable[[Array, Array], Array]
 
@@ -23,6 +25,7 @@ class Loss:
 
 
 def huber(f: Array, y: Array) -> Array:
+    """½|f − y|² up to |f − y| = 1, and linear beyond."""
     distance = np.abs(f - y)
     return np.where(distance <= 1, distance**2 / 2, distance - 0.5)
 

@@ -56,6 +56,7 @@ class TeacherMeasure:
 
 
 def support(density: Normal | Uniform) -> tuple[float, float]:
+    """The interval on which a density is integrated."""
     if isinstance(density, Uniform):
         assert density.bounds is not None
         return density.bounds

@@ -4,7 +4,8 @@
 They are contracted first: an evaluation costs O(n_cells + L·d·n_row·n_data), n_row the cells of one row (all of Θ for d = 1).
 """
 
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 
@@ -50,95 +51,82 @@ class Rows:
         return total
 
 
-class RowModel(Protocol):
-    """forward : marginals to f (d, n_data), with what the adjoint needs; adjoint : r (d, n_data) to ξ by depth and row."""
-
-    convex: bool
-
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None: ...
-
-    def forward(self, marginals: list[Array]) -> Array: ...
-
-    def adjoint(self, residual: Array) -> list[Array]: ...
-
-
-class WideModel:
-    convex = False  # f is of degree L in ρ for σ = identity
-
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.jet, self.rows, self.inputs = jet, rows, inputs
-
-    def forward(self, marginals: list[Array]) -> Array:
-        layers = range(self.rows.n_depth)
-        rows = [[(d, m[layer]) for d, m in zip(self.rows.directions, marginals, strict=True)] for layer in layers]
-        self.passed = WidePass(self.jet, rows, self.inputs)
-        return self.passed.output
-
-    def adjoint(self, residual: Array) -> list[Array]:
-        adjoints, features = self.passed.adjoints(residual), self.passed.features
-        rows = range(len(residual))
-        return [np.concatenate([f[k].pull_back(p[None, k]) for f, p in zip(features, adjoints, strict=True)]) for k in rows]
-
-
-class LinearModel:
-    convex = True  # f is linear in ρ
-
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.inputs, self.n_depth = inputs, rows.n_depth
-        self.features = [RowFeatures(jet, directions, inputs, keep=True) for directions in rows.directions]
-
-    def forward(self, marginals: list[Array]) -> Array:
-        masses = [m.sum(axis=0, keepdims=True) for m in marginals]
-        return self.inputs + np.concatenate([f.sums(m)[0] for f, m in zip(self.features, masses, strict=True)])
-
-    def adjoint(self, residual: Array) -> list[Array]:
-        pulled = [f.pull_back(r[None]) for f, r in zip(self.features, residual, strict=True)]
-        return [np.repeat(values, self.n_depth, axis=0) for values in pulled]
-
-
-class QuadraticModel:
-    convex = False  # f is quadratic in ρ
-
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.inputs, self.diagonal = inputs, rows.layout.diagonal
-        self.features = [RowFeatures(jet, directions, inputs, keep=True) for directions in rows.directions]
-
-    def forward(self, marginals: list[Array]) -> Array:
-        sums = [f.sums(m) for f, m in zip(self.features, marginals, strict=True)]
-        total, slopes = np.stack([s for s, _ in sums], axis=1), np.stack([j for _, j in sums], axis=1)
-        self.passed = QuadraticPass(total, slopes, self.inputs, self.diagonal)
-        return self.passed.output
-
-    def adjoint(self, residual: Array) -> list[Array]:
-        pulled, before = self.passed.adjoints(residual), self.passed.before
-        return [f.pull_back(pulled[:, k]) + f.pull_back_slopes(residual[k] * before) for k, f in enumerate(self.features)]
-
-
-ROW_MODELS: dict[str, type[RowModel]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}
-
-
 class ResNetModel(Model):
-    """A wide ResNet, or its linear or quadratic approximation."""
+    """A residual network on a grid, from its marginals (n_depth, n_k) of depth and row k."""
 
-    def __init__(self, model: str, jet: Jet, data: Data, rows: Rows) -> None:
-        self.rows, self.inputs = rows, np.ascontiguousarray(data.inputs.T)
-        self.needs_layers = model == "wide"
-        self.row_model = ROW_MODELS[model](jet, rows, self.inputs)
-        self.convex = self.row_model.convex
-        self.largest = np.stack([RowFeatures(jet, b, self.inputs).largest() for b in rows.directions], axis=1)  # max |σ|
+    convex = False  # f is of degree 2 or more in ρ
+    keep = True  # every evaluation uses the features at the inputs
+
+    def __init__(self, jet: Jet, data: Data, rows: Rows) -> None:
+        self.jet, self.rows, self.inputs = jet, rows, np.ascontiguousarray(data.inputs.T)
+        self.features = [RowFeatures(jet, directions, self.inputs, self.keep) for directions in rows.directions]
+
+    @abstractmethod
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        """f (d, n_data), with r (d, n_data) ↦ ξ by depth and row."""
 
     def forward(self, mass: Array) -> tuple[Array, PullBack]:
-        prediction = np.ascontiguousarray(self.row_model.forward(self.rows.contract(mass)).T)
-        return prediction, self.pull_back
-
-    def pull_back(self, residual: Array) -> Array:
-        return self.rows.expand(self.row_model.adjoint(np.ascontiguousarray(residual.T)))
+        output, adjoint = self.run(self.rows.contract(mass))
+        return np.ascontiguousarray(output.T), lambda residual: self.rows.expand(adjoint(np.ascontiguousarray(residual.T)))
 
     def magnitude(self, targets: Array) -> Array:
-        return np.abs(targets) + np.abs(self.inputs.T) + self.largest
+        largest = np.stack([features.largest() for features in self.features], axis=1)
+        return np.abs(targets) + np.abs(self.inputs.T) + largest
+
+
+class WideModel(ResNetModel):
+    """X^L of one path through the layers."""
+
+    keep = False  # features at the states of the layers are new in every evaluation
+
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        directions = self.rows.directions
+        layers = [[(b, m[k]) for b, m in zip(directions, marginals, strict=True)] for k in range(self.rows.n_depth)]
+        passed = WidePass(self.jet, layers, self.inputs)
+
+        def adjoint(residual: Array) -> list[Array]:
+            pairs = list(zip(passed.features, passed.adjoints(residual), strict=True))
+            return [np.concatenate([f[k].pull_back(p[None, k]) for f, p in pairs]) for k in range(len(residual))]
+
+        return passed.output, adjoint
 
     def check_start(self, masses: Array) -> None:
-        """Raises InputError for layers of a wide ResNet whose mass is not 1/L."""
+        """Raises InputError for layers whose mass is not 1/L."""
         depth, layers = self.rows.layout.depth, self.rows.layout.layers
-        if self.needs_layers and layers is not None:
-            check_layers(masses.sum(axis=tuple(k for k in range(masses.ndim) if k != depth)), layers, "initial")
+        assert layers is not None
+        check_layers(masses.sum(axis=tuple(k for k in range(masses.ndim) if k != depth)), layers, "initial")
+
+
+class LinearModel(ResNetModel):
+    """The first order of the wide model."""
+
+    convex = True  # f is linear in ρ
+
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        masses = [m.sum(axis=0, keepdims=True) for m in marginals]
+        output = self.inputs + np.concatenate([f.sums(m)[0] for f, m in zip(self.features, masses, strict=True)])
+
+        def adjoint(residual: Array) -> list[Array]:
+            pulled = [f.pull_back(r[None]) for f, r in zip(self.features, residual, strict=True)]
+            return [np.repeat(values, self.rows.n_depth, axis=0) for values in pulled]
+
+        return output, adjoint
+
+
+class QuadraticModel(ResNetModel):
+    """The second order of the wide model."""
+
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        sums = [f.sums(m) for f, m in zip(self.features, marginals, strict=True)]
+        total, slopes = np.stack([s for s, _ in sums], axis=1), np.stack([j for _, j in sums], axis=1)
+        passed = QuadraticPass(total, slopes, self.inputs, self.rows.layout.diagonal)
+
+        def adjoint(residual: Array) -> list[Array]:
+            pulled, before = passed.adjoints(residual), passed.before
+            rows = enumerate(self.features)
+            return [f.pull_back(pulled[:, k]) + f.pull_back_slopes(residual[k] * before) for k, f in rows]
+
+        return passed.output, adjoint
+
+
+MODELS: dict[str, type[ResNetModel]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}

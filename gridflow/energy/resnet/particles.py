@@ -5,8 +5,8 @@ velocities are −grad_θ ξ. Particles at the same depth are one layer. In the 
 count half a pair with each other and with themselves, as the neurons of a cell of the grid do.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,93 +30,83 @@ class Neurons:
     weights: Array
 
 
-class Cloud(Protocol):
-    """A model at neurons and inputs (d, n_data), with the diagonal h that only the quadratic approximation uses.
-
-    output : f (d, n_data); adjoint : r (d, n_data) → ξ (n,) and ∂ξ/∂θ, shape of theta
-    """
-
-    output: Array
-
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None: ...
-
-    def adjoint(self, residual: Array) -> tuple[Array, Array]: ...
+Adjoint = Callable[[Array], tuple[Array, Array]]
+"""r (d, n_data) → ξ (n,) and ∂ξ/∂θ, shape of theta."""
 
 
-class EnsembleCloud:
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.jet, self.theta, self.inputs = JETS[activation], neurons.theta, inputs
-        self.output = ensemble_output(self.jet, neurons.theta, neurons.weights, inputs)
+def forward_ensemble(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f (d, n_data) of an ensemble at inputs (d, n_data), with its adjoint."""
+    jet, theta = JETS[activation], neurons.theta
 
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        xi, along = np.empty(len(self.theta)), np.empty(self.theta.shape)
-        for block in ensemble_blocks(len(self.theta), self.inputs):  # recomputed: cheaper than to keep L states per particle
-            states, slopes = ensemble_pass(self.jet, self.theta[block], self.inputs)
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        xi, along = np.empty(len(theta)), np.empty(theta.shape)
+        for block in ensemble_blocks(len(theta), inputs):  # recomputed: cheaper than to keep L states per particle
+            states, slopes = ensemble_pass(jet, theta[block], inputs)
             xi[block] = np.tensordot(states[-1], residual, axes=2)
-            along[block] = ensemble_gradient(self.theta[block], states, slopes, residual)
+            along[block] = ensemble_gradient(theta[block], states, slopes, residual)
         return xi, along
 
+    return ensemble_output(jet, theta, neurons.weights, inputs), adjoint
 
-class WideCloud:
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        depths, number = np.unique(neurons.depth, return_inverse=True)
-        self.theta = neurons.theta
-        self.layers = [np.flatnonzero(number == k) for k in range(len(depths))]
-        rows = [[(neurons.theta[mine, k], neurons.weights[mine]) for k in range(len(inputs))] for mine in self.layers]
-        self.passed = WidePass(JETS[activation], rows, inputs)
-        self.output = self.passed.output
 
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        xi, along = np.zeros(len(self.theta)), np.empty(self.theta.shape)
-        for mine, features, p in zip(self.layers, self.passed.features, self.passed.adjoints(residual), strict=True):
+def forward_wide(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f of a wide ResNet."""
+    theta = neurons.theta
+    depths, number = np.unique(neurons.depth, return_inverse=True)
+    layers = [np.flatnonzero(number == k) for k in range(len(depths))]
+    rows = [[(theta[mine, k], neurons.weights[mine]) for k in range(len(inputs))] for mine in layers]
+    passed = WidePass(JETS[activation], rows, inputs)
+
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        xi, along = np.zeros(len(theta)), np.empty(theta.shape)
+        for mine, features, p in zip(layers, passed.features, passed.adjoints(residual), strict=True):
             for k, feature in enumerate(features):
                 xi[mine] += feature.pull_back(p[None, k])[0]
                 along[mine, k] = feature.gradient(p[k])
         return xi, along
 
-
-class LinearCloud:
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.features = [RowFeatures(JETS[activation], neurons.theta[:, k], inputs) for k in range(len(inputs))]
-        self.output = inputs + np.concatenate([f.sums(neurons.weights[None])[0] for f in self.features])
-
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        xi = np.sum([f.pull_back(r[None])[0] for f, r in zip(self.features, residual, strict=True)], axis=0)
-        return xi, np.stack([f.gradient(r) for f, r in zip(self.features, residual, strict=True)], axis=1)
+    return passed.output, adjoint
 
 
-class QuadraticCloud:
-    """RowFeatures (n, d, n_data) of all neurons at x are held at once: O(n·d²·n_data) memory."""
+def forward_linear(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f of the linear approximation."""
+    features = [RowFeatures(JETS[activation], neurons.theta[:, k], inputs) for k in range(len(inputs))]
 
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.inputs, self.theta = inputs, neurons.theta
-        depths, self.number = np.unique(neurons.depth, return_inverse=True)
-        order = np.argsort(self.number, kind="stable")
-        starts = np.searchsorted(self.number[order], np.arange(len(depths)))
-        z = neurons.theta @ inputs
-        self.curvature = CURVATURES[activation](z)
-        self.value, self.slope = JETS[activation](z)
-        weighted = neurons.weights[:, None, None] * self.slope
-        total = np.add.reduceat((neurons.weights[:, None, None] * self.value)[order], starts)
-        slopes = np.add.reduceat((weighted[:, :, None, :] * neurons.theta[..., None])[order], starts)
-        self.passed = QuadraticPass(total, slopes, inputs, diagonal)
-        self.output = self.passed.output
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        xi = np.sum([f.pull_back(r[None])[0] for f, r in zip(features, residual, strict=True)], axis=0)
+        return xi, np.stack([f.gradient(r) for f, r in zip(features, residual, strict=True)], axis=1)
 
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        q, before = self.passed.adjoints(residual)[self.number], self.passed.before[self.number]
-        turned = self.theta @ before  # θT, (n, d, n_data)
-        pulled = residual * self.slope
-        xi = (q * self.value + pulled * turned).sum(axis=(1, 2))
-        inner = q * self.slope + residual * self.curvature * turned
-        return xi, inner @ self.inputs.T + pulled @ before.swapaxes(1, 2)
+    return inputs + np.concatenate([f.sums(neurons.weights[None])[0] for f in features]), adjoint
 
 
-CLOUDS: dict[str, type[Cloud]] = {
-    "ensemble": EnsembleCloud,
-    "wide": WideCloud,
-    "linear": LinearCloud,
-    "quadratic": QuadraticCloud,
-}
+def forward_quadratic(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f of the quadratic approximation, with h = diagonal. Features (n, d, n_data) of all neurons at x are held at once:
+    O(n·d²·n_data) memory."""
+    theta = neurons.theta
+    depths, number = np.unique(neurons.depth, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    starts = np.searchsorted(number[order], np.arange(len(depths)))
+    z = theta @ inputs
+    curvature = CURVATURES[activation](z)
+    value, slope = JETS[activation](z)
+    weighted = neurons.weights[:, None, None] * slope
+    total = np.add.reduceat((neurons.weights[:, None, None] * value)[order], starts)
+    slopes = np.add.reduceat((weighted[:, :, None, :] * theta[..., None])[order], starts)
+    passed = QuadraticPass(total, slopes, inputs, diagonal)
+
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        q, before = passed.adjoints(residual)[number], passed.before[number]
+        turned = theta @ before  # θT, (n, d, n_data)
+        pulled = residual * slope
+        xi = (q * value + pulled * turned).sum(axis=(1, 2))
+        inner = q * slope + residual * curvature * turned
+        return xi, inner @ inputs.T + pulled @ before.swapaxes(1, 2)
+
+    return passed.output, adjoint
+
+
+FORWARD = {"ensemble": forward_ensemble, "wide": forward_wide, "linear": forward_linear, "quadratic": forward_quadratic}
+"""By model. Only the quadratic approximation uses the diagonal h."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +135,10 @@ class ResNetParticles(ParticleEnergy):
         depth = np.zeros(len(points)) if layout.depth is None else points[:, layout.depth]
         neurons = Neurons(points[:, layout.columns], depth, weights)
         inputs = np.ascontiguousarray(data.inputs.T)
-        cloud = CLOUDS[self.model](self.activation, neurons, inputs, layout.diagonal)
-        prediction = cloud.output.T.copy()
+        output, adjoint = FORWARD[self.model](self.activation, neurons, inputs, layout.diagonal)
+        prediction = output.T.copy()
         value, residual = self.loss.evaluate(data, prediction)
-        xi, along = cloud.adjoint(np.ascontiguousarray(residual.T))
+        xi, along = adjoint(np.ascontiguousarray(residual.T))
         gradient = np.zeros(points.shape)
         gradient[:, layout.columns] = along
         for k, factor in enumerate(layout.factors):

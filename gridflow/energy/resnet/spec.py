@@ -32,7 +32,7 @@ from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.energy.network.teacher import TeacherData
 from gridflow.energy.resnet.ensemble import ensemble_features
-from gridflow.energy.resnet.grid import ResNetModel, Rows
+from gridflow.energy.resnet.grid import MODELS, Rows
 from gridflow.energy.resnet.layout import DEPTHS, Layout
 from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
@@ -103,7 +103,7 @@ class ResNetEnergy(Energy):
         """The network on a grid, at the inputs of the data."""
         jet = JETS[self.spec.activation]
         if self.spec.model != "ensemble":
-            return ResNetModel(self.spec.model, jet, self.data, Rows(grid, layout))
+            return MODELS[self.spec.model](jet, self.data, Rows(grid, layout))
 
         def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
             return np.moveaxis(ensemble_features(jet, layout.theta(coordinates), inputs.T), 1, 2)

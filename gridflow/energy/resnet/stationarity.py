@@ -24,7 +24,7 @@ from gridflow.energy.network.defects import Condition, Modes, check_modes
 from gridflow.energy.network.stationarity import BoundStationarity, refusal, volumes_of
 from gridflow.energy.resnet.ensemble import ensemble_features
 from gridflow.energy.resnet.layout import Layout
-from gridflow.energy.resnet.particles import CLOUDS, Neurons
+from gridflow.energy.resnet.particles import FORWARD, Neurons
 from gridflow.energy.resnet.teacher import ResNetInputs, ResNetTeacher
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -63,7 +63,7 @@ class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
         def predict(masses: Array) -> Array:
             """f_ρ at the inputs of the condition, (n_inputs, d)."""
             neurons = Neurons(theta, np.zeros(len(theta)), masses)
-            return CLOUDS[model](activation, neurons, np.ascontiguousarray(between.inputs.T), 0.0).output.T
+            return FORWARD[model](activation, neurons, np.ascontiguousarray(between.inputs.T), 0.0)[0].T
 
         def modes() -> Modes:
             check_modes(split.n_inner, data.inputs.size)
