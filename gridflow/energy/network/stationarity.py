@@ -9,7 +9,7 @@ modes       The coefficient c_i = ∫e_i dη of the mode e_i (singular functions
             |c_i| ≤ √(2E)/s_i. Modes with s_i ≥ √(2E)/tolerance are determined: |c_i| ≤ tolerance.
 parity      S3 Example 2, d = 1. Gaussian and softplus: η becomes odd; tanh, arctan, sigmoid: η becomes even. `defect_right` is
             the Kantorovich norm ∫|∫^t| of the part that must vanish, `defect_wrong` that of the other part.
-moment      Softplus: ∫θ dη = 0 as well. Identity: this alone. Quadratic: ∫θ² dη = 0 alone; S3 states that η is odd, which suffices
+moment      Softplus: ∫θ dη = 0 as well. Identity: this alone. Quadratic: ∫θ² dη = 0 alone; S3 has η odd, which suffices
             but does not follow.
 directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·angle} dη of the moments ∫|θ|^d η d|θ| per direction.
             max(cos t, 0) = Σ_k κ_k e^{ikt} with κ_0 = 1/π, κ_±1 = 1/4, κ_k = (−1)^{k/2+1}/(π(k² − 1)) for even k, and 0 for odd

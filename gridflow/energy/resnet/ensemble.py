@@ -43,15 +43,10 @@ def ensemble_gradient(theta: Array, states: list[Array], slopes: list[Array], re
     return gradient
 
 
-def ensemble_blocks(n: int, inputs: Array) -> list[slice]:
-    """Blocks of parameters whose states stay in the second-level cache."""
-    return row_blocks(n, inputs.size, BLOCK_ENTRIES)
-
-
 def ensemble_features(jet: Jet, theta: Array, inputs: Array) -> Array:
     """X^L, (n, d, n_data)."""
     found = np.empty((len(theta), *inputs.shape))
-    for block in ensemble_blocks(len(theta), inputs):
+    for block in row_blocks(len(theta), inputs.size, BLOCK_ENTRIES):
         found[block] = ensemble_pass(jet, theta[block], inputs)[0][-1]
     return found
 
@@ -59,6 +54,6 @@ def ensemble_features(jet: Jet, theta: Array, inputs: Array) -> Array:
 def ensemble_output(jet: Jet, theta: Array, weights: Array, inputs: Array) -> Array:
     """Σ_i w_i X^L_{θ_i}, (d, n_data)."""
     total = np.zeros(inputs.shape)
-    for block in ensemble_blocks(len(theta), inputs):
+    for block in row_blocks(len(theta), inputs.size, BLOCK_ENTRIES):
         total += np.tensordot(weights[block], ensemble_pass(jet, theta[block], inputs)[0][-1], axes=1)
     return total

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
 from gridflow.energy.network.activation import CURVATURES, JETS
 from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import row_blocks
 from gridflow.energy.network.loss import Loss
-from gridflow.energy.resnet.ensemble import ensemble_blocks, ensemble_gradient, ensemble_output, ensemble_pass
-from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
+from gridflow.energy.resnet.ensemble import ensemble_gradient, ensemble_output, ensemble_pass
+from gridflow.energy.resnet.layers import BLOCK_ENTRIES, QuadraticPass, RowFeatures, WidePass
 from gridflow.energy.resnet.layout import Layout, check_layers
 from gridflow.space.factor import Array
 
@@ -40,7 +41,7 @@ def forward_ensemble(activation: str, neurons: Neurons, inputs: Array, diagonal:
 
     def adjoint(residual: Array) -> tuple[Array, Array]:
         xi, along = np.empty(len(theta)), np.empty(theta.shape)
-        for block in ensemble_blocks(len(theta), inputs):  # recomputed: cheaper than to keep L states per particle
+        for block in row_blocks(len(theta), inputs.size, BLOCK_ENTRIES):  # recomputed: cheaper than to keep L states per particle
             states, slopes = ensemble_pass(jet, theta[block], inputs)
             xi[block] = np.tensordot(states[-1], residual, axes=2)
             along[block] = ensemble_gradient(theta[block], states, slopes, residual)
