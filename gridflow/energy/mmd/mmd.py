@@ -76,6 +76,8 @@ def has_columns(component: Component) -> bool:
 
 @dataclass(frozen=True)
 class MMDEnergy(Energy):
+    """MMD with a kernel of positions."""
+
     kernel: Kernel
     target: list[Target]
     directory: Path

@@ -61,6 +61,8 @@ class Sobolev(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev", ta
 
 @dataclass(frozen=True)
 class SobolevEnergy(Energy):
+    """½S² to a target."""
+
     spec: Sobolev
     directory: Path
 
