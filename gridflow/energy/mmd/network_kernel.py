@@ -13,7 +13,7 @@ by Gauss–Hermite quadrature, for (leaky) ReLUs in closed form, with the predic
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.network import features
-from gridflow.energy.network.activation import ACTIVATIONS, normal_average
+from gridflow.energy.network.activation import ActivationName, normal_average
 from gridflow.energy.network.branch import Branch, embedded_weights
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
@@ -39,7 +39,7 @@ class Features(Struct, frozen=True, forbid_unknown_fields=True, tag="features", 
 
     inputs: NormalInputs | GaussHermiteInputs | UniformInputs
     branches: Annotated[list[Branch], Meta(min_length=1)]
-    activation: Literal[tuple(ACTIVATIONS)] = "relu"  # type: ignore[valid-type]
+    activation: ActivationName = "relu"
     bias: bool = False
 
     def energy(self, targets: Array | None = None) -> NetworkEnergy:

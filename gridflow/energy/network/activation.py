@@ -10,7 +10,7 @@ compares the time of one source file only.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -114,6 +114,8 @@ ACTIVATIONS = {
     ),
     "identity": Activation(lambda z: z.copy(), lambda z: (z, 1.0), jet=lambda z: (z, np.ones_like(z)), curvature=np.zeros_like),
 }
+ActivationName: TypeAlias = Literal[tuple(ACTIVATIONS)]  # type: ignore[valid-type]
+"""What a case may name."""
 JETS = {name: sigma.jet for name, sigma in ACTIVATIONS.items() if sigma.jet is not None}
 CURVATURES = {name: sigma.curvature for name, sigma in ACTIVATIONS.items() if sigma.curvature is not None}
 

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.energy.base import Energy
-from gridflow.energy.network.activation import ACTIVATIONS, NUMBERS
+from gridflow.energy.network.activation import ACTIVATIONS, NUMBERS, ActivationName
 from gridflow.energy.network.branch import Branch, check_branch, squared_length
 from gridflow.energy.network.data import Data, FileData
 from gridflow.energy.network.grid import BoundNetwork, BranchModel, bind_branch
@@ -40,7 +40,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
 
     data: FileData | TeacherData
     branches: Annotated[list[Branch], Meta(min_length=1)]
-    activation: Literal[tuple(ACTIVATIONS)] = "relu"  # type: ignore[valid-type]
+    activation: ActivationName = "relu"
     loss: Literal[tuple(LOSSES)] = "squared"  # type: ignore[valid-type]
     bias: bool = False
     normalization: bool = False

@@ -9,12 +9,12 @@ With trained weights (S3 §5.1) α is the mean output weight ∫w ρ*(θ, w)dw, 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.network.activation import ACTIVATIONS
+from gridflow.energy.network.activation import ACTIVATIONS, ActivationName
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.inputs import InputsSpec, product_rule
 from gridflow.errors import InputError
@@ -89,7 +89,7 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
     inputs: InputsSpec
     neurons: list[Neuron] = []
     normalization: bool = False
-    activation: Literal[tuple(ACTIVATIONS)] | None = None  # type: ignore[valid-type]
+    activation: ActivationName | None = None
     densities: list[TeacherDensity] = []
 
     def __post_init__(self) -> None:

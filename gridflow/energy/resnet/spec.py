@@ -24,7 +24,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.energy.base import Energy
-from gridflow.energy.network.activation import ACTIVATIONS, JETS
+from gridflow.energy.network.activation import ACTIVATIONS, JETS, ActivationName
 from gridflow.energy.network.data import Data, FileData
 from gridflow.energy.network.generic import FeatureNetwork
 from gridflow.energy.network.grid import BoundNetwork, Model
@@ -55,7 +55,7 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
     data: FileData | TeacherData | ResNetTeacher
     weights: Annotated[list[str], Meta(min_length=1)]
     depth: str | None = None
-    activation: Literal[tuple(ACTIVATIONS)] = "tanh"  # type: ignore[valid-type]
+    activation: ActivationName = "tanh"
     loss: Literal["squared", "huber"] = "squared"
     stationarity: ResNetStationarity | None = None
 
