@@ -35,17 +35,21 @@ class BoundBranch:
 
 
 PullBack = Callable[[Array], Array]
+"""r (n_data, n_outputs) ↦ Σ_j r_j·δf_ρ(x_j)/δρ at the cells, shape of the grid."""
 
 
 class Model(ABC):
-    """The prediction f_ρ of a network on a grid. convex : E is convex in ρ for a convex loss; smooth : δf/δρ has no kinks"""
+    """The prediction f_ρ of a network on a grid.
+
+    convex : E is convex in ρ for a convex loss; smooth : δf/δρ has no kinks
+    """
 
     convex: bool = True
     smooth: bool = True
 
     @abstractmethod
     def forward(self, mass: Array) -> tuple[Array, PullBack]:
-        """f_ρ(x_j), (n_data, n_outputs), with r ↦ Σ_j r_j·δf_ρ(x_j)/δρ at the cells for r of that shape; before the next call."""
+        """f_ρ(x_j), (n_data, n_outputs), of cell masses, with the adjoint of its derivative in ρ."""
 
     @abstractmethod
     def magnitude(self, targets: Array) -> Array:
