@@ -20,10 +20,10 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.energy.network import features
 from gridflow.energy.network.activation import ActivationName, normal_average
 from gridflow.energy.network.branch import Branch, embedded_weights
 from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import FeatureMatrix
 from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.network.loss import LOSSES
@@ -105,7 +105,7 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
     def rows(block: slice) -> Array:
         return normal_average(energy.spec.activation, directions[block] @ inputs.T, amplitude)
 
-    return replace(bound, inner=features.Features(rows, len(directions), len(inputs)))
+    return replace(bound, inner=FeatureMatrix(rows, len(directions), len(inputs)))
 
 
 @dataclass(frozen=True)

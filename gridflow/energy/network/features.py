@@ -22,7 +22,7 @@ def row_blocks(n_rows: int, n_columns: int, entries: int) -> list[slice]:
     return [slice(k, min(k + step, n_rows)) for k in range(0, n_rows, step)]
 
 
-class Features:
+class FeatureMatrix:
     """The matrix (n_inner, n_data) of v: `stored` as one block, or None."""
 
     def __init__(self, rows: Rows, n_inner: int, n_data: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import Features, Rows
+from gridflow.energy.network.features import FeatureMatrix, Rows
 from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
 from gridflow.energy.network.loss import LOSSES
 from gridflow.space.factor import Array
@@ -42,5 +42,5 @@ class FeatureNetwork(Energy):
 
             return rows
 
-        inner = [Features(output_rows(k), split.n_inner, n_data) for k in range(n_outputs)]
+        inner = [FeatureMatrix(output_rows(k), split.n_inner, n_data) for k in range(n_outputs)]
         return BranchModel([BoundBranch(split, np.ones((1, 1)), values, [k]) for k, values in enumerate(inner)])

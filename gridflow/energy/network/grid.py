@@ -14,7 +14,7 @@ import numpy as np
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
 from gridflow.energy.network.branch import Branch, base, coordinate, embedded_weights, norms_of_weights, output_weights
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import Features
+from gridflow.energy.network.features import FeatureMatrix
 from gridflow.energy.network.loss import Loss
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.space.factor import Array
@@ -30,7 +30,7 @@ class BoundBranch:
 
     split: Split
     outer: Array
-    inner: Features
+    inner: FeatureMatrix
     outputs: list[int]
 
 
@@ -146,7 +146,7 @@ def bind_branch(
             return values if factor is None else values * factor[block, None]
 
         outer = output_weights(outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
-        return BoundBranch(split, outer, Features(rows, split.n_inner, len(inputs)), numbers)
+        return BoundBranch(split, outer, FeatureMatrix(rows, split.n_inner, len(inputs)), numbers)
 
     if not any(base(n) in inside for names in branch.outputs for n in names):
         return [bound(branch.outputs, list(range(len(branch.outputs))), None)]

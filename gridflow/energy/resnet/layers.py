@@ -27,7 +27,7 @@ BLOCK_ENTRIES = 2**14
 """Entries of a block of features: 128 KiB, so that they stay in the cache and in memory that the process has already. To compute
 them anew in the adjoint pass takes less time than fresh memory to keep them."""
 KEPT_BYTES = 2**28
-"""RowFeatures of inputs that stay the same are kept up to this size."""
+"""Features of inputs that stay the same are kept up to this size."""
 
 
 class RowFeatures:
