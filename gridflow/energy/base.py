@@ -6,7 +6,9 @@ every member that schemes, integrators and sums of energies read, with its defau
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
+Records = Mapping[str, tuple[str, str]]
+"""(units, long name) by name, of numbers in the dataset."""
+NO_RECORDS: Records = MappingProxyType({})
 ROUNDOFF = 8 * float(np.finfo(float).eps)
 """Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
 REACH = 7.0
@@ -63,7 +68,7 @@ class BoundEnergy(ABC):
     convex: bool = False
     smooth: bool = True
     driven: bool = False
-    diagnostics: tuple[str, ...] = ()
+    diagnostics: Records = NO_RECORDS
     data: Data | None = None
     displaces: bool = False
     label: str = "this energy"

@@ -10,7 +10,17 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
+from gridflow.energy.base import (
+    NO_RECORDS,
+    BoundEnergy,
+    Energy,
+    Evaluation,
+    ParticleEnergy,
+    ParticleEvaluation,
+    Records,
+    bound_to,
+    particles_of,
+)
 from gridflow.energy.mmd.mmd import MMD
 from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
@@ -68,7 +78,7 @@ def no_drive(values: list[Any]) -> bool:
     return False
 
 
-def no_diagnostics(values: list[tuple[str, ...]]) -> tuple[str, ...]:
+def no_diagnostics(values: list[Records]) -> Records:
     """None. Diagnostics describe a part along its own flow."""
     names = [name for value in values for name in value]
     if names:
@@ -76,7 +86,7 @@ def no_diagnostics(values: list[tuple[str, ...]]) -> tuple[str, ...]:
             f"a sum with a part that adds {', '.join(names)}", "parts without diagnostics, which describe one energy alone",
             "remove them, or solve that part alone",
         )  # fmt: skip
-    return ()
+    return NO_RECORDS
 
 
 def one_strata(values: list[str | None]) -> str | None:

@@ -7,11 +7,12 @@ of the cells and the evaluation of the energy there; `records` are their units a
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, Evaluation, Records
 from gridflow.energy.network.teacher import TeacherData
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor

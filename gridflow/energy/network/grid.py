@@ -100,7 +100,8 @@ class BoundNetwork(BoundEnergy):
     ) -> None:
         self.data, self.loss, self.model, self.penalty, self.stationarity = data, loss, model, penalty, stationarity
         self.convex, self.smooth = model.convex, model.smooth
-        self.diagnostics = () if stationarity is None else stationarity.names
+        if stationarity is not None:
+            self.diagnostics = stationarity.records
         self.magnitude = model.magnitude(data.targets)
 
     def check_start(self, masses: Array) -> None:
