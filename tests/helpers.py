@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gridflow.case.case import Case, convert
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.flow.flow import Flow
 from gridflow.flow.noise import NoiseInjection
 from gridflow.flow.reaction import Reaction
@@ -86,7 +86,7 @@ def case_of(table: dict, **changes) -> Case:
 
 
 @dataclass(frozen=True)
-class Bound:
+class Bound(Energy):
     """An energy that is already bound to its grid."""
 
     bound: Any
@@ -100,7 +100,7 @@ def problem_of(grid, bound, temperature=0.0, reaction=None, noise=None) -> Probl
     return Problem(grid, Bound(bound), Flow(temperature, reaction or Reaction(), {}, {}, noise or NoiseInjection()))
 
 
-class Linear:
+class Linear(BoundEnergy):
     """∫V dρ for a potential given at the cells."""
 
     convex = True

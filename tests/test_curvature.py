@@ -8,7 +8,7 @@ from helpers import IDENTITY, QUADRATIC, case_of, problem_of
 from test_sobolev import LINE, PLANE, blob
 
 import gridflow.scheme.finite_volume.curvature as module
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.scheme.finite_volume.curvature import SHARE
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.solver import solve
@@ -18,7 +18,7 @@ from gridflow.space.factor import Circle, Grading, Interval
 from gridflow.space.grid import Grid
 
 
-class Square:
+class Square(Energy, BoundEnergy):
     """∫ρ², whose flow is ∂ρ/∂t = Δρ²: an energy of a user, which declares nothing beyond `convex`."""
 
     convex = True
@@ -32,7 +32,7 @@ class Square:
         return Evaluation(value, np.ascontiguousarray(2 * mass / self.volume), ROUNDOFF * value)
 
 
-class Total:
+class Total(Energy, BoundEnergy):
     """25(p − 1)², p = ∫(1 + x/10)dρ: its curvature belongs to constants, which a reaction with free mass moves."""
 
     convex = True

@@ -7,7 +7,9 @@ import pytest
 import xarray
 
 from gridflow.case.shipped import shipped_directory
-from gridflow.energy.network.data import FileData, GaussHermiteInputs, Neuron, NormalInputs, TeacherData, UniformInputs
+from gridflow.energy.network.data import FileData
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.errors import InputError
 
 

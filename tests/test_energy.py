@@ -1,31 +1,36 @@
 """Energies: every first variation against finite differences of the value, every fast path against its definition."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
+from numba import njit
 
-from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, members
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
 from gridflow.energy.mmd.certificates import Certificates
 from gridflow.energy.mmd.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.network_kernel import Features
-from gridflow.energy.network import network, neurons
+from gridflow.energy.network import activation, features
 from gridflow.energy.network.activation import ACTIVATIONS, Activation
-from gridflow.energy.network.data import Data, GaussHermiteInputs, Neuron, NormalInputs, TeacherData
+from gridflow.energy.network.branch import Branch
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.generic import FeatureNetwork
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs
 from gridflow.energy.network.loss import LOSSES
-from gridflow.energy.network.network import Branch, FeatureNetwork, Network, NetworkEnergy
+from gridflow.energy.network.spec import Network, NetworkEnergy
+from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
-from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
-from gridflow.energy.sum import EnergySpec, Sum, SumEnergy
+from gridflow.energy.sum import BOUND_RULES, PARTICLE_RULES, BoundSum, EnergySpec, Sum, SumEnergy, SumParticles
 from gridflow.errors import InputError
 from gridflow.space.densities import Component, Cosine, Normal, Uniform, mixture_masses
 from gridflow.space.factor import Circle, Interval, Labels, columns_of
 from gridflow.space.grid import Grid
 from gridflow.space.sphere import Sphere
+from tests.reference.activation import DERIVATIVES
 
 HERE = Path()
 A = Interval(bounds=(-2.0, 2.0), cells=9).factor("a")
@@ -131,9 +136,14 @@ def test_activations_have_their_derivatives(name, rng):
     z, step = rng.standard_normal(200) * 2, 1e-6
     sigma = ACTIVATIONS[name]
     slope = (sigma.value(z + step) - sigma.value(z - step)) / (2 * step)
-    np.testing.assert_allclose(sigma.derivative(z), slope, atol=1e-8)
+    np.testing.assert_allclose(DERIVATIVES[name](z), slope, atol=1e-8)
     if not sigma.is_smooth:
-        assert sigma.derivative(np.zeros(1))[0] == 0.0  # S2 §9
+        assert DERIVATIVES[name](np.zeros(1))[0] == 0.0  # S2 §9
+
+
+@njit
+def activate_row(kind, z, value, slope):
+    activation.activate(kind, z, value, slope)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -141,24 +151,19 @@ def test_every_activation_has_its_compiled_form(name, rng):
     """One registry: what a case may name, particles can run."""
     z = np.concatenate([rng.standard_normal(200) * 3, [0.0, -40.0, 40.0]])
     sigma, value, slope = ACTIVATIONS[name], np.empty(z.size), np.empty(z.size)
-    neurons.activate(sigma.compiled, z, value, slope)
+    activate_row(activation.NUMBERS[name], z, value, slope)
     np.testing.assert_allclose(value, sigma.value(z), rtol=1e-14, atol=1e-300)
-    np.testing.assert_allclose(slope, sigma.derivative(z), rtol=1e-13, atol=4e-16)  # 1 − tanh² cancels
-
-
-def test_compiled_forms_are_numbered_once():
-    numbers = [sigma.compiled for sigma in ACTIVATIONS.values()]
-    assert sorted(numbers) == list(range(len(numbers)))
+    np.testing.assert_allclose(slope, DERIVATIVES[name](z), rtol=1e-13, atol=4e-16)  # 1 − tanh² cancels
 
 
 def test_an_activation_for_grids_alone_is_refused_for_particles(monkeypatch):
-    monkeypatch.setitem(ACTIVATIONS, "cube", Activation(lambda z: z**3, lambda z: 3 * z**2))
+    monkeypatch.setitem(ACTIVATIONS, "cube", Activation(lambda z: z**3))
     energy = Network(data=LINE, branches=[Branch(["a"])], activation="cube").load(HERE)
     energy.bind(Grid([A]))
     with pytest.raises(InputError, match=r"(?s)'cube', which has no compiled form.*relu, leaky-relu"):
         energy.particles((A,))
-    with pytest.raises(ValueError, match="without a branch"):
-        neurons.activate(len(ACTIVATIONS), np.zeros(1), np.zeros(1), np.zeros(1))
+    with pytest.raises(ValueError, match="without a number"):
+        activate_row(len(ACTIVATIONS), np.zeros(1), np.zeros(1), np.zeros(1))
 
 
 @pytest.mark.parametrize("factor", [ANGLE, SIGN, Sphere(level=0).factor("eta")], ids=["circle", "signs", "sphere"])
@@ -220,10 +225,10 @@ def test_recomputed_features_equal_stored_ones(key, rng, monkeypatch):
     spec, grid = ENERGIES[key]
     mass = random_mass(grid, rng)
     stored = spec.load(HERE).bind(grid).evaluate(mass)
-    monkeypatch.setattr(network, "STORED_BYTES", 0)
-    monkeypatch.setattr(network, "BLOCK_ENTRIES", 40)
+    monkeypatch.setattr(features, "STORED_BYTES", 0)
+    monkeypatch.setattr(features, "BLOCK_ENTRIES", 40)
     bound = spec.load(HERE).bind(grid)
-    assert isinstance(bound.branches[0].inner, network.RecomputedFeatures)
+    assert bound.model.branches[0].inner.stored is None
     again = bound.evaluate(mass)
     np.testing.assert_allclose(again.first_variation, stored.first_variation, rtol=1e-12, atol=1e-15)
     assert again.value == pytest.approx(stored.value, rel=1e-13)
@@ -269,52 +274,94 @@ def test_mmd_vanishes_at_its_target_and_pulls_towards_it():
 def test_a_teacher_in_the_model_class_has_zero_loss():
     """The student at the teacher's weights: E = 0, for every activation and the sum of two neurons."""
     grid = Grid([Labels(values=[0.5, -1.5]).factor("theta")])
-    for activation in ACTIVATIONS:
+    for name in ACTIVATIONS:
         data = TeacherData(inputs=GaussHermiteInputs(count=9), neurons=[Neuron([0.5], 0.25), Neuron([-1.5], 0.75)])
-        bound = Network(data=data, branches=[Branch(["theta"])], activation=activation).load(HERE).bind(grid)
+        bound = Network(data=data, branches=[Branch(["theta"])], activation=name).load(HERE).bind(grid)
         assert bound.evaluate(np.array([0.25, 0.75])).value == pytest.approx(0.0, abs=1e-28)
 
 
 def test_sums_bind_energies_of_ones_own():
-    class Constant:
+    class Constant(Energy, BoundEnergy):
         convex = True
 
         def bind(self, grid):
             return self
 
         def evaluate(self, mass):
-            return network.Evaluation(2.0, np.ones(mass.shape), 0.0)
+            return Evaluation(2.0, np.ones(mass.shape), 0.0)
 
     grid = Grid([A])
-    total = SumEnergy((Constant(), Potential({"a": Linear(1.0)}))).bind(grid)
+    total = SumEnergy((Constant(), Potential({"a": Linear(1.0)}).load(HERE))).bind(grid)
     evaluation = total.evaluate(np.full(9, 1 / 9))
     assert evaluation.value == pytest.approx(2.0, abs=1e-15)
     np.testing.assert_allclose(evaluation.first_variation, 1 + A.points)
 
 
-class Own:
-    """An energy without the base classes, with any members."""
+class OwnBound(BoundEnergy):
+    """An energy of one's own with any members."""
 
+    convex = True
+
+    def __init__(self, **members):
+        vars(self).update(members)
+
+    def evaluate(self, mass):
+        return Evaluation(0.0, np.zeros(mass.shape), 0.0)
+
+
+class OwnParticles(ParticleEnergy):
+    def __init__(self, **members):
+        vars(self).update(members)
+
+    def evaluate(self, points, weights, batch=None):
+        return ParticleEvaluation(0.0, np.zeros(points.shape))
+
+
+class Own(Energy):
     def __init__(self, **members):
         self.members = members
 
     def bind(self, grid):
-        zero = lambda mass: Evaluation(0.0, np.zeros(mass.shape), 0.0)  # noqa: E731
-        return SimpleNamespace(**{"convex": True, "evaluate": zero, **self.members})
+        return OwnBound(**self.members)
 
     def particles(self, factors):
-        zero = lambda points, weights, batch=None: ParticleEvaluation(0.0, np.zeros(points.shape))  # noqa: E731
-        return SimpleNamespace(**{"evaluate": zero, **self.members})
+        return OwnParticles(**self.members)
 
 
-def test_a_sum_has_a_rule_for_every_member_that_an_energy_may_offer():
+@pytest.mark.parametrize(
+    ("base", "total", "rules"),
+    [(BoundEnergy, BoundSum, BOUND_RULES), (ParticleEnergy, SumParticles, PARTICLE_RULES)],
+    ids=["grid", "particles"],
+)
+def test_a_sum_has_a_rule_for_every_member_that_an_energy_may_offer(base, total, rules):
     """A member that a base class declares and the sum leaves at its default would vanish in silence."""
-    grid = Grid([A])
-    total = SumEnergy((Own(), Own()))
-    for found, base in ((total.bind(grid), BoundEnergy), (total.particles(grid.factors), ParticleEnergy)):
-        own = {**vars(type(found)), **vars(found)}
-        assert [name for name in members(base) if name not in own] == []
-        assert all(name in type(found).__doc__ for name in members(base)), "the docstring states every rule"
+    members = {name for name in vars(base) if not name.startswith("_")}
+    methods = {name for name in members if callable(vars(base)[name])}
+    assert members - methods == set(rules)
+    assert set(base.__annotations__) == set(rules)
+    inherited = {"diagnose", "smoothed", "displaced", "widened", "gradient_at"}  # nothing to diagnose; noise is refused
+    assert methods - inherited == {name for name in vars(total) if name in methods}
+
+
+def test_objects_without_the_base_classes_are_refused():
+    class Loose:
+        def bind(self, grid):
+            return self
+
+    class Bound(Energy):
+        def bind(self, grid):
+            return Loose()
+
+        def particles(self, factors):
+            return Loose()
+
+    for call in (
+        lambda: bound_to(Grid([A]), Loose()),
+        lambda: bound_to(Grid([A]), Bound()),
+        lambda: particles_of(Bound(), (A,)),
+    ):
+        with pytest.raises(InputError, match=r"(?s)class Loose.*let the class derive from gridflow\.energy\.base\."):
+            call()
 
 
 def test_members_of_parts_are_combined_or_refused():
@@ -374,13 +421,10 @@ def test_certificates_in_a_sum_are_refused():
         Sum([part])
 
 
-@pytest.mark.parametrize(
-    ("base", "call"),
-    [(BoundEnergy, lambda e: e.evaluate(np.ones(2))), (ParticleEnergy, lambda e: e.evaluate(np.ones((2, 1)), np.ones(2)))],
-)
-def test_an_energy_without_evaluate_is_said(base, call):
-    with pytest.raises(NotImplementedError, match="has no evaluate"):
-        call(base())
+@pytest.mark.parametrize("base", [Energy, BoundEnergy, ParticleEnergy])
+def test_an_energy_without_its_one_method_is_refused(base):
+    with pytest.raises(TypeError, match=r"abstract method '?(evaluate|bind)"):
+        base()
 
 
 # ------------------------------------------------------------------------------------------------------- particles

@@ -9,10 +9,10 @@ import pytest
 from gridflow.case.case import load_case
 from gridflow.energy.mmd.convolution import cell_points
 from gridflow.energy.mmd.mmd import MMD, Target
-from gridflow.energy.mmd.network_kernel import Features, smoothed_activation
-from gridflow.energy.network.activation import ACTIVATIONS
-from gridflow.energy.network.data import NormalInputs, UniformInputs
-from gridflow.energy.network.network import Branch
+from gridflow.energy.mmd.network_kernel import Features
+from gridflow.energy.network.activation import ACTIVATIONS, normal_average
+from gridflow.energy.network.branch import Branch
+from gridflow.energy.network.inputs import NormalInputs, UniformInputs
 from gridflow.errors import InputError
 from gridflow.space.densities import Normal, Uniform
 from gridflow.space.factor import Circle, Interval, Labels
@@ -81,7 +81,7 @@ def test_smoothed_activations_are_averages(name, amplitude):
     n = np.linspace(-10.0, 10.0, 40001)
     weights = np.exp(-(n**2) / 2) / np.sqrt(2 * np.pi) * (n[1] - n[0])
     expected = ACTIVATIONS[name].value(z + amplitude * n) @ weights
-    found = smoothed_activation(name, z, np.array([amplitude]))[:, 0]
+    found = normal_average(name, z, np.array([amplitude]))[:, 0]
     tolerance = 1e-5 if name == "arctan" else 1e-6  # Gauss–Hermite of a function with poles at ±i/a
     np.testing.assert_allclose(found, expected, atol=tolerance)
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem_of
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.energy.mmd.mmd import MMD
-from gridflow.energy.network.data import Neuron, NormalInputs, TeacherData
-from gridflow.energy.network.network import Branch, Network
+from gridflow.energy.network.branch import Branch
+from gridflow.energy.network.inputs import NormalInputs
+from gridflow.energy.network.spec import Network
+from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.diffusion import HeatSemigroup
@@ -53,7 +55,7 @@ def sign_activation(monkeypatch):
     """Labels ±1 for the logistic loss."""
     from gridflow.energy.network import activation
 
-    sign = activation.Activation(lambda z: np.where(z > 0, 1.0, -1.0), np.zeros_like, is_smooth=False)
+    sign = activation.Activation(lambda z: np.where(z > 0, 1.0, -1.0), is_smooth=False)
     monkeypatch.setitem(activation.ACTIVATIONS, "sign", sign)
 
 
@@ -181,7 +183,7 @@ def test_a_large_first_step_is_cut_to_an_accepted_one():
     assert new.time <= h**2 / (2 * 0.2)  # explicit diffusion: positivity is dt ≤ h²/(2D)
 
 
-class Broken:
+class Broken(Energy, BoundEnergy):
     """An energy that turns into NaN away from its start."""
 
     convex = True
@@ -221,7 +223,7 @@ def test_a_first_variation_that_is_not_finite_stops_the_run():
         FiniteVolume().init(problem_of(grid, Singular(0), 0.0)).start(np.array([0.0] * 4 + [1.0] * 4))
 
 
-class Perturbed:
+class Perturbed(Energy, BoundEnergy):
     """An energy whose sums are rounded differently at each evaluation: another order of summation is the exact sum of terms that
     are each changed by a few units of round-off."""
 

@@ -7,9 +7,10 @@ import pytest
 from helpers import HEAT_CIRCLE, HEAT_INTERVAL, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.case.case import load_case
-from gridflow.energy.base import ParticleEvaluation
+from gridflow.energy.base import Energy, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import Adaptive, GradientDescent, RungeKutta2
@@ -188,7 +189,7 @@ def test_stochastic_gradient_descent_converges_to_the_flow():
 
 
 # ---------------------------------------------------------------------------------------------------------- bad input
-class Blowing:
+class Blowing(Energy, ParticleEnergy):
     """A velocity that is not finite."""
 
     def bind(self, grid):
@@ -201,7 +202,7 @@ class Blowing:
         return ParticleEvaluation(0.0, np.full(points.shape, np.nan))
 
 
-class GridOnly:
+class GridOnly(Energy):
     def bind(self, grid):
         raise NotImplementedError
 

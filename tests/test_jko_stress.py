@@ -7,8 +7,9 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, Linear, case_of, problem_of
 
 from gridflow.case.case import load_case
+from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.errors import SolveError
 from gridflow.scheme.jko.gibbs import GibbsKernel
 from gridflow.scheme.jko.scaling import relaxed_scaling

@@ -5,7 +5,7 @@ import pytest
 from helpers import HEAT_CIRCLE, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.case.case import load_case
-from gridflow.energy.base import ParticleEvaluation
+from gridflow.energy.base import Energy, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import GradientDescent, ProximalPoint, RungeKutta2
@@ -106,7 +106,7 @@ def test_small_steps_are_one_method():
     assert np.abs(sliced - frobenius).max() <= 0.2 * np.abs(frobenius - before).max()
 
 
-class Swap:
+class Swap(Energy, ParticleEnergy):
     """½·k·|θ_i + W_i|²: every particle wants to the place of its mirror image, and a permutation brings them all there."""
 
     def __init__(self, start, stiffness):
@@ -153,7 +153,7 @@ def test_the_shortest_convex_combination(rng):
     np.testing.assert_allclose(least_norm(corners), [[0.0, 0.2]], atol=1e-15)
 
 
-class Absolute:
+class Absolute(Energy, ParticleEnergy):
     """|θ|: the proximal point is soft thresholding, and 0 for all that start within γ of the kink."""
 
     def bind(self, grid):

@@ -8,7 +8,7 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, Linear, case_of, problem_of
 from test_order import slopes
 
-from gridflow.energy.base import ROUNDOFF, Evaluation, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
 from gridflow.flow.reaction import Reaction
 from gridflow.particles.cloud import Cloud
@@ -193,7 +193,7 @@ SPACES = {
 }
 
 
-class Attraction:
+class Attraction(BoundEnergy):
     """½(∫g dρ − 1)²: a first variation that the reaction changes quickly."""
 
     convex = True
@@ -398,8 +398,11 @@ def exponential_of(growth):
 
 
 # ------------------------------------------------------------------------------------------------------- what is refused
-class Silent:
+class Silent(Energy, ParticleEnergy):
     """An energy of one's own that gives no first variation at particles."""
+
+    def bind(self, grid):
+        raise NotImplementedError
 
     def particles(self, factors):
         return self

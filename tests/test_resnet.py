@@ -8,11 +8,12 @@ import pytest
 from helpers import case_of
 
 import gridflow
-from gridflow.energy.network.activation import ACTIVATIONS
-from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.activation import ACTIVATIONS, CURVATURES, JETS
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.resnet import layers as resnet_layers
-from gridflow.energy.resnet.layers import CURVATURES, JETS, Features
-from gridflow.energy.resnet.resnet import ResNet, ResNetEnergy
+from gridflow.energy.resnet.layers import RowFeatures
+from gridflow.energy.resnet.spec import ResNet, ResNetEnergy
 from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
 from gridflow.particles.cloud import draw_cloud
@@ -21,6 +22,7 @@ from gridflow.space.densities import Component, Normal, Uniform, Weights
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
+from tests.reference.activation import DERIVATIVES
 
 HERE = Path()
 LINE = UniformInputs(count=7, bounds=(-2.0, 1.5))
@@ -174,7 +176,7 @@ def test_a_wide_resnet_is_not_convex():
     and the middle between them x/4."""
     spec = ResNet("wide", teach(LINE, -2.0, -2.0), ["a"], "layer", activation="identity")
     bound = spec.load(HERE).bind(Grid([Labels(values=[-2.0, 0.0]).factor("a"), layers(2)]))
-    axis = bound.rows.grid.order.index("a")
+    axis = bound.model.rows.grid.order.index("a")
     one = np.array([[0.5, 0.0], [0.0, 0.5]])  # masses of (−2, 0) in the layers 0 and 1
     two = one[::-1]
     if axis == 0:
@@ -356,7 +358,7 @@ def test_jets_are_the_activations_with_their_derivatives(name, rng):
     z, step = 2 * rng.standard_normal(100), 1e-6
     value, slope = JETS[name](z.copy())
     np.testing.assert_allclose(value, ACTIVATIONS[name].value(z), rtol=1e-15)
-    np.testing.assert_allclose(slope, ACTIVATIONS[name].derivative(z), rtol=1e-13)
+    np.testing.assert_allclose(slope, DERIVATIVES[name](z), rtol=1e-13)
     ahead, back = JETS[name](z + step)[1], JETS[name](z - step)[1]
     np.testing.assert_allclose(CURVATURES[name](z), (ahead - back) / (2 * step), atol=1e-8)  # round-off 1e−16/1e−6
 
@@ -366,7 +368,7 @@ def test_blocks_of_features_are_the_whole(rng, monkeypatch):
     turned, pulled = rng.standard_normal((3, 2, 5)), rng.standard_normal((3, 5))
 
     def results(keep):
-        features = Features(JETS["tanh"], directions, inputs, keep)
+        features = RowFeatures(JETS["tanh"], directions, inputs, keep)
         total, slopes = features.sums(weights)
         parts = [total, slopes, features.pull_back(pulled), features.pull_back_slopes(turned), features.gradient(pulled[0])]
         return [*parts, features.largest()], features
@@ -387,10 +389,11 @@ def test_ensembles_beyond_the_memory_budget_are_recomputed(rng, monkeypatch):
     spec, grid = CASES["ensemble of 2"]
     mass = random_mass(grid, rng)
     stored = spec.load(HERE).bind(grid)
-    monkeypatch.setattr("gridflow.energy.network.network.STORED_BYTES", 100)
-    monkeypatch.setattr("gridflow.energy.network.network.BLOCK_ENTRIES", 50)
+    monkeypatch.setattr("gridflow.energy.network.features.STORED_BYTES", 100)
+    monkeypatch.setattr("gridflow.energy.network.features.BLOCK_ENTRIES", 50)
     recomputed = spec.load(HERE).bind(grid)
-    assert type(stored.branches[0].inner) is not type(recomputed.branches[0].inner)
+    assert stored.model.branches[0].inner.stored is not None
+    assert recomputed.model.branches[0].inner.stored is None
     one, two = stored.evaluate(mass), recomputed.evaluate(mass)
     np.testing.assert_allclose(one.first_variation, two.first_variation, rtol=1e-12)
     np.testing.assert_allclose(one.prediction, two.prediction, rtol=1e-13)
@@ -473,7 +476,7 @@ def test_other_data_may_be_given(rng):
     spec, grid = CASES["wide"]
     from msgspec.structs import replace as changed
 
-    from gridflow.energy.network.data import Neuron, TeacherData
+    from gridflow.energy.network.teacher import Neuron, TeacherData
 
     plain = changed(spec, data=TeacherData(inputs=LINE, neurons=[Neuron([0.5])]))
     energy = replace(plain.load(HERE), data=data)

@@ -7,8 +7,8 @@ import pytest
 from helpers import case_of
 
 import gridflow
-from gridflow.energy.network.data import GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
@@ -84,8 +84,8 @@ def test_modes_are_orthonormal_and_carry_the_loss(name, rng):
     network, grid = CASES[name]
     modes = network.stationarity.parts[1]
     mass = random_mass(grid, rng)
-    inner = network.stationarity.weighted(mass)
-    volume = network.stationarity.weighted(grid.volume)
+    inner = network.stationarity.weight_masses(mass)
+    volume = network.stationarity.weight_masses(grid.volume)
     np.testing.assert_allclose(modes.functions.T * volume @ modes.functions, np.eye(modes.singular.size), atol=1e-8)
     loss = network.evaluate(mass).value
     assert ((modes.singular * modes.coefficients(inner)) ** 2).sum() == pytest.approx(2 * loss, rel=1e-9)

@@ -11,7 +11,7 @@ import pytest
 import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
 from gridflow.output.dataset import part_path
@@ -204,7 +204,7 @@ def test_a_network_inside_a_sum_keeps_its_predictions():
 
 
 def test_an_energy_of_ones_own():
-    class Attraction:
+    class Attraction(Energy, BoundEnergy):
         """½∬|x − y|²/2: particles attract each other; the mean stays, the variance falls like e^{−2t}."""
 
         convex = False  # along mixtures it is concave, along the flow the energy falls all the same

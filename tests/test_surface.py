@@ -7,7 +7,7 @@ import pytest
 from helpers import problem_of
 
 from gridflow.case.case import load_case
-from gridflow.energy.network.network import Network
+from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential, Tilt
 from gridflow.errors import InputError
 from gridflow.particles.cloud import Cloud, draw_cloud

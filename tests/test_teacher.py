@@ -8,12 +8,12 @@ from helpers import QUADRATIC, case_of
 from scipy.special import ndtr
 
 from gridflow.energy.network import defects
-from gridflow.energy.network.data import GaussHermiteInputs, Neuron, TeacherData
+from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.defects import relu_harmonics
-from gridflow.energy.network.inputs import CircleInputs, GaussLegendreInputs, NodesInputs
-from gridflow.energy.network.network import Branch, Network
+from gridflow.energy.network.inputs import CircleInputs, GaussHermiteInputs, GaussLegendreInputs, NodesInputs
+from gridflow.energy.network.spec import Network
 from gridflow.energy.network.stationarity import Stationarity
-from gridflow.energy.network.teacher import TeacherDensity
+from gridflow.energy.network.teacher import Neuron, TeacherData, TeacherDensity
 from gridflow.errors import InputError
 from gridflow.solver import solve
 from gridflow.space.densities import Normal, Uniform

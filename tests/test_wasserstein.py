@@ -7,6 +7,7 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem_of
 
 from gridflow.case.case import load_case
+from gridflow.energy.base import BoundEnergy
 from gridflow.errors import InputError
 from gridflow.scheme.exact_jko import ExactWasserstein, simplex_minimum
 from gridflow.scheme.exact_transport import TransportCost, exact_transport
@@ -215,5 +216,8 @@ def test_what_cannot_be_done_is_refused():
         scheme.init(problem_of(grid, NotConvex()))
 
 
-class NotConvex:
+class NotConvex(BoundEnergy):
     convex = False
+
+    def evaluate(self, mass):
+        raise NotImplementedError

@@ -15,7 +15,7 @@ import numpy as np
 from gridflow.case.case import load_case
 from gridflow.energy.base import BoundEnergy
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import FeatureNetwork
+from gridflow.energy.network.generic import FeatureNetwork
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from validation.claim import Claim

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from gridflow.case.case import load_case
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
+from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import Branch, Network, NetworkEnergy
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.flow.flow import Flow
 from gridflow.problem import Problem
 from gridflow.scheme.jko.scheme import JKO, JKOStepper
@@ -33,7 +34,7 @@ NAMES = {"potential + entropy": "potential", "network, 20 data": "network"}
 EPSILON = {"plain": 4.0, "compensate": 4.0, "debias": 2.0}
 
 
-class Wavy:
+class Wavy(Energy):
     """∫V dρ, V = ½|x − c|² + ¼ sin 3πx sin 2πy."""
 
     def bind(self, grid):

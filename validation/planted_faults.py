@@ -33,7 +33,8 @@ from matplotlib.figure import Figure
 
 import gridflow
 from gridflow.case.shipped import shipped_cases
-from gridflow.energy.base import BoundEnergy, ParticleEnergy, bound_to, completed, copied, particles_of
+from gridflow.energy.base import BoundEnergy, Energy, ParticleEnergy, bound_to, particles_of
+from gridflow.energy.sum import BOUND_RULES, PARTICLE_RULES
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import Silent
@@ -57,46 +58,57 @@ QUARTER, FAST, HALF, HOT, WIDE = 0.25, 1.02, 1.1, 1.05, 1.1
 
 # ----------------------------------------------------------------------------------------- energies with a fault
 @dataclass(frozen=True)
-class Spoiled:
+class Spoiled(Energy):
     """An energy with ξ and drive changed on the grid, `(ξ, grid) → ξ`, and gradients at particles, `(g, points, factors) → g`."""
 
-    energy: Any
+    energy: Energy
     on_grid: Callable[[np.ndarray, Grid], np.ndarray] = lambda xi, grid: xi
     on_particles: Callable[[np.ndarray, np.ndarray, tuple[Factor, ...]], np.ndarray] = lambda gradient, points, factors: gradient
 
     def bind(self, grid: Grid) -> BoundEnergy:
-        return spoiled_grid(bound_to(grid, self.energy), partial(self.on_grid, grid=grid))
+        return SpoiledGrid(bound_to(grid, self.energy), partial(self.on_grid, grid=grid))
 
     def particles(self, factors: tuple[Factor, ...]) -> ParticleEnergy:
-        return spoiled_particles(particles_of(self.energy, factors), partial(self.on_particles, factors=factors))
+        return SpoiledParticles(particles_of(self.energy, factors), partial(self.on_particles, factors=factors))
 
 
-def spoiled_grid(right: BoundEnergy, change: Callable[[np.ndarray], np.ndarray]) -> BoundEnergy:
-    """Every member of the right energy, with changed potentials; values stay."""
-    found = copied(right, BoundEnergy)
+class SpoiledGrid(BoundEnergy):
+    """The right energy with changed potentials; values stay."""
 
-    def evaluate(mass):
-        result = right.evaluate(mass)
-        drive = None if result.drive is None else change(result.drive)
-        return replace(result, first_variation=change(result.first_variation), drive=drive)
+    def __init__(self, right: BoundEnergy, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.right, self.change = right, change
+        for name in BOUND_RULES:
+            setattr(self, name, getattr(right, name))
+        self.diagnose, self.check_start, self.displaced = right.diagnose, right.check_start, right.displaced
 
-    found.evaluate = evaluate
-    found.smoothed = lambda level: spoiled_grid(completed(right.smoothed(level), BoundEnergy), change)
-    return found
+    def evaluate(self, mass):
+        result = self.right.evaluate(mass)
+        drive = None if result.drive is None else self.change(result.drive)
+        return replace(result, first_variation=self.change(result.first_variation), drive=drive)
+
+    def smoothed(self, level):
+        return SpoiledGrid(self.right.smoothed(level), self.change)
 
 
-def spoiled_particles(right: ParticleEnergy, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ParticleEnergy:
-    found = copied(right, ParticleEnergy)
+class SpoiledParticles(ParticleEnergy):
+    """The right energy with changed gradients; values stay."""
 
-    def evaluate(points, weights, batch=None):
-        result = right.evaluate(points, weights, batch)
-        drive = None if result.drive is None else change(result.drive, points)
-        return replace(result, gradient=change(result.gradient, points), drive=drive)
+    def __init__(self, right: ParticleEnergy, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self.right, self.change = right, change
+        for name in PARTICLE_RULES:
+            setattr(self, name, getattr(right, name))
+        self.check_start = right.check_start
 
-    found.evaluate = evaluate
-    found.widened = lambda reach: spoiled_particles(completed(right.widened(reach), ParticleEnergy), change)
-    found.gradient_at = lambda places, points, weights: change(right.gradient_at(places, points, weights), points)
-    return found
+    def evaluate(self, points, weights, batch=None):
+        result = self.right.evaluate(points, weights, batch)
+        drive = None if result.drive is None else self.change(result.drive, points)
+        return replace(result, gradient=self.change(result.gradient, points), drive=drive)
+
+    def widened(self, reach):
+        return SpoiledParticles(self.right.widened(reach), self.change)
+
+    def gradient_at(self, places, points, weights):
+        return self.change(self.right.gradient_at(places, points, weights), points)
 
 
 def scaled_grid(xi: np.ndarray, grid: Grid, factor: float) -> np.ndarray:

@@ -50,7 +50,7 @@ class Descent:
     seconds: Array
 
 
-class NoForce:
+class NoForce(BoundEnergy):
     """E = 0."""
 
     convex = True

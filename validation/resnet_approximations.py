@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.energy.resnet.particles import CLOUDS, Neurons
+from gridflow.energy.resnet.particles import FORWARD, Neurons
 from gridflow.space.densities import mixture_masses
 from validation.claim import Claim
 
@@ -36,7 +36,7 @@ def approximation_errors(dim):
     found = []
     for radius in RADII:
         neurons = Neurons(radius * theta, depth, weights)
-        f = {model: CLOUDS[model]("tanh", neurons, inputs, 0.0).output for model in ("wide", "linear", "quadratic")}
+        f = {model: FORWARD[model]("tanh", neurons, inputs, 0.0)[0] for model in ("wide", "linear", "quadratic")}
         found.append([np.abs(f[model] - f["wide"]).max() for model in ("linear", "quadratic")])
     return np.array(found)
 

@@ -2,7 +2,7 @@
 
 A vanilla ResNet of L layers is an ensemble of one, and a wide ResNet of one neuron per layer: gradient descent on the particles
 of either energy must be gradient descent on its parameters by back-propagation (ten lines of NumPy below, the reference). Time is
-that of the mean field: a step η of the ensemble is a step η/L of the wide one (`gridflow.energy.resnet.resnet`). With N networks
+that of the mean field: a step η of the ensemble is a step η/L of the wide one (`gridflow.energy.resnet.spec`). With N networks
 in the ensemble, or N neurons in each layer, predictions come close to those of the densities, as N^{-1/2}.
 
 Theorem 3: at a loss E every coefficient of ρ − ρ* in a singular function of θ → X^L_θ is at most √(2E)/s_i, and the condition (5)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from gridflow.energy.potential import Potential, Quadratic
+from gridflow.energy.potential import PotentialEnergy, Quadratic
 from gridflow.problem import Problem
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.finite_volume.stage import stage
@@ -142,7 +142,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         print(f"{name:34s} {median * per_cell:8.2f} {best * per_cell:8.2f} {share:9.0%} {median * per_cell / yardstick:13.2f}")
 
     grid = Grid(GRIDS["line 512 × line 512"])
-    stepper = FiniteVolume().init(Problem(grid, Potential({"x": Quadratic(), "y": Quadratic()})))
+    stepper = FiniteVolume().init(Problem(grid, PotentialEnergy({"x": Quadratic(), "y": Quadratic()})))
     state = stepper.start(1 + rng_field(grid))
     whole = median_and_best(lambda: stepper.attempt(state, 1e-6), repeats)[0]
     energy = median_and_best(lambda: stepper.drive.evaluate(state.density), repeats)[0]

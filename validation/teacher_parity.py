@@ -52,7 +52,7 @@ def harmonics(case, dataset):
     bound = case.energy.load(Path(case.directory)).bind(grid)
     part = next(p for p in bound.stationarity.parts if isinstance(p, Directions))
     masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
-    first, final = (np.abs(part.harmonics(bound.stationarity.weighted(m))) for m in (masses[0], masses[-1]))
+    first, final = (np.abs(part.harmonics(bound.stationarity.weight_masses(m))) for m in (masses[0], masses[-1]))
     with np.errstate(divide="ignore"):
         return first, final, np.sqrt(2 * last(dataset, "energy")) / part.sizes, part.visible
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import gridflow
 from gridflow.case.case import Case, Time
-from gridflow.energy.base import ROUNDOFF, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.energy.potential import Potential
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.jko.scheme import JKO
@@ -27,7 +27,7 @@ STOP, ANGLE, HALF_WIDTH = 2.0, 0.5, 3.0
 SLOPES = (0.1, 0.3, 1.0)
 
 
-class Valley:
+class Valley(Energy):
     """∫ξ dρ with ξ = |n| − slope·t."""
 
     def __init__(self, angle: float, slope: float) -> None:
@@ -42,7 +42,7 @@ class Valley:
         return BoundValley(np.ascontiguousarray(np.abs(across) - self.slope * self.along(x, y)))
 
 
-class BoundValley:
+class BoundValley(BoundEnergy):
     """∫ξ dρ on a grid."""
 
     convex = True

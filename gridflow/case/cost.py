@@ -3,7 +3,7 @@
 Measured rather than modelled: the scheme takes a few steps with the same energy on two grids of the same space with few cells,
 here and now, from the uniform density. The time of a step and the memory (largest sum of NumPy arrays, by `tracemalloc`) are
 continued linearly in the number of cells, a + b·n_cells, which is what finite volumes and networks cost. Features are stored up
-to a budget only (`gridflow.energy.network.network`), so that the memory may be overestimated; large fields leave the caches, so
+to a budget only (`gridflow.energy.network.features`), so that the memory may be overestimated; large fields leave the caches, so
 that the time may be underestimated by a factor of about two. Grids of few cells are not measured: nothing about them must be
 planned.
 """

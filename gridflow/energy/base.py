@@ -1,25 +1,23 @@
-"""What an energy is: immutable model data with `bind(grid)`, and everything that a bound energy may offer.
+"""What an energy is: immutable model data with `bind(grid)` for schemes and `particles(factors)` for integrators.
 
-To add one's own energy write a class with `bind(grid)` that returns an object with `convex` and `evaluate(mass)`, and pass
-it to `gridflow.solve(case, energy=…)`. README.md has a complete example. `BoundEnergy` and `ParticleEnergy` declare all optional
-members with their defaults; what an object without these base classes leaves out is filled in where it enters, by `bound_to` and
-`particles_of`, so that schemes and integrators read plain attributes.
+An energy of one's own derives from `Energy`, what its `bind` returns from `BoundEnergy`, and what its `particles` returns from
+`ParticleEnergy`; it is passed to `gridflow.solve(case, energy=…)`. README.md has a complete example. The base classes declare
+every member that schemes, integrators and sums of energies read, with its default.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflow.energy.network.data import Data
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-
-if TYPE_CHECKING:
-    from gridflow.energy.network.data import Data
 
 Records = Mapping[str, tuple[str, str]]
 """(units, long name) by name, of numbers in the dataset."""
@@ -53,7 +51,7 @@ class Evaluation:
         return self.first_variation if self.drive is None else self.drive
 
 
-class BoundEnergy:
+class BoundEnergy(ABC):
     """An energy on a grid, with everything computed once that evaluations share. `evaluate` must be given, the rest may be.
 
     convex : E is convex in ρ (along straight lines): SSP schemes then inherit the energy decrease of an Euler step
@@ -62,40 +60,37 @@ class BoundEnergy:
     diagnostics : of the numbers that `diagnose` adds to every save, (units, long name) by name
     data : of a network, for the dataset
     displaces : `displaced` exists; `smoothed` and `displaced` are what noise injection needs (`gridflow.flow.noise_on_grid`)
+    label : what messages call the energy
 
-    `gridflow.energy.BoundSum` has a rule for each of these.
+    A new field needs a rule in `gridflow.energy.sum.BOUND_RULES`.
     """
 
     convex: bool = False
     smooth: bool = True
     driven: bool = False
     diagnostics: Records = NO_RECORDS
-    data: "Data | None" = None
+    data: Data | None = None
     displaces: bool = False
+    label: str = "this energy"
 
+    @abstractmethod
     def evaluate(self, mass: Array) -> Evaluation:
         """Energy of the cell masses ρV, shape of the grid."""
-        raise NotImplementedError(f"{type(self).__name__} has no evaluate(mass)")
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """A number for each of the `diagnostics`."""
         return {}
 
-    def check_start(self, masses: Array) -> None:
+    def check_start(self, masses: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for an initial density, as cell masses, that this energy cannot start from."""
 
-    def smoothed(self, level: float) -> Any:
+    def smoothed(self, level: float) -> "BoundEnergy":
         """An energy with the first variation of this one, averaged over displacements by noise of the given level."""
-        raise InputError("noise injection on a grid with this energy", "an MMD", 'use energy.kind = "mmd"')
+        raise noise_refusal(self.label)
 
     def displaced(self, level: float) -> Any:
         """Moments of ∇ξ at displaced positions, where `displaces`."""
-        raise InputError("moments of displaced gradients with this energy", "an MMD", 'use energy.kind = "mmd"')
-
-
-class Energy(Protocol):
-    def bind(self, grid: Grid) -> Any:
-        """A `BoundEnergy`, or an object with some of its members."""
+        raise noise_refusal(self.label)
 
 
 @dataclass(frozen=True)
@@ -115,65 +110,75 @@ class ParticleEvaluation:
     drive: Array | None = None
 
 
-class ParticleEnergy:
+class ParticleEnergy(ABC):
     """An energy for particles. `evaluate` must be given, the rest may be.
 
     order : power of N in the cost of an evaluation
     strata : the factor each of whose labels needs its exact mass in every cloud, or None
     driven : particles follow the `drive` of the evaluations instead of ξ
+    label : what messages call the energy
 
-    `gridflow.energy.SumParticles` has a rule for each of these.
+    A new field needs a rule in `gridflow.energy.sum.PARTICLE_RULES`.
     """
 
     order: int = 1
     strata: str | None = None
     driven: bool = False
+    label: str = "this energy"
 
+    @abstractmethod
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
-        """`batch` : indices of data for a stochastic gradient; energies without data ignore it."""
-        raise NotImplementedError(f"{type(self).__name__} has no evaluate(points, weights, batch)")
+        """Energy of particles at points (n_particles, n_columns) with weights (n_particles,).
 
-    def check_start(self, points: Array, weights: Array) -> None:
+        batch : indices of data for a stochastic gradient; energies without data ignore it
+        """
+
+    def check_start(self, points: Array, weights: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for a cloud that this energy cannot start from."""
 
-    def widened(self, reach: float) -> Any:
+    def widened(self, reach: float) -> "ParticleEnergy":
         """The same energy with `gradient_at` for places so far beyond the walls: what noise injection needs."""
-        raise InputError("noise injection for particles of this energy", "an MMD", 'use energy.kind = "mmd"')
+        raise noise_refusal(self.label)
 
     def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
         """∇ξ of the particles at `points`, in free space at `places`, (n_places, n_factors); of a widened energy."""
-        raise InputError("noise injection for particles of this energy", "an MMD", 'use energy.kind = "mmd"')
+        raise noise_refusal(self.label)
 
 
-Base = TypeVar("Base", BoundEnergy, ParticleEnergy)
+class Energy(ABC):
+    """Immutable model data of an energy."""
+
+    @abstractmethod
+    def bind(self, grid: Grid) -> BoundEnergy:
+        """The energy on a grid. Raises InputError for a grid that it does not fit."""
+
+    def particles(self, factors: tuple[Factor, ...]) -> ParticleEnergy:
+        """The energy for particles in a product of factors. Raises InputError for factors that it does not fit."""
+        raise InputError("an energy without particles(factors)", "an energy for particles", "write that method beside bind(grid)")
 
 
-def members(base: type) -> list[str]:
-    """Names that a base class declares: required and optional members of an energy."""
-    return [name for name in vars(base) if not name.startswith("_")]
+def noise_refusal(label: str) -> InputError:
+    """The error of an energy whose first variation at displaced positions is not available."""
+    return InputError(f"noise injection for {label}", "an MMD alone", 'use energy.kind = "mmd"')
 
 
-def copied(offered: Any, base: type[Base]) -> Base:
-    """An energy with the members of another object, and with the declared defaults for those that it lacks."""
-    found = base()
-    for name in members(base):
-        if hasattr(offered, name):
-            setattr(found, name, getattr(offered, name))
-    return found
-
-
-def completed(offered: Any, base: type[Base]) -> Base:
-    """The object itself if it is of the base class, else a complete energy of its members."""
-    return offered if isinstance(offered, base) else copied(offered, base)
+def of_class(offered: Any, base: type) -> Any:
+    """The object itself. Raises InputError for one that does not derive from the base class."""
+    if not isinstance(offered, base):
+        name = f"{base.__module__}.{base.__name__}"
+        raise InputError(
+            f"an object of the class {type(offered).__name__} as an energy", f"a {name}", f"let the class derive from {name}"
+        )
+    return offered
 
 
 def bound_to(grid: Grid, energy: Energy) -> BoundEnergy:
-    """An energy bound to a grid, with every declared member."""
-    return completed(energy.bind(grid), BoundEnergy)
+    """An energy bound to a grid. Raises InputError for objects that do not derive from the base classes."""
+    bound: BoundEnergy = of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
+    return bound
 
 
-def particles_of(energy: Any, factors: tuple[Factor, ...]) -> ParticleEnergy:
-    """An energy for particles, with every declared member. Raises InputError for one without `particles(factors)`."""
-    if not hasattr(energy, "particles"):
-        raise InputError("an energy without particles(factors)", "an energy for particles", "write that method beside bind(grid)")
-    return completed(energy.particles(factors), ParticleEnergy)
+def particles_of(energy: Energy, factors: tuple[Factor, ...]) -> ParticleEnergy:
+    """An energy for particles. Raises InputError for objects that do not derive from the base classes."""
+    found: ParticleEnergy = of_class(of_class(energy, Energy).particles(factors), ParticleEnergy)
+    return found

@@ -1,4 +1,8 @@
-"""Potential energies E(ρ) = ∫V dρ, ξ = V, with V a sum of named terms, one per factor."""
+"""Potential energies E(ρ) = ∫V dρ, ξ = V, with V a sum of named terms, one per factor.
+
+A term has `value(factor, x)`, (n,), and `derivative(factor, x)`, (n, n_columns), at positions x of its factor. On a surface the
+derivative is a vector of R³.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +12,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid
@@ -22,11 +26,11 @@ class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic"
     centre: float = 0.0
     periodic: ClassVar[bool] = False
 
-    def value(self, x: Array, length: float) -> Array:
+    def value(self, factor: Factor, x: Array) -> Array:
         return 0.5 * self.stiffness * (x - self.centre) ** 2
 
-    def derivative(self, x: Array, length: float) -> Array:
-        return self.stiffness * (x - self.centre)
+    def derivative(self, factor: Factor, x: Array) -> Array:
+        return self.stiffness * (x - self.centre)[:, None]
 
 
 class Linear(Struct, frozen=True, forbid_unknown_fields=True, tag="linear", tag_field="kind"):
@@ -35,11 +39,11 @@ class Linear(Struct, frozen=True, forbid_unknown_fields=True, tag="linear", tag_
     slope: float
     periodic: ClassVar[bool] = False
 
-    def value(self, x: Array, length: float) -> Array:
+    def value(self, factor: Factor, x: Array) -> Array:
         return self.slope * x
 
-    def derivative(self, x: Array, length: float) -> Array:
-        return np.full(x.shape, self.slope)
+    def derivative(self, factor: Factor, x: Array) -> Array:
+        return np.full((len(x), 1), self.slope)
 
 
 class DoubleWell(Struct, frozen=True, forbid_unknown_fields=True, tag="double-well", tag_field="kind"):
@@ -49,11 +53,11 @@ class DoubleWell(Struct, frozen=True, forbid_unknown_fields=True, tag="double-we
     height: Annotated[float, Meta(gt=0.0)] = 1.0
     periodic: ClassVar[bool] = False
 
-    def value(self, x: Array, length: float) -> Array:
+    def value(self, factor: Factor, x: Array) -> Array:
         return self.height * ((x / self.position) ** 2 - 1) ** 2
 
-    def derivative(self, x: Array, length: float) -> Array:
-        return 4 * self.height * x / self.position**2 * ((x / self.position) ** 2 - 1)
+    def derivative(self, factor: Factor, x: Array) -> Array:
+        return (4 * self.height * x / self.position**2 * ((x / self.position) ** 2 - 1))[:, None]
 
 
 class Wave(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_field="kind"):
@@ -64,12 +68,12 @@ class Wave(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_fi
     wavenumber: Annotated[int, Meta(ge=1)] = 1
     periodic: ClassVar[bool] = True
 
-    def value(self, x: Array, length: float) -> Array:
-        return -self.amplitude * np.cos(2 * np.pi * self.wavenumber * (x - self.centre) / length)
+    def value(self, factor: Factor, x: Array) -> Array:
+        return -self.amplitude * np.cos(2 * np.pi * self.wavenumber * (x - self.centre) / factor.length)
 
-    def derivative(self, x: Array, length: float) -> Array:
-        k = 2 * np.pi * self.wavenumber / length
-        return self.amplitude * k * np.sin(k * (x - self.centre))
+    def derivative(self, factor: Factor, x: Array) -> Array:
+        k = 2 * np.pi * self.wavenumber / factor.length
+        return (self.amplitude * k * np.sin(k * (x - self.centre)))[:, None]
 
 
 class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_field="kind"):
@@ -77,50 +81,45 @@ class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_fiel
 
     slope: tuple[float, float, float]
 
-    def value(self, mesh: Mesh, x: Array) -> Array:
-        return -mesh.chart(x) @ np.array(self.slope)
+    def value(self, factor: Factor, x: Array) -> Array:
+        assert isinstance(factor, Mesh)
+        return -factor.chart(x) @ np.array(self.slope)
 
-    def derivative(self, mesh: Mesh, x: Array) -> Array:
-        """In R³, (n, 3)."""
-        image, slope = mesh.chart(x), np.array(self.slope)
+    def derivative(self, factor: Factor, x: Array) -> Array:
+        assert isinstance(factor, Mesh)
+        image, slope = factor.chart(x), np.array(self.slope)
         return -(slope - image * (image @ slope)[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+Term = Quadratic | Linear | DoubleWell | Wave | Tilt
 
 
 class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
     """V(θ) = Σ over the named factors of their terms; factors without a term are free."""
 
-    terms: dict[str, Quadratic | Linear | DoubleWell | Wave | Tilt] = {}
+    terms: dict[str, Term] = {}
 
-    def load(self, directory: Path) -> "Potential":
-        return self
+    def load(self, directory: Path) -> "PotentialEnergy":
+        return PotentialEnergy(self.terms)
+
+
+@dataclass(frozen=True)
+class PotentialEnergy(Energy):
+    """∫V dρ, V(θ) = Σ over the named factors of their terms."""
+
+    terms: dict[str, Term]
 
     def bind(self, grid: Grid) -> "BoundPotential":
         self.check(grid.factors)
         potential = np.zeros(grid.shape)
         for axis, factor in enumerate(grid.factors):
             if factor.name in self.terms:
-                potential += grid.along(axis, self.value(factor, factor.points))
+                potential += grid.along(axis, self.terms[factor.name].value(factor, factor.points))
         return BoundPotential(potential)
 
     def particles(self, factors: tuple[Factor, ...]) -> "PotentialParticles":
         self.check(factors)
-        return PotentialParticles(self, factors)
-
-    def value(self, factor: Factor, x: Array) -> Array:
-        """The term of a factor at positions in it."""
-        term = self.terms[factor.name]
-        if isinstance(term, Tilt):
-            assert isinstance(factor, Mesh)
-            return term.value(factor, x)
-        return term.value(x, factor.length)
-
-    def derivative(self, factor: Factor, x: Array) -> Array:
-        """Of the term of a factor, (n, n_columns)."""
-        term = self.terms[factor.name]
-        if isinstance(term, Tilt):
-            assert isinstance(factor, Mesh)
-            return term.derivative(factor, x)
-        return term.derivative(x, factor.length)[:, None]
+        return PotentialParticles(self.terms, factors)
 
     def check(self, factors: tuple[Factor, ...]) -> None:
         """Raises InputError for a term of an unknown factor, and for one that its factor cannot have."""
@@ -138,6 +137,8 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
 
 @dataclass(frozen=True, eq=False)
 class BoundPotential(BoundEnergy):
+    """∫V dρ on a grid. potential : V at the cells"""
+
     potential: Array
 
     convex = True  # linear in ρ
@@ -149,15 +150,17 @@ class BoundPotential(BoundEnergy):
 
 @dataclass(frozen=True)
 class PotentialParticles(ParticleEnergy):
-    potential: Potential
+    """Σ_i w_i V(θ_i)."""
+
+    terms: dict[str, Term]
     factors: tuple[Factor, ...]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         xi, gradient = np.zeros(len(points)), np.zeros(points.shape)
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
-            if factor.name in self.potential.terms:
+            if factor.name in self.terms:
                 x = block(points, factor, c)
-                xi += self.potential.value(factor, x)
+                xi += self.terms[factor.name].value(factor, x)
                 if factor.moves:
-                    gradient[:, c] = self.potential.derivative(factor, x)
+                    gradient[:, c] = self.terms[factor.name].derivative(factor, x)
         return ParticleEvaluation(float(weights @ xi), gradient, first_variation=xi)

@@ -1,19 +1,30 @@
 """Energies: what a case may name under [energy], and sums of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import NO_RECORDS, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
+from gridflow.energy.base import (
+    NO_RECORDS,
+    BoundEnergy,
+    Energy,
+    Evaluation,
+    ParticleEnergy,
+    ParticleEvaluation,
+    Records,
+    bound_to,
+    particles_of,
+)
 from gridflow.energy.mmd.mmd import MMD
-from gridflow.energy.network.network import Network
+from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
-from gridflow.energy.resnet.resnet import ResNet
+from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
@@ -41,8 +52,10 @@ EnergySpec = EnergyPart | Sum
 
 
 @dataclass(frozen=True)
-class SumEnergy:
-    parts: tuple[Any, ...]
+class SumEnergy(Energy):
+    """Σ of energies, of a case or of one's own."""
+
+    parts: tuple[Energy, ...]
 
     def bind(self, grid: Grid) -> "BoundSum":
         return BoundSum([bound_to(grid, part) for part in self.parts])
@@ -51,108 +64,103 @@ class SumEnergy:
         return SumParticles([particles_of(part, factors) for part in self.parts])
 
 
-def refuse_driven(driven: bool) -> None:
-    """Raises InputError where a part does not follow its own ξ: on a grid and for particles alike."""
-    if driven:
+def first(values: list[Any]) -> Any:
+    """The first value that is not None."""
+    return next((value for value in values if value is not None), None)
+
+
+def no_drive(values: list[Any]) -> bool:
+    """False. Potentials that are no first variation make no flow of the sum."""
+    if any(values):
         raise InputError(
             "a sum with a Sobolev transport, or with another flow that ξ does not drive", "gradient flows", 'use flow = "descent"'
         )
+    return False
 
 
-NOISE = ("noise injection for a sum of energies", "an MMD alone", "remove flow.noise_injection, or the other parts")
+def no_diagnostics(values: list[Records]) -> Records:
+    """None. Diagnostics describe a part along its own flow."""
+    names = [name for value in values for name in value]
+    if names:
+        raise InputError(
+            f"a sum with a part that adds {', '.join(names)}", "parts without diagnostics, which describe one energy alone",
+            "remove them, or solve that part alone",
+        )  # fmt: skip
+    return NO_RECORDS
+
+
+def one_strata(values: list[str | None]) -> str | None:
+    """The factor that all parts share which name one."""
+    names = sorted({name for name in values if name is not None})
+    if len(names) > 1:
+        raise InputError(
+            f"a sum whose parts need the exact masses of the labels of {' and of '.join(map(repr, names))}",
+            "one such factor", "give the residual networks of the sum the same depth",
+        )  # fmt: skip
+    return names[0] if names else None
+
+
+Rule = Callable[[list[Any]], Any]
+"""The values of a field in all parts → its value in the sum."""
+BOUND_RULES: dict[str, Rule] = {
+    "convex": all,
+    "smooth": all,
+    "driven": no_drive,
+    "diagnostics": no_diagnostics,
+    "data": first,
+    "displaces": lambda values: False,
+    "label": lambda values: "a sum of energies",
+}
+"""A rule for every field of `BoundEnergy`."""
+PARTICLE_RULES: dict[str, Rule] = {
+    "order": max,
+    "strata": one_strata,
+    "driven": no_drive,
+    "label": lambda values: "a sum of energies",
+}
+"""A rule for every field of `ParticleEnergy`."""
 
 
 class BoundSum(BoundEnergy):
-    """Sum of bound energies, with a rule for every member of `BoundEnergy`:
-
-    evaluate : values, ξ and round-off are added; predictions and data are those of the first part that has them
-    convex, smooth : where all parts are
-    check_start : of every part
-    driven : refused, since potentials that are no first variation make no flow of the sum
-    diagnostics, diagnose : refused, since they describe a part along its own flow
-    smoothed, displaced, displaces : refused
-    """
-
-    driven = False
-    displaces = False
-    diagnostics = NO_RECORDS
+    """Sum of bound energies: values, ξ and round-off are added; the prediction is that of the first part that has one."""
 
     def __init__(self, parts: list[BoundEnergy]) -> None:
-        refuse_driven(any(part.driven for part in parts))
-        names = [name for part in parts for name in part.diagnostics]
-        if names:
-            raise InputError(
-                f"a sum with a part that adds {', '.join(names)}", "parts without diagnostics, which describe one energy alone",
-                "remove them, or solve that part alone",
-            )  # fmt: skip
         self.parts = parts
-        self.convex = all(part.convex for part in parts)
-        self.smooth = all(part.smooth for part in parts)
-        self.data = next((part.data for part in parts if part.data is not None), None)
+        for name, rule in BOUND_RULES.items():
+            setattr(self, name, rule([getattr(part, name) for part in parts]))
 
     def evaluate(self, mass: Array) -> Evaluation:
         terms = [part.evaluate(mass) for part in self.parts]
-        refuse_driven(any(t.drive is not None or t.diffusivity is not None for t in terms))
+        no_drive([t.drive is not None or t.diffusivity is not None for t in terms])
         xi = np.ascontiguousarray(reduce(np.add, [t.first_variation for t in terms]))
-        prediction = next((t.prediction for t in terms if t.prediction is not None), None)
-        return Evaluation(sum(t.value for t in terms), xi, sum(t.roundoff for t in terms), prediction)
+        value, roundoff = sum(t.value for t in terms), sum(t.roundoff for t in terms)
+        return Evaluation(value, xi, roundoff, first([t.prediction for t in terms]))
 
     def check_start(self, masses: Array) -> None:
         for part in self.parts:
             part.check_start(masses)
 
-    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        return {}
-
-    def smoothed(self, level: float) -> NoReturn:
-        raise InputError(*NOISE)
-
-    def displaced(self, level: float) -> NoReturn:
-        raise InputError(*NOISE)
-
 
 class SumParticles(ParticleEnergy):
-    """Sum of energies of particles, with a rule for every member of `ParticleEnergy`:
-
-    evaluate : values, gradients and, where all parts give it, ξ are added; predictions are those of the first part that has them
-    order : the largest
-    strata : one factor, which all parts that name one share; else refused
-    check_start : of every part
-    driven : refused, as on a grid
-    widened, gradient_at : refused
-    """
-
-    driven = False
+    """Sum of energies of particles: values, gradients and, where all parts give it, ξ are added; the prediction is that of the
+    first part that has one."""
 
     def __init__(self, parts: list[ParticleEnergy]) -> None:
-        refuse_driven(any(part.driven for part in parts))
-        strata = sorted({part.strata for part in parts if part.strata is not None})
-        if len(strata) > 1:
-            raise InputError(
-                f"a sum whose parts need the exact masses of the labels of {' and of '.join(map(repr, strata))}",
-                "one such factor", "give the residual networks of the sum the same depth",
-            )  # fmt: skip
         self.parts = parts
-        self.order = max(part.order for part in parts)
-        self.strata = strata[0] if strata else None
+        for name, rule in PARTICLE_RULES.items():
+            setattr(self, name, rule([getattr(part, name) for part in parts]))
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         terms = [part.evaluate(points, weights, batch) for part in self.parts]
-        refuse_driven(any(t.drive is not None for t in terms))
+        no_drive([t.drive is not None for t in terms])
         predictions = [t.prediction for t in terms if t.prediction is not None]
         if batch is not None and len(predictions) > 1:
             raise InputError("a minibatch for a sum of several networks", "one network", "remove batch")
-        prediction = predictions[0] if predictions else None
         variations = [t.first_variation for t in terms if t.first_variation is not None]
         xi = reduce(np.add, variations) if len(variations) == len(terms) else None
-        return ParticleEvaluation(sum(t.value for t in terms), reduce(np.add, [t.gradient for t in terms]), prediction, xi)
+        gradient = reduce(np.add, [t.gradient for t in terms])
+        return ParticleEvaluation(sum(t.value for t in terms), gradient, first(predictions), xi)
 
     def check_start(self, points: Array, weights: Array) -> None:
         for part in self.parts:
             part.check_start(points, weights)
-
-    def widened(self, reach: float) -> NoReturn:
-        raise InputError(*NOISE)
-
-    def gradient_at(self, places: Array, points: Array, weights: Array) -> NoReturn:
-        raise InputError(*NOISE)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gridflow.energy.potential import Potential
+from gridflow.energy.potential import PotentialEnergy
 from gridflow.exact.base import Exact, require
 from gridflow.problem import Problem
 from gridflow.space.densities import Cosine, Harmonic
@@ -22,7 +22,7 @@ class Heat(Exact, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field
         )
         require(problem.flow.mobility == {} and problem.flow.reaction.rate == 0, name, needs + ", no mobility, no reaction")
         require(
-            isinstance(problem.energy, Potential)
+            isinstance(problem.energy, PotentialEnergy)
             and not problem.energy.terms
             and len(problem.initial) == 1
             and len(problem.grid.factors) == 1,

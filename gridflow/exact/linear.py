@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gridflow.energy.potential import Linear, Potential, Quadratic
+from gridflow.energy.potential import Linear, PotentialEnergy, Quadratic
 from gridflow.exact.base import Exact, Trajectory, require
 from gridflow.exact.normals import affine, normal_masses, normals
 from gridflow.problem import Problem
@@ -69,7 +69,7 @@ class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-react
 
 def single_term(problem: Problem, name: str, needs: str) -> Quadratic | Linear:
     """The one term of a potential. Raises InputError."""
-    terms = list(problem.energy.terms.values()) if isinstance(problem.energy, Potential) else []
+    terms = list(problem.energy.terms.values()) if isinstance(problem.energy, PotentialEnergy) else []
     term = terms[0] if len(terms) == 1 else None
     require(isinstance(term, Quadratic | Linear), name, needs)
     assert isinstance(term, Quadratic | Linear)

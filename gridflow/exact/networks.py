@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.network import NetworkEnergy
+from gridflow.energy.network.spec import NetworkEnergy
 from gridflow.exact.base import Exact, Trajectory, require
 from gridflow.exact.normals import affine, first_moment, normal_masses, normals, second_moment
 from gridflow.problem import Problem

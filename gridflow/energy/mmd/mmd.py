@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.energy.mmd.certificates import BoundCertificates, Certificates, deposit
 from gridflow.energy.mmd.convolution import Operator, cell_points, operator
 from gridflow.energy.mmd.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
@@ -75,7 +75,9 @@ def has_columns(component: Component) -> bool:
 
 
 @dataclass(frozen=True)
-class MMDEnergy:
+class MMDEnergy(Energy):
+    """MMD with a kernel of positions."""
+
     kernel: Kernel
     target: list[Target]
     directory: Path
@@ -105,7 +107,7 @@ class MMDEnergy:
 
 
 @dataclass(frozen=True)
-class FeatureMMDEnergy:
+class FeatureMMDEnergy(Energy):
     """MMD with the kernel of a network: a network energy whose targets are the predictions of ν*."""
 
     kernel: Features

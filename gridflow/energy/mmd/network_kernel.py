@@ -12,34 +12,26 @@ by Gauss–Hermite quadrature, for (leaky) ReLUs in closed form, with the predic
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.energy.network.activation import ACTIVATIONS, LEAK
-from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.network.network import (
-    BoundBranch,
-    BoundNetwork,
-    Branch,
-    Network,
-    NetworkEnergy,
-    NetworkParticles,
-    augmented,
-    embedded_weights,
-    features,
-)
+from gridflow.energy.network.activation import ActivationName, normal_average
+from gridflow.energy.network.branch import Branch, embedded_weights
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import FeatureMatrix
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.network.loss import LOSSES
+from gridflow.energy.network.particles import NetworkParticles
+from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-
-HERMITE = 40
-"""Nodes of the quadrature over displacements: beyond round-off for smooth σ and β|x| of order one."""
 
 
 class Features(Struct, frozen=True, forbid_unknown_fields=True, tag="features", tag_field="kind"):
@@ -47,7 +39,7 @@ class Features(Struct, frozen=True, forbid_unknown_fields=True, tag="features", 
 
     inputs: NormalInputs | GaussHermiteInputs | UniformInputs
     branches: Annotated[list[Branch], Meta(min_length=1)]
-    activation: Literal[tuple(ACTIVATIONS)] = "relu"  # type: ignore[valid-type]
+    activation: ActivationName = "relu"
     bias: bool = False
 
     def energy(self, targets: Array | None = None) -> NetworkEnergy:
@@ -66,7 +58,8 @@ class BoundFeatures(BoundEnergy):
 
     def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
         self.energy, self.grid = energy, grid
-        self.network: BoundNetwork = energy.bind(grid)
+        self.model = energy.model(grid)
+        self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], self.model)
         self.data, self.smooth = energy.data, self.network.smooth
         self.smoothed_at = lru_cache(8)(self.make_smoothed)
 
@@ -77,23 +70,22 @@ class BoundFeatures(BoundEnergy):
         return self.smoothed_at(level)
 
     def make_smoothed(self, level: float) -> "SmoothedFeatures":
-        pairs = zip(self.energy.spec.branches, self.network.branches, strict=True)
-        return SmoothedFeatures(self.network, [smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs])
+        pairs = zip(self.energy.spec.branches, self.model.branches, strict=True)
+        smooth = [smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs]
+        return SmoothedFeatures(self.network, BranchModel(smooth))
 
 
 @dataclass(frozen=True)
-class SmoothedFeatures:
+class SmoothedFeatures(BoundEnergy):
     """E_u ξ(θ + βu): residuals of the network, pulled back through its smoothed features. Only ξ counts."""
 
     network: BoundNetwork
-    branches: list[BoundBranch]
+    smooth_model: BranchModel
 
     def evaluate(self, mass: Array) -> Evaluation:
-        data = self.network.data
         prediction = self.network.predict(mass)
-        residual = data.weights[:, None] * self.network.loss.derivative(prediction, data.targets)
-        xi = reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
-        return Evaluation(0.0, xi, 0.0, prediction)
+        _, residual = self.network.loss.evaluate(self.network.data, prediction)
+        return Evaluation(0.0, self.smooth_model.pull_back(residual), 0.0, prediction)
 
 
 def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:
@@ -106,29 +98,14 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
             f"noise injection for features with weights on {others}", "weights on intervals, and labels in `outputs`",
             "use intervals",
         )  # fmt: skip
-    inputs = augmented(energy.data, energy.spec.bias)
+    inputs = energy.data.inputs_with_bias(energy.spec.bias)
     amplitude = level * np.linalg.norm(inputs, axis=1)
     directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(bound.split.inner)))
 
     def rows(block: slice) -> Array:
-        return smoothed_activation(energy.spec.activation, directions[block] @ inputs.T, amplitude)
+        return normal_average(energy.spec.activation, directions[block] @ inputs.T, amplitude)
 
-    return replace(bound, inner=features(rows, len(directions), len(inputs)))
-
-
-def smoothed_activation(name: str, z: Array, amplitude: Array) -> Array:
-    """E σ(z + a n), n standard normal; amplitudes a broadcast against z."""
-    if name in ("relu", "leaky-relu"):
-        a = np.maximum(amplitude, 1e-300)
-        with np.errstate(over="ignore"):
-            relu = a * np.exp(-((z / a) ** 2) / 2) / np.sqrt(2 * np.pi) + z * ndtr(z / a)
-        return relu if name == "relu" else (1 - LEAK) * relu + LEAK * z
-    sigma = ACTIVATIONS[name].value
-    nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE)
-    total = np.zeros_like(z)
-    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        total += weight * sigma(z + amplitude * node)
-    return total
+    return replace(bound, inner=FeatureMatrix(rows, len(directions), len(inputs)))
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,15 @@ of the cells and the evaluation of the energy there; `records` are their units a
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, Evaluation, Records
+from gridflow.energy.network.teacher import TeacherData
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
-
-if TYPE_CHECKING:
-    from gridflow.energy.network.data import TeacherData
 
 SINGULAR_MIN = 1e-7
 """Modes below this share of the largest singular value are not counted: rounding, 1e−16, makes their c_i wrong by 1e−9."""
@@ -27,13 +25,11 @@ MODES_BYTES = 2**29
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Of the weight vectors points (n_inner, n_dim) and factors in the order of the inputs; of the teacher neurons
-    (n_neurons, n_dim) and weights (n_neurons,)."""
+    """Weight vectors of the cells, points (n_inner, n_dim); of the teacher neurons (n_neurons, n_dim), weights (n_neurons,)."""
 
     points: Array
     neurons: Array
     weights: Array
-    factors: tuple[Factor, ...]
 
 
 def check_modes(n_inner: int, n_values: int) -> None:
@@ -47,12 +43,12 @@ def check_modes(n_inner: int, n_values: int) -> None:
 
 
 class Modes:
-    """Coefficients c_i = ∫e_i d(ρ − ρ*) and what the loss says of them; e_i(θ) = Σ_j φ(θ; x_j) √μ_j W_ji/s_i for any θ.
+    """Coefficients c_i = ∫e_i d(ρ − ρ*) and their bounds by the loss; e_i(θ) = Σ_j φ(θ; x_j) √μ_j W_ji/s_i for any θ.
 
     With output weights u the singular functions on the whole of Θ are u·e_i/‖u‖, singular values and coefficients s_i‖u‖ and
     c_i/‖u‖: the same products.
 
-    features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); wanted : ∫φ√μ dρ*, (n_values,)
+    features : φ√μ, (n_inner, n_values), of every datum and component of φ; volumes : (n_inner,); target : ∫φ√μ dρ*, (n_values,)
     """
 
     records: ClassVar[Records] = {
@@ -62,19 +58,19 @@ class Modes:
         "mode_ratio_max": ("1", "largest coefficient of rho - teacher over its bound sqrt(2E)/singular value"),
     }
 
-    def __init__(self, features: Array, volumes: Array, wanted: Array, tolerance: float) -> None:
+    def __init__(self, features: Array, volumes: Array, target: Array, tolerance: float) -> None:
         triangle = np.linalg.qr(np.sqrt(volumes)[:, None] * features, mode="r")
         _, singular, transposed = np.linalg.svd(triangle)
         kept = singular >= SINGULAR_MIN * singular[0]
         self.singular, self.tolerance = singular[kept], tolerance
         directions = transposed[: singular.size][kept].T / self.singular  # (n_values, n_modes)
         self.functions = features @ directions  # (n_inner, n_modes)
-        self.wanted = wanted @ directions
-        self.floor = ROUNDOFF * float(np.linalg.norm(wanted))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
+        self.target = target @ directions
+        self.floor = ROUNDOFF * float(np.linalg.norm(target))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
 
     def coefficients(self, masses: Array) -> Array:
         """∫e_i d(ρ − ρ*), (n_modes,), from masses (n_inner,)."""
-        return masses @ self.functions - self.wanted
+        return masses @ self.functions - self.target
 
     def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
         c = np.abs(self.coefficients(masses))
@@ -119,7 +115,7 @@ class Parity:
         "defect_ratio": ("1", "defect_right over defect_wrong"),
     }
 
-    def __init__(self, factor: Factor, teacher: "TeacherData", becomes: str) -> None:
+    def __init__(self, factor: Factor, teacher: TeacherData, becomes: str) -> None:
         self.edges, self.becomes = factor.edges, becomes
         ends = np.unique(np.abs(np.concatenate([[0.0], factor.edges, [n.direction[0] for n in teacher.neurons]])))
         self.lengths, left, right = np.diff(ends), ends[:-1], ends[1:]
@@ -148,8 +144,8 @@ class Parity:
         return float((np.where(same, total, crossing) * self.lengths).sum())
 
 
-def below(teacher: "TeacherData", places: Array, inside: Array) -> Array:
-    """ρ*((−∞, t)) at places t; whether a neuron is below is told by a point inside of the segment that the place ends."""
+def below(teacher: TeacherData, places: Array, inside: Array) -> Array:
+    """ρ*((−∞, t)) at places t; a neuron is below where it is below a point inside of the segment that the place ends."""
     total = np.zeros(places.shape)
     for neuron in teacher.neurons:
         total += float(np.sum(neuron.weight)) * (neuron.direction[0] < inside)
@@ -167,10 +163,10 @@ class Moment:
 
     def __init__(self, setting: Setting, power: int) -> None:
         self.values = setting.points[:, 0] ** power
-        self.wanted = float(setting.weights @ setting.neurons[:, 0] ** power)
+        self.target = float(setting.weights @ setting.neurons[:, 0] ** power)
 
     def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
-        return {"moment_defect": abs(float(masses @ self.values) - self.wanted)}
+        return {"moment_defect": abs(float(masses @ self.values) - self.target)}
 
 
 class Directions:
@@ -187,11 +183,11 @@ class Directions:
         self.visible = (self.degrees < 2) | (self.degrees % 2 == 0)
         self.sizes = radius * np.abs(relu_harmonics(self.degrees)) * np.where(self.degrees == 0, 1.0, np.sqrt(2))
         self.waves = waves(setting.points, self.degrees)
-        self.wanted = setting.weights @ waves(setting.neurons, self.degrees)
+        self.target = setting.weights @ waves(setting.neurons, self.degrees)
 
     def harmonics(self, masses: Array) -> NDArray[np.complex128]:
         """a_k, (harmonics + 1,), from masses (n_inner,)."""
-        return masses @ self.waves - self.wanted
+        return masses @ self.waves - self.target
 
     def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
         size, root = np.abs(self.harmonics(masses)), np.sqrt(2 * max(evaluation.value, evaluation.roundoff))

@@ -1,7 +1,4 @@
-"""Data measures μ by quadrature, in one to three inputs: boxes, the circle, nodes of one's own.
-
-The normal measure (samples, Gauss–Hermite) and midpoints of an interval are in `gridflow.energy.network.data`.
-"""
+"""Named data measures μ by samples or quadrature: `points()` are inputs (n_data, n_dim) and weights (n_data,) of sum 1."""
 
 from functools import reduce
 from typing import Annotated
@@ -9,13 +6,71 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
+from gridflow.errors import InputError
 from gridflow.space.factor import Array
+
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Positive = Annotated[float, Meta(gt=0.0)]
 
 
 def product_rule(rules: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     """Product of one-dimensional rules (nodes, weights): points (n, n_dim), weights (n,), the last input fastest."""
     points = np.stack(np.meshgrid(*(nodes for nodes, _ in rules), indexing="ij"), axis=-1)
     return points.reshape(-1, len(rules)), reduce(np.multiply.outer, [weights for _, weights in rules]).reshape(-1)
+
+
+class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_field="kind"):
+    """Normal sample, whitened: its mean is 0 and its covariance is exactly the one asked for (the Σ of S1)."""
+
+    count: Count
+    covariance: list[list[float]]
+    seed: int = 0
+
+    def points(self) -> tuple[Array, Array]:
+        dim = len(self.covariance)
+        allowed = "a symmetric positive definite matrix"
+        square = dim > 0 and all(len(row) == dim for row in self.covariance)
+        covariance = np.array(self.covariance if square else [[np.nan]], dtype=float)
+        if not np.allclose(covariance, covariance.T):
+            raise InputError(f"covariance {self.covariance}", allowed, "write it row by row, [[5.0, 0.0], [0.0, 1.0]]")
+        if np.linalg.eigvalsh(covariance).min() <= 0:
+            raise InputError(
+                f"covariance {self.covariance} with eigenvalues {np.linalg.eigvalsh(covariance)}",
+                allowed,
+                "make all eigenvalues positive",
+            )
+        if self.count <= dim:
+            raise InputError(f"{self.count} samples in dimension {dim}", f"more than {dim}", "raise count")
+        sample = np.random.default_rng(self.seed).standard_normal((self.count, dim))
+        sample -= sample.mean(axis=0)
+        whiten = np.linalg.inv(np.linalg.cholesky(sample.T @ sample / self.count)).T
+        return sample @ whiten @ np.linalg.cholesky(covariance).T, np.full(self.count, 1 / self.count)
+
+
+class GaussHermiteInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="gauss-hermite", tag_field="kind"):
+    """Gauss–Hermite quadrature of an isotropic normal measure with mean 0: exact up to degree 2·count − 1 in each input."""
+
+    count: Annotated[int, Meta(ge=1, le=180)]
+    deviation: Positive = 1.0
+    dimension: Annotated[int, Meta(ge=1, le=3)] = 1
+
+    def points(self) -> tuple[Array, Array]:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(self.count)
+        return product_rule([(self.deviation * nodes, weights / weights.sum())] * self.dimension)
+
+
+class UniformInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):
+    """Equidistant midpoints of an interval."""
+
+    count: Count
+    bounds: tuple[float, float]
+
+    def points(self) -> tuple[Array, Array]:
+        lower, upper = self.bounds
+        if not upper > lower:
+            raise InputError(f"bounds {list(self.bounds)}", "increasing bounds", "write bounds = [lower, upper]")
+        nodes = lower + (upper - lower) * (np.arange(self.count) + 0.5) / self.count
+        return nodes[:, None], np.full(self.count, 1 / self.count)
 
 
 class GaussLegendreInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="gauss-legendre", tag_field="kind"):
@@ -65,3 +120,6 @@ class NodesInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="nodes", 
     def points(self) -> tuple[Array, Array]:
         weights = np.ones(len(self.nodes)) if self.weights is None else np.array(self.weights)
         return np.array(self.nodes, dtype=float), weights / weights.sum()
+
+
+InputsSpec = NormalInputs | GaussHermiteInputs | UniformInputs | GaussLegendreInputs | CircleInputs | NodesInputs

@@ -6,16 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from gridflow.energy.network.data import Data
 from gridflow.space.factor import Array
 
 
 @dataclass(frozen=True)
 class Loss:
+    """ℓ and ∂ℓ/∂f of (f, y), arrays of one shape."""
+
     value: Callable[[Array, Array], Array]
     derivative: Callable[[Array, Array], Array]
 
+    def evaluate(self, data: Data, prediction: Array) -> tuple[float, Array]:
+        """(Σ_j μ_j ℓ(f_j, y_j), the residual μ_j ∂ℓ/∂f_j) of a prediction; it and the residual are (n_data, n_outputs)."""
+        weights = data.weights[:, None]
+        value = float((weights * self.value(prediction, data.targets)).sum())
+        return value, weights * self.derivative(prediction, data.targets)
+
 
 def huber(f: Array, y: Array) -> Array:
+    """½|f − y|² up to |f − y| = 1, and linear beyond."""
     distance = np.abs(f - y)
     return np.where(distance <= 1, distance**2 / 2, distance - 0.5)
 

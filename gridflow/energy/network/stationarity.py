@@ -1,4 +1,4 @@
-"""How much of the teacher a student has found: what S3 says of stationary states, as numbers at every save.
+"""How much of the teacher a student has found: the statements of S3 on stationary states, as numbers at every save.
 
 A stationary ρ > 0 has zero loss and ∫σ(x·θ)(ρ − ρ*)dθ = 0 for all x (S3 Theorem 2; with trained weights w, Theorem 5, for the
 signed measure ∫w ρ dw in place of ρ; residual networks: `gridflow.energy.resnet.stationarity`). At a finite loss
@@ -9,7 +9,7 @@ modes       The coefficient c_i = ∫e_i dη of the mode e_i (singular functions
             |c_i| ≤ √(2E)/s_i. Modes with s_i ≥ √(2E)/tolerance are determined: |c_i| ≤ tolerance.
 parity      S3 Example 2, d = 1. Gaussian and softplus: η becomes odd; tanh, arctan, sigmoid: η becomes even. `defect_right` is
             the Kantorovich norm ∫|∫^t| of the part that must vanish, `defect_wrong` that of the other part.
-moment      Softplus: ∫θ dη = 0 as well. Identity: this alone. Quadratic: ∫θ² dη = 0 alone; S3 says that η is odd, which suffices
+moment      Softplus: ∫θ dη = 0 as well. Identity: this alone. Quadratic: ∫θ² dη = 0 alone; S3 has η odd, which suffices
             but does not follow.
 directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·angle} dη of the moments ∫|θ|^d η d|θ| per direction.
             max(cos t, 0) = Σ_k κ_k e^{ikt} with κ_0 = 1/π, κ_±1 = 1/4, κ_k = (−1)^{k/2+1}/(π(k² − 1)) for even k, and 0 for odd
@@ -22,23 +22,21 @@ directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·a
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.energy.base import Evaluation, Records
 from gridflow.energy.network.activation import ACTIVATIONS
+from gridflow.energy.network.branch import Branch, output_weights
+from gridflow.energy.network.data import Data
 from gridflow.energy.network.defects import Directions, Modes, Moment, Parity, Setting, check_modes
-from gridflow.energy.network.inputs import CircleInputs
-from gridflow.energy.network.teacher import check_inside
+from gridflow.energy.network.inputs import CircleInputs, InputsSpec
+from gridflow.energy.network.teacher import TeacherData, check_inside
 from gridflow.errors import InputError
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Split
-
-if TYPE_CHECKING:
-    from gridflow.energy.network.data import Data, TeacherData
-    from gridflow.energy.network.network import Network
 
 Statement = Literal["modes", "parity", "moment", "directions"]
 PARITY = {"gaussian": "odd", "softplus": "odd", "tanh": "even", "arctan": "even", "sigmoid": "even"}
@@ -48,7 +46,7 @@ MOMENT = {"quadratic": 2, "softplus": 1, "identity": 1}
 
 
 class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to tell at every save of a network with a teacher.
+    """Numbers at every save of a network with a teacher.
 
     statements : see the module; tolerance : coefficients at most so large call a mode determined; harmonics : the largest degree
     in `directions`
@@ -58,51 +56,35 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: Annotated[float, Meta(gt=0.0)] = 0.05
     harmonics: Annotated[int, Meta(ge=3, le=64)] = 8
 
-    def bind(self, spec: "Network", data: "Data", grid: Grid) -> "BoundStationarity":
-        """Raises InputError for a network or a teacher of which S3 says nothing."""
-        teacher = check_network(spec)
+    def bind(self, branch: Branch, activation: str, teacher: TeacherData, data: Data, grid: Grid) -> "BoundStationarity":
+        """The numbers on a grid, for the one branch of a student. Raises InputError for a teacher of which S3 says nothing."""
         by_name = {f.name: f for f in grid.factors}
-        factors = [by_name[name] for name in spec.branches[0].weights]
+        factors = [by_name[name] for name in branch.weights]
         if any(f.kind != "interval" for f in factors):
-            raise refused(f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}", "weights on intervals")
+            raise refusal(f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}", "weights on intervals")
         check_inside(np.array([n.direction for n in teacher.neurons]).reshape(-1, len(factors)), teacher.densities, factors)
-        check_mass(spec, teacher, grid)
+        check_mass(branch, teacher, grid)
         for statement in self.statements:
-            check_statement(statement, spec, teacher.inputs, len(factors))
+            check_statement(statement, branch, activation, teacher.inputs)
         if "directions" in self.statements and len(data.inputs) <= 2 * self.harmonics:
-            raise refused(
+            raise refusal(
                 f"{self.harmonics} harmonics of {len(data.inputs)} inputs", "more than twice as many inputs", "raise inputs.count"
             )
-        return bound_network(self, spec, teacher, data, grid)
+        return bound_network(self, branch, activation, teacher, data, grid)
 
 
-# ---------------------------------------------------------------------------------------------------------- bad input
-def refused(received: str, allowed: str, fix: str = "remove energy.stationarity, or change the case") -> InputError:
+def refusal(received: str, allowed: str, fix: str = "remove energy.stationarity, or change the case") -> InputError:
+    """The error of a case of which S3 makes no statement."""
     return InputError(f"energy.stationarity for {received}", allowed, fix)
 
 
-def check_network(spec: "Network") -> "TeacherData":
-    """The teacher of a network as S3 has it."""
-    from gridflow.energy.network.data import TeacherData
-
-    if not isinstance(spec.data, TeacherData):
-        raise refused("data without a teacher", 'energy.data with kind = "teacher"')
-    if spec.loss != "squared" or spec.decay > 0 or spec.bias or spec.normalization or spec.data.normalization:
-        raise refused("another loss, weight decay, a bias or batch normalisation", "the squared loss and σ(x·θ) alone")
-    if spec.data.activation not in (None, spec.activation):
-        raise refused(f"a {spec.activation} student of a {spec.data.activation} teacher", "one activation for both")
-    if len(spec.branches) != 1 or len(spec.branches[0].outputs) != 1 or spec.branches[0].scale != 1.0:
-        raise refused("several branches or outputs, or a scale", "one branch with one output")
-    return spec.data
-
-
-def check_mass(spec: "Network", teacher: "TeacherData", grid: Grid) -> None:
-    """Whether a probability on Θ can be the teacher."""
+def check_mass(branch: Branch, teacher: TeacherData, grid: Grid) -> None:
+    """Raises InputError for a teacher that no probability on Θ represents."""
     weights = np.array([float(np.sum(w)) for w in teacher.weights()])
-    names = spec.branches[0].outputs[0]
+    names = branch.outputs[0]
     if not names:
         if (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
-            raise refused(
+            raise refusal(
                 f"a teacher with the weights {weights.tolist()}",
                 "weights > 0 with the sum 1: the student is a probability, without output weights",
                 "divide the weights by their sum",
@@ -113,59 +95,51 @@ def check_mass(spec: "Network", teacher: "TeacherData", grid: Grid) -> None:
         ends = factor.edges[[0, -1]] if factor.is_line else factor.points
         values = np.outer(values, ends).ravel()
     lower, upper = float(values.min()), float(values.max())
-    mass = needed(weights[weights > 0].sum(), upper) + needed(-weights[weights < 0].sum(), -lower)
+    mass = least_mass(weights[weights > 0].sum(), upper) + least_mass(-weights[weights < 0].sum(), -lower)
     if not (mass <= 1 and lower <= weights.sum() <= upper):
-        raise refused(
+        raise refusal(
             f"a teacher with the weights {weights.tolist()}, outside of Θ",
             f"means of output weights between {lower:g} and {upper:g}",
             f"widen the bounds of {', '.join(names)}, or make the weights smaller",
         )
 
 
-def needed(total: float, largest: float) -> float:
+def least_mass(total: float, largest: float) -> float:
     """The least mass whose output weights, at most `largest`, add up to `total`."""
     return 0.0 if total == 0 else total / largest if largest > 0 else np.inf
 
 
-def check_statement(statement: str, spec: "Network", inputs: Any, dim: int) -> None:
-    sigma, weighted = spec.activation, bool(spec.branches[0].outputs[0])
-    if statement == "parity" and (dim != 1 or sigma not in PARITY or weighted):
-        raise refused(
-            f'"parity" with σ = {sigma}, {dim} inputs{" and trained weights" if weighted else ""}',
-            f"one input, no output weight, σ one of {', '.join(PARITY)} (S3 Example 2; the quadratic σ tells a moment alone)",
-            'leave "parity" out of statements',
-        )
-    if statement == "moment" and (dim != 1 or sigma not in MOMENT):
-        raise refused(
-            f'"moment" with σ = {sigma}, {dim} inputs', f"one input, σ one of {', '.join(MOMENT)}",
-            'leave "moment" out of statements',
-        )  # fmt: skip
-    if statement == "directions" and not (isinstance(inputs, CircleInputs) and sigma == "relu"):
-        raise refused(
-            f'"directions" with σ = {sigma}, inputs of kind {inputs.__struct_config__.tag!r}',
+def check_statement(statement: str, branch: Branch, sigma: str, inputs: InputsSpec) -> None:
+    """Raises InputError for a statement that S3 does not make of this branch, activation and inputs."""
+    dim, weighted = len(branch.weights), bool(branch.outputs[0])
+    admits, allowed = {
+        "modes": (True, ""),
+        "parity": (
+            dim == 1 and sigma in PARITY and not weighted,
+            f"one input, no output weight, σ one of {', '.join(PARITY)} (S3 Example 2; the quadratic σ has a moment alone)",
+        ),
+        "moment": (dim == 1 and sigma in MOMENT, f"one input, σ one of {', '.join(MOMENT)}"),
+        "directions": (
+            isinstance(inputs, CircleInputs) and sigma == "relu",
             'σ = relu (S3 Examples 1 and 3) and inputs = { kind = "circle", … }',
-            'leave "directions" out of statements',
-        )  # fmt: skip
+        ),
+    }[statement]
+    if not admits:
+        numbered = f"{dim} inputs{' and trained weights' if weighted else ''}"
+        received = f"inputs of kind {inputs.__struct_config__.tag!r}" if statement == "directions" else numbered
+        raise refusal(f'"{statement}" with σ = {sigma}, {received}', allowed, f'leave "{statement}" out of statements')
 
 
-# ---------------------------------------------------------------------------------------------------------- the numbers
 def bound_network(
-    spec: Stationarity, network: "Network", teacher: "TeacherData", data: "Data", grid: Grid
+    spec: Stationarity, branch: Branch, activation: str, teacher: TeacherData, data: Data, grid: Grid
 ) -> "BoundStationarity":
     """The statements of a network, which depends on ρ through the measure ∫u ρ du on the weight vectors alone."""
-    from gridflow.energy.network.network import output_weights
-
-    branch, sigma = network.branches[0], ACTIVATIONS[network.activation].value
+    sigma = ACTIVATIONS[activation].value
     split = grid.split(tuple(n for n in grid.order if n not in branch.weights))
     outer = output_weights(branch.outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
     inner = grid.flat_coordinates(split.inner)
-    measure = teacher.teacher()
-    setting = Setting(
-        points=np.stack([inner[name] for name in branch.weights], axis=1),
-        neurons=measure.points,
-        weights=measure.weights[:, 0],
-        factors=tuple(next(f for f in grid.factors if f.name == name) for name in branch.weights),
-    )
+    measure = teacher.measure()
+    setting = Setting(np.stack([inner[n] for n in branch.weights], axis=1), measure.points, measure.weights[:, 0])
 
     def modes() -> Modes:
         check_modes(split.n_inner, len(data.inputs))
@@ -175,8 +149,8 @@ def bound_network(
 
     parts: dict[str, Any] = {
         "modes": modes,
-        "parity": lambda: Parity(setting.factors[0], teacher, PARITY[network.activation]),
-        "moment": lambda: Moment(setting, MOMENT[network.activation]),
+        "parity": lambda: Parity(grid.factors[split.inner[0]], teacher, PARITY[activation]),
+        "moment": lambda: Moment(setting, MOMENT[activation]),
         "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
     }
     return BoundStationarity(grid.volume, split, outer, tuple(parts[name]() for name in dict.fromkeys(spec.statements)))
@@ -203,12 +177,12 @@ class BoundStationarity:
     def records(self) -> Records:
         return {name: record for part in self.parts for name, record in part.records.items()}
 
-    def weighted(self, mass: Array) -> Array:
+    def weight_masses(self, mass: Array) -> Array:
         """∫u ρ du, (n_inner,), from cell masses in storage order."""
         return self.split.contract(self.outer, mass)[0]
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """The numbers by name, for a density in storage order and its evaluation."""
-        masses = self.weighted(density * self.volume)
+        masses = self.weight_masses(density * self.volume)
         numbers = [part.numbers(masses, evaluation) for part in self.parts]
         return {name: value for part in numbers for name, value in part.items()}

@@ -3,15 +3,17 @@
     X^0 = x,    X^{ℓ+1} = X^ℓ + σ(θ^ℓ X^ℓ)/L,    f(x) = ∫X^L_θ(x) dρ,    ξ(θ) = Σ_j r_j·X^L_θ(x_j),    r_j = μ_j ∂ℓ/∂f_j
 
 The feature X^L_θ does not factorise over Θ^L; f is linear in ρ, so that E is convex. On a grid features are stored while they fit
-the memory budget of networks, and recomputed beyond it block by block (`gridflow.energy.network.network`; NumPy's vectorised tanh
-takes a tenth of the time of a compiled loop over scalars). The gradient at particles takes the adjoint pass
+the memory budget of networks, and recomputed beyond it block by block, `gridflow.energy.network.features` (NumPy's vectorised
+tanh takes a tenth of the time of a compiled loop over scalars). The gradient at particles takes the adjoint pass
 
     q^L = r,    q^ℓ = q^{ℓ+1} + (1/L) θ^{ℓT}(σ'∘q^{ℓ+1}),    ∂ξ/∂θ^ℓ_km = (1/L) Σ_j q^{ℓ+1}_k σ'_k X^ℓ_m.
 """
 
 import numpy as np
 
-from gridflow.energy.resnet.layers import BLOCK_ENTRIES, Jet
+from gridflow.energy.network.activation import Jet
+from gridflow.energy.network.features import row_blocks
+from gridflow.energy.resnet.layers import BLOCK_ENTRIES
 from gridflow.space.factor import Array
 
 
@@ -41,16 +43,10 @@ def ensemble_gradient(theta: Array, states: list[Array], slopes: list[Array], re
     return gradient
 
 
-def ensemble_blocks(n: int, inputs: Array) -> list[slice]:
-    """Blocks of parameters whose states stay in the second-level cache."""
-    step = max(1, BLOCK_ENTRIES // inputs.size)
-    return [slice(k, min(k + step, n)) for k in range(0, n, step)]
-
-
 def ensemble_features(jet: Jet, theta: Array, inputs: Array) -> Array:
     """X^L, (n, d, n_data)."""
     found = np.empty((len(theta), *inputs.shape))
-    for block in ensemble_blocks(len(theta), inputs):
+    for block in row_blocks(len(theta), inputs.size, BLOCK_ENTRIES):
         found[block] = ensemble_pass(jet, theta[block], inputs)[0][-1]
     return found
 
@@ -58,6 +54,6 @@ def ensemble_features(jet: Jet, theta: Array, inputs: Array) -> Array:
 def ensemble_output(jet: Jet, theta: Array, weights: Array, inputs: Array) -> Array:
     """Σ_i w_i X^L_{θ_i}, (d, n_data)."""
     total = np.zeros(inputs.shape)
-    for block in ensemble_blocks(len(theta), inputs):
+    for block in row_blocks(len(theta), inputs.size, BLOCK_ENTRIES):
         total += np.tensordot(weights[block], ensemble_pass(jet, theta[block], inputs)[0][-1], axes=1)
     return total

@@ -4,41 +4,35 @@
 They are contracted first: an evaluation costs O(n_cells + L·d·n_row·n_data), n_row the cells of one row (all of Θ for d = 1).
 """
 
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
+from gridflow.energy.network.activation import Jet
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.loss import Loss
-from gridflow.energy.network.stationarity import BoundStationarity
-from gridflow.energy.resnet.layers import Features, Jet, QuadraticPass, WidePass
-from gridflow.energy.resnet.particles import check_layers
-from gridflow.space.factor import Array, Factor
+from gridflow.energy.network.grid import Model, PullBack
+from gridflow.energy.resnet.layers import QuadraticPass, RowFeatures, WidePass
+from gridflow.energy.resnet.layout import Layout, check_layers
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
 
 class Rows:
     """A field on the grid by depth and by row of θ.
 
-    groups : for every row the numbers of its factors; depth : number of the depth, or None; directions : for every row k the
-    points (n_k, d) of its factors. Values of depth and row k are (n_depth, n_k).
+    directions : for every row k the points (n_k, d) of its factors. Values of depth and row k are (n_depth, n_k).
     """
 
-    def __init__(self, grid: Grid, groups: list[list[int]], depth: int | None) -> None:
-        self.grid, self.depth = grid, depth
+    def __init__(self, grid: Grid, layout: Layout) -> None:
+        self.grid, self.layout = grid, layout
+        groups, depth = layout.columns.tolist(), layout.depth
         self.n_depth = 1 if depth is None else grid.shape[depth]
         self.axes = [([] if depth is None else [depth]) + group for group in groups]
         self.directions = []
         for group in groups:
             coordinates = grid.flat_coordinates(tuple(group))
             self.directions.append(np.stack([coordinates[grid.factors[k].name] for k in group], axis=1))
-
-    @property
-    def layers(self) -> Factor | None:
-        """The labels that are layers, or None for a continuous depth."""
-        factor = None if self.depth is None else self.grid.factors[self.depth]
-        return factor if factor is not None and factor.kind == "labels" else None
 
     def contract(self, masses: Array) -> list[Array]:
         """Marginals for every row k."""
@@ -57,113 +51,82 @@ class Rows:
         return total
 
 
-class Model(Protocol):
-    """forward : marginals to f (d, n_data), with what the adjoint needs; adjoint : r (d, n_data) to ξ by depth and row."""
+class ResNetModel(Model):
+    """A residual network on a grid, from its marginals (n_depth, n_k) of depth and row k."""
 
-    convex: bool
+    convex = False  # f is of degree 2 or more in ρ
+    keep = True  # every evaluation uses the features at the inputs
 
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None: ...
+    def __init__(self, jet: Jet, data: Data, rows: Rows) -> None:
+        self.jet, self.rows, self.inputs = jet, rows, np.ascontiguousarray(data.inputs.T)
+        self.features = [RowFeatures(jet, directions, self.inputs, self.keep) for directions in rows.directions]
 
-    def forward(self, marginals: list[Array]) -> Array: ...
+    @abstractmethod
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        """f (d, n_data), with r (d, n_data) ↦ ξ by depth and row."""
 
-    def adjoint(self, residual: Array) -> list[Array]: ...
+    def forward(self, mass: Array) -> tuple[Array, PullBack]:
+        output, adjoint = self.run(self.rows.contract(mass))
+        return np.ascontiguousarray(output.T), lambda residual: self.rows.expand(adjoint(np.ascontiguousarray(residual.T)))
 
-
-class WideModel:
-    convex = False  # f is of degree L in ρ for σ = identity
-
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.jet, self.rows, self.inputs = jet, rows, inputs
-
-    def forward(self, marginals: list[Array]) -> Array:
-        layers = range(self.rows.n_depth)
-        rows = [[(d, m[layer]) for d, m in zip(self.rows.directions, marginals, strict=True)] for layer in layers]
-        self.passed = WidePass(self.jet, rows, self.inputs)
-        return self.passed.output
-
-    def adjoint(self, residual: Array) -> list[Array]:
-        adjoints, features = self.passed.adjoints(residual), self.passed.features
-        rows = range(len(residual))
-        return [np.concatenate([f[k].pull_back(p[None, k]) for f, p in zip(features, adjoints, strict=True)]) for k in rows]
+    def magnitude(self, targets: Array) -> Array:
+        largest = np.stack([features.largest() for features in self.features], axis=1)
+        return np.abs(targets) + np.abs(self.inputs.T) + largest
 
 
-class LinearModel:
-    convex = True  # f is linear in ρ
+class WideModel(ResNetModel):
+    """X^L of one path through the layers."""
 
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.inputs, self.n_depth = inputs, rows.n_depth
-        self.features = [Features(jet, directions, inputs, keep=True) for directions in rows.directions]
+    keep = False  # features at the states of the layers are new in every evaluation
 
-    def forward(self, marginals: list[Array]) -> Array:
-        masses = [m.sum(axis=0, keepdims=True) for m in marginals]
-        return self.inputs + np.concatenate([f.sums(m)[0] for f, m in zip(self.features, masses, strict=True)])
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        directions = self.rows.directions
+        layers = [[(b, m[k]) for b, m in zip(directions, marginals, strict=True)] for k in range(self.rows.n_depth)]
+        passed = WidePass(self.jet, layers, self.inputs)
 
-    def adjoint(self, residual: Array) -> list[Array]:
-        pulled = [f.pull_back(r[None]) for f, r in zip(self.features, residual, strict=True)]
-        return [np.repeat(values, self.n_depth, axis=0) for values in pulled]
+        def adjoint(residual: Array) -> list[Array]:
+            pairs = list(zip(passed.features, passed.adjoints(residual), strict=True))
+            return [np.concatenate([f[k].pull_back(p[None, k]) for f, p in pairs]) for k in range(len(residual))]
 
-
-class QuadraticModel:
-    convex = False  # f is quadratic in ρ
-
-    def __init__(self, jet: Jet, rows: Rows, inputs: Array) -> None:
-        self.inputs, self.diagonal = inputs, 0.5 if rows.layers is None else 0.0
-        self.features = [Features(jet, directions, inputs, keep=True) for directions in rows.directions]
-
-    def forward(self, marginals: list[Array]) -> Array:
-        sums = [f.sums(m) for f, m in zip(self.features, marginals, strict=True)]
-        total, slopes = np.stack([s for s, _ in sums], axis=1), np.stack([j for _, j in sums], axis=1)
-        self.passed = QuadraticPass(total, slopes, self.inputs, self.diagonal)
-        return self.passed.output
-
-    def adjoint(self, residual: Array) -> list[Array]:
-        pulled, before = self.passed.adjoints(residual), self.passed.before
-        return [f.pull_back(pulled[:, k]) + f.pull_back_slopes(residual[k] * before) for k, f in enumerate(self.features)]
-
-
-MODELS: dict[str, type[Model]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}
-
-
-class BoundResNet(BoundEnergy):
-    """A wide ResNet, or its linear or quadratic approximation, on a grid."""
-
-    data: Data
-
-    def __init__(
-        self, model: str, jet: Jet, data: Data, rows: Rows, loss: Loss, stationarity: BoundStationarity | None = None
-    ) -> None:
-        self.data, self.rows, self.loss = data, rows, loss
-        self.stationarity = stationarity
-        if stationarity is not None:
-            self.diagnostics = stationarity.records
-        self.inputs = np.ascontiguousarray(data.inputs.T)
-        self.model = MODELS[model](jet, rows, self.inputs)
-        self.convex = self.model.convex
-        self.needs_layers = model == "wide"
-        # |y| + |x| + max |σ|, (n_data, d): what rounding errors of a prediction are proportional to
-        largest = [Features(jet, directions, self.inputs).largest() for directions in rows.directions]
-        self.scale = np.abs(data.targets) + np.abs(data.inputs) + np.stack(largest, axis=1)
-
-    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        """How much of the teacher the student has found, where the case asks (`gridflow.energy.resnet.stationarity`)."""
-        return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
+        return passed.output, adjoint
 
     def check_start(self, masses: Array) -> None:
-        """Every layer of a wide ResNet has mass 1/L. Raises InputError."""
-        if self.needs_layers and self.rows.layers is not None:
-            per_layer = masses.sum(axis=tuple(k for k in range(masses.ndim) if k != self.rows.depth))
-            check_layers(per_layer, self.rows.layers, "initial")
+        """Raises InputError for layers whose mass is not 1/L."""
+        depth, layers = self.rows.layout.depth, self.rows.layout.layers
+        assert layers is not None
+        check_layers(masses.sum(axis=tuple(k for k in range(masses.ndim) if k != depth)), layers, "initial")
 
-    def predict(self, mass: Array) -> Array:
-        """f_ρ(x_j), (n_data, d)."""
-        return np.ascontiguousarray(self.model.forward(self.rows.contract(mass)).T)
 
-    def evaluate(self, mass: Array) -> Evaluation:
-        data = self.data
-        prediction = self.predict(mass)
-        weights = data.weights[:, None]
-        value = float((weights * self.loss.value(prediction, data.targets)).sum())
-        residual = weights * self.loss.derivative(prediction, data.targets)
-        xi = self.rows.expand(self.model.adjoint(np.ascontiguousarray(residual.T)))
-        roundoff = ROUNDOFF * (float((np.abs(residual) * self.scale).sum()) + abs(value))
-        return Evaluation(value, xi, roundoff, prediction)
+class LinearModel(ResNetModel):
+    """The first order of the wide model."""
+
+    convex = True  # f is linear in ρ
+
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        masses = [m.sum(axis=0, keepdims=True) for m in marginals]
+        output = self.inputs + np.concatenate([f.sums(m)[0] for f, m in zip(self.features, masses, strict=True)])
+
+        def adjoint(residual: Array) -> list[Array]:
+            pulled = [f.pull_back(r[None]) for f, r in zip(self.features, residual, strict=True)]
+            return [np.repeat(values, self.rows.n_depth, axis=0) for values in pulled]
+
+        return output, adjoint
+
+
+class QuadraticModel(ResNetModel):
+    """The second order of the wide model."""
+
+    def run(self, marginals: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        sums = [f.sums(m) for f, m in zip(self.features, marginals, strict=True)]
+        total, slopes = np.stack([s for s, _ in sums], axis=1), np.stack([j for _, j in sums], axis=1)
+        passed = QuadraticPass(total, slopes, self.inputs, self.rows.layout.diagonal)
+
+        def adjoint(residual: Array) -> list[Array]:
+            pulled, before = passed.adjoints(residual), passed.before
+            rows = enumerate(self.features)
+            return [f.pull_back(pulled[:, k]) + f.pull_back_slopes(residual[k] * before) for k, f in rows]
+
+        return passed.output, adjoint
+
+
+MODELS: dict[str, type[ResNetModel]] = {"wide": WideModel, "linear": LinearModel, "quadratic": QuadraticModel}

@@ -17,10 +17,10 @@ with r_j = μ_j ∂ℓ/∂f_j, and all sums at x in the last two. The integral o
 (h = 0). A density on cells of a continuous depth is uniform inside each of them, where half of the pairs are ordered (h = ½).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
+from gridflow.energy.network.activation import Jet
+from gridflow.energy.network.features import row_blocks
 from gridflow.space.factor import Array
 
 BLOCK_ENTRIES = 2**14
@@ -29,33 +29,8 @@ them anew in the adjoint pass takes less time than fresh memory to keep them."""
 KEPT_BYTES = 2**28
 """Features of inputs that stay the same are kept up to this size."""
 
-Jet = Callable[[Array], tuple[Array, Array]]
-"""z → σ(z), σ'(z); z may be overwritten."""
 
-
-def jet_tanh(z: Array) -> tuple[Array, Array]:
-    value = np.tanh(z, out=z)
-    slope = value * value
-    return value, np.subtract(1.0, slope, out=slope)
-
-
-JETS: dict[str, Jet] = {
-    "tanh": jet_tanh,
-    "arctan": lambda z: (np.arctan(z), 1 / (1 + z * z)),
-    "quadratic": lambda z: (z * z, 2 * z),
-    "identity": lambda z: (z, np.ones_like(z)),
-}
-"""Activations that S3 §3.2 admits: smooth, and σ(0) = 0."""
-CURVATURES: dict[str, Callable[[Array], Array]] = {
-    "tanh": lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2),
-    "arctan": lambda z: -2 * z / (1 + z * z) ** 2,
-    "quadratic": lambda z: np.full(z.shape, 2.0),
-    "identity": np.zeros_like,
-}
-"""Their σ''."""
-
-
-class Features:
+class RowFeatures:
     """σ and σ' of one row of many neurons, directions (n, d), at inputs (d, n_data), in blocks of neurons.
 
     keep : they are used more than twice, and kept while they fit the memory budget
@@ -63,8 +38,7 @@ class Features:
 
     def __init__(self, jet: Jet, directions: Array, inputs: Array, keep: bool = False) -> None:
         self.jet, self.directions, self.inputs = jet, directions, inputs
-        step = max(1, BLOCK_ENTRIES // inputs.shape[1])
-        self.blocks = [slice(k, min(k + step, len(directions))) for k in range(0, len(directions), step)]
+        self.blocks = row_blocks(len(directions), inputs.shape[1], BLOCK_ENTRIES)
         self.kept: dict[int, tuple[Array, Array]] | None = None
         if keep and 16 * len(directions) * inputs.shape[1] <= KEPT_BYTES:
             self.kept = {block.start: self.compute(block) for block in self.blocks}
@@ -120,11 +94,11 @@ class WidePass:
     """
 
     def __init__(self, jet: Jet, layers: list[list[Row]], inputs: Array) -> None:
-        self.features: list[list[Features]] = []
+        self.features: list[list[RowFeatures]] = []
         self.jacobians: list[Array] = []
         state = inputs
         for rows in layers:
-            features = [Features(jet, directions, state) for directions, _ in rows]
+            features = [RowFeatures(jet, directions, state) for directions, _ in rows]
             sums = [f.sums(weights[None]) for f, (_, weights) in zip(features, rows, strict=True)]
             self.features.append(features)
             self.jacobians.append(np.stack([slopes[0] for _, slopes in sums]))

@@ -5,22 +5,21 @@ velocities are −grad_θ ξ. Particles at the same depth are one layer. In the 
 count half a pair with each other and with themselves, as the neurons of a cell of the grid do.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
+from gridflow.energy.network.activation import CURVATURES, JETS
 from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import row_blocks
 from gridflow.energy.network.loss import Loss
-from gridflow.energy.resnet.ensemble import ensemble_blocks, ensemble_gradient, ensemble_output, ensemble_pass
-from gridflow.energy.resnet.layers import CURVATURES, JETS, Features, QuadraticPass, WidePass
-from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
-
-LAYER_MASS_ERROR = 1e-9
-"""Relative error of the mass 1/L of a layer: the round-off of weights that a case writes in decimals."""
+from gridflow.energy.resnet.ensemble import ensemble_gradient, ensemble_output, ensemble_pass
+from gridflow.energy.resnet.layers import BLOCK_ENTRIES, QuadraticPass, RowFeatures, WidePass
+from gridflow.energy.resnet.layout import Layout, check_layers
+from gridflow.space.factor import Array
 
 
 @dataclass(frozen=True)
@@ -32,146 +31,118 @@ class Neurons:
     weights: Array
 
 
-class Cloud(Protocol):
-    """A model at neurons and inputs (d, n_data), with the diagonal h that only the quadratic approximation uses.
-
-    output : f (d, n_data); adjoint : r (d, n_data) → ξ (n,) and ∂ξ/∂θ, shape of theta
-    """
-
-    output: Array
-
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None: ...
-
-    def adjoint(self, residual: Array) -> tuple[Array, Array]: ...
+Adjoint = Callable[[Array], tuple[Array, Array]]
+"""r (d, n_data) → ξ (n,) and ∂ξ/∂θ, shape of theta."""
 
 
-class EnsembleCloud:
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.jet, self.theta, self.inputs = JETS[activation], neurons.theta, inputs
-        self.output = ensemble_output(self.jet, neurons.theta, neurons.weights, inputs)
+def forward_ensemble(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f (d, n_data) of an ensemble at inputs (d, n_data), with its adjoint."""
+    jet, theta = JETS[activation], neurons.theta
 
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        xi, along = np.empty(len(self.theta)), np.empty(self.theta.shape)
-        for block in ensemble_blocks(len(self.theta), self.inputs):  # recomputed: cheaper than to keep L states per particle
-            states, slopes = ensemble_pass(self.jet, self.theta[block], self.inputs)
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        xi, along = np.empty(len(theta)), np.empty(theta.shape)
+        for block in row_blocks(len(theta), inputs.size, BLOCK_ENTRIES):  # recomputed: cheaper than to keep L states per particle
+            states, slopes = ensemble_pass(jet, theta[block], inputs)
             xi[block] = np.tensordot(states[-1], residual, axes=2)
-            along[block] = ensemble_gradient(self.theta[block], states, slopes, residual)
+            along[block] = ensemble_gradient(theta[block], states, slopes, residual)
         return xi, along
 
+    return ensemble_output(jet, theta, neurons.weights, inputs), adjoint
 
-class WideCloud:
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        depths, number = np.unique(neurons.depth, return_inverse=True)
-        self.theta = neurons.theta
-        self.layers = [np.flatnonzero(number == k) for k in range(len(depths))]
-        rows = [[(neurons.theta[mine, k], neurons.weights[mine]) for k in range(len(inputs))] for mine in self.layers]
-        self.passed = WidePass(JETS[activation], rows, inputs)
-        self.output = self.passed.output
 
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        xi, along = np.zeros(len(self.theta)), np.empty(self.theta.shape)
-        for mine, features, p in zip(self.layers, self.passed.features, self.passed.adjoints(residual), strict=True):
+def forward_wide(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f of a wide ResNet."""
+    theta = neurons.theta
+    depths, number = np.unique(neurons.depth, return_inverse=True)
+    layers = [np.flatnonzero(number == k) for k in range(len(depths))]
+    rows = [[(theta[mine, k], neurons.weights[mine]) for k in range(len(inputs))] for mine in layers]
+    passed = WidePass(JETS[activation], rows, inputs)
+
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        xi, along = np.zeros(len(theta)), np.empty(theta.shape)
+        for mine, features, p in zip(layers, passed.features, passed.adjoints(residual), strict=True):
             for k, feature in enumerate(features):
                 xi[mine] += feature.pull_back(p[None, k])[0]
                 along[mine, k] = feature.gradient(p[k])
         return xi, along
 
-
-class LinearCloud:
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.features = [Features(JETS[activation], neurons.theta[:, k], inputs) for k in range(len(inputs))]
-        self.output = inputs + np.concatenate([f.sums(neurons.weights[None])[0] for f in self.features])
-
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        xi = np.sum([f.pull_back(r[None])[0] for f, r in zip(self.features, residual, strict=True)], axis=0)
-        return xi, np.stack([f.gradient(r) for f, r in zip(self.features, residual, strict=True)], axis=1)
+    return passed.output, adjoint
 
 
-class QuadraticCloud:
-    """Features (n, d, n_data) of all neurons at x are held at once: O(n·d²·n_data) memory."""
+def forward_linear(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f of the linear approximation."""
+    features = [RowFeatures(JETS[activation], neurons.theta[:, k], inputs) for k in range(len(inputs))]
 
-    def __init__(self, activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> None:
-        self.inputs, self.theta = inputs, neurons.theta
-        depths, self.number = np.unique(neurons.depth, return_inverse=True)
-        order = np.argsort(self.number, kind="stable")
-        starts = np.searchsorted(self.number[order], np.arange(len(depths)))
-        z = neurons.theta @ inputs
-        self.curvature = CURVATURES[activation](z)
-        self.value, self.slope = JETS[activation](z)
-        weighted = neurons.weights[:, None, None] * self.slope
-        total = np.add.reduceat((neurons.weights[:, None, None] * self.value)[order], starts)
-        slopes = np.add.reduceat((weighted[:, :, None, :] * neurons.theta[..., None])[order], starts)
-        self.passed = QuadraticPass(total, slopes, inputs, diagonal)
-        self.output = self.passed.output
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        xi = np.sum([f.pull_back(r[None])[0] for f, r in zip(features, residual, strict=True)], axis=0)
+        return xi, np.stack([f.gradient(r) for f, r in zip(features, residual, strict=True)], axis=1)
 
-    def adjoint(self, residual: Array) -> tuple[Array, Array]:
-        q, before = self.passed.adjoints(residual)[self.number], self.passed.before[self.number]
-        turned = self.theta @ before  # θT, (n, d, n_data)
-        pulled = residual * self.slope
-        xi = (q * self.value + pulled * turned).sum(axis=(1, 2))
-        inner = q * self.slope + residual * self.curvature * turned
-        return xi, inner @ self.inputs.T + pulled @ before.swapaxes(1, 2)
+    return inputs + np.concatenate([f.sums(neurons.weights[None])[0] for f in features]), adjoint
 
 
-CLOUDS: dict[str, type[Cloud]] = {
-    "ensemble": EnsembleCloud,
-    "wide": WideCloud,
-    "linear": LinearCloud,
-    "quadratic": QuadraticCloud,
-}
+def forward_quadratic(activation: str, neurons: Neurons, inputs: Array, diagonal: float) -> tuple[Array, Adjoint]:
+    """f of the quadratic approximation, with h = diagonal. Features (n, d, n_data) of all neurons at x are held at once:
+    O(n·d²·n_data) memory."""
+    theta = neurons.theta
+    depths, number = np.unique(neurons.depth, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    starts = np.searchsorted(number[order], np.arange(len(depths)))
+    z = theta @ inputs
+    curvature = CURVATURES[activation](z)
+    value, slope = JETS[activation](z)
+    weighted = neurons.weights[:, None, None] * slope
+    total = np.add.reduceat((neurons.weights[:, None, None] * value)[order], starts)
+    slopes = np.add.reduceat((weighted[:, :, None, :] * theta[..., None])[order], starts)
+    passed = QuadraticPass(total, slopes, inputs, diagonal)
+
+    def adjoint(residual: Array) -> tuple[Array, Array]:
+        q, before = passed.adjoints(residual)[number], passed.before[number]
+        turned = theta @ before  # θT, (n, d, n_data)
+        pulled = residual * slope
+        xi = (q * value + pulled * turned).sum(axis=(1, 2))
+        inner = q * slope + residual * curvature * turned
+        return xi, inner @ inputs.T + pulled @ before.swapaxes(1, 2)
+
+    return passed.output, adjoint
+
+
+FORWARD = {"ensemble": forward_ensemble, "wide": forward_wide, "linear": forward_linear, "quadratic": forward_quadratic}
+"""By model. Only the quadratic approximation uses the diagonal h."""
 
 
 @dataclass(frozen=True)
 class ResNetParticles(ParticleEnergy):
     """A residual network of N particles.
 
-    columns : of the weights in the row of a particle, (L, d, d) or (d, d); depth : number of the column and of the factor of the
-    depth, or None; layered : the depth is labels
+    strata : the layers of a wide ResNet, which have their exact mass in every cloud
     """
 
     model: str
     activation: str
     loss: Loss
     data: Data
-    factors: tuple[Factor, ...]
-    columns: NDArray[np.int64]
-    depth: int | None
-    layered: bool
-
-    def __post_init__(self) -> None:
-        if self.model == "wide" and self.depth is not None:  # the layers have their exact mass in every cloud
-            object.__setattr__(self, "strata", self.factors[self.depth].name)
+    layout: Layout
+    strata: str | None = None
 
     def check_start(self, points: Array, weights: Array) -> None:
-        """Every layer of a wide ResNet has mass 1/L. Raises InputError."""
-        if self.strata is not None:
-            layers = self.factors[self.depth or 0]
-            masses = np.array([weights[points[:, self.depth] == value].sum() for value in layers.points])
-            check_layers(masses, layers, "particles")
+        """Raises InputError for layers of a wide ResNet whose mass is not 1/L."""
+        depth, layers = self.layout.depth, self.layout.layers
+        if self.strata is not None and layers is not None:
+            check_layers(np.array([weights[points[:, depth] == value].sum() for value in layers.points]), layers, "particles")
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         data = self.data if batch is None else self.data.subset(batch)
-        depth = np.zeros(len(points)) if self.depth is None else points[:, self.depth]
-        neurons = Neurons(points[:, self.columns], depth, weights)
+        layout = self.layout
+        depth = np.zeros(len(points)) if layout.depth is None else points[:, layout.depth]
+        neurons = Neurons(points[:, layout.columns], depth, weights)
         inputs = np.ascontiguousarray(data.inputs.T)
-        cloud = CLOUDS[self.model](self.activation, neurons, inputs, 0.0 if self.layered else 0.5)
-        prediction = cloud.output.T.copy()
-        residual = data.weights[:, None] * self.loss.derivative(prediction, data.targets)
-        xi, along = cloud.adjoint(np.ascontiguousarray(residual.T))
+        output, adjoint = FORWARD[self.model](self.activation, neurons, inputs, layout.diagonal)
+        prediction = output.T.copy()
+        value, residual = self.loss.evaluate(data, prediction)
+        xi, along = adjoint(np.ascontiguousarray(residual.T))
         gradient = np.zeros(points.shape)
-        gradient[:, self.columns] = along
-        for k, factor in enumerate(self.factors):
+        gradient[:, layout.columns] = along
+        for k, factor in enumerate(layout.factors):
             if not factor.moves:
                 gradient[:, k] = 0.0
-        value = float((data.weights[:, None] * self.loss.value(prediction, data.targets)).sum())
         return ParticleEvaluation(value, gradient, prediction, xi)
-
-
-def check_layers(masses: Array, layers: Factor, purpose: str) -> None:
-    """Every layer has mass 1/L. Raises InputError."""
-    if np.abs(masses * layers.size - 1).max() > LAYER_MASS_ERROR:
-        raise InputError(
-            f"{purpose} with masses {np.array2string(masses, precision=4)} of the layers {layers.name!r}",
-            f"the same mass in all of them, 1/{layers.size}",
-            "give the labels equal volumes and a uniform density, or weight the particles of every layer alike",
-        )

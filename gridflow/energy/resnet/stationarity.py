@@ -13,23 +13,21 @@ modes       as for two-layer networks (`gridflow.energy.network.stationarity`): 
 S3 says nothing of the wide network and of its quadratic approximation, whose loss is not convex in ρ.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
+from gridflow.energy.network.activation import JETS
+from gridflow.energy.network.data import Data
 from gridflow.energy.network.defects import Condition, Modes, check_modes
-from gridflow.energy.network.stationarity import BoundStationarity, refused, volumes_of
+from gridflow.energy.network.stationarity import BoundStationarity, refusal, volumes_of
 from gridflow.energy.resnet.ensemble import ensemble_features
-from gridflow.energy.resnet.layers import JETS
-from gridflow.energy.resnet.particles import CLOUDS, Neurons
+from gridflow.energy.resnet.layout import Layout
+from gridflow.energy.resnet.particles import FORWARD, Neurons
 from gridflow.energy.resnet.teacher import ResNetInputs, ResNetTeacher
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
-
-if TYPE_CHECKING:
-    from gridflow.energy.network.data import Data
-    from gridflow.energy.resnet.resnet import ResNet
 
 
 class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,38 +41,35 @@ class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: Annotated[float, Meta(gt=0.0)] = 0.05
     inputs: ResNetInputs | None = None
 
-    def check(self, spec: "ResNet") -> None:
+    def check(self, model: str, data: Struct, loss: str) -> None:
         """Raises InputError for a network or a teacher of which S3 says nothing."""
-        if spec.model not in ("ensemble", "linear"):
-            raise refused(f"a {spec.model} ResNet", 'model = "ensemble" (S3 Theorem 3) or "linear" (Theorem 4)')
-        if not isinstance(spec.data, ResNetTeacher):
-            raise refused("data without a teacher of the same model", 'energy.data with kind = "resnet-teacher"')
-        if spec.loss != "squared":
-            raise refused(f"the loss {spec.loss!r}", "the squared loss")
-        if self.inputs is not None and self.inputs.points()[0].shape[1] != spec.data.inputs.points()[0].shape[1]:
-            raise refused("inputs of another dimension than the data", "inputs of the same dimension", "correct its inputs")
+        if model not in ("ensemble", "linear"):
+            raise refusal(f"a {model} ResNet", 'model = "ensemble" (S3 Theorem 3) or "linear" (Theorem 4)')
+        if not isinstance(data, ResNetTeacher):
+            raise refusal("data without a teacher of the same model", 'energy.data with kind = "resnet-teacher"')
+        if loss != "squared":
+            raise refusal(f"the loss {loss!r}", "the squared loss")
+        if self.inputs is not None and self.inputs.points()[0].shape[1] != data.inputs.points()[0].shape[1]:
+            raise refusal("inputs of another dimension than the data", "inputs of the same dimension", "correct its inputs")
 
-    def bind(self, spec: "ResNet", data: "Data", between: "Data", grid: Grid) -> BoundStationarity:
+    def bind(self, model: str, activation: str, layout: Layout, data: Data, between: Data, grid: Grid) -> BoundStationarity:
         """The numbers on a grid.
 
         data : with the targets of the teacher; between : the same at `inputs`
         """
-        split = grid.split(() if spec.depth is None else (spec.depth,))
-        coordinates = grid.flat_coordinates(split.inner)
-        dim = data.inputs.shape[1]
-        shape = (-1, len(spec.weights) // dim**2, dim, dim) if spec.model == "ensemble" else (-1, dim, dim)
-        theta = np.stack([coordinates[name] for name in spec.weights], axis=1).reshape(shape)
+        split = grid.split(() if layout.depth is None else (grid.factors[layout.depth].name,))
+        theta = layout.theta(grid.flat_coordinates(split.inner))
 
         def predict(masses: Array) -> Array:
             """f_ρ at the inputs of the condition, (n_inputs, d)."""
             neurons = Neurons(theta, np.zeros(len(theta)), masses)
-            return CLOUDS[spec.model](spec.activation, neurons, np.ascontiguousarray(between.inputs.T), 0.0).output.T
+            return FORWARD[model](activation, neurons, np.ascontiguousarray(between.inputs.T), 0.0)[0].T
 
         def modes() -> Modes:
             check_modes(split.n_inner, data.inputs.size)
             root = np.sqrt(data.weights)
-            features = features_of(spec.model, spec.activation, theta, data.inputs.T) * root  # (n_inner, d, n_data)
-            constant = data.inputs if spec.model == "linear" else 0.0  # x, which is no part of φ
+            features = features_of(model, activation, theta, data.inputs.T) * root  # (n_inner, d, n_data)
+            constant = data.inputs if model == "linear" else 0.0  # x, which is no part of φ
             wanted = (data.targets - constant).T * root
             return Modes(features.reshape(len(theta), -1), volumes_of(grid, split), wanted.ravel(), self.tolerance)
 

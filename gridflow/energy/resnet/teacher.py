@@ -6,8 +6,9 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.network.data import Data, GaussHermiteInputs, NormalInputs, UniformInputs
-from gridflow.energy.resnet.particles import CLOUDS, Neurons
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.resnet.particles import FORWARD, Neurons
 from gridflow.errors import InputError
 from gridflow.space.densities import Component
 from gridflow.space.factor import Array, Factor
@@ -90,10 +91,11 @@ class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet
             theta = np.array([entries for layer in layers for entries in layer]).reshape(-1, dim, dim)
             depth = np.repeat((np.arange(len(layers)) + 0.5) / len(layers), sizes)
             neurons = Neurons(theta, depth, np.repeat(1 / (len(layers) * sizes), sizes))
-        return CLOUDS[model](activation, neurons, np.ascontiguousarray(inputs.T), diagonal).output.T
+        return FORWARD[model](activation, neurons, np.ascontiguousarray(inputs.T), diagonal)[0].T
 
 
 def check_inside(entry: float, factor: Factor) -> None:
+    """Raises InputError for a parameter of the teacher outside of its factor."""
     lower, upper = factor.edges[[0, -1]] if factor.is_line else factor.points[[0, -1]]
     if not lower <= entry <= upper:
         raise InputError(

@@ -29,7 +29,7 @@ import scipy
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.certificates import deposit
 from gridflow.energy.mmd.mmd import Target, target_masses, target_parts
 from gridflow.energy.mmd.particles import Samples
@@ -60,7 +60,9 @@ class Sobolev(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev", ta
 
 
 @dataclass(frozen=True)
-class SobolevEnergy:
+class SobolevEnergy(Energy):
+    """½S² to a target."""
+
     spec: Sobolev
     directory: Path
 

@@ -1,0 +1,46 @@
+"""Networks with any feature, in Python: one branch with u = 1 on all factors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflow.energy.base import Energy
+from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import FeatureMatrix, Rows
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
+from gridflow.energy.network.loss import LOSSES
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+
+@dataclass(frozen=True)
+class FeatureNetwork(Energy):
+    """A network with any feature, in Python: φ(coordinates, inputs) → (n_cells, n_data) or (n_cells, n_data, n_outputs).
+
+    `coordinates` maps factor names to flat arrays (n_cells,); `inputs` is (n_data, n_dim). The generic
+    fallback: an evaluation costs O(n_cells n_data).
+    """
+
+    feature: Callable[[dict[str, Array], Array], Array]
+    data: Data
+    loss: str = "squared"
+
+    def bind(self, grid: Grid) -> BoundNetwork:
+        return BoundNetwork(self.data, LOSSES[self.loss], self.model(grid))
+
+    def model(self, grid: Grid) -> BranchModel:
+        """One branch for every output, over all factors."""
+        coordinates = grid.flat_coordinates(tuple(range(len(grid.shape))))
+        split = grid.split(())
+        n_data, n_outputs = self.data.targets.shape
+
+        def output_rows(output: int) -> Rows:
+            def rows(block: slice) -> Array:
+                values = self.feature({n: c[block] for n, c in coordinates.items()}, self.data.inputs)
+                return values.reshape(-1, n_data, n_outputs)[:, :, output]
+
+            return rows
+
+        inner = [FeatureMatrix(output_rows(k), split.n_inner, n_data) for k in range(n_outputs)]
+        return BranchModel([BoundBranch(split, np.ones((1, 1)), values, [k]) for k, values in enumerate(inner)])

@@ -1,0 +1,119 @@
+"""Which factors of a space form θ, and which one is the depth of a residual network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflow.energy.network.data import Data
+from gridflow.errors import InputError
+from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.grid import Grid
+
+DEPTHS: dict[str, tuple[str | None, ...]] = {
+    "ensemble": (None,),
+    "wide": ("labels",),
+    "linear": (None, "labels", "interval"),
+    "quadratic": ("labels", "interval"),
+}
+"""Kinds of factors that may be the depth of a model."""
+LAYER_MASS_ERROR = 1e-9
+"""Relative error of the mass 1/L of a layer: the round-off of weights that a case writes in decimals."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Factors of θ and of the depth, by their numbers.
+
+    columns : (d, d), for an ensemble (L, d, d); n_layers : L, or 0 where the depth is continuous or missing
+    """
+
+    factors: tuple[Factor, ...]
+    columns: NDArray[np.int64]
+    depth: int | None
+    dim: int
+    n_layers: int
+
+    @staticmethod
+    def of(model: str, weights: list[str], depth: str | None, data: Data, factors: tuple[Factor, ...]) -> "Layout":
+        """Of a model with named factors. Raises InputError for factors that do not fit the model or the data."""
+        dim = data.inputs.shape[1]
+        if data.targets.shape[1] != dim:
+            raise InputError(
+                f"a ResNet with {dim} inputs and {data.targets.shape[1]} targets",
+                "as many targets as inputs (S3 §3)",
+                "correct energy.data",
+            )
+        numbers = [factor_named(factors, name, "energy.weights") for name in weights]
+        entries, ensemble = dim * dim, model == "ensemble"
+        if len(set(numbers)) < len(numbers) or len(numbers) % entries or (not ensemble and len(numbers) > entries):
+            raise InputError(
+                f"energy.weights = {weights} for matrices θ of {dim} × {dim} entries",
+                f"{entries} different factors{' for each layer' if ensemble else ''}",
+                "name one factor per entry of θ, row by row",
+            )
+        for k in numbers:
+            if factors[k].kind not in ("interval", "labels"):
+                raise InputError(f"a weight on the {factors[k].kind} {factors[k].name!r}", "intervals", "use an interval")
+        axis = None if depth is None else factor_named(factors, depth, "energy.depth")
+        check_depth(model, None if axis is None else factors[axis], axis in numbers)
+        idle = [f.name for k, f in enumerate(factors) if k not in numbers and k != axis]
+        if idle:
+            raise InputError(
+                f"the factor {idle[0]!r}, on which the ResNet does not depend",
+                "factors that energy.weights and energy.depth name",
+                "name it there, or remove it from the space",
+            )
+        layered = axis is not None and factors[axis].kind == "labels"
+        n_layers = len(numbers) // entries if ensemble else factors[axis or 0].size if layered else 0
+        columns = np.array(numbers).reshape((n_layers, dim, dim) if ensemble else (dim, dim))
+        return Layout(factors, columns, axis, dim, n_layers)
+
+    @property
+    def layers(self) -> Factor | None:
+        """The labels that are layers, or None for a continuous depth and without depth."""
+        factor = None if self.depth is None else self.factors[self.depth]
+        return factor if factor is not None and factor.kind == "labels" else None
+
+    @property
+    def diagonal(self) -> float:
+        """h of the quadratic approximation (`gridflow.energy.resnet.layers`)."""
+        return 0.0 if self.n_layers else 0.5
+
+    def theta(self, coordinates: dict[str, Array]) -> Array:
+        """θ, (n, d, d) or (n, L, d, d), from flat coordinates (n,) by factor."""
+        entries = [coordinates[self.factors[k].name] for k in self.columns.ravel()]
+        return np.stack(entries, axis=1).reshape(-1, *self.columns.shape)
+
+    def check_frozen(self, grid: Grid) -> None:
+        """S3 (10): parameters stay at their depth. Raises InputError."""
+        if self.depth is not None and self.factors[self.depth].is_line and grid.mobility[self.depth].max() > 0:
+            name = self.factors[self.depth].name
+            raise InputError(
+                f"a ResNet whose depth {name!r} has a mobility",
+                "mobility only in θ (S3 (10))",
+                f"set flow.mobility.{name} = {{ value = 0.0 }}; flow.diffusion.{name} lets parameters change their depth",
+            )
+
+
+def check_depth(model: str, depth: Factor | None, is_weight: bool) -> None:
+    """Raises InputError for a depth that the model cannot have."""
+    if is_weight or (None if depth is None else depth.kind) not in DEPTHS[model]:
+        received = "no depth" if depth is None else f"{'the weight' if is_weight else depth.kind} {depth.name!r} as its depth"
+        raise InputError(
+            f"a ResNet, model = {model!r}, with {received}",
+            f"energy.depth: {' or '.join(kind or 'none' for kind in DEPTHS[model])}",
+            "an ensemble names the factors of all its layers in energy.weights; other models need one label or depth per layer",
+        )
+    if depth is not None and (np.diff(depth.points) <= 0).any():
+        raise InputError(f"layers {depth.points.tolist()}", "increasing values", f"order the values of space.{depth.name}")
+
+
+def check_layers(masses: Array, layers: Factor, purpose: str) -> None:
+    """Raises InputError for masses (L,) of the layers that are not 1/L."""
+    if np.abs(masses * layers.size - 1).max() > LAYER_MASS_ERROR:
+        raise InputError(
+            f"{purpose} with masses {np.array2string(masses, precision=4)} of the layers {layers.name!r}",
+            f"the same mass in all of them, 1/{layers.size}",
+            "give the labels equal volumes and a uniform density, or weight the particles of every layer alike",
+        )
