@@ -299,7 +299,7 @@ class Trial:
     def __init__(self, case: gridflow.Case) -> None:
         self.case = case
         self.plan = plan_of(case, None)
-        self.particles = Remembered(case)
+        self.particles = Remembered.of(case)
         self.grids = run_grids(self.plan, Silent())
         self.right = self.experiment()
         judgement, self.wrong = failing(case, self.right)

@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 
 import gridflow
 from gridflow.case.case import Case
-from gridflow.energy.base import BoundEnergy, Evaluation
+from gridflow.energy.base import Energy
+from gridflow.energy.potential import Potential
 from gridflow.scheme.base import State
 from gridflow.scheme.jko.scheme import JKO, JKOStepper
-from gridflow.space.densities import mixture_masses
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from validation.claim import Claim
@@ -50,40 +50,24 @@ class Descent:
     seconds: Array
 
 
-class NoForce(BoundEnergy):
-    """E = 0."""
-
-    convex = True
-
-    def evaluate(self, mass: Array) -> Evaluation:
-        return Evaluation(0.0, np.zeros(mass.shape), 0.0)
-
-
 def case_of(name: str, cells: int) -> Case:
     """The case on cells² cells; relu-jko with the steps of relu-jko-algorithm-1, which are plain."""
     case = gridflow.load_case(name).replace({"space.w.cells": cells, "space.b.cells": cells})
     return case.replace({"scheme.bias": "plain"})
 
 
-def masses_at_start(case: Case, grid: Grid) -> Array:
-    return mixture_masses(case.initial, grid, Path(case.directory), "initial")
-
-
-def bound(case: Case, grid: Grid) -> BoundEnergy:
-    return case.energy.load(Path(case.directory)).bind(grid)
-
-
-def start(case: Case, energy: BoundEnergy, grid: Grid) -> tuple[JKOStepper, State]:
+def start(case: Case, energy: Energy | None = None) -> tuple[JKOStepper, State]:
+    """energy : instead of that of the case."""
     if not isinstance(case.scheme, JKO):
         raise TypeError(f"received the scheme {case.scheme}; give a case with JKO steps")
-    stepper = case.scheme.init(case.problem())
-    return stepper, stepper.start(masses_at_start(case, grid) / grid.volume)
+    problem = case.problem(energy)
+    stepper = case.scheme.init(problem)
+    return stepper, stepper.start(problem.start / problem.grid.volume)
 
 
 def descend(case: Case, steps: int) -> Descent:
     """`steps` steps of the case."""
-    grid = case.grid()
-    stepper, state = start(case, bound(case, grid), grid)
+    stepper, state = start(case)
     loss, rows, rate = [state.free_energy], [], state.dissipation / state.free_energy
     for step in range(steps):
         before, began = state.reports.get("iterations", 0), time.process_time()
@@ -102,7 +86,7 @@ def descend(case: Case, steps: int) -> Descent:
 def free_growth(case: Case) -> float:
     """Variance that a step without any force adds, over ε/2: the mean of FREE_STEPS steps, w and b."""
     grid = case.grid()
-    stepper, state = start(case, NoForce(), grid)
+    stepper, state = start(case, Potential().load(Path()))  # without terms: E = 0
 
     def variance(density: Array) -> float:
         masses = density * grid.volume
@@ -128,7 +112,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     difference = slow.density - quasi.density
     apart = grid.integrate(np.abs(difference))
     allowed = TOLERANCE * float(slow.iterations.sum())
-    xi = bound(printed, grid).evaluate(slow.density * grid.volume).first_variation
+    xi = printed.problem().bound.evaluate(slow.density * grid.volume).first_variation
     reach = float(np.ptp(xi)) / 2
     decay = (1 + tau * slow.rate / 2) ** (-2 * steps)
     growth = free_growth(printed)

@@ -91,7 +91,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     case = gridflow.load_case("bn-sphere")
     case = case.replace({"space.a.cells": cells_a, "space.b.level": level, "energy.data.inputs.count": N_DATA})
     stepper = stepper_of(case)
-    grid, tables = stepper.grid, stepper.tables
+    grid, tables = stepper.grid, stepper.transport.tables
     n_surface = next(f for f in grid.factors if f.is_mesh).size
     state = stepper.step(stepper.start(0.5 + rng.random(grid.shape)), np.inf)
     dt, rho, xi = state.dt / 2, state.density, state.evaluation.first_variation
