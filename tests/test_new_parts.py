@@ -1,6 +1,6 @@
-"""What a new part of each kind touches: a copy of the package gets one of each through the registries, and solves cases with them.
+"""How many files a new part touches: a copy of the package gets one of each kind, through the registries, and solves cases.
 
-Every part is a module, or an entry in the module of its kind, and the lines that register it. Case, test and changelog come beside.
+A part is a module, or an entry in the module of its kind, and the lines that register it. Case, test and changelog are beside it.
 """
 
 import json
@@ -229,14 +229,14 @@ PARTS = {
 
 SCRIPT = """
 import json, sys
-import numpy as np
 import gridflow
+from gridflow.particles.integrator import RungeKutta2
 
 tables, found = json.load(sys.stdin), {}
 for name, table in tables.items():
     case = gridflow.Case.from_dict(table)
     dataset = gridflow.solve(case)
-    run = gridflow.simulate(case, 64, seed=1, sampling="sobol", integrator=gridflow.integrator("rk2", 0.02))
+    run = gridflow.simulate(case, 64, seed=1, sampling="sobol", integrator=RungeKutta2(0.02))
     x = dataset[next(iter(table["space"]))]
     found[name] = {
         "status": dataset.attrs["status"],
@@ -248,9 +248,7 @@ for name, table in tables.items():
         "error": float(dataset["error_l1"][-1]) if "error_l1" in dataset else 0.0,
     }
 print(json.dumps(found))
-""".replace('gridflow.integrator("rk2", 0.02)', "RungeKutta2(0.02)").replace(
-    "import gridflow\n", "import gridflow\nfrom gridflow.particles.integrator import RungeKutta2\n", 1
-)
+"""
 
 PLAIN = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")}
 NETWORK = {k: v for k, v in QUADRATIC.items() if k != "exact"}
@@ -325,5 +323,5 @@ def test_the_new_term_takes_its_mass(found):
 
 
 def test_the_new_exact_solution_is_measured(found):
-    """A translation by a fifth on 64 cells of an eighth: below a hundredth in L1."""
-    assert found["exact solution"]["error"] < 1e-2
+    """A translation of a density of deviation 0.4 by half of that, on cells of an eighth: of order (h/σ)² = 0.1 times the way."""
+    assert found["exact solution"]["error"] < 0.05
