@@ -25,6 +25,8 @@ class Temperature(FlowTerm[float]):
 
     key = "temperature"
     diffuses = True
+    splits = True
+    fits = True
 
     def __init__(self, spec: float, temperature: float, grid: Grid) -> None:
         super().__init__(spec, temperature, grid)

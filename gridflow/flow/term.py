@@ -1,11 +1,13 @@
 """The contract of a flow term: what a flow may have beside the transport by the first variation, on a grid and at particles.
 
+    ∂ρ/∂t = div(ρ M grad ξ) + Σ terms
+
 On a grid a term that `splits` moves the density by itself, half a step before the transport and half a step after it (Strang
 splitting; all terms together are a palindrome). At particles a term adds to their diffusivity, or to the growth of their
 weights. Everything else about a term is declared below, with defaults for a term that does nothing.
 
-To add a term: a class in a module of its own, its field in `gridflow.flow.flow.Flow` and its line in `TERMS` there, and its name
-in `knows` of the schemes that admit it.
+To add a term: a class in a module of its own, its field in `gridflow.flow.flow.Flow` and its line in `TERMS` there, and, for
+schemes that list keys instead of admitting every term, its key in their `knows`.
 """
 
 from abc import ABC, abstractmethod
@@ -49,8 +51,9 @@ class FlowTerm(ABC, Generic[Spec]):
     key : its name under [flow]; spec : what stands there; temperature : D of the whole flow, which adds D∫ρ log ρ to the energy
     keeps_mass, lowers_energy : whether it conserves the mass, and never increases the free energy
     drives : mass moves along the gradient of something else than ξ
-    splits : `advance` moves a density
-    weighs : it changes the weights of particles, and follows ξ there; diffuses : it moves them by noise
+    splits : `advance` moves a density; fits : unless a scheme takes the term into its fluxes
+    weighs : it changes the weights of particles, and follows ξ there
+    diffuses : it smooths a density (steps are dyadic where it is split off) and moves particles by noise
     """
 
     key: ClassVar[str]
@@ -58,6 +61,7 @@ class FlowTerm(ABC, Generic[Spec]):
     lowers_energy: bool = True
     drives: bool = False
     splits: bool = False
+    fits: bool = False
     weighs: bool = False
     diffuses: bool = False
 

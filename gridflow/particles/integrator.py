@@ -101,7 +101,9 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
 class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", tag_field="kind"):
     """Heun's method, the same increment of noise in both stages: order 2, weakly too where the noise is additive.
 
-    (Where the mobility depends on a factor that itself moves, the noise is taken at the start of the step: weak order 1.)
+    (Where the mobility depends on a factor that itself moves, the noise is taken at the start of the step: weak order 1. On
+    surfaces steps are made in R³ and retracted. No mobility depends on its own factor, so that the Itô and the Stratonovich
+    equation agree and no drift is missing.)
     """
 
     step: Positive

@@ -15,7 +15,10 @@ CELLS_MIN = 64
 @dataclass(frozen=True)
 class Limits:
     """cfl : share of the positivity limit; kappa : largest density at a face over that of its cell; fitted : whether the fluxes
-    contain a temperature; tolerance : accuracy·L/n², a length over √M; change_max : of the exponent of a split term."""
+    contain a temperature; tolerance : accuracy·L/n², a length over √M; change_max : of the exponent of a split term.
+
+    All arguments of the limits are finite: `Problem.evaluate` raises before.
+    """
 
     cfl: float
     kappa: float
@@ -35,14 +38,15 @@ class Limits:
         """cfl/(κ·largest outflow rate)."""
         return self.cfl / (self.kappa * outflow) if outflow > 0 else np.inf
 
-    def energy(self, dt: float, decrease: float, curvature: float, roundoff: float) -> float:
+    def energy(self, dt: float, decrease: float, bend: float, roundoff: float) -> float:
         """0.9·2·Dissipation/D²E[ρ̇, ρ̇]; none where the decrease is round-off of the energy, and so is the quotient.
 
-        There `curvature` bounds the step. Fitted fluxes are driven by the entropy too and are only checked afterwards.
+        decrease, bend : dt·Dissipation and dt²·D²E[ρ̇, ρ̇]. Where there is none, the limit `curvature` bounds the step.
+        Fitted fluxes are driven by the entropy too and are only checked afterwards.
         """
         if self.fitted or not decrease > roundoff:
             return np.inf
-        return ENERGY_SAFETY * 2 * dt * decrease / curvature if curvature > 0 else np.inf
+        return ENERGY_SAFETY * 2 * dt * decrease / bend if bend > 0 else np.inf
 
     def curvature(self, dt: float, step_max: float) -> float:
         """The step dt, or a smaller one for which no mode grows. With fitted fluxes the rates of diffusion and energy add up."""
@@ -52,7 +56,10 @@ class Limits:
         return 1 / rate if rate > 0 else np.inf
 
     def accuracy(self, dt: float, decrease0: float, decrease1: float, largest: float) -> float:
-        """The step for which ½dt|√D₁ − √D₀| meets the tolerance, at most `largest`. Fitted fluxes have dt = O(h²) anyway."""
+        """The step for which ½dt|√D₁ − √D₀| meets the tolerance, at most `largest`. Fitted fluxes have dt = O(h²) anyway.
+
+        decrease0, decrease1 : dt·D of the two stages
+        """
         if self.fitted:
             return np.inf
         drift = 0.5 * np.sqrt(dt) * abs(np.sqrt(max(decrease1, 0.0)) - np.sqrt(max(decrease0, 0.0)))

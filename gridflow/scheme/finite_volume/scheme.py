@@ -1,6 +1,6 @@
 """Finite volumes in space, SSP Runge–Kutta 2 in time, with a step that keeps ρ ≥ 0 and lets the energy decrease.
 
-One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gottlieb, Shu and Tadmor 2001):
+One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gottlieb, Shu and Tadmor 2001, SIAM Review 43, 89–112):
 
     ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
 
@@ -46,7 +46,6 @@ from msgspec import Meta, Struct
 from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.flow import KEYS
-from gridflow.flow.temperature import Temperature
 from gridflow.flow.term import FlowTerm, Point
 from gridflow.problem import DRIVE, Problem
 from gridflow.scheme.base import State
@@ -96,9 +95,8 @@ class FiniteVolumeStepper:
         fitted = temperature if scheme.diffusion == "scharfetter-gummel" else 0.0
         self.transport = Transport(problem, scheme.order, fitted)
         self.limits = Limits.of(scheme.cfl, scheme.accuracy, problem.grid, self.transport)
-        splits = [t for t in problem.terms if t.splits or (isinstance(t, Temperature) and not fitted)]
-        self.split_terms: list[FlowTerm[Any]] = splits
-        self.dyadic = any(t.diffuses for t in splits)
+        self.split_terms: list[FlowTerm[Any]] = [t for t in problem.terms if t.splits and not (t.fits and fitted)]
+        self.dyadic = any(t.diffuses for t in self.split_terms)
         if temperature > 0 and not fitted and any(m.size > 1 for m in problem.grid.mobility):
             raise InputError(
                 'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor',
