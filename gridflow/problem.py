@@ -13,9 +13,9 @@ from gridflow.errors import InputError, SolveError
 from gridflow.flow.flow import Flow, check_drive, check_terms
 from gridflow.flow.temperature import entropy
 from gridflow.flow.term import FlowTerm
-from gridflow.space.densities import Component, mixture_masses
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import Component, mixture_masses
 
 DRIVE = "drive"
 """What a scheme `knows` where it moves mass along another potential than ξ, which noise injection and some energies give."""

@@ -142,7 +142,7 @@ def surface_dataset(path=None, **factors):
     names = {n: RECORDS[n] for n in RECORDS if n not in REPORTS and not n.startswith("error_")}
     static = static_dataset(case, grid, None, names)
     writer = MemoryWriter(static) if path is None else FileWriter(path, static)
-    axis = next(k for k, f in enumerate(grid.factors) if f.is_mesh)
+    axis = next(k for k, f in enumerate(grid.factors) if f.columns == 3)
     for time in (0.0, 1.0):
         north = np.exp(3 * (1 + time) * grid.factors[axis].image @ [0.6, 0.0, 0.8])
         density = np.ones(grid.shape) * grid.along(axis, north)

@@ -8,15 +8,18 @@ import scipy.sparse.linalg
 from helpers import case_of
 from scipy.integrate import quad
 
-from gridflow.energy.mmd.certificates import Certificates, deposit, energy_bound
+from gridflow.energy.mmd.certificates import Certificates, energy_bound
 from gridflow.energy.mmd.kernels import Gaussian, Laplace, Riesz
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError, SolveError
 from gridflow.solver import solve
+from gridflow.space.circle import Circle
 from gridflow.space.densities import Cosine
-from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.deposit import deposit
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=9, grading=Grading(focus=0.2, ratio=5.0)).factor("x")
@@ -39,7 +42,7 @@ def dense(grid, density, delta):
     matrix = np.zeros((grid.size, grid.size))
     for axis, factor in enumerate(grid.factors):
         mobility = np.broadcast_to(grid.mobility[axis], grid.shape)
-        for f in range(0 if factor.is_circle else 1, factor.size):
+        for f in range(0 if factor.period > 0 else 1, factor.size):
             c, o = np.take(index, f - 1, axis).ravel(), np.take(index, f, axis).ravel()
             area = grid.volume.ravel()[c] / factor.volumes[f - 1]
             w = area * mobility.ravel()[c] / factor.distances[f] * ((density.ravel()[c] + density.ravel()[o]) / 2 + delta)

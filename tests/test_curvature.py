@@ -12,10 +12,11 @@ from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.scheme.finite_volume.curvature import SHARE
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.solver import solve
-from gridflow.space.densities import mixture_masses
+from gridflow.space.circle import Circle
 from gridflow.space.distances import wasserstein1
-from gridflow.space.factor import Circle, Grading, Interval
 from gridflow.space.grid import Grid
+from gridflow.space.line import Grading, Interval
+from gridflow.space.mixture import mixture_masses
 
 
 class Square(Energy, BoundEnergy):

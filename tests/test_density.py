@@ -8,9 +8,12 @@ import pytest
 from scipy.integrate import quad
 
 from gridflow.errors import InputError
-from gridflow.space.densities import Component, Cosine, Normal, Uniform, Weights, mixture_masses
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Cosine, Normal, Uniform, Weights
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
+from gridflow.space.mixture import Component, mixture_masses
 
 LINE = Interval(bounds=(-1.0, 3.0), cells=12).factor("x")
 CIRCLE = Circle(cells=12).factor("x")

@@ -7,8 +7,9 @@ from helpers import HEAT_CIRCLE, HEAT_INTERVAL, ORNSTEIN_UHLENBECK, case_of
 import gridflow
 from gridflow.errors import InputError
 from gridflow.flow.flow import Flow
-from gridflow.space.factor import Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
 
 BAR = {
     **ORNSTEIN_UHLENBECK,

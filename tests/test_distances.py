@@ -6,10 +6,13 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from gridflow.particles.cloud import draw_cloud
-from gridflow.space.densities import Component, Normal, Uniform, mixture_masses
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.distances import Slices, l1, quantiles_of_cells, quantiles_of_points, wasserstein, wasserstein1
-from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
+from gridflow.space.mixture import Component, mixture_masses
 
 LINE = Interval(bounds=(-2.0, 2.0), cells=200, grading=Grading(focus=0.0, ratio=3.0)).factor("x")
 CIRCLE = Circle(cells=400).factor("x")
@@ -78,7 +81,7 @@ SPACES = {"line": [A], "plane": [A, B], "cylinder": [A, ANGLE], "signed plane": 
 
 
 def component(grid, mean):
-    return Component(density={f.name: Normal(mean, 0.4) if f.is_line else Uniform() for f in grid.factors})
+    return Component(density={f.name: Normal(mean, 0.4) if f.one_dimensional else Uniform() for f in grid.factors})
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
@@ -86,7 +89,7 @@ def test_slices_against_pot_and_the_definition(space):
     grid = Grid(space)
     slices = Slices(grid.factors)
     clouds = [draw_cloud([component(grid, mean)], grid.factors, n, n) for mean, n in ((0.0, 300), (0.3, 250))]
-    x, y = (np.hstack([slices.embedded(f, c.points[:, k]) for k, f in enumerate(grid.factors)]) for c in clouds)
+    x, y = (np.hstack([f.length_image(c.points[:, k]) for k, f in enumerate(grid.factors)]) for c in clouds)
     one, two = (slices.of_points(c.points, c.weights) for c in clouds)
     bin_width = slices.edges[1] - slices.edges[0]
     if x.shape[1] > 1:  # the same directions
@@ -101,7 +104,7 @@ def test_cells_and_many_points_cast_the_same_slices(space):
     """A density uniform in its cells against quasi-random points: order 2 in the cell size, with a ceiling."""
     gaps = []
     for factor in (1, 2):
-        grid = Grid([f if not f.is_line else refined(f, factor) for f in space])
+        grid = Grid([f if not f.one_dimensional else refined(f, factor) for f in space])
         slices = Slices(grid.factors)
         cloud = draw_cloud([component(grid, 0.2)], grid.factors, 2**16, 3, "sobol")
         masses = mixture_masses([component(grid, 0.2)], grid, None, "test")
@@ -114,6 +117,6 @@ def test_cells_and_many_points_cast_the_same_slices(space):
 
 
 def refined(factor, times):
-    if factor.is_circle:
-        return Circle(cells=factor.size * times, length=factor.length).factor(factor.name)
+    if factor.period > 0:
+        return Circle(cells=factor.size * times, length=factor.total_volume).factor(factor.name)
     return Interval(bounds=(factor.edges[0], factor.edges[-1]), cells=factor.size * times).factor(factor.name)

@@ -14,11 +14,12 @@ from gridflow.errors import InputError
 from gridflow.scheme.finite_volume.tables import upwind_ratio
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
+from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal
 from gridflow.space.distances import Slices, quantiles_of_cells, wasserstein
 from gridflow.space.ellipse import Ellipse, metric
-from gridflow.space.factor import Circle, Interval
 from gridflow.space.grid import Grid
+from gridflow.space.line import Interval
 
 COVARIANCES = {"diagonal": [[5.0, 0.0], [0.0, 1.0]], "full": [[5.0, 1.5], [1.5, 1.0]]}
 TABLE = 1e-10
@@ -33,7 +34,7 @@ def covariance(request):
 def test_the_ellipse_is_as_long_as_the_unit_circle(covariance):
     """Prop. 1: (Ω, G) is isometric to the round circle."""
     factor = Ellipse(covariance=covariance, cells=40).factor("x")
-    assert factor.length == pytest.approx(2 * np.pi, rel=1e-13)  # Gauss quadrature: round-off
+    assert factor.total_volume == pytest.approx(2 * np.pi, rel=1e-13)  # Gauss quadrature: round-off
     assert factor.volumes.max() > 2 * factor.volumes.min()  # a graded circle, not a uniform one
 
 
@@ -58,15 +59,15 @@ def test_tangents_are_derivatives_of_unit_length(covariance, rng):
 
 def test_cells_and_faces_close_the_circle(covariance):
     factor = Ellipse(covariance=covariance, cells=40).factor("x")
-    for f in (factor, factor.halved()):
+    for f in (factor, factor.coarsening(1)):
         assert f.edges[0] == 0.0
         assert f.edges[-1] == pytest.approx(2 * np.pi, rel=1e-13)
-        assert f.distances[0] == f.distances[-1] == pytest.approx(f.points[0] - f.points[-1] + f.length, rel=1e-13)
+        assert f.distances[0] == f.distances[-1] == pytest.approx(f.points[0] - f.points[-1] + f.total_volume, rel=1e-13)
         np.testing.assert_allclose(f.volumes @ f.laplacian(), 0, atol=1e-12)
         quotients = f.distances[1:-1] / f.distances[2:]
         largest = max(quotients.max(), (1 / quotients).max(), f.distances[1] / f.distances[-1])
         assert upwind_ratio(Grid([f])) >= (1 + largest) * (1 - 1e-15)  # the seam counts too
-    assert factor.halved().embed(factor.points) == pytest.approx(factor.embed(factor.points))
+    assert factor.coarsening(1).embed(factor.points) == pytest.approx(factor.embed(factor.points))
 
 
 def test_an_ellipse_is_a_circle_of_its_length_for_distances(covariance, rng):
@@ -223,9 +224,9 @@ def test_data_that_are_not_centred_are_centred_and_the_terminal_says_so(tmp_path
     assert "inputs centred for batch normalisation" in capsys.readouterr().err
 
 
-def test_an_interval_is_its_own_chart():
+def test_positions_of_an_interval_are_their_own_weight_vectors():
     factor = Interval(bounds=(0.0, 1.0), cells=4).factor("x")
-    np.testing.assert_array_equal(factor.embed(factor.points), factor.chart(factor.points))
+    np.testing.assert_array_equal(factor.embed(factor.points), factor.points[:, None])
 
 
 def test_jko_on_the_ellipse_is_jko_on_the_circle(covariance):

@@ -26,9 +26,13 @@ from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
 from gridflow.energy.sum import BOUND_RULES, PARTICLE_RULES, BoundSum, EnergySpec, Sum, SumEnergy, SumParticles
 from gridflow.errors import InputError
-from gridflow.space.densities import Component, Cosine, Normal, Uniform, mixture_masses
-from gridflow.space.factor import Circle, Interval, Labels, columns_of
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Cosine, Normal, Uniform
+from gridflow.space.factor import columns_of
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
+from gridflow.space.mixture import Component, mixture_masses
 from gridflow.space.sphere import Sphere
 from tests.reference.activation import DERIVATIVES
 
@@ -169,7 +173,7 @@ def test_an_activation_for_grids_alone_is_refused_for_particles(monkeypatch):
 @pytest.mark.parametrize("factor", [ANGLE, SIGN, Sphere(level=0).factor("eta")], ids=["circle", "signs", "sphere"])
 def test_weight_decay_of_unit_vectors_and_signs_is_the_total_mass(factor, rng):
     """G(μ) = λ|μ| of S2 §4.1: λ∫dρ in the energy, λ in ξ, nothing in the gradient on the space."""
-    weights = [["eta.1", "eta.2"], ["eta.3"]] if factor.is_mesh else [["w", "b"], []]
+    weights = [["eta.1", "eta.2"], ["eta.3"]] if factor.columns == 3 else [["w", "b"], []]
     grid = Grid([W, B, factor])
     with_mass, without = (
         Network(data=LINE, branches=[Branch(weights[0], [weights[1]])], bias=True, decay=decay, decay_on=[factor.name]).load(HERE)
@@ -186,8 +190,8 @@ def test_weight_decay_of_unit_vectors_and_signs_is_the_total_mass(factor, rng):
     assert found.value - plain.value == pytest.approx(0.3 * 2.0, rel=1e-12)
     np.testing.assert_allclose(found.first_variation - plain.first_variation, 0.3, rtol=1e-12)
     change = found.gradient - plain.gradient
-    if factor.is_mesh:  # the gradient in R³ is 2λη; the flow takes its tangential part
-        change[:, mine] = factor.tangent_gradient(points[:, mine], change[:, mine])
+    if factor.columns == 3:  # the gradient in R³ is 2λη; the flow takes its tangential part
+        change[:, mine] = factor.unfolded_gradient(points[:, mine], points[:, mine], change[:, mine])
     np.testing.assert_allclose(change, 0.0, atol=1e-15)
 
 
@@ -467,13 +471,15 @@ def test_the_gradient_of_particles_is_the_derivative_of_the_value(spec, grid, rn
     """w_i grad ξ(θ_i) = ∂E/∂θ_i by central differences, for every moving coordinate; labels do not move."""
     energy = spec.load(HERE).particles(grid.factors)
     n = 7
-    points = np.stack([f.points[rng.integers(0, f.size, n)] + 0.123 * f.is_line * rng.random(n) for f in grid.factors], axis=1)
+    points = np.stack(
+        [f.points[rng.integers(0, f.size, n)] + 0.123 * f.one_dimensional * rng.random(n) for f in grid.factors], axis=1
+    )
     weights = rng.random(n)
     weights /= weights.sum()
     gradient = energy.evaluate(points, weights).gradient
     step = 1e-6
     for k, factor in enumerate(grid.factors):
-        if not factor.is_line:
+        if not factor.one_dimensional:
             assert (gradient[:, k] == 0).all()
             continue
         for i in range(n):
@@ -489,10 +495,10 @@ def test_the_gradient_of_particles_is_the_derivative_of_the_value(spec, grid, rn
 def test_the_first_variation_of_particles_is_the_derivative_in_the_weights(spec, grid, rng):
     """ξ(θ_i) = ∂E/∂w_i, for weights of any total."""
     energy = spec.load(HERE).particles(grid.factors)
-    lower, upper = np.transpose([f.edges[[0, -1]] if f.is_line else f.points[[0, -1]] for f in grid.factors])
+    lower, upper = np.transpose([f.edges[[0, -1]] if f.one_dimensional else f.points[[0, -1]] for f in grid.factors])
     points = lower + (upper - lower) * rng.random((6, len(grid.factors)))
     for k, factor in enumerate(grid.factors):
-        if not factor.is_line:
+        if not factor.one_dimensional:
             points[:, k] = rng.choice(factor.points, 6)
     weights, step = rng.random(6), 1e-5
     xi = energy.evaluate(points, weights).first_variation

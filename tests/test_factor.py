@@ -1,12 +1,23 @@
 """Factors: geometry, Laplacian, heat kernel."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import gridflow
 from gridflow.errors import InputError
-from gridflow.space.factor import Circle, Factor, Grading, Interval, Labels
-from gridflow.space.mesh import Mesh
-from gridflow.space.sphere import Ellipsoid, Sphere
+from gridflow.space.circle import Circle
+from gridflow.space.coordinate import Coordinate, coordinate_of
+from gridflow.space.ellipse import Ellipse
+from gridflow.space.ellipsoid import Ellipsoid
+from gridflow.space.factor import Factor
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
+from gridflow.space.mesh import surface_of
+from gridflow.space.specs import FactorSpec
+from gridflow.space.sphere import Sphere
 
 LINES = {
     "interval": Interval(bounds=(-1.0, 2.0), cells=24).factor("x"),
@@ -69,7 +80,7 @@ def test_heat_kernel_damps_a_discrete_harmonic_at_its_exact_rate():
 
 def test_labels_have_no_faces_and_given_volumes():
     factor = Labels(values=[-1.0, 1.0, 3.0], volumes=[0.5, 0.25, 0.25]).factor("s")
-    assert not factor.is_line
+    assert not factor.one_dimensional
     assert factor.volumes.tolist() == [0.5, 0.25, 0.25]
     np.testing.assert_array_equal(factor.heat_kernel(1.0), np.eye(3))
 
@@ -88,30 +99,115 @@ def test_wrong_factors_are_refused(make, message):
         make()
 
 
-SHARED = {
-    "columns", "components", "heat_kernel", "is_circle", "is_line", "is_mesh", "is_round", "length", "moves", "radius", "refined",
-    "size",
-}  # fmt: skip
-"""What `Factor` answers rightly for surfaces too."""
-
-
 @pytest.mark.parametrize(
     "mesh",
     [Sphere(level=1).factor("b"), Ellipsoid(level=1, covariance=np.diag([3.0, 1.0, 0.5]).tolist()).factor("b")],
     ids=lambda m: m.kind,
 )
 def test_surfaces_answer_or_refuse_whatever_a_factor_answers(mesh):
-    """Nothing that is written for one coordinate is inherited by a surface: it is answered anew, declared here, or refused."""
-    answers = {name for name in vars(Factor) if not name.startswith("_") and name not in Factor.__dataclass_fields__}
-    assert answers - set(vars(Mesh)) == SHARED
-    arguments = {"halved": (), "gaussian_kernel": (0.1,), "gaussian": (mesh.points, 0.1)}
-    for name in ("chart_tangent", "embed_tangent", "fold_slope", "gaussian", "gaussian_kernel", "halved"):
-        with pytest.raises(InputError, match=r"(?s)of the surface 'b'\n.*intervals, circles and ellipses"):
-            getattr(mesh, name)(*arguments.get(name, (mesh.points,)))
-    assert (mesh.size, mesh.columns, mesh.components, mesh.radius) == (42, 3, 3, 1.0)
-    assert (mesh.is_line, mesh.is_circle, mesh.is_mesh, mesh.is_round, mesh.moves) == (False, False, True, True, True)
-    assert mesh.length == pytest.approx(4 * np.pi, rel=2e-3)
-    assert mesh.refined(1000) is mesh
+    """Nothing that is written for one coordinate is inherited by a surface: it is answered anew, or refused."""
+    for name in set(vars(Coordinate)) - set(dir(Factor)):
+        assert not hasattr(mesh, name), name
+    with pytest.raises(InputError, match=r"(?s)of the surface 'b'\n.*intervals, circles and ellipses"):
+        coordinate_of(mesh)
+    assert (mesh.size, mesh.columns, mesh.components, mesh.reach) == (42, 3, 3, 1.0)
+    assert (mesh.one_dimensional, mesh.period, mesh.walls, mesh.moves) == (False, 0.0, None, True)
+    assert (mesh.areas.size, mesh.edges.size, surface_of(mesh)) == (0, 0, mesh)
+    assert mesh.total_volume == pytest.approx(4 * np.pi, rel=2e-3)
+    assert mesh.refinement(1000) is mesh.coarsening(1) is mesh
     kernel = mesh.heat_kernel(0.1)
     assert kernel.min() >= 0
     np.testing.assert_allclose(kernel, mesh.heat_operator(0.1)(np.eye(mesh.size)), atol=1e-12)
+
+
+EVERY = {
+    **LINES,
+    "labels": Labels(values=[-1.0, 1.0, 3.0], volumes=[0.5, 0.25, 0.25]).factor("x"),
+    "ellipse": Ellipse(covariance=[[2.0, 0.5], [0.5, 1.0]], cells=24).factor("x"),
+    "sphere": Sphere(level=1).factor("x"),
+    "ellipsoid": Ellipsoid(level=1, covariance=np.diag([3.0, 1.0, 0.5]).tolist()).factor("x"),
+}
+
+
+def test_every_registered_factor_is_tested():
+    assert {f.kind for f in EVERY.values()} == {spec.__struct_config__.tag for spec in FactorSpec.__args__}
+
+
+def test_final_classes_replace_a_definition_at_most_once():
+    for factor in EVERY.values():
+        chain = [c for c in type(factor).__mro__ if issubclass(c, Factor)]
+        names = {name for c in chain for name in vars(c) if not name.startswith("_")} - set(Factor.__dataclass_fields__)
+        for name in names:
+            assert sum(name in vars(c) for c in chain) <= 3, (factor.kind, name)
+        assert not [c for c in type(factor).__subclasses__() if c.__module__.startswith("gridflow.")]
+
+
+@pytest.mark.parametrize("factor", EVERY.values(), ids=EVERY.keys())
+def test_faces_make_the_laplacian(factor):
+    left, right, rate = factor.faces
+    expected = np.zeros((factor.size, factor.size))
+    for a, b, r in zip(left, right, rate, strict=True):
+        for here, there in ((a, b), (b, a)):
+            expected[here, there] += r / factor.volumes[here]
+            expected[here, here] -= r / factor.volumes[here]
+    np.testing.assert_allclose(factor.laplacian(), expected, atol=1e-12 * np.abs(expected).max(initial=1.0))
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "ellipsoid"])
+def test_derivatives_of_positions(name):
+    """`unfolded_gradient` and `pull_back` against differences, of a function of the weight vector at unfolded positions."""
+    rng, factor = np.random.default_rng(0), EVERY[name]
+    slope = rng.normal(size=factor.components)
+    x = factor.uniform_quantile(rng.random((7, factor.dimension)).squeeze()).reshape(7, factor.columns)
+    unfolded = x if factor.columns == 3 or not factor.moves else x + np.arange(-3, 4)[:, None] * 4.0
+    inside = factor.fold(unfolded)
+
+    def value(points):
+        folded = factor.fold(points)
+        return factor.embed(folded if factor.columns == 3 else folded[:, 0]) @ slope
+
+    position = inside if factor.columns == 3 else inside[:, 0]
+    gradient = factor.unfolded_gradient(unfolded, inside, factor.pull_back(position, np.tile(slope, (7, 1))))
+    move = factor.walk(inside, 1e-4 * rng.normal(size=inside.shape))
+    difference = (value(unfolded + move) - value(unfolded - move)) / 2
+    np.testing.assert_allclose((gradient * move).sum(axis=1), difference, atol=1e-8)
+
+
+@pytest.mark.parametrize("factor", EVERY.values(), ids=EVERY.keys())
+def test_cells_projected_on_a_direction(factor):
+    """Shadows lie within reach, and their middles are those of the centres."""
+    direction = np.eye(factor.components)[0]
+    middles, squares = factor.shadow(direction)
+    np.testing.assert_allclose(middles, factor.length_image(factor.centres) @ direction)
+    assert (squares >= 0).all()
+    assert np.abs(middles).max() <= factor.reach * (1 + 1e-12)
+    assert factor.cell_width**2 == pytest.approx(factor.cell_square)
+
+
+@pytest.mark.parametrize("name", ["interval", "graded", "circle", "ellipse"])
+def test_linear_functions_survive_coarsening(name):
+    """Interpolation from joined cells is exact for what is linear in the index, and constants stay constants."""
+    factor = EVERY[name]
+    coarse = factor.coarsening(12)
+    assert coarse.size == factor.size // 2
+    assert factor.coarsening(13) is factor
+    field = np.tile(np.arange(12.0), (3, 1))
+    fine = factor.prolongation(field, 1)
+    assert fine.shape == (3, 24)
+    np.testing.assert_allclose(np.diff(fine[0])[1:-2], 0.5)
+    np.testing.assert_allclose(factor.prolongation(np.ones((12, 2)), 0), 1.0)
+    np.testing.assert_allclose(coarse.total_volume, factor.total_volume)
+
+
+FLAG = re.compile(
+    r"\.is_(line|mesh|circle|round)\b|isinstance\([^)]*\b(Mesh|Factor|Coordinate)\b|(factor|\bf|factors\[\w+\])\.kind (==|!=|in)"
+)
+PENDING = {"solver.py", "case/case.py", "exact/normals.py", "scheme/jko/scheme.py", "scheme/finite_volume/limits.py"}
+PENDING |= {"scheme/finite_volume/sweep.py"}
+"""Modules that still branch on the kind of a factor."""
+
+
+def test_geometry_is_branched_on_in_space_alone():
+    root = Path(gridflow.__file__).parent
+    names = {str(p.relative_to(root)) for p in root.rglob("*.py") if FLAG.search(p.read_text(encoding="utf-8"))}
+    assert {n for n in names if not n.startswith("space/")} <= PENDING

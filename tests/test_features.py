@@ -14,9 +14,11 @@ from gridflow.energy.network.activation import ACTIVATIONS, normal_average
 from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.inputs import NormalInputs, UniformInputs
 from gridflow.errors import InputError
+from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal, Uniform
-from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
 
 HERE = Path()
 A = Interval(bounds=(-2.0, 2.0), cells=7).factor("a")

@@ -17,9 +17,12 @@ from gridflow.errors import InputError, SolveError
 from gridflow.flow.diffusion import HeatSemigroup
 from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
 from gridflow.solver import solve
-from gridflow.space.densities import Component, Normal, Uniform, mixture_masses
-from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
+from gridflow.space.mixture import Component, mixture_masses
 
 FIRST = Interval(bounds=(-2.0, 2.0), cells=24, grading=Grading(focus=0.0, ratio=2.0)).factor("a")
 ANGLE = Circle(cells=20).factor("angle")

@@ -13,11 +13,14 @@ from gridflow.scheme.jko import gibbs
 from gridflow.scheme.jko.gibbs import GibbsKernel
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.scheme.jko.surface_kernel import ChebyshevModes
+from gridflow.space.circle import Circle
 from gridflow.space.densities import Fisher
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.ellipsoid import Ellipsoid
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
 from gridflow.space.mesh import unit
-from gridflow.space.sphere import Ellipsoid, Sphere
+from gridflow.space.sphere import Sphere
 from gridflow.sums import geodesic, keops
 from gridflow.sums.geodesic import BLOCK, Ball, log_sum, log_sum_compiled, log_sum_keops
 from tests.reference import geodesic as reference

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from gridflow.errors import InputError
-from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
 
 
 def make_grid(**mobility):

@@ -70,7 +70,9 @@ def test_reflected_and_wrapped_noise_solves_the_heat_equation(table):
     run = simulate(case, n, times=[0.0, stop], seed=2, integrator=RungeKutta2(stop / 4))  # exact for free particles
     exact = case.exact.masses(case.problem(), [0.0, stop])
     factor = grid.factors[0]
-    chance = 0.7 * factor.length / np.sqrt(n)  # the mean of W1 is √(2/πN)∫√(F(1 − F)) ≈ 0.31·length/√N, its deviation a third
+    chance = (
+        0.7 * factor.total_volume / np.sqrt(n)
+    )  # the mean of W1 is √(2/πN)∫√(F(1 − F)) ≈ 0.31·length/√N, its deviation a third
     for k, masses in enumerate(exact):
         cloud = quantiles_of_points(run.points[k, :, 0], run.weights, factor)
         assert wasserstein(cloud, quantiles_of_cells(masses, factor), 1) <= chance
@@ -94,7 +96,7 @@ def test_particles_stay_inside_and_labels_stay():
     sign = case.grid().order.index("sign")
     np.testing.assert_array_equal(run.points[0, :, sign], run.points[1, :, sign])
     for k, factor in enumerate(case.grid().factors):
-        if factor.is_line:
+        if factor.one_dimensional:
             assert run.points[1, :, k].min() >= factor.edges[0]
             assert run.points[1, :, k].max() <= factor.edges[-1]
             assert (run.points[1, :, k] != run.points[0, :, k]).all()

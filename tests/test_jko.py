@@ -15,10 +15,12 @@ from gridflow.scheme.jko.anderson import Anderson
 from gridflow.scheme.jko.gibbs import GibbsKernel, gibbs_matrix
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from gridflow.space.densities import mixture_masses
+from gridflow.space.circle import Circle
 from gridflow.space.distances import quantiles_of_cells, wasserstein
-from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
+from gridflow.space.mixture import mixture_masses
 from gridflow.verdict.verdict import grid_error
 
 LINE = Interval(bounds=(-1.0, 2.0), cells=40).factor("x")

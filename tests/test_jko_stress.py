@@ -15,8 +15,9 @@ from gridflow.scheme.jko.gibbs import GibbsKernel
 from gridflow.scheme.jko.scaling import relaxed_scaling
 from gridflow.scheme.jko.scheme import JKO, LOG_EMPTY
 from gridflow.solver import solve
-from gridflow.space.factor import Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
 
 PLANE = [Interval(bounds=(-1.0, 1.0), cells=32).factor(name) for name in ("x", "y")]
 

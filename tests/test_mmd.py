@@ -14,9 +14,12 @@ from gridflow.energy.mmd.convolution import Fourier, Moments, Pairs, Products, c
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz, self_correction
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.errors import InputError
-from gridflow.space.densities import Component, Normal, Uniform
-from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
+from gridflow.space.mixture import Component
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=14).factor("x")
@@ -49,7 +52,7 @@ def dense(kernel, grid):
     if isinstance(kernel, Polynomial):
         return (1 + points @ points.T) ** kernel.degree
     matrix = kernel.radial(((points[:, None] - points[None]) ** 2).sum(axis=2))
-    lines = [k for k, f in enumerate(grid.factors) if f.is_line]
+    lines = [k for k, f in enumerate(grid.factors) if f.one_dimensional]
     if lines:
         own = np.broadcast_to(grid.along(lines[0], grid.factors[lines[0]].volumes), grid.shape).ravel()
         matrix += np.diag(self_correction(kernel, len(lines), own))

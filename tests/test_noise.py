@@ -17,10 +17,12 @@ from gridflow.flow.noise import NoiseInjection, temperature
 from gridflow.particles.integrator import GradientDescent
 from gridflow.particles.simulation import Simulator, simulate
 from gridflow.solver import solve
+from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal, Uniform
 from gridflow.space.distances import wasserstein1
-from gridflow.space.factor import Circle, Grading, Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=14).factor("x")
@@ -137,7 +139,7 @@ def test_moments_of_displaced_gradients(factors, level, rng, tmp_path):
     probability = np.prod(np.meshgrid(*[WEIGHTS] * len(moving), indexing="ij"), axis=0).ravel()
     from tests.reference.pairs import gaussian_sum
 
-    lengths = np.array([f.length if f.is_circle else 0.0 for f in grid.factors])
+    lengths = np.array([f.period for f in grid.factors])
     for i in rng.integers(0, grid.size, 4):
         places = np.repeat(points[[i]], len(nodes), axis=0)
         places[:, moving] += level * nodes

@@ -84,7 +84,7 @@ def test_second_order_in_time(changes):
 def case_density(case, grid):
     from pathlib import Path
 
-    from gridflow.space.densities import mixture_masses
+    from gridflow.space.mixture import mixture_masses
 
     return mixture_masses(case.initial, grid, Path(), "initial") / grid.volume
 

@@ -5,8 +5,11 @@ import pytest
 
 from gridflow.errors import InputError
 from gridflow.particles.cloud import draw_cloud, fold
-from gridflow.space.densities import Component, Cosine, Normal, Uniform, Weights
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Cosine, Normal, Uniform, Weights
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
+from gridflow.space.mixture import Component
 
 LINE = Interval(bounds=(-1.0, 3.0), cells=16).factor("x")
 CIRCLE = Circle(cells=16).factor("x")
@@ -30,7 +33,7 @@ def test_quantiles_invert_the_cell_masses(density, factor):
     """Equidistant levels fill every cell with its mass, up to one level per cell end."""
     count = 20_000
     x = density.quantile((np.arange(count) + 0.5) / count, factor)
-    cells = np.searchsorted(factor.edges, x) - 1 if factor.is_line else np.searchsorted(factor.points, x)
+    cells = np.searchsorted(factor.edges, x) - 1 if factor.one_dimensional else np.searchsorted(factor.points, x)
     shares = np.bincount(cells, minlength=factor.size) / count
     np.testing.assert_allclose(shares, density.masses(factor), atol=3 / count + 1e-6)  # 1e−6: what a box may cut off
 

@@ -17,9 +17,11 @@ from gridflow.particles.proximal import ProximalPoint
 from gridflow.particles.simulation import simulate
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.solver import solve
-from gridflow.space.densities import mixture_masses
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
+from gridflow.space.mixture import mixture_masses
 from gridflow.verdict import experiment
 from gridflow.verdict.runner import validate
 from gridflow.verdict.table import table as verdict_table

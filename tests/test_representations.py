@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gridflow.case.case import load_case
-from gridflow.space.densities import mixture_masses
+from gridflow.space.mixture import mixture_masses
 
 MEAN_OUTPUT, DEVIATION = 0.5, 0.6
 SCALES = {

@@ -18,10 +18,13 @@ from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.integrator import RungeKutta2
-from gridflow.space.densities import Component, Normal, Uniform, Weights
+from gridflow.space.circle import Circle
+from gridflow.space.densities import Normal, Uniform, Weights
 from gridflow.space.distances import wasserstein1
-from gridflow.space.factor import Circle, Interval, Labels
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
+from gridflow.space.mixture import Component
 from tests.reference.activation import DERIVATIVES
 
 HERE = Path()
@@ -124,7 +127,8 @@ def test_particles_at_the_cells_have_the_energy_and_first_variation_of_the_grid(
 
 def random_cloud(grid, rng, n=9):
     points = np.stack(
-        [rng.uniform(*f.edges[[0, -1]], n) if f.is_line else f.points[np.arange(n) % f.size] for f in grid.factors], axis=1
+        [rng.uniform(*f.edges[[0, -1]], n) if f.one_dimensional else f.points[np.arange(n) % f.size] for f in grid.factors],
+        axis=1,
     )
     weights = rng.random(n)
     return points, weights / weights.sum()
@@ -137,7 +141,7 @@ def test_gradient_at_particles_is_the_derivative_of_the_value(spec, grid, rng):
     points, weights = random_cloud(grid, rng)
     result, step = energy.evaluate(points, weights), 1e-6
     for k, factor in enumerate(grid.factors):
-        if not factor.is_line:
+        if not factor.one_dimensional:
             assert (result.gradient[:, k] == 0).all()
             continue
         for i in range(len(points)):
@@ -319,7 +323,7 @@ def test_teachers_of_several_neurons_and_networks():
 
 @pytest.mark.parametrize("name", ["ensemble of 2", "wide", "quadratic", "linear"])
 def test_a_density_as_teacher_has_zero_loss_on_its_grid(name, rng):
-    from gridflow.space.densities import mixture_masses
+    from gridflow.space.mixture import mixture_masses
 
     spec, grid = CASES[name]
     density = {f.name: Normal(0.1, 0.15) if f.name in spec.weights else Uniform() for f in grid.factors}

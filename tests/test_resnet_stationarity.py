@@ -12,9 +12,10 @@ from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher, TeacherResNet
 from gridflow.errors import InputError
-from gridflow.space.densities import Component, Normal, Uniform
-from gridflow.space.factor import Interval
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.grid import Grid
+from gridflow.space.line import Interval
+from gridflow.space.mixture import Component
 
 HERE = Path()
 DATA = GaussHermiteInputs(count=6, deviation=1.5)

@@ -11,8 +11,9 @@ from scipy.spatial import SphericalVoronoi
 
 from gridflow.case.case import convert
 from gridflow.errors import InputError
+from gridflow.space.ellipsoid import Ellipsoid, mesh_ellipsoid, metric
 from gridflow.space.mesh import arc, unit
-from gridflow.space.sphere import Ellipsoid, Sphere, icosphere, mesh_ellipsoid, metric, relaxed
+from gridflow.space.sphere import Sphere, icosphere, relax
 
 COVARIANCE = np.array([[1.0, 0.3, 0.1], [0.3, 2.0, -0.2], [0.1, -0.2, 0.5]])
 
@@ -44,8 +45,8 @@ def test_relaxation_moves_cell_points_to_centroids():
     """The off-centre distance, in cell widths, is a third after three steps; faces then come closer to the geodesics' middles."""
     offsets = []
     for relaxation in (0, 3):
-        points, triangles = relaxed(*icosphere(4), relaxation)
-        offsets.append(np.sqrt(np.mean(arc(points, relaxed(points, triangles, 1)[0]) ** 2)))
+        points, triangles = relax(*icosphere(4), relaxation)
+        offsets.append(np.sqrt(np.mean(arc(points, relax(points, triangles, 1)[0]) ** 2)))
     assert offsets[1] < 0.5 * offsets[0]
 
 
@@ -144,7 +145,7 @@ def test_positions(meshes, rng):
     np.testing.assert_allclose(mesh.fold(x), unit(x))
     np.testing.assert_array_equal(mesh.embed(x), x)
     b, g = unit(x), rng.normal(size=(50, 3))
-    np.testing.assert_allclose(mesh.tangent_gradient(b, g), g - b * np.sum(b * g, axis=1, keepdims=True), atol=1e-14)
+    np.testing.assert_allclose(mesh.unfolded_gradient(b, b, g), g - b * np.sum(b * g, axis=1, keepdims=True), atol=1e-14)
     axes = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0], [1, -1, -math.sqrt(2)]])
     np.testing.assert_allclose(mesh.longitude_latitude(axes), [[0, 0], [90, 0], [0, 90], [-135, 0], [-45, -45]], atol=1e-13)
 
@@ -184,7 +185,7 @@ def test_gradients_on_the_ellipsoid(meshes, rng):
     """S1 (14) is tangent, and g(grad f, v) = df(v) for tangent v in the metric of Proposition 1."""
     mesh = mesh_ellipsoid(meshes[1], COVARIANCE, "1")
     g, v = rng.normal(size=(2, mesh.size, 3))
-    gradient = mesh.tangent_gradient(mesh.points, g)
+    gradient = mesh.unfolded_gradient(mesh.points, mesh.points, g)
     normal = mesh.points @ COVARIANCE
     np.testing.assert_allclose(np.sum(normal * gradient, axis=1), 0.0, atol=1e-13)
     v -= normal * (np.sum(normal * v, axis=1) / np.sum(normal**2, axis=1))[:, None]
@@ -201,12 +202,6 @@ def test_positions_on_the_ellipsoid(meshes, rng):
 
 
 # ---------------------------------------------------------------------------------------------------------- bad input
-def test_coarser():
-    spec = Ellipsoid(covariance=COVARIANCE.tolist(), level=1)
-    assert spec.coarser().factor("b").size == 12
-    assert Sphere(level=3, relaxation=7).coarser() == Sphere(level=2, relaxation=7)
-    with pytest.raises(InputError, match="use a higher level"):
-        Sphere(level=0).coarser()
 
 
 WRONG = {

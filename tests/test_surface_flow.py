@@ -6,10 +6,11 @@ import pytest
 import gridflow
 from gridflow.scheme.finite_volume.stage import stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
-from gridflow.space.factor import Interval
+from gridflow.space.ellipsoid import Ellipsoid
 from gridflow.space.grid import Grid
+from gridflow.space.line import Interval
 from gridflow.space.mesh import arc
-from gridflow.space.sphere import Ellipsoid, Sphere
+from gridflow.space.sphere import Sphere
 
 COVARIANCE = [[4.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]]
 AXIS = np.array([0.0, 0.6, 0.8])

@@ -5,8 +5,10 @@ import pytest
 
 from gridflow.scheme.finite_volume.stage import moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
-from gridflow.space.factor import Circle, Grading, Interval, Labels
+from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Grading, Interval
 from tests.reference.sweep import flux_divergence
 
 LINE = Interval(bounds=(0.0, 2.0), cells=9).factor("line")

@@ -16,9 +16,10 @@ from gridflow.energy.network.stationarity import Stationarity
 from gridflow.energy.network.teacher import Neuron, TeacherData, TeacherDensity
 from gridflow.errors import InputError
 from gridflow.solver import solve
+from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal, Uniform
-from gridflow.space.factor import Circle, Interval
 from gridflow.space.grid import Grid
+from gridflow.space.line import Interval
 
 HERE = Path()
 LINE = GaussHermiteInputs(count=20, deviation=2.0)

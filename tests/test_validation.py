@@ -14,7 +14,7 @@ from gridflow.cli import main
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
-from gridflow.space.densities import mixture_masses
+from gridflow.space.mixture import mixture_masses
 from gridflow.verdict import experiment
 from gridflow.verdict.coarsening import coarse_case
 from gridflow.verdict.ensembles import Runs
@@ -98,7 +98,7 @@ def test_chance_does_not_fail_a_verdict():
 
 # ---------------------------------------------------------------------------------------------------- red where wrong
 def flip_angle(gradient, factors):
-    return gradient * [-1.0 if f.is_circle else 1.0 for f in factors]
+    return gradient * [-1.0 if f.period > 0 else 1.0 for f in factors]
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_every_shipped_case_starts_alike_on_both_sides(name):
     clouds = [draw_cloud(case.initial, grid.factors, count, seed, verdict.sampling, strata) for seed in range(8)]
     start = start_comparison(case.initial, grid, masses, [marginals_of_points(grid.factors, c.points, c.weights) for c in clouds])
     assert "fail" not in start.outcome, dict(zip(start.names, start.distance / start.allowed, strict=True))
-    assert len(start.names) == sum(not f.is_mesh for f in grid.factors)
+    assert len(start.names) == sum(f.columns != 3 for f in grid.factors)
 
 
 @pytest.mark.parametrize("name", shipped_cases())
@@ -376,7 +376,7 @@ def test_every_shipped_case_gives_thresholds_with_reasons(name):
     case = load_case(name)
     assert case.particles is not None
     thresholds = case.validation.thresholds()
-    surfaces_alone = not any(f.is_line for f in case.grid().factors)  # W1 is one-dimensional
+    surfaces_alone = not any(f.one_dimensional for f in case.grid().factors)  # W1 is one-dimensional
     assert "energy_distance" in thresholds
     if name != "mmd-noise-reaches":  # whose particles leave a hundredth far away: W1 would compare that alone
         assert ("sliced_w1" if surfaces_alone else "w1") in thresholds

@@ -13,9 +13,11 @@ from gridflow.scheme.exact_jko import ExactWasserstein, simplex_minimum
 from gridflow.scheme.exact_transport import TransportCost, exact_transport
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from gridflow.space.densities import mixture_masses
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
+from gridflow.space.mixture import mixture_masses
 
 POTENTIAL = {**ORNSTEIN_UHLENBECK, "flow": {}, "exact": None}
 CASES = {

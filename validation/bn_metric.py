@@ -113,7 +113,7 @@ def surface_difference(level: int, activation: str) -> list[float]:
         density = dataset["density"].isel(time=-1).transpose(*grid.order).to_numpy()
         energies.append(dataset["energy"].to_numpy())
         masses.append(density * grid.volume)
-    area = next(f for f in grid.factors if f.is_mesh).length
+    area = next(f for f in grid.factors if f.columns == 3).total_volume
     loss = float(np.abs(energies[0] - energies[1]).max())
     return [loss, float(np.abs(masses[0] - masses[1]).sum()), abs(area / (4 * np.pi) - 1)]
 
@@ -140,8 +140,8 @@ def neuron_differences(activation: str, steps: tuple[float, ...]) -> Array:
             case = surface_case(kind, 1 if kind == "sphere" else 2, activation)
             runs.append(gridflow.simulate(case.replace({"particles.integrator.step": step}), NEURONS, seed=1))
         factors = case.grid().factors
-        mesh, columns = next((f, c) for f, c in zip(factors, columns_of(factors), strict=True) if f.is_mesh)
-        ends = [mesh.chart(run.points[-1][:, columns]) for run in runs]
+        mesh, columns = next((f, c) for f, c in zip(factors, columns_of(factors), strict=True) if f.columns == 3)
+        ends = [mesh.round_image(run.points[-1][:, columns]) for run in runs]
         other = [k for k in range(4) if not columns.start <= k < columns.stop]
         a = np.abs(runs[0].points[-1][:, other] - runs[1].points[-1][:, other]).max()
         rows.append((np.abs(runs[0].energy - runs[1].energy).max(), a, np.abs(ends[0] - ends[1]).max()))

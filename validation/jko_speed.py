@@ -20,8 +20,10 @@ from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.flow.flow import Flow
 from gridflow.problem import Problem
 from gridflow.scheme.jko.scheme import JKO, JKOStepper
-from gridflow.space.factor import Array, Interval, Labels
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
 from validation.claim import Claim
 
 SIZES = {True: (64, 128), False: (64, 128, 256)}

@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 import gridflow
 from gridflow.case.case import Case
 from gridflow.energy.mmd.certificates import rate_bound
-from gridflow.space.densities import Component, Normal, mixture_masses
+from gridflow.space.densities import Normal
 from gridflow.space.factor import Array
+from gridflow.space.mixture import Component, mixture_masses
 from validation.claim import Claim
 
 NEAR, FAR = 0.5, 6.0

@@ -40,6 +40,7 @@ from gridflow.particles.simulation import Simulator
 from gridflow.progress import Silent
 from gridflow.space.factor import Factor, columns_of
 from gridflow.space.grid import Grid
+from gridflow.space.line import LineFactor
 from gridflow.verdict.ensembles import Runs
 from gridflow.verdict.experiment import Experiment, run_ensembles
 from gridflow.verdict.grids import Grids, run_grids
@@ -120,7 +121,7 @@ def scaled_particles(gradient: np.ndarray, points: np.ndarray, factors: tuple[Fa
 
 
 def first_line(factors: tuple[Factor, ...]) -> int | None:
-    return next((k for k, f in enumerate(factors) if f.is_line), None)
+    return next((k for k, f in enumerate(factors) if f.one_dimensional), None)
 
 
 def half_of_grid(xi: np.ndarray, grid: Grid, factor: float) -> np.ndarray:
@@ -193,18 +194,18 @@ class Displaced(Simulator):
 
 
 def quarter_cell(x: np.ndarray, line: Factor) -> np.ndarray:
-    return x + QUARTER * line.length / line.size
+    return x + QUARTER * line.total_volume / line.size
 
 
 def wider(x: np.ndarray, line: Factor, factor: float) -> np.ndarray:
     return x.mean() + factor * (x - x.mean())
 
 
-class Clipped(Factor):
+class Clipped(LineFactor):
     """An interval that stops what leaves it at the walls."""
 
     def fold(self, x):
-        return np.clip(x, self.edges[0], self.edges[-1]) if self.kind == "interval" else super().fold(x)
+        return np.clip(x, *self.walls)
 
     def fold_slope(self, x):
         return np.ones(x.shape)
@@ -213,7 +214,7 @@ class Clipped(Factor):
 def clipped(case: gridflow.Case) -> Simulator:
     simulator = Simulator.of(case)
     simulator.factors = tuple(
-        f if f.is_mesh else Clipped(**{field.name: getattr(f, field.name) for field in fields(Factor)}) for f in simulator.factors
+        Clipped(**{field.name: getattr(f, field.name) for field in fields(f)}) if f.walls else f for f in simulator.factors
     )
     return simulator
 
@@ -225,7 +226,7 @@ def quarter_cell_masses(original: Callable) -> Callable:
     def masses(components, grid, directory, purpose):
         found = np.moveaxis(original(components, grid, directory, purpose), first_line(grid.factors), 0)
         moved = QUARTER * found
-        if grid.factors[first_line(grid.factors)].kind == "interval":
+        if grid.factors[first_line(grid.factors)].walls:
             moved[-1] = 0.0
         return np.ascontiguousarray(np.moveaxis(found - moved + np.roll(moved, 1, axis=0), 0, first_line(grid.factors)))
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 import gridflow
 from gridflow.energy.resnet.particles import FORWARD, Neurons
-from gridflow.space.densities import mixture_masses
+from gridflow.space.mixture import mixture_masses
 from validation.claim import Claim
 
 LAYERS, WIDTH = 4, 32

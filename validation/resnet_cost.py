@@ -14,7 +14,7 @@ import numpy as np
 import gridflow
 from gridflow.case.case import Case, convert
 from gridflow.case.cost import cost_of
-from gridflow.space.densities import mixture_masses
+from gridflow.space.mixture import mixture_masses
 from validation.claim import Claim
 
 BASE = {"L": 8, "θ cells": 512, "n_data": 64}

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.space.densities import mixture_masses
 from gridflow.space.distances import wasserstein1
+from gridflow.space.mixture import mixture_masses
 from validation.claim import Claim
 
 MEANS = (-2.4, -1.2, 0.0, 1.2, 2.4)

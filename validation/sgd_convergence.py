@@ -42,7 +42,7 @@ def measure(count: int, cells: int) -> tuple[Array, Array, float]:
 
     cloud = initial_cloud(case, count)
     full = gridflow.simulate(case, cloud, integrator=RungeKutta2(STEPS[-1])).points[-1]
-    length = np.array([f.length if f.is_circle else np.inf for f in grid.factors])
+    length = np.array([f.total_volume if f.period > 0 else np.inf for f in grid.factors])
     displacements, distances = [], []
     for step in STEPS:
         squares, gaps = [], []

@@ -19,8 +19,8 @@ import gridflow
 from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 from gridflow.scheme.finite_volume.stage import stage
 from gridflow.scheme.finite_volume.tables import Tables, sweep_tables
-from gridflow.space.factor import Interval
 from gridflow.space.grid import Grid
+from gridflow.space.line import Interval
 from validation.claim import Claim
 
 N_DATA = 300
@@ -65,7 +65,7 @@ def circle_evaluation(count: int) -> tuple[Grid, Callable[[], object]]:
 
 def difference_of_loop(grid: Grid, tables: Tables, rng: np.random.Generator) -> float:
     """Largest difference of the first-order dρ/dt along the surface from a loop over its half-faces, relative."""
-    k = next(k for k, f in enumerate(grid.factors) if f.is_mesh)
+    k = next(k for k, f in enumerate(grid.factors) if f.columns == 3)
     mesh, view = grid.factors[k], (grid.size // grid.shape[-1], grid.shape[-1])
     rho, potential = rng.random(grid.shape), rng.random(mesh.size)
     xi = np.ascontiguousarray(np.broadcast_to(grid.along(k, potential), grid.shape))
@@ -92,7 +92,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     case = case.replace({"space.a.cells": cells_a, "space.b.level": level, "energy.data.inputs.count": N_DATA})
     stepper = stepper_of(case)
     grid, tables = stepper.grid, stepper.transport.tables
-    n_surface = next(f for f in grid.factors if f.is_mesh).size
+    n_surface = next(f for f in grid.factors if f.columns == 3).size
     state = stepper.step(stepper.start(0.5 + rng.random(grid.shape)), np.inf)
     dt, rho, xi = state.dt / 2, state.density, state.evaluation.first_variation
     still = tables._replace(is_mesh=np.zeros_like(tables.is_mesh))

@@ -18,8 +18,10 @@ from gridflow.problem import Problem
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.finite_volume.stage import stage
 from gridflow.scheme.finite_volume.tables import sweep_tables
-from gridflow.space.factor import Circle, Interval, Labels
+from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
+from gridflow.space.labels import Labels
+from gridflow.space.line import Interval
 from validation.claim import Claim
 
 BYTES_PER_CELL_STEP = 7 * 8  # stage 1 reads ρ₀, ξ₀ and writes ρ₁; stage 2 reads ρ₀, ρ₁, ξ₁ and writes ρ₂

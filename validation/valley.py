@@ -18,9 +18,11 @@ from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.energy.potential import Potential
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.jko.scheme import JKO
-from gridflow.space.densities import Component, Normal
-from gridflow.space.factor import Array, Interval
+from gridflow.space.densities import Normal
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.space.line import Interval
+from gridflow.space.mixture import Component
 from validation.claim import Claim
 
 STOP, ANGLE, HALF_WIDTH = 2.0, 0.5, 3.0

@@ -28,8 +28,9 @@ from gridflow.output.ugrid import reserved_names
 from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
 from gridflow.scheme.specs import SchemeSpec
-from gridflow.space.densities import Component
+from gridflow.space.factor import Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import Component
 from gridflow.space.specs import FactorSpec
 
 SIZE_MAX = 2**28
@@ -91,7 +92,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def grid(self) -> Grid:
         """The product of the factors of [space], with the mobilities of [flow]."""
-        factors = [spec.factor(name) for name, spec in self.space.items()]
+        factors: list[Factor] = [spec.factor(name) for name, spec in self.space.items()]
         size = math.prod(f.size for f in factors)
         largest = min(SIZE_MAX, int(min(memory_of_machine(), 2**62)) // BYTES_PER_CELL)
         if size > largest:

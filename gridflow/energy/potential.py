@@ -16,7 +16,7 @@ from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, Part
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.grid import Grid
-from gridflow.space.mesh import Mesh
+from gridflow.space.mesh import unit
 
 
 class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic", tag_field="kind"):
@@ -69,10 +69,10 @@ class Wave(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_fi
     periodic: ClassVar[bool] = True
 
     def value(self, factor: Factor, x: Array) -> Array:
-        return -self.amplitude * np.cos(2 * np.pi * self.wavenumber * (x - self.centre) / factor.length)
+        return -self.amplitude * np.cos(2 * np.pi * self.wavenumber * (x - self.centre) / factor.total_volume)
 
     def derivative(self, factor: Factor, x: Array) -> Array:
-        k = 2 * np.pi * self.wavenumber / factor.length
+        k = 2 * np.pi * self.wavenumber / factor.total_volume
         return (self.amplitude * k * np.sin(k * (x - self.centre)))[:, None]
 
 
@@ -82,12 +82,10 @@ class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_fiel
     slope: tuple[float, float, float]
 
     def value(self, factor: Factor, x: Array) -> Array:
-        assert isinstance(factor, Mesh)
-        return -factor.chart(x) @ np.array(self.slope)
+        return -unit(x) @ np.array(self.slope)
 
     def derivative(self, factor: Factor, x: Array) -> Array:
-        assert isinstance(factor, Mesh)
-        image, slope = factor.chart(x), np.array(self.slope)
+        image, slope = unit(x), np.array(self.slope)
         return -(slope - image * (image @ slope)[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
@@ -126,10 +124,11 @@ class PotentialEnergy(Energy):
         for name, term in self.terms.items():
             factor = factors[factor_named(factors, name, f"energy.terms.{name}")]
             kind = term.__struct_config__.tag
-            if factor.is_mesh != isinstance(term, Tilt):
-                place, needs = ("surface", 'kind = "tilt"') if factor.is_mesh else (factor.kind, "any other kind")
+            surface = factor.columns > 1
+            if surface != isinstance(term, Tilt):
+                place, needs = ("surface", 'kind = "tilt"') if surface else (factor.kind, "any other kind")
                 raise InputError(f"a {kind} potential on the {place} {name!r}", needs, "choose another kind of term")
-            if not isinstance(term, Tilt) and factor.is_circle and not term.periodic:
+            if not isinstance(term, Tilt) and factor.period > 0 and not term.periodic:
                 raise InputError(
                     f"a {kind} potential on the circle {name!r}", f"{kind} on intervals and labels", 'use kind = "cosine"'
                 )
@@ -159,7 +158,7 @@ class PotentialParticles(ParticleEnergy):
         xi, gradient = np.zeros(len(points)), np.zeros(points.shape)
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if factor.name in self.terms:
-                x = block(points, factor, c)
+                x = block(points, c)
                 xi += self.terms[factor.name].value(factor, x)
                 if factor.moves:
                     gradient[:, c] = self.terms[factor.name].derivative(factor, x)

@@ -21,7 +21,7 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
         if self.factor is None:
             return None, np.array([self.value])
         source = factors[factor_named(tuple(factors), self.factor, f"flow.mobility.{name}.factor")]
-        if source.is_mesh:
+        if source.columns > 1:
             raise InputError(
                 f"flow.mobility.{name} depends on the surface {source.name!r}",
                 "lines, circles and labels",

@@ -34,7 +34,7 @@ class Injection:
         needs = "an adaptive level" if noise.adapts else "a correction of finite steps" if noise.corrections else None
         if needs and not self.measures:
             raise InputError(f"{needs} of noise with this kernel", "a Gaussian kernel", "use it, or leave that out")
-        if noise.corrections and (len(self.grid.factors) != 1 or not self.grid.factors[0].is_line):
+        if noise.corrections and (len(self.grid.factors) != 1 or not self.grid.factors[0].one_dimensional):
             raise InputError(
                 f"flow.noise_injection.corrections on {len(self.grid.factors)} factors",
                 "one interval or circle: elsewhere the diffusion is a full tensor",

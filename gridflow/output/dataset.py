@@ -24,7 +24,7 @@ from gridflow.output.schema import INTEGERS
 from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
-from gridflow.space.mesh import Mesh
+from gridflow.space.mesh import surface_of
 
 if TYPE_CHECKING:
     import xarray
@@ -55,13 +55,13 @@ def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tupl
     coordinates = ["cell_volume"]
     meshes: dict[str, str] = {}
     for factor in grid.factors:
-        if isinstance(factor, Mesh):
-            coordinates += add_mesh(dataset, factor)
+        if (surface := surface_of(factor)) is not None:
+            coordinates += add_mesh(dataset, surface)
             meshes = meshes or face_attributes(factor.name)  # UGRID has one mesh per variable
             continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         dataset[factor.name] = (factor.name, factor.points, attrs)
-        if factor.is_line:
+        if factor.one_dimensional:
             dataset[factor.name].attrs["bounds"] = f"{factor.name}_bounds"
             dataset[f"{factor.name}_bounds"] = ((factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1))
             coordinates.append(f"{factor.name}_bounds")
@@ -187,7 +187,7 @@ class FileWriter:
 
 
 def records_of(part: Path) -> int:
-    """Records that a part is known to hold."""
+    """Number of complete records in a part."""
     import xarray
 
     with xarray.open_dataset(part) as dataset:

@@ -82,10 +82,12 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
 
 
 def on_cells(variable: xarray.DataArray, name: str) -> bool:
+    """Whether the values of a variable belong to the cells of a surface."""
     return name in variable.dims and variable.attrs.get("location") == "face"
 
 
 def mesh_of(dataset: xarray.Dataset, mesh: str | None) -> str:
+    """Name of the surface to remap. Raises InputError for none, several or an unknown one."""
     names = mesh_names(dataset)
     if mesh is None and len(names) == 1:
         return names[0]

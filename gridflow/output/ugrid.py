@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridflow.space.factor import Array
-from gridflow.space.mesh import Indices, Mesh, unit
+from gridflow.space.factor import Array, Indices
+from gridflow.space.mesh import Mesh, unit
 
 if TYPE_CHECKING:
     import xarray
@@ -83,9 +83,9 @@ def add_mesh(dataset: "xarray.Dataset", mesh: Mesh) -> list[str]:
     )
     faces.encoding = {"dtype": np.dtype(np.int32), "_FillValue": np.int32(-1)}
     dataset[f"{name}_face_nodes"] = faces
-    surface = "{b : bᵀΣb = 1}" if mesh.kind == "ellipsoid" else "the unit sphere"
+    surface = "the unit sphere" if mesh.covariance is None else "{b : bᵀΣb = 1}"
     attrs: dict[str, Any] = {"units": mesh.units, "long_name": f"cell points on {surface} as vectors"}
-    if mesh.kind == "ellipsoid":
+    if mesh.covariance is not None:
         attrs["covariance"] = mesh.covariance.ravel()
     dataset[f"{name}_points"] = ((name, f"{name}_component"), mesh.points, attrs)
     dataset[f"{name}_area"] = (name, mesh.volumes, {"units": "1", "long_name": "cell areas", **face_attributes(name)})

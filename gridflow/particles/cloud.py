@@ -1,14 +1,14 @@
 """Clouds: weighted particles in a product of factors, and how they are drawn from an initial density."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from gridflow.errors import InputError
-from gridflow.space.densities import Component, Weights
-from gridflow.space.factor import Array, Factor, columns_of, factor_named
+from gridflow.space.densities import Weights
+from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
+from gridflow.space.mixture import Component
 
 Sampling = Literal["random", "sobol"]
 
@@ -28,20 +28,14 @@ class Cloud:
 
 def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
     """All particles back into the space: mirrored at walls, wrapped on circles, retracted to surfaces; labels stay."""
-    return np.hstack([on(f, points[:, c], f.fold) for f, c in zip(factors, columns_of(factors), strict=True)])
+    return np.hstack([f.fold(points[:, c]) for f, c in zip(factors, columns_of(factors), strict=True)])
 
 
 def retract(points: Array, factors: tuple[Factor, ...]) -> Array:
     """Surfaces alone, in place: lines and circles stay unfolded, and columns beyond those of the factors what they are."""
     for factor, c in zip(factors, columns_of(factors), strict=True):
-        if factor.is_mesh:
-            points[:, c] = factor.fold(points[:, c])
+        points[:, c] = factor.retract(points[:, c])
     return points
-
-
-def on(factor: Factor, block: Array, function: Callable[[Array], Array]) -> Array:
-    """A function of positions, (n,) or (n, 3), of a block of columns (n, 1) or (n, 3)."""
-    return function(block) if factor.is_mesh else function(block[:, 0])[:, None]
 
 
 def draw_cloud(
@@ -63,13 +57,13 @@ def draw_cloud(
     Raises InputError for fewer than one particle, or one for each label of `strata`, and for a component that comes from a file.
     """
     if count < 1:
-        raise InputError(f"{count} particles", "at least 1", "ask for more particles")
+        raise InputError(f"{count} particles", "at least 1", "use more particles")
     if any(not c.density for c in components):
         raise InputError("particles from an initial density in a file", "named densities", "write the density as a mixture")
     if strata is not None:
         return draw_strata(components, factors, count, seed, sampling, strata)
     columns = columns_of(factors)
-    starts = np.cumsum([1, *(2 if f.is_mesh else 1 for f in factors)])
+    starts = np.cumsum([1, *(f.dimension for f in factors)])
     levels = unit_points(count, int(starts[-1]), seed, sampling)
     weights = np.array([c.weight for c in components])
     chosen = np.minimum(np.searchsorted(np.cumsum(weights / weights.sum()), levels[:, 0], side="right"), len(components) - 1)
@@ -77,8 +71,7 @@ def draw_cloud(
     for number, component in enumerate(components):
         mine = chosen == number
         for k, factor in enumerate(factors):
-            mine_levels = levels[mine, starts[k] : starts[k + 1]]
-            level = mine_levels if factor.is_mesh else mine_levels[:, 0]
+            level = block(levels[mine], slice(starts[k], starts[k + 1]))
             points[mine, columns[k]] = component.density[factor.name].quantile(level, factor).reshape(-1, factor.columns)
     return Cloud(points, np.full(count, 1 / count))
 
@@ -92,9 +85,7 @@ def draw_strata(
     shares *= np.array([c.weight for c in components])[:, None] / sum(c.weight for c in components)
     present = np.flatnonzero(shares.sum(axis=0))
     if count < len(present):
-        raise InputError(
-            f"{count} particles for {len(present)} labels {strata!r}", "at least one for each", "ask for more particles"
-        )
+        raise InputError(f"{count} particles for {len(present)} labels {strata!r}", "at least one for each", "use more particles")
     parts = []
     for number, label in enumerate(present):
         here = Weights([float(k == label) for k in range(labels.size)])

@@ -30,7 +30,6 @@ from gridflow.flow.noise import NoiseInjection
 from gridflow.flow.term import FlowTerm
 from gridflow.particles.cloud import fold, retract
 from gridflow.space.factor import Array, Factor, columns_of
-from gridflow.space.mesh import Mesh
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -94,30 +93,30 @@ class Dynamics:
             )  # fmt: skip
         if not np.isfinite(gradient.sum() + (xi.sum() if xi is not None else 0.0)):
             raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
-        for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
-            if isinstance(factor, Mesh):
-                gradient[:, c] = factor.tangent_gradient(inside[:, c], gradient[:, c])
-            else:
-                gradient[:, c.start] *= factor.fold_slope(points[:, c.start])
-        velocity: Array = -self.mobility(inside) * gradient
+        velocity: Array = -self.mobility(inside) * self.unfolded(points, inside, gradient)
         if xi is None or not self.weighs:
             return velocity
         return np.column_stack([velocity, reduce(np.add, [term.growth(xi, weights) for term in self.weighing])])
+
+    def unfolded(self, points: Array, inside: Array, gradient: Array) -> Array:
+        """The gradient at unfolded positions, from the one inside the space; overwrites it."""
+        for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
+            gradient[:, c] = factor.unfolded_gradient(points[:, c], inside[:, c], gradient[:, c])
+        return gradient
 
     def velocity_displaced(self, state: Array, dt: float, noise: NoiseInjection) -> Array:
         """The velocity at displaced positions (S4), −M ∇f(Z + β_t u), for a step of length dt from `time` on."""
         self.evaluations += 1
         inside = fold(state, self.factors)
-        slope = np.stack([f.fold_slope(state[:, k]) for k, f in enumerate(self.factors)], axis=1)
         moves = np.array([f.moves for f in self.factors])
         normal = self.normal(state.shape) * moves
 
         def gradient(level: float) -> Array:
-            return self.energy.gradient_at(inside + level * normal, inside, self.weights)
+            return self.unfolded(state, inside, self.energy.gradient_at(inside + level * normal, inside, self.weights))
 
         def holds(level: float) -> bool:
             step = gradient(level)
-            after = fold(state - dt * self.mobility(inside) * slope * step, self.factors)
+            after = fold(state - dt * self.mobility(inside) * step, self.factors)
             fall = before - self.energy.evaluate(after, self.weights).value
             return bool(fall >= noise.decrease * dt * float(self.weights @ (step**2).sum(axis=1)))
 
@@ -126,7 +125,7 @@ class Dynamics:
             before = self.energy.evaluate(inside, self.weights).value
             level = noise.largest(holds)
         self.time += dt
-        velocity: Array = -self.mobility(inside) * slope * gradient(level)
+        velocity: Array = -self.mobility(inside) * gradient(level)
         if not np.isfinite(velocity.sum()):
             raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
         return velocity
@@ -146,10 +145,7 @@ class Dynamics:
         mobility = self.mobility(inside)
         noise: Array = np.sqrt(2 * dt * reduce(np.add, [t.diffusivity(mobility) for t in self.diffusing])) * normal
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
-            if isinstance(factor, Mesh):
-                noise[:, c] = factor.walk(inside[:, c], noise[:, c])
-            elif not factor.moves:
-                noise[:, c] = 0.0
+            noise[:, c] = factor.walk(inside[:, c], noise[:, c])
         return self.state(noise)  # none in the weights
 
 

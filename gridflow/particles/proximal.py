@@ -36,7 +36,7 @@ from gridflow.energy.base import ParticleEvaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import fold
 from gridflow.particles.dynamics import Dynamics, Positive, fixed_steps
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array
 
 SHRINK = 3.0
 """Of the radius of the probes, once the direction is as short as the radius."""
@@ -84,9 +84,9 @@ def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
         raise InputError(
             f'distance = "{scheme.distance}" with particles of different weights', "equal weights", 'use distance = "frobenius"'
         )
-    if any(f.is_mesh for f in dynamics.factors):
+    if any(f.columns > 1 for f in dynamics.factors):
         raise InputError("proximal points on a surface", "intervals, circles and labels", 'use particles.integrator.kind = "rk2"')
-    if scheme.distance == "sliced" and any(f.is_circle for f in dynamics.factors):
+    if scheme.distance == "sliced" and any(f.period for f in dynamics.factors):
         raise InputError('distance = "sliced" on a circle', "intervals and labels", 'use distance = "assignment"')
 
 
@@ -95,16 +95,18 @@ class ProximalStep:
 
     def __init__(self, scheme: ProximalPoint, dynamics: Dynamics, start: Array, dt: float) -> None:
         self.scheme, self.dynamics, self.start, self.dt = scheme, dynamics, start, dt
-        self.columns = [k for k, f in enumerate(dynamics.factors) if f.is_line]
-        labels = [k for k, f in enumerate(dynamics.factors) if not f.is_line]
+        self.columns = [k for k, f in enumerate(dynamics.factors) if f.moves]
+        labels = [k for k, f in enumerate(dynamics.factors) if not f.moves]
         kinds = np.unique(start[:, labels], axis=0, return_inverse=True)[1].ravel()
         self.groups = [np.flatnonzero(kinds == k) for k in range(kinds.max() + 1)]
         self.mobility = np.broadcast_to(dynamics.mobility(start), start.shape)
         self.root = np.sqrt(self.mobility[:, self.columns])
         self.scale = np.where(self.root > 0, self.root, 1.0)
         self.origin = start[:, self.columns] / self.scale
-        lower, upper, lengths = np.array([bounds(dynamics.factors[k]) for k in self.columns]).T
-        self.lower, self.upper, self.periods = lower / self.scale, upper / self.scale, lengths / self.scale
+        moving = [dynamics.factors[k] for k in self.columns]
+        lower, upper = np.array([f.walls or (-np.inf, np.inf) for f in moving]).T
+        self.lower, self.upper = lower / self.scale, upper / self.scale
+        self.periods = np.array([f.period for f in moving]) / self.scale
         self.directions = directions(len(self.columns), scheme.frames, scheme.seed)
         self.offsets = offsets(len(self.columns))
 
@@ -243,13 +245,6 @@ class ProximalStep:
 
 def longest(vectors: Array) -> float:
     return float(np.sqrt((vectors**2).sum(axis=1).max()))
-
-
-def bounds(factor: Factor) -> tuple[float, float, float]:
-    """Walls, and the period of a circle, else 0."""
-    if factor.is_circle:
-        return -np.inf, np.inf, factor.length
-    return float(factor.edges[0]), float(factor.edges[-1]), 0.0
 
 
 def directions(dim: int, frames: int, seed: int) -> Array:

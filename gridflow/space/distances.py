@@ -45,15 +45,14 @@ class Quantiles:
 def quantiles_of_cells(masses: Array, factor: Factor) -> Quantiles:
     """Cell masses (n_cells,) of a density that is uniform inside each cell."""
     levels = np.concatenate([[0.0], np.cumsum(masses)])
-    length = factor.length if factor.is_circle else 0.0
-    return Quantiles(unit_levels(levels), factor.edges[:-1].copy(), factor.edges[1:].copy(), length)
+    return Quantiles(unit_levels(levels), factor.edges[:-1].copy(), factor.edges[1:].copy(), factor.period)
 
 
 def quantiles_of_points(x: Array, weights: Array, factor: Factor) -> Quantiles:
     """Weighted points on a factor, (n_points,) each."""
     order = np.argsort(x, kind="stable")
     levels = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return Quantiles(unit_levels(levels), x[order], x[order], factor.length if factor.is_circle else 0.0)
+    return Quantiles(unit_levels(levels), x[order], x[order], factor.period)
 
 
 def unit_levels(levels: Array) -> Array:
@@ -139,9 +138,9 @@ def l1(masses: Array, other: Array) -> float:
 class Slices:
     """Distribution functions F_ω of measures on a product of factors, projected on directions ω.
 
-    The space is embedded: lines and labels by their coordinate, circles as round circles of their length, surfaces as the unit
-    sphere that they are isometric to. With means over
-    directions, and distribution functions at the ends of fine bins,
+    The space is embedded (`Factor.length_image`): lines and labels by their coordinate, circles as round circles of their length,
+    surfaces as the unit sphere that they are isometric to. With means over directions, and distribution functions at the ends of
+    fine bins,
 
         sliced W1 = mean_ω ∫|F_ω − G_ω| dx,    energy distance² = 2E|X−Y| − E|X−X'| − E|Y−Y'| = 2c_d mean_ω ∫(F_ω − G_ω)² dx,
 
@@ -152,11 +151,12 @@ class Slices:
 
     @cached_property
     def dimensions(self) -> list[int]:
+        """Components of every factor in the space of lengths."""
         return [f.components for f in self.factors]
 
     @cached_property
     def directions(self) -> Array:
-        """(n_directions, n_dim) unit vectors, spread evenly over half a sphere (opposite directions say the same)."""
+        """(n_directions, n_dim) unit vectors, spread evenly over half a sphere (opposite directions give the same distances)."""
         dim = sum(self.dimensions)
         if dim == 1:
             return np.ones((1, 1))
@@ -172,21 +172,8 @@ class Slices:
     @cached_property
     def edges(self) -> Array:
         """(n_bins + 1,) ends of the bins: the range of all projections, the same for every direction."""
-        reach = sqrt(sum(float(np.abs(self.ends(f)).max()) ** 2 for f in self.factors)) * (1 + 1e-9)
+        reach = sqrt(sum(f.reach**2 for f in self.factors)) * (1 + 1e-9)
         return np.linspace(-reach, reach, N_BINS + 1)
-
-    def ends(self, factor: Factor) -> Array:
-        if factor.is_round:
-            return np.array([factor.radius])
-        return factor.edges[[0, -1]] - self.centre(factor) if factor.is_line else factor.points - self.centre(factor)
-
-    def centre(self, factor: Factor) -> float:
-        """Lines and labels are centred, so that the bins are no wider than they need be."""
-        ends = factor.edges[[0, -1]] if factor.is_line else factor.points[[0, -1]]
-        return 0.0 if factor.is_round else float(ends.mean())
-
-    def embedded(self, factor: Factor, x: Array) -> Array:
-        return factor.radius * factor.chart(x) - self.centre(factor)
 
     def parts(self) -> dict[str, Array]:
         """Directions by factor name, (n_directions, 1 or 2) each."""
@@ -196,7 +183,7 @@ class Slices:
     def of_points(self, points: Array, weights: Array) -> Array:
         """Distribution functions of weighted points (n_points, n_columns), ending at 1: (n_directions, n_bins + 1)."""
         embedded = np.hstack(
-            [self.embedded(f, block(points, f, c)) for f, c in zip(self.factors, columns_of(self.factors), strict=True)]
+            [f.length_image(block(points, c)) for f, c in zip(self.factors, columns_of(self.factors), strict=True)]
         )
         edges, width = self.edges, self.edges[1] - self.edges[0]
         result = np.zeros((len(self.directions), edges.size))
@@ -212,19 +199,14 @@ class Slices:
         for row in range(len(self.directions)):
             centre, square = np.zeros(grid.shape), np.zeros(grid.shape)
             for k, factor in enumerate(grid.factors):
-                direction = parts[factor.name][row]
-                middle = (factor.edges[:-1] + factor.edges[1:]) / 2 if factor.is_line else factor.points
-                centre += grid.along(k, self.embedded(factor, middle) @ direction)
-                if factor.is_mesh:  # a disc of the same area, seen at an angle: variance area/4π across
-                    across = 1 - (self.embedded(factor, factor.points) @ direction) ** 2
-                    square += grid.along(k, 3 / pi * factor.volumes * across)
-                elif factor.is_line:
-                    tangent = factor.radius * factor.chart_tangent(middle) @ direction
-                    square += grid.along(k, (tangent * factor.volumes) ** 2)
+                middles, widths_squared = factor.shadow(parts[factor.name][row])
+                centre += grid.along(k, middles)
+                square += grid.along(k, widths_squared)
             shadows(centre.ravel(), np.sqrt(square).ravel(), masses.ravel(), self.edges, result[row])
         return result / masses.sum()
 
     def sliced_wasserstein1(self, one: Array, two: Array) -> float:
+        """Mean over directions of W1 between the projections."""
         return float(np.abs(one - two).sum() * (self.edges[1] - self.edges[0]) / len(self.directions))
 
     def energy_distance(self, one: Array, two: Array) -> float:

@@ -16,7 +16,9 @@ import numpy as np
 import scipy
 from msgspec import Struct
 
-from gridflow.space.factor import Array, Cells, Factor, gaps_around
+from gridflow.space.circle import CircleFactor
+from gridflow.space.coordinate import face_distances
+from gridflow.space.factor import Array, Cells
 
 NODES = 1024
 """Nodes of the table of s(φ), times √(largest/smallest eigenvalue of Σ): errors near 1e−12."""
@@ -39,7 +41,7 @@ def metric(b: Array, covariance: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Arc:
-    """The ellipse of one Σ, parametrised by φ and by arc length."""
+    """The ellipse of one Σ (2, 2), parametrised by φ and by arc length: a `gridflow.space.circle.PlaneCurve`."""
 
     covariance: Array
 
@@ -75,6 +77,7 @@ class Arc:
 
     @cached_property
     def length(self) -> float:
+        """Of the whole ellipse in the metric G."""
         return float(self.nodes[1][-1])
 
     @cached_property
@@ -88,31 +91,20 @@ class Arc:
         phi, s, speed = self.nodes
         return scipy.interpolate.CubicHermiteSpline(s, phi, 1 / speed)
 
+    def position(self, s: Array) -> Array:
+        """b(φ(s)) ∈ Ω, (n,) → (n, 2)."""
+        return self.at(self.parameter(np.mod(s, self.length)))
+
+    def tangent(self, s: Array) -> Array:
+        """db/ds, (n,) → (n, 2)."""
+        s = np.mod(s, self.length)
+        return self.slope(self.parameter(s)) * self.parameter(s, 1)[:, None]
+
 
 @lru_cache(maxsize=16)
 def arc_of(covariance: tuple[tuple[float, ...], ...]) -> Arc:
     """Tables are shared by all grids of a run: they cost a tenth of a second."""
     return Arc(np.array(covariance))
-
-
-@dataclass(frozen=True, eq=False)
-class EllipseFactor(Factor):
-    """A circle in its own metric whose positions are weight vectors on Ω."""
-
-    arc: Arc
-
-    @property
-    def covariance(self) -> Array:
-        return self.arc.covariance
-
-    def embed(self, x: Array) -> Array:
-        """b(φ(s)) ∈ Ω, (n,) → (n, 2)."""
-        return self.arc.at(self.arc.parameter(np.mod(x, self.arc.length)))
-
-    def embed_tangent(self, x: Array) -> Array:
-        """db/ds, (n,) → (n, 2)."""
-        s = np.mod(x, self.arc.length)
-        return self.arc.slope(self.arc.parameter(s)) * self.arc.parameter(s, 1)[:, None]
 
 
 class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", tag_field="kind"):
@@ -145,11 +137,11 @@ class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", ta
                 f" {RATIO_MAX:.0e}; scale the inputs: batch normalisation does not see their units"
             )
 
-    def factor(self, name: str) -> EllipseFactor:
+    def factor(self, name: str) -> CircleFactor:
         matrix = np.array(self.covariance, dtype=float)
         symmetric = (matrix + matrix.T) / 2
         arc = arc_of(tuple(map(tuple, symmetric.tolist())))
         edges = arc.arc_length(np.linspace(0.0, 2 * pi, self.cells + 1))
         points = (edges[1:] + edges[:-1]) / 2
-        ones, gaps = np.ones(self.cells + 1), gaps_around(points, arc.length)
-        return EllipseFactor(name, "ellipse", self.units, points, np.diff(edges), edges, ones, gaps, arc)
+        ones, gaps = np.ones(self.cells + 1), face_distances(points, edges, arc.length)
+        return CircleFactor(name, "ellipse", self.units, points, np.diff(edges), edges, ones, gaps, arc)

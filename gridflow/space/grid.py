@@ -1,10 +1,14 @@
 """The grid: a product of factors.
 
-Densities are arrays with one axis per factor, in *storage order*: labels first, then lines by size, the longest line last,
-because the last axis is contiguous in memory and the sweeps run along it. `Grid.order` names the axes; datasets are
-written with named dimensions, so nobody else needs to know.
+Storage order is labels first, then surfaces, then lines by size, the longest line last, because the last axis is contiguous in
+memory and the sweeps run along it. `Grid.order` names the axes; datasets are written with named dimensions.
 
-Nothing here depends on a scheme or an energy.
+A field on the grid has one of four layouts, which share memory wherever a view is possible:
+
+    grid                (n_1, …, n_K)            one axis per factor in storage order: densities, cell masses, ξ
+    rows                (n_rows, m)              rows along the last factor, m = n_K: the face sweep of finite volumes
+    Split               (n_outer, n_inner)       a group of factors against all others: moments of networks (`Split`)
+    one factor          (before, n_k, after)     one factor between all before and all behind it: small matrices along an axis
 """
 
 from functools import cached_property, reduce
@@ -39,7 +43,9 @@ class Grid:
     ) -> None:
         mobility = mobility or {}
         sources = {source for source, _ in mobility.values()}
-        self.factors = tuple(sorted(factors, key=lambda f: (f.is_line, f.is_mesh, f.is_line and f.name not in sources, f.size)))
+        self.factors = tuple(
+            sorted(factors, key=lambda f: (f.one_dimensional, f.columns, f.one_dimensional and f.name not in sources, f.size))
+        )
         self.order = tuple(f.name for f in self.factors)
         self.shape = tuple(f.size for f in self.factors)
         self.volume: Array = np.ascontiguousarray(reduce(np.multiply.outer, [f.volumes for f in self.factors]))
@@ -53,7 +59,7 @@ class Grid:
         if source is None:
             return np.reshape(values, (1,) * len(self.factors))
         index = factor_named(self.factors, source, f"flow.mobility.{factor.name}")
-        if source == factor.name or (index == len(self.factors) - 1 and factor.is_line):
+        if source == factor.name or (index == len(self.factors) - 1 and factor.one_dimensional):
             raise InputError(
                 f"flow.mobility.{factor.name} depends on {source!r}",
                 "a factor other than itself, and not both factors on each other",
@@ -68,7 +74,7 @@ class Grid:
     def coordinate(self, name: str) -> Array:
         """Cell points of the line, circle or labels `name`, broadcasting against densities."""
         axis = factor_named(self.factors, name, "a coordinate")
-        if self.factors[axis].is_mesh:
+        if self.factors[axis].columns > 1:
             raise InputError(
                 f"the coordinate of the surface {name!r}", "a line, a circle or labels", "surfaces have three components"
             )
@@ -88,6 +94,7 @@ class Grid:
 
     @property
     def size(self) -> int:
+        """Number of cells."""
         return int(np.prod(self.shape))
 
     def integrate(self, density: Array) -> float:
@@ -101,7 +108,7 @@ class Grid:
         return (density * self.volume).sum(axis=other)
 
     def boundary_mass(self, density: Array) -> float:
-        """Mass in the outermost cell layer of every no-flux factor that is not frozen: how much the box is felt."""
+        """Mass in the outermost cell layer of every no-flux factor that is not frozen."""
         return float((density * self.volume)[self.boundary].sum())
 
     @cached_property
@@ -109,11 +116,10 @@ class Grid:
         """True in the outermost cell layer of every no-flux factor that is not frozen."""
         layer = np.zeros(self.shape, dtype=bool)
         for axis, factor in enumerate(self.factors):
-            if factor.kind == "interval" and self.mobility[axis].max() > 0:
+            if factor.walls and self.mobility[axis].max() > 0:
                 layer[(slice(None),) * axis + ([0, -1],)] = True
         return layer
 
-    # ---------------------------------------------------------------- contraction of moments over a group of factors
     def split(self, names: tuple[str, ...]) -> "Split":
         """The grid seen as a matrix: the factors `names` against all others."""
         return Split(self, names)

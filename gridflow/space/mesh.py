@@ -12,16 +12,12 @@ that image, ρ_a − back with back = Σ_k weights[h, k] (ρ_a − ρ[behind[h, 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
+from typing import ClassVar
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
-from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
-
-Indices = NDArray[np.int64]
+from gridflow.space.factor import Array, Faces, Factor, Indices
 
 
 def unit(vectors: Array) -> Array:
@@ -36,7 +32,7 @@ def arc(a: Array, b: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Mesh(Factor):
-    """A surface in R³, lengths in its own metric; `points` is (n_cells, 3), `volumes` the areas; edges, areas, distances empty.
+    """A surface in R³, lengths in its own metric; `points` is (n_cells, 3), `volumes` the areas.
 
     Attributes
     ----------
@@ -44,7 +40,7 @@ class Mesh(Factor):
     first : (n_cells + 1,), neighbour, reverse : (n_half,), see above
     face_lengths, face_distances : (n_half,) length of the face, distance of the two cell points
     behind, weights : (n_half, 2) see above
-    covariance : (3, 3) Σ of the surface {bᵀΣb = 1}; the identity for the unit sphere
+    matrix : (3, 3) Σ of the surface {bᵀΣb = 1}; the identity for the unit sphere
     """
 
     nodes: Array
@@ -56,7 +52,15 @@ class Mesh(Factor):
     face_distances: Array
     behind: Indices
     weights: Array
-    covariance: Array
+    matrix: Array
+
+    dimension: ClassVar[int] = 2
+    columns: ClassVar[int] = 3
+    components: ClassVar[int] = 3
+
+    @property
+    def covariance(self) -> Array | None:
+        return self.matrix if self.kind == "ellipsoid" else None
 
     @cached_property
     def cells(self) -> Indices:
@@ -83,9 +87,9 @@ class Mesh(Factor):
         return self.sparse_laplacian.toarray()
 
     @property
-    def resolution(self) -> float:
-        """L/n² with L² the area and n² the number of cells."""
-        return float(np.sqrt(self.length) / self.size)
+    def faces(self) -> Faces:
+        once = self.once
+        return Faces(self.cells[once], self.neighbour[once], (self.face_lengths / self.face_distances)[once])
 
     @cached_property
     def quadrature(self) -> tuple[Array, Array]:
@@ -96,7 +100,7 @@ class Mesh(Factor):
         """
         following = np.arange(self.neighbour.size) + 1
         following[self.first[1:] - 1] = self.first[:-1]
-        corners = self.chart(self.nodes)[self.corners]
+        corners = self.round_image(self.nodes)[self.corners]
         triangle = np.stack([self.image[self.cells], corners, corners[following]], axis=1)
         root = np.sqrt(15)
         barycentric, weights = [np.full(3, 1 / 3)], [9 / 40]
@@ -136,6 +140,7 @@ class Mesh(Factor):
 
     @cached_property
     def tree(self) -> "scipy.spatial.KDTree":
+        """Nearest cell points on the unit sphere."""
         return scipy.spatial.KDTree(self.image)
 
     def cell_of(self, points: Array) -> Indices:
@@ -147,58 +152,92 @@ class Mesh(Factor):
         chord = scipy.spatial.distance.cdist
         return 2 * np.arctan2(chord(self.image, self.image), chord(self.image, -self.image))
 
+    def log_gaussian(self, epsilon: float) -> Array:
+        return -(self.distance() ** 2) / epsilon
+
     def embed(self, x: Array) -> Array:
         """Positions as weight vectors: themselves, (n, 3)."""
         return x
 
-    def chart(self, x: Array) -> Array:
+    def pull_back(self, x: Array, vectors: Array) -> Array:
+        return vectors
+
+    def round_image(self, x: Array) -> Array:
         """T b = b/‖b‖, the isometry to the unit sphere (S1 Prop. 1), (n, 3)."""
         return unit(x)
 
     def fold(self, x: Array) -> Array:
         """Positions retracted to the surface, b/‖b‖_Σ."""
-        return x / np.sqrt(((x @ self.covariance) * x).sum(axis=1, keepdims=True))
+        return x / np.sqrt(((x @ self.matrix) * x).sum(axis=1, keepdims=True))
+
+    def retract(self, x: Array) -> Array:
+        return self.fold(x)
 
     def walk(self, x: Array, vectors: Array) -> Array:
         """End minus start of the geodesic from x that is the tangential part of `vectors` on the round image, (n, 3).
 
         A tangent vector of length r that is projected back onto the sphere would be shorter, arctan r.
         """
-        centre = self.chart(x)
+        centre = self.round_image(x)
         step = vectors - centre * (centre * vectors).sum(axis=1, keepdims=True)
         length = np.linalg.norm(step, axis=1, keepdims=True)
         return self.fold(np.cos(length) * centre + np.sinc(length / np.pi) * step) - x
 
-    def tangent_gradient(self, x: Array, gradient: Array) -> Array:
-        """grad ξ = ‖b‖²(I − b bᵀΣ)(I − Σ b bᵀ)∇ξ, S1 (14), from the gradient ∇ξ in R³; on the sphere (I − b bᵀ)∇ξ."""
-        normal = x @ self.covariance
+    def unfolded_gradient(self, unfolded: Array, x: Array, gradient: Array) -> Array:
+        """grad ξ = ‖b‖²(I − b bᵀΣ)(I − Σ b bᵀ)∇ξ at b = x, S1 (14), from ∇ξ in R³; on the sphere (I − b bᵀ)∇ξ."""
+        normal = x @ self.matrix
         covector = gradient - normal * (x * gradient).sum(axis=1, keepdims=True)
         return (x**2).sum(axis=1, keepdims=True) * (covector - x * (normal * covector).sum(axis=1, keepdims=True))
 
-    # ------------------------------------------------------------------------- what needs one coordinate and does not exist
-    def lines_only(self, what: str) -> NoReturn:
-        raise InputError(f"{what} of the surface {self.name!r}", "intervals, circles and ellipses", "use another factor")
+    # ------------------------------------------------------------------------------------------------ measures and shadows
+    @property
+    def centres(self) -> Array:
+        return self.points
 
-    def chart_tangent(self, x: Array) -> NoReturn:
-        self.lines_only("the derivative along the coordinate")
+    def moments(self, x: Array, weights: Array, variances: Array) -> Array:
+        return weights @ self.round_image(x)
 
-    def embed_tangent(self, x: Array) -> NoReturn:
-        self.lines_only("the derivative along the coordinate")
+    def length_image(self, x: Array) -> Array:
+        return self.round_image(x)
 
-    def fold_slope(self, x: Array) -> NoReturn:
-        self.lines_only("the derivative along the coordinate")
+    @property
+    def reach(self) -> float:
+        return 1.0
 
-    def gaussian(self, difference: Array, bandwidth: float) -> NoReturn:
-        self.lines_only("a Gaussian kernel of coordinate differences")
+    def shadow(self, direction: Array) -> tuple[Array, Array]:
+        """Every cell is a disc of the same area, seen at an angle: variance area/4π across."""
+        middles = self.round_image(self.points) @ direction
+        return middles, 3 / np.pi * self.volumes * (1 - middles**2)
 
-    def gaussian_kernel(self, bandwidth: float) -> NoReturn:
-        self.lines_only("a Gaussian kernel of coordinate differences")
+    def zonal_masses(self, density: Callable[[Array], Array], axis: tuple[float, float, float]) -> Array:
+        """Cell masses, (n_cells,), of a density of the cosine to an axis, by quadrature of degree 5 over triangles."""
+        points, weights = self.quadrature
+        cosine = points @ (np.array(axis) / np.linalg.norm(axis))
+        return np.add.reduceat((weights * density(cosine)).sum(axis=1), self.first[:-1])
 
-    def halved(self) -> NoReturn:
-        self.lines_only("cells joined in pairs")
+    def around(self, axis: tuple[float, float, float], cosine: Array, turn: Array) -> Array:
+        """Positions at the given cosines to an axis, turned about it by turn·2π, (n,) each → (n, 3)."""
+        pole = np.array(axis) / np.linalg.norm(axis)
+        side = np.cross(pole, np.eye(3)[np.abs(pole).argmin()])
+        side /= np.linalg.norm(side)
+        sine, angle = np.sqrt(np.maximum(1 - cosine**2, 0.0)), 2 * np.pi * turn
+        plane = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * np.cross(pole, side)
+        return self.fold(cosine[:, None] * pole + sine[:, None] * plane)
+
+    def uniform_quantile(self, level: Array) -> Array:
+        return self.around((0.0, 0.0, 1.0), 2 * level[:, 0] - 1, level[:, 1])
+
+    def neighbours(self, x: Array) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
+        cell = self.cell_of(x)
+        return (cell, cell), (np.ones(len(x)), np.zeros(len(x)))
 
     @staticmethod
     def longitude_latitude(points: Array) -> Array:
         """Degrees east in (−180, 180] and north of b/‖b‖, (n, 3) → (n, 2)."""
         x, y, z = points.T
         return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
+
+
+def surface_of(factor: Factor) -> Mesh | None:
+    """The factor, with its polygons; None where it is no surface."""
+    return factor if isinstance(factor, Mesh) else None

@@ -1,37 +1,28 @@
-"""Spheres and ellipsoids in R³ as factors: icosahedral Voronoi cells.
+"""The unit sphere in R³ as a factor: icosahedral Voronoi cells.
 
 The Delaunay triangulation is a subdivided icosahedron whose vertices are moved to the centroids of their Voronoi cells (Lloyd);
-cells are the dual polygons. The ellipsoid Ω = {bᵀΣb = 1} carries the metric G of batch normalisation (S1 Proposition 1), in which
-it is isometric to the sphere by T b = b/‖b‖. T places its cells; their lengths and areas come from G alone, so the two factors
-are two computations of one geometry.
+cells are the dual polygons.
 """
 
-from dataclasses import replace
-from math import pi
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
-from gridflow.errors import InputError
-from gridflow.space.factor import Array
-from gridflow.space.mesh import Indices, Mesh, arc, unit
+from gridflow.space.factor import Array, Indices
+from gridflow.space.mesh import Mesh, arc, unit
 
 LEVEL_MAX = 8
 BYTES_PER_CELL = 2000
 """Measured peak of building a mesh."""
-QUADRATURE_ERROR_MAX = 1e-3
-"""Largest relative error of the area of an ellipsoid: below the discretisation error of a level that resolves it."""
-BLOCK = 20_000
-"""Half-faces whose quadrature points are held at a time."""
 
 Level = Annotated[int, Meta(ge=0)]
 Relaxation = Annotated[int, Meta(ge=0, le=1000)]
 
 
 def check_level(level: int) -> None:
+    """Raises ValueError for a level whose mesh takes too much memory."""
     if level > LEVEL_MAX:
         cells = 10 * 4**level + 2
         raise ValueError(
@@ -58,54 +49,7 @@ class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_
         check_level(self.level)
 
     def factor(self, name: str) -> Mesh:
-        return mesh_sphere(name, self.units, *sorted_cells(*icosphere(self.level, self.relaxation)))
-
-    def coarser(self) -> "Sphere":
-        """The same sphere with cells of twice the width."""
-        return Sphere(level=coarser_level(self.level), relaxation=self.relaxation, units=self.units)
-
-
-class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid", tag_field="kind"):
-    """Ω = {bᵀΣb = 1} in R³ with the metric G of S1 Proposition 1, where Σ is `covariance`; cells as on the sphere."""
-
-    covariance: list[list[float]]
-    level: Level
-    relaxation: Relaxation = 10
-    units: str = "1"
-
-    resolution_key: ClassVar[str | None] = "level"
-
-    def __post_init__(self) -> None:
-        check_level(self.level)
-        rows = [len(row) for row in self.covariance]
-        if rows != [3, 3, 3]:
-            raise ValueError(f"covariance has rows of {rows} numbers; write three rows of three numbers")
-        matrix = np.array(self.covariance)
-        if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-            raise ValueError(f"covariance {self.covariance} is not symmetric; write a symmetric positive definite matrix")
-        eigenvalues = np.linalg.eigvalsh(matrix)
-        if not eigenvalues[0] > 1e-12 * eigenvalues[-1]:
-            raise ValueError(
-                f"covariance {self.covariance} has eigenvalues {eigenvalues.tolist()}; all must be positive: "
-                "leave out inputs that are constant or copies of others"
-            )
-
-    def factor(self, name: str) -> Mesh:
-        """Raises InputError where the level does not resolve the ellipsoid."""
-        return mesh_ellipsoid(
-            Sphere(level=self.level, relaxation=self.relaxation).factor(name), np.array(self.covariance), self.units
-        )
-
-    def coarser(self) -> "Ellipsoid":
-        """The same ellipsoid with cells of twice the width."""
-        level = coarser_level(self.level)
-        return Ellipsoid(covariance=self.covariance, level=level, relaxation=self.relaxation, units=self.units)
-
-
-def coarser_level(level: int) -> int:
-    if level == 0:
-        raise InputError("a coarser mesh than level 0", "level 1 or more", "use a higher level")
-    return level - 1
+        return mesh_sphere(name, self.units, *renumber(*icosphere(self.level, self.relaxation)))
 
 
 # ------------------------------------------------------------------------------------------------------ triangulation
@@ -118,11 +62,11 @@ def icosphere(level: int, relaxation: int = 0) -> tuple[Array, Indices]:
     inward = np.linalg.det(points[triangles]) < 0
     triangles[inward] = triangles[inward, ::-1]
     for _ in range(level):
-        points, triangles = relaxed(*subdivided(points, triangles), relaxation)
+        points, triangles = relax(*subdivide(points, triangles), relaxation)
     return points, triangles
 
 
-def subdivided(points: Array, triangles: Indices) -> tuple[Array, Indices]:
+def subdivide(points: Array, triangles: Indices) -> tuple[Array, Indices]:
     """Every triangle cut into four at the middles of its sides."""
     sides = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]], axis=2).reshape(-1, 2)
     sides, index = np.unique(sides, axis=0, return_inverse=True)
@@ -132,7 +76,7 @@ def subdivided(points: Array, triangles: Indices) -> tuple[Array, Indices]:
     return np.concatenate([points, unit(points[sides].sum(axis=1))]), np.concatenate([np.stack(t, axis=1) for t in parts])
 
 
-def sorted_cells(points: Array, triangles: Indices) -> tuple[Array, Indices]:
+def renumber(points: Array, triangles: Indices) -> tuple[Array, Indices]:
     """Cells renumbered so that neighbours are close in memory (reverse Cuthill–McKee)."""
     graph = scipy.sparse.coo_matrix((np.ones(triangles.size), (triangles.ravel(), np.roll(triangles, 1, axis=1).ravel()))).tocsr()
     order = scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=True)
@@ -141,7 +85,7 @@ def sorted_cells(points: Array, triangles: Indices) -> tuple[Array, Indices]:
     return points[order], position[triangles]
 
 
-def relaxed(points: Array, triangles: Indices, steps: int) -> tuple[Array, Indices]:
+def relax(points: Array, triangles: Indices, steps: int) -> tuple[Array, Indices]:
     """Lloyd's algorithm: points moved to the centroids of their Voronoi cells.
 
     The vector area of a spherical polygon, ∫x dA, is half the sum over its sides of arc length times unit normal.
@@ -155,6 +99,7 @@ def relaxed(points: Array, triangles: Indices, steps: int) -> tuple[Array, Indic
 
 
 def circumcentres(points: Array, triangles: Indices) -> Array:
+    """Centres of the circles through the corners of triangles on the unit sphere, (n_triangles, 3)."""
     a, b, c = points[triangles.T]
     return unit(np.cross(b - a, c - a))
 
@@ -210,7 +155,7 @@ def mesh_sphere(name: str, units: str, points: Array, triangles: Indices) -> Mes
         face_distances=arc(points[cell], points[neighbour]),
         behind=behind,
         weights=weights,
-        covariance=np.eye(3),
+        matrix=np.eye(3),
     )
 
 
@@ -242,89 +187,3 @@ def upwind_triangles(points: Array, cell: Indices, neighbour: Indices) -> tuple[
         best[better] = w.min(axis=1)[better]
         behind[better], weights[better] = np.stack([neighbour[k], neighbour[following]], axis=1)[better], w[better]
     return behind, np.maximum(weights, 0.0)  # −1e−16 where the mirror image lies on a neighbour's ray
-
-
-# ---------------------------------------------------------------------------------------------------------- ellipsoid
-def mesh_ellipsoid(sphere: Mesh, covariance: Array, units: str) -> Mesh:
-    """The image of a mesh of the sphere under T⁻¹p = p/‖p‖_Σ, with lengths and areas computed from G."""
-    points, nodes = (p / norm(p, covariance) for p in (sphere.points, sphere.nodes))
-    start, end = nodes[sphere.corners], nodes[sphere.corners[sphere.reverse]]
-    once = np.flatnonzero(np.arange(sphere.reverse.size) < sphere.reverse)  # one half of each face
-    face_lengths, face_distances = np.empty((2, sphere.reverse.size))
-    for values, a, b in ((face_lengths, start, end), (face_distances, points[sphere.cells], points[sphere.neighbour])):
-        values[once] = in_blocks(curve_length, covariance, a[once], b[once])
-        values[sphere.reverse[once]] = values[once]
-    triangles = in_blocks(surface_area, covariance, points[sphere.cells], start, end)
-    volumes = np.bincount(sphere.cells, triangles).astype(np.float64)
-    error = abs(volumes.sum() / (4 * pi) - 1)
-    if error > QUADRATURE_ERROR_MAX:
-        raise InputError(
-            f"the ellipsoid {sphere.name!r} has an area wrong by {100 * error:.2g} %: its cells are too wide for its shape",
-            f"at most {100 * QUADRATURE_ERROR_MAX:g} %",
-            "use a higher level, or standardise the inputs",
-        )
-    changes: dict[str, Any] = {"kind": "ellipsoid", "units": units, "covariance": covariance, "points": points, "nodes": nodes}
-    return replace(sphere, **changes, volumes=volumes, face_lengths=face_lengths, face_distances=face_distances)
-
-
-def norm(p: Array, covariance: Array) -> Array:
-    """‖p‖_Σ, (…, 3) → (…, 1)."""
-    return np.sqrt(np.sum((p @ covariance) * p, axis=-1, keepdims=True))
-
-
-def metric(b: Array, covariance: Array) -> Array:
-    """G at points (…, 3) of Ω, S1 Proposition 1: ‖b‖⁻²(I − Σbbᵀ Σ/(bᵀΣ²b)) [(I − bbᵀΣ)(I − Σbbᵀ)]†, (…, 3, 3).
-
-    The matrix in brackets is symmetric and vanishes on n = Σb/‖Σb‖ alone, so that its pseudoinverse is ([…] + nnᵀ)⁻¹ − nnᵀ.
-    """
-    normal = b @ covariance
-    outer = b[..., :, None] * normal[..., None, :]  # bbᵀΣ
-    square = np.sum(normal**2, axis=-1)[..., None, None]
-    across = normal[..., :, None] * normal[..., None, :] / square
-    projection = np.eye(3) - outer
-    inverse = np.linalg.inv(projection @ np.swapaxes(projection, -1, -2) + across) - across
-    return (np.eye(3) - across) @ inverse / np.sum(b**2, axis=-1)[..., None, None]
-
-
-def derivative(p: Array, direction: Array, covariance: Array) -> tuple[Array, Array]:
-    """b = p/‖p‖_Σ and its derivative along a direction of p, (…, 3) each."""
-    length = norm(p, covariance)
-    b = p / length
-    return b, (direction - b * np.sum((b @ covariance) * direction, axis=-1, keepdims=True)) / length
-
-
-def in_blocks(integral: Any, covariance: Array, *corners: Array) -> Array:
-    """A quadrature over n curves or triangles, a block of them at a time."""
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(corners[0]), BLOCK)]
-    return np.concatenate([integral(covariance, *(c[block] for c in corners)) for block in blocks])
-
-
-def gauss(order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gauss–Legendre nodes and weights on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(order)
-    return (nodes + 1) / 2, weights / 2
-
-
-def curve_length(covariance: Array, a: Array, b: Array) -> Array:
-    """Lengths ∫√(b'ᵀGb') of chords from a to b (n, 3) normalised onto Ω, which are geodesics; five Gauss points, error O(h¹¹)."""
-    nodes, weights = gauss(5)
-    chord = np.broadcast_to((b - a)[:, None], (len(a), nodes.size, 3))
-    point, speed = derivative(a[:, None] + nodes[:, None] * chord, chord, covariance)
-    return np.sqrt(np.einsum("nqi,nqij,nqj->nq", speed, metric(point, covariance), speed)) @ weights
-
-
-def surface_area(covariance: Array, a: Array, b: Array, c: Array) -> Array:
-    """Areas ∫√det(JᵀGJ) of flat triangles a, b, c (n, 3) normalised onto Ω.
-
-    3 × 3 Gauss points of the collapsed square: the relative error falls like h⁵ to h⁶.
-    """
-    s, ws = gauss(3)
-    s, t = np.repeat(s, s.size), np.tile(s, s.size)
-    weights = np.outer(ws, ws).ravel() * s  # the side opposite to a is at s = 1
-    u, v = (b - a)[:, None], (c - b)[:, None]
-    point = a[:, None] + s[:, None] * (u + t[:, None] * v)
-    base, first = derivative(point, np.broadcast_to(u, point.shape), covariance)
-    second = derivative(point, np.broadcast_to(v, point.shape), covariance)[1]
-    jacobian = np.stack([first, second], axis=-1)
-    gram = np.swapaxes(jacobian, -1, -2) @ metric(base, covariance) @ jacobian
-    return np.sqrt(np.linalg.det(gram)) @ weights

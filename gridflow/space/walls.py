@@ -16,7 +16,7 @@ ON_GRID, OF_PARTICLES = "was in the outermost cells", "was mirrored by them or i
 
 def walled_factors(grid: Grid) -> list[Factor]:
     """The intervals along which mass moves."""
-    return [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.kind == "interval" and m.max() > 0]
+    return [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.walls and m.max() > 0]
 
 
 def wall_shares(grid: Grid, density: Array) -> dict[str, float]:

@@ -56,7 +56,7 @@ class Snapshot:
     def positions(self, axis: int) -> Array:
         """Of the particles in one factor, (n,) or, on a surface, (n, 3)."""
         assert self.points is not None
-        return block(self.points, self.factors[axis], columns_of(self.factors)[axis])
+        return block(self.points, columns_of(self.factors)[axis])
 
     def marginal(self, axis: int) -> Array:
         assert self.masses is not None
@@ -77,16 +77,10 @@ class Snapshot:
         axis = self.axis(name)
         factor = self.factors[axis]
         if self.points is not None and self.weights is not None:
-            x, weights, spread = self.positions(axis), self.weights, np.zeros(1)
-        elif factor.is_mesh:
-            x, weights, spread = factor.points, self.marginal(axis), np.zeros(1)
+            x, weights, variances = self.positions(axis), self.weights, np.zeros(1)
         else:
-            x, weights, spread = (factor.edges[1:] + factor.edges[:-1]) / 2, self.marginal(axis), factor.volumes**2 / 12
-        weights = weights / weights.sum()
-        if factor.is_round:
-            return (weights @ factor.chart(x)) * factor.radius
-        mean = weights @ x
-        return np.array([mean, np.sqrt(weights @ ((x - mean) ** 2 + spread))])
+            x, weights, variances = factor.centres, self.marginal(axis), factor.cell_variances
+        return factor.moments(x, weights / weights.sum(), variances)
 
     def mass(self) -> float:
         masses = self.weights if self.masses is None else self.masses
@@ -135,7 +129,7 @@ def quantities_of(validation: Validation, factors: tuple[Factor, ...], data_weig
             found.append(Quantity(kind, kind, *whole[kind]))
         else:
             has_rate, read, distance = marginal[kind]
-            names = [f.name for f in factors if f.is_line or (kind == "moments" and f.is_mesh)]
+            names = [f.name for f in factors if f.one_dimensional or (kind == "moments" and f.moves)]
             if not names:
                 raise InputError(
                     f"validation.{kind} on labels or surfaces alone", "intervals or circles", f"remove validation.{kind}"

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from gridflow.space.densities import Component, DensitySpec, Weights
+from gridflow.space.densities import DensitySpec, Weights
 from gridflow.space.distances import quantiles_of_cells, quantiles_of_points, wasserstein
 from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import Component
 
 LAGS = (1, 2, 3)
 """Ensemble k is compared with k + 1, k + 2, k + 3, cyclically: nearly as much as all pairs, for less."""
@@ -59,25 +60,30 @@ def marginals_of_points(factors: tuple[Factor, ...], points: Array, weights: Arr
     """Of a cloud, for every factor but surfaces: quantiles, or the masses of labels."""
     found: list[Any] = []
     for factor, columns in zip(factors, columns_of(factors), strict=True):
-        if factor.is_line:
-            found.append(quantiles_of_points(block(points, factor, columns), weights, factor))
-        elif not factor.is_mesh:
-            x = block(points, factor, columns)
+        x = block(points, columns)
+        if factor.one_dimensional:
+            found.append(quantiles_of_points(x, weights, factor))
+        elif factor.columns == 1:
             found.append(np.array([weights[x == value].sum() for value in factor.points]) / weights.sum())
     return found
 
 
+def marginal_of_cells(masses: Array, factor: Factor) -> Any:
+    """Quantiles of cell masses (n_cells,) along a line or circle, the masses themselves of labels."""
+    return quantiles_of_cells(masses, factor) if factor.one_dimensional else masses
+
+
 def start_comparison(components: list[Component], grid: Grid, masses: Array, starts: list[list[Any]]) -> Start:
     """The cell masses in which a grid starts beside clouds, given as `marginals_of_points` of every ensemble."""
-    factors = [f for f in grid.factors if not f.is_mesh]
+    factors = [f for f in grid.factors if f.columns == 1]
     distance, allowed = np.zeros(len(factors)), np.zeros(len(factors))
     for k, factor in enumerate(factors):
         axis = grid.order.index(factor.name)
         marginal = masses.sum(axis=tuple(a for a in range(masses.ndim) if a != axis))
-        mine = quantiles_of_cells(marginal, factor) if factor.is_line else marginal
+        mine = marginal_of_cells(marginal, factor)
         clouds = [marginals[k] for marginals in starts]
         null = [gap(clouds[i], clouds[j], factor) for i, j in cyclic_pairs(len(clouds))]
-        scale = factor.length if factor.is_line else 1.0
+        scale = factor.total_volume if factor.one_dimensional else 1.0
         distance[k] = np.mean([gap(c, mine, factor) for c in clouds])
         allowed[k] = max(null) + error_of_cells(components, factor) + ROUNDOFF_SHARE * scale
     return Start([f.name for f in factors], distance, allowed)
@@ -85,7 +91,7 @@ def start_comparison(components: list[Component], grid: Grid, masses: Array, sta
 
 def gap(one: Any, two: Any, factor: Factor) -> float:
     """W1 along a line or circle; half the sum of differences between the masses of labels."""
-    return wasserstein(one, two, 1) if factor.is_line else float(np.abs(one - two).sum() / 2)
+    return wasserstein(one, two, 1) if factor.one_dimensional else float(np.abs(one - two).sum() / 2)
 
 
 def error_of_cells(components: list[Component], factor: Factor) -> float:
@@ -95,8 +101,8 @@ def error_of_cells(components: list[Component], factor: Factor) -> float:
 
 
 def error_of_density(density: DensitySpec, factor: Factor) -> float:
-    if not factor.is_line or isinstance(density, Weights):  # which is uniform inside the cells
+    """W1 between the cells of a factor and far smaller ones, 0 for labels."""
+    if isinstance(density, Weights):  # uniform inside the cells
         return 0.0
-    fine = factor.refined(max(CELLS_FINE, REFINEMENT * factor.size))
-    exact = quantiles_of_cells(density.masses(fine), fine)
-    return wasserstein(quantiles_of_cells(density.masses(factor), factor), exact, 1)
+    fine = factor.refinement(max(CELLS_FINE, REFINEMENT * factor.size))
+    return gap(marginal_of_cells(density.masses(factor), factor), marginal_of_cells(density.masses(fine), fine), factor)

@@ -14,9 +14,9 @@ def flux_divergence(grid, rho, xi, limited, temperature):
     """(div(ρ M grad ξ + D M grad ρ), rate of what leaves a cell per density), one factor after the other; shapes of the grid."""
     total, outflow = np.zeros(grid.shape), np.zeros(grid.shape)
     for axis, factor in enumerate(grid.factors):
-        if not factor.is_line:
+        if not factor.one_dimensional:
             continue
-        circle = factor.is_circle
+        circle = factor.period > 0
         along = lambda v, axis=axis: grid.along(axis, v)  # noqa: E731
         left, right = along(factor.distances[:-1]), along(factor.distances[1:])
         open_left, open_right = along(factor.areas[:-1]), along(factor.areas[1:])

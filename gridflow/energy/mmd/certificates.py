@@ -1,4 +1,4 @@
-"""What only a density can tell about an MMD flow (S4, slides on the dissipation inequalities; MATH §1.5).
+"""Certificates of an MMD flow that need a density (S4, slides on the dissipation inequalities; MATH §1.5).
 
 With S and the weighted Poisson problem of `gridflow.energy.sobolev.poisson`, ν + δ for ν,
 
@@ -19,17 +19,16 @@ displaces them by less than a cell. Then the left side of (1) is ∫ξ d(ν − 
 
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
 from gridflow.energy.base import Records
 from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ class BoundCertificates:
         assert self.problem.delta > 0  # built at once, so that a space that it refuses is refused before any work
 
     def numbers(self, density: Array, xi: Array) -> dict[str, float]:
+        """S, ∫|∇ξ|² d(ν + δ) and the ratio of both sides of (1), by name."""
         source = self.target - density * self.grid.volume
         g = self.problem.solve(density, source)
         sobolev = float(np.sqrt(self.problem.form(density, g, g)))
@@ -73,38 +73,6 @@ class BoundCertificates:
         return dict(zip(self.records, (sobolev, dissipation, ratio), strict=True))
 
 
-Indices = NDArray[np.int64]
-
-
-def deposit(points: Array, weights: Array, grid: Grid) -> Array:
-    """Masses of weighted points, (n_points, n_factors), on the cells whose points are next to them, linear along every factor.
-
-    The mean is kept; beyond the last cell point of an interval, and on labels, all goes to the nearest cell.
-    """
-    total = np.zeros(grid.shape)
-    pairs = [neighbours(points[:, k], f) for k, f in enumerate(grid.factors)]
-    for corner in np.ndindex(*(2,) * len(pairs)):
-        share = reduce(np.multiply, [p[1][c] for p, c in zip(pairs, corner, strict=True)], weights)
-        cells: Any = tuple(p[0][c] for p, c in zip(pairs, corner, strict=True))
-        np.add.at(total, cells, share)
-    return total
-
-
-def neighbours(x: Array, factor: Factor) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
-    """((cell before, cell behind), (share, share)) of positions in one factor."""
-    if not factor.is_line:
-        nearest = np.abs(x[:, None] - factor.points).argmin(axis=1)
-        return (nearest, nearest), (np.ones(x.size), np.zeros(x.size))
-    points = factor.points
-    if factor.is_circle:
-        points = np.concatenate([points[-1:] - factor.length, points, points[:1] + factor.length])
-    left = np.clip(np.searchsorted(points, x) - 1, 0, points.size - 2)
-    share = np.clip((x - points[left]) / (points[left + 1] - points[left]), 0.0, 1.0)
-    shift = -1 if factor.is_circle else 0
-    return ((left + shift) % factor.size, (left + 1 + shift) % factor.size), (1 - share, share)
-
-
-# ------------------------------------------------------------------------------------------------ bounds over time
 def energy_bound(dataset: "xarray.Dataset") -> "xarray.DataArray":
     """The right side of (2) at every save of a run with certificates, (n_times,).
 
@@ -132,6 +100,7 @@ def rate_bound(dataset: "xarray.Dataset") -> "xarray.DataArray":
 
 
 def curve(dataset: "xarray.Dataset", values: Array, name: str) -> "xarray.DataArray":
+    """A number at every save of a dataset."""
     import xarray
 
     return xarray.DataArray(values, dims="time", coords={"time": dataset["time"]}, attrs={"long_name": name, "units": "1"})
@@ -144,5 +113,6 @@ def lower_sum(dataset: "xarray.Dataset", rate: Array) -> Array:
 
 
 def need(dataset: "xarray.Dataset", name: str, key: str) -> None:
+    """Raises InputError for a dataset without a variable."""
     if name not in dataset:
         raise InputError(f"a dataset without {name!r}", f"one of a case with {key}", "solve the case with it")

@@ -20,6 +20,7 @@ import numpy as np
 import scipy
 
 from gridflow.energy.mmd.kernels import Gaussian, Kernel, Polynomial, Radial, self_correction
+from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -36,8 +37,9 @@ class Operator:
 
 
 def operator(kernel: Kernel, grid: Grid) -> Operator:
+    """∫k(·, u) m(du) on a grid, by the fastest method of the list above."""
     if isinstance(kernel, Gaussian):
-        matrices = [f.gaussian_kernel(kernel.bandwidth) for f in grid.factors]
+        matrices = [coordinate_of(f).gaussian_kernel(kernel.bandwidth) for f in grid.factors]
         return Operator(Products(matrices), prod(float(m.max()) for m in matrices))
     ends = [(float(f.points.min()), float(f.points.max())) for f in grid.factors]
     if isinstance(kernel, Polynomial):
@@ -45,16 +47,17 @@ def operator(kernel: Kernel, grid: Grid) -> Operator:
         return Operator(Moments(kernel.degree, grid), largest**kernel.degree)
     diameter = np.array(sum((b - a) ** 2 for a, b in ends))
     bound = float(np.abs(kernel.radial(np.array([0.0, diameter]))).max())
-    lines = [f for f in grid.factors if f.is_line]
-    uniform = lines != [] and all(np.ptp(f.volumes) <= 1e-9 * f.volumes.max() for f in lines)
+    lines = [f for f in grid.factors if f.moves]
+    uniform = lines != [] and all(f.uniform for f in lines)
     if len(grid.factors) == 1 and not (uniform and grid.size > MATRIX_CELLS):
         return Operator(Products([line_matrix(kernel, grid.factors[0])]), bound)
     return Operator(Fourier(kernel, grid) if uniform else Pairs(kernel, grid), bound)
 
 
 def line_matrix(kernel: Radial, factor: Factor) -> Array:
+    """k between the cell points of one factor, (n_cells, n_cells)."""
     matrix = kernel.radial((factor.points[:, None] - factor.points[None, :]) ** 2)
-    return matrix + np.diag(self_correction(kernel, int(factor.is_line), factor.volumes))
+    return matrix + np.diag(self_correction(kernel, int(factor.moves), factor.volumes))
 
 
 class Products:
@@ -101,13 +104,13 @@ class Fourier:
     """Convolution on uniform lines, zero-padded to at least 2n − 1 points: no images. Labels are summed as they stand."""
 
     def __init__(self, kernel: Radial, grid: Grid) -> None:
-        lines = [f for f in grid.factors if f.is_line]
-        fixed = Grid([f for f in grid.factors if not f.is_line]) if len(lines) < len(grid.factors) else None
+        lines = [f for f in grid.factors if f.moves]
+        fixed = Grid([f for f in grid.factors if not f.moves]) if len(lines) < len(grid.factors) else None
         self.shape, self.cells = grid.shape, [f.size for f in lines]
         self.labels = fixed.size if fixed is not None else 1
         self.padded = [scipy.fft.next_fast_len(2 * f.size - 1, real=f is lines[-1]) for f in lines]
         turns = [np.minimum(np.arange(n), n - np.arange(n)) for n in self.padded]
-        offsets = [turn * (f.length / f.size) for turn, f in zip(turns, lines, strict=True)]
+        offsets = [turn * (f.total_volume / f.size) for turn, f in zip(turns, lines, strict=True)]
         squared = reduce(np.add.outer, [o**2 for o in offsets])
         gaps = np.zeros((1, 1)) if fixed is None else label_gaps(fixed)
         correction = self_correction(kernel, len(lines), lines[0].volumes[:1])[0]
@@ -147,7 +150,7 @@ class Pairs:
     def __init__(self, kernel: Radial, grid: Grid) -> None:
         assert not isinstance(kernel, Gaussian)
         self.kernel, self.points, self.lengths = kernel, cell_points(grid), np.zeros(len(grid.factors))
-        lines = [k for k, f in enumerate(grid.factors) if f.is_line]
+        lines = [k for k, f in enumerate(grid.factors) if f.moves]
         axis = lines[0] if lines else 0
         self.correction = grid.along(axis, self_correction(kernel, len(lines), grid.factors[axis].volumes))
 

@@ -16,17 +16,19 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
-from gridflow.energy.mmd.certificates import BoundCertificates, Certificates, deposit
+from gridflow.energy.mmd.certificates import BoundCertificates, Certificates
 from gridflow.energy.mmd.convolution import Operator, cell_points, operator
 from gridflow.energy.mmd.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 from gridflow.energy.mmd.network_kernel import BoundFeatures, FeatureParticles, Features, predictions_of
-from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles, Samples, circles
+from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles, Samples, periods
 from gridflow.energy.mmd.smoothing import Displaced, smoothed_operator, smoothed_samples
 from gridflow.energy.network.data import FileData, read_columns
 from gridflow.errors import InputError
-from gridflow.space.densities import Component, mixture_masses
+from gridflow.space.coordinate import coordinate_of
+from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import Component, mixture_masses
 
 LEVELS_KEPT = 20
 """Levels of noise whose kernels are kept: a constant one, or those of an adaptive one."""
@@ -71,6 +73,7 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
 
 
 def has_columns(component: Component) -> bool:
+    """Whether a component of a target is samples of a file."""
     return isinstance(component, Target) and component.columns is not UNSET
 
 
@@ -118,8 +121,8 @@ class FeatureMMDEnergy(Energy):
         return BoundFeatures(self.kernel.energy(self.predictions(grid)), grid)
 
     def particles(self, factors: tuple[Factor, ...]) -> FeatureParticles:
-        lines = sum(f.is_line for f in factors)
-        fine = Grid([f.refined(FINE_CELLS.get(lines, 32)) for f in factors])
+        lines = sum(f.one_dimensional for f in factors)
+        fine = Grid([f.refinement(FINE_CELLS.get(lines, 32)) for f in factors])
         return FeatureParticles(self.kernel.energy(self.predictions(fine)).particles(factors))
 
     def predictions(self, grid: Grid) -> Array:
@@ -153,10 +156,11 @@ def target_masses(target: list[Target], grid: Grid, directory: Path) -> tuple[Ar
 
 
 def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:
+    """Raises InputError for a factor on which a kernel is not positive definite or not resolved."""
     for factor in factors:
-        if factor.is_mesh:
+        if factor.columns > 1:
             raise InputError(f"an MMD on the surface {factor.name!r}", "intervals, circles and labels", "choose another energy")
-        if factor.is_circle and not isinstance(kernel, Gaussian):
+        if factor.period > 0 and not isinstance(kernel, Gaussian):
             raise InputError(
                 f"the kernel {kernel.word!r} on the circle {factor.name!r}",
                 "intervals and labels: distances of a circle make no positive definite kernel in general",
@@ -164,9 +168,9 @@ def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:
             )
         if isinstance(kernel, Polynomial | Riesz):
             continue
-        if factor.is_line and kernel.bandwidth < factor.volumes.max():
+        if kernel.bandwidth < factor.cell_width:
             raise InputError(
-                f"a bandwidth {kernel.bandwidth:g} below the cell size {factor.volumes.max():.3g} of {factor.name!r}",
+                f"a bandwidth {kernel.bandwidth:g} below the cell size {factor.cell_width:.3g} of {factor.name!r}",
                 "a bandwidth of at least one cell",
                 "raise energy.bandwidth or the number of cells",
             )
@@ -186,23 +190,14 @@ def read_samples(component: Component, factors: tuple[Factor, ...], directory: P
         )
     chosen = [component.columns[n] for n in names]
     points = FileData(component.file, chosen, chosen).pick(read_columns(directory / component.file, component.file), chosen)
-    for k, factor in enumerate(factors):
-        if factor.is_circle:
-            points[:, k] = factor.fold(points[:, k])
-            continue
-        inside = (
-            (points[:, k] >= factor.edges[0]) & (points[:, k] <= factor.edges[-1])
-            if factor.is_line
-            else np.isin(points[:, k], factor.points)
-        )
-        if not inside.all():
-            row = int(np.argmin(inside))
+    for factor, column in zip(factors, points.T, strict=True):
+
+        def received(row: int, factor: Factor = factor, column: Array = column) -> str:
             where = f"data row {row + 1} of {component.file!r}"
-            raise InputError(
-                f"energy.target: the sample {points[row, k]:g} in {where} is outside of {factor.name!r}",
-                f"[{factor.edges[0]:g}, {factor.edges[-1]:g}]" if factor.is_line else f"the labels {factor.points.tolist()}",
-                "widen the bounds of the space" if factor.is_line else "add the label, or remove the row",
-            )
+            return f"energy.target: the sample {column[row]:g} in {where} is outside of {factor.name!r}"
+
+        column[:] = coordinate_of(factor).wrap(column)
+        coordinate_of(factor).check_inside(column, received)
     return points
 
 
@@ -216,7 +211,8 @@ class SampleField:
 
 
 def sample_field(kernel: Kernel, samples: Samples, grid: Grid) -> SampleField:
-    lengths = circles(grid.factors)
+    """The part of ξ that comes from samples, at the cell points of a grid."""
+    lengths = periods(grid.factors)
     field, _ = kernel.sum(cell_points(grid), samples.points, samples.weights, lengths)
     mutual, _ = kernel.sum(samples.points, samples.points, samples.weights, lengths)
     return SampleField(field.reshape(grid.shape), float(samples.weights.sum()), float(samples.weights @ mutual))

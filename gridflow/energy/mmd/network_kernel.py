@@ -118,11 +118,11 @@ class FeatureParticles(ParticleEnergy):
         return self.network.evaluate(points, weights, batch)
 
     def widened(self, reach: float) -> "FeatureParticles":
-        """Itself: features are known everywhere."""
+        """Itself: features are defined everywhere."""
         return self
 
     def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
-        """∇ξ[ν](places): particles of weight 0 feel the others without being felt."""
+        """∇ξ[ν](places): particles of weight 0 have the field of the others and no field of their own."""
         both, none = np.concatenate([points, places]), np.concatenate([weights, np.zeros(len(places))])
         return self.network.evaluate(both, none).gradient[len(points) :]
 

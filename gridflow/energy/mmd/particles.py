@@ -19,9 +19,10 @@ from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.convolution import operator
 from gridflow.energy.mmd.kernels import Gaussian, Kernel, Riesz
 from gridflow.errors import InputError
-from gridflow.space.densities import Component
-from gridflow.space.factor import Array, Factor, Interval
+from gridflow.space.coordinate import coordinate_of
+from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import Component
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
 """Cells per line of the quadrature of a target, at least, by the number of lines."""
@@ -40,15 +41,15 @@ class Samples:
     weights: Array
 
 
-def circles(factors: tuple[Factor, ...]) -> Array:
-    """Circumferences, 0 for lines and labels."""
-    return np.array([f.length if f.is_circle else 0.0 for f in factors])
+def periods(factors: tuple[Factor, ...]) -> Array:
+    """Circumferences, 0 for lines and labels, (n_factors,)."""
+    return np.array([f.period for f in factors])
 
 
 class MMDParticles(ParticleEnergy):
     """components : shares of the target that are densities; samples : the others. All shares sum to 1.
 
-    reach : how far beyond the walls the field of the target may be asked for
+    reach : how far beyond the walls the field of the target is evaluated
     """
 
     def __init__(
@@ -60,10 +61,10 @@ class MMDParticles(ParticleEnergy):
         reach: float = 0.0,
     ) -> None:
         self.kernel, self.factors, self.samples, self.components = kernel, factors, samples, components
-        self.lengths = circles(factors)
+        self.lengths = periods(factors)
         # the cost of an evaluation is that of all pairs, but for −|x − y| on a line, which sorts
         self.order = 1 if kernel == Riesz(1.0) and len(factors) == 1 else 2
-        self.fixed = [not f.is_line for f in factors]
+        self.fixed = [not f.moves for f in factors]
         self.tables: ProductTables | SpaceTable | None = None
         self.constant = 0.0
         if components:
@@ -122,29 +123,34 @@ class ProductTables:
 
     def smoothed(self, component: Component, factor: Factor) -> tuple[Any, Array, Array]:
         """(x ↦ ∫κ(x − u)ν*(du) along one factor, quadrature points, their masses)."""
-        nodes_needed = max(FINE_CELLS[1] // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.length / self.bandwidth)))
-        fine = factor.refined(4 * nodes_needed)
+        gaussian = coordinate_of(factor).gaussian
+        nodes_needed = max(FINE_CELLS[1] // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.total_volume / self.bandwidth)))
+        fine = factor.refinement(4 * nodes_needed)
         masses = component.density[factor.name].masses(fine)
         masses = masses / masses.sum()
-        if not factor.is_line:
-            return (lambda x: factor.gaussian(x[:, None] - factor.points, self.bandwidth) @ masses), factor.points, masses
-        reach = 0.0 if factor.is_circle else self.reach
-        nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
+        if not factor.moves:
+            return (
+                (lambda x: gaussian(x[:, None] - factor.points, self.bandwidth) @ masses),
+                factor.points,
+                masses,
+            )
+        reach = self.reach if factor.walls else 0.0
+        nodes = np.linspace(*coordinate_of(fine).extent, nodes_needed + 1)
         if reach > 0:  # a value every 32nd of a bandwidth beyond the walls: 1e-7 of its size, where noise takes it
             steps = np.linspace(0.0, reach, int(np.ceil(OUTER_NODES_PER_BANDWIDTH * reach / self.bandwidth)) + 1)[1:]
             nodes = np.concatenate([fine.edges[0] - steps[::-1], nodes, fine.edges[-1] + steps])
-        values = factor.gaussian(nodes[:, None] - fine.points, self.bandwidth) @ masses
+        values = gaussian(nodes[:, None] - fine.points, self.bandwidth) @ masses
         return scipy.interpolate.CubicSpline(nodes, values), fine.points, masses
 
     def at(self, points: Array) -> tuple[Array, Array]:
         value, gradient = np.zeros(len(points)), np.zeros(points.shape)
-        x = np.stack([f.fold(points[:, k]) if f.is_circle else points[:, k] for k, f in enumerate(self.factors)], axis=1)
+        x = np.stack([coordinate_of(f).wrap(points[:, k]) for k, f in enumerate(self.factors)], axis=1)
         for weight, parts in self.components:
             tables = [part[0] for part in parts]
             along = np.stack([table(x[:, k]) for k, table in enumerate(tables)], axis=1)
             value += weight * along.prod(axis=1)
             for k, factor in enumerate(self.factors):
-                if factor.is_line:
+                if factor.moves:
                     others = np.delete(along, k, axis=1).prod(axis=1)
                     gradient[:, k] += weight * others * tables[k](x[:, k], 1)
         return value, gradient
@@ -156,8 +162,8 @@ class SpaceTable:
     def __init__(
         self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float = 0.0
     ) -> None:
-        self.lines = [k for k, f in enumerate(factors) if f.is_line]
-        self.labels = [k for k, f in enumerate(factors) if not f.is_line]
+        self.lines = [k for k, f in enumerate(factors) if f.moves]
+        self.labels = [k for k, f in enumerate(factors) if not f.moves]
         self.factors = factors
         if len(self.lines) not in FINE_CELLS:
             raise InputError(
@@ -166,10 +172,10 @@ class SpaceTable:
                 "give the target as samples, or use the Gaussian kernel",
             )
         cells = FINE_CELLS[len(self.lines)]
-        inside = tuple(f.refined(max(cells, f.size + 1)) for f in factors)
-        margins = [int(np.ceil(reach / f.volumes[0])) if f.is_line else 0 for f in inside]
-        grid = Grid([extended(f, m) for f, m in zip(inside, margins, strict=True)])
+        inside = tuple(f.refinement(max(cells, f.size + 1)) for f in factors)
+        grid = Grid([coordinate_of(f).extension(reach) for f in inside])
         fine = tuple(next(g for g in grid.factors if g.name == f.name) for f in factors)
+        margins = [(g.size - f.size) // 2 for f, g in zip(inside, fine, strict=True)]
         masses = np.pad(reduce(np.add, [w * product(c, inside) for w, c in components]), [(m, m) for m in margins])
         order = [grid.order.index(f.name) for f in fine]
         field = np.transpose(operator(kernel, grid).apply(np.ascontiguousarray(np.transpose(masses, np.argsort(order)))), order)
@@ -191,15 +197,6 @@ class SpaceTable:
             for axis, k in enumerate(self.lines):
                 gradient[mine, k] = table(place, nu=[int(axis == a) for a in range(len(self.lines))])
         return value, gradient
-
-
-def extended(factor: Factor, margin: int) -> Factor:
-    """The same uniform line with so many cells more at either end."""
-    if margin == 0:
-        return factor
-    h = float(factor.volumes[0])
-    bounds = (float(factor.edges[0]) - margin * h, float(factor.edges[-1]) + margin * h)
-    return Interval(bounds=bounds, cells=factor.size + 2 * margin, units=factor.units).factor(factor.name)
 
 
 def product(component: Component, factors: tuple[Factor, ...]) -> Array:

@@ -16,7 +16,6 @@ Labels do not move, and are not displaced.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import scipy
@@ -25,11 +24,12 @@ from scipy.special import gammaln, hyp1f1
 from gridflow.energy.base import REACH
 from gridflow.energy.mmd.convolution import Operator, Products, cell_points, operator
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
-from gridflow.energy.mmd.particles import Samples, circles
+from gridflow.energy.mmd.particles import Samples, periods
 from gridflow.errors import InputError
+from gridflow.space.coordinate import Coordinate, coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-from gridflow.sums.pairs import WINDINGS, gaussian_sum
+from gridflow.sums.pairs import gaussian_sum
 
 LOG_STEP = 0.15
 """Of the trapezoidal rule in log s: relative error below 1e−12."""
@@ -74,11 +74,11 @@ class Smoothed:
 def smoothed_operator(kernel: Kernel, grid: Grid, level: float) -> Operator:
     """`operator` of the smoothed kernel. Raises InputError for kernels and grids for which there is none."""
     if isinstance(kernel, Gaussian):
-        parts = [smoothed_gaussian(kernel, f, level) for f in grid.factors]
-        matrices = [height * f.gaussian_kernel(bandwidth) for f, (bandwidth, height) in zip(grid.factors, parts, strict=True)]
+        parts = [(coordinate_of(f), *smoothed_gaussian(kernel, f, level)) for f in grid.factors]
+        matrices = [height * line.gaussian_kernel(bandwidth) for line, bandwidth, height in parts]
         return Operator(Products(matrices), float(np.prod([m.max() for m in matrices])))
-    lines = all(f.kind == "interval" and np.ptp(f.volumes) <= 1e-9 * f.volumes.max() for f in grid.factors)
-    if isinstance(kernel, Polynomial) or not (lines or (len(grid.factors) == 1 and grid.factors[0].kind == "interval")):
+    lines = all(f.walls and f.uniform for f in grid.factors)
+    if isinstance(kernel, Polynomial) or not (lines or (len(grid.factors) == 1 and grid.factors[0].walls)):
         raise InputError(
             f"noise injection with the kernel {kernel.word!r} on this grid",
             "the Gaussian; Laplace, imq and Riesz on uniform intervals and on one graded interval",
@@ -99,7 +99,7 @@ def smoothed_samples(kernel: Kernel, samples: Samples, grid: Grid, level: float)
     if isinstance(kernel, Gaussian):
         parts = [smoothed_gaussian(kernel, f, level) for f in grid.factors]
         scale = np.array([kernel.bandwidth / bandwidth for bandwidth, _ in parts])  # lengths in units of each bandwidth
-        lengths = circles(grid.factors) * scale
+        lengths = periods(grid.factors) * scale
         values, _ = gaussian_sum(points * scale, samples.points * scale, samples.weights, kernel.bandwidth, lengths)
         return float(np.prod([height for _, height in parts])) * values.reshape(grid.shape)
     assert not isinstance(kernel, Polynomial)
@@ -121,14 +121,16 @@ class Displaced:
     def __init__(self, kernel: Gaussian, grid: Grid, level: float, target: Array, samples: Samples | None) -> None:
         self.grid, self.target = grid, target
         spacing = float((1 / level**2 + 2 / kernel.bandwidth**2) ** -0.5)
-        places = [displaced_points(f, level, spacing) for f in grid.factors]
-        self.values = [gaussian_matrix(f, y, kernel.bandwidth, False) for f, y in zip(grid.factors, places, strict=True)]
-        self.slopes = [gaussian_matrix(f, y, kernel.bandwidth, True) for f, y in zip(grid.factors, places, strict=True)]
-        self.means = [mean_matrix(f, y, level) for f, y in zip(grid.factors, places, strict=True)]
+        lines = [coordinate_of(f) for f in grid.factors]
+        places = [line.spaced_points(spacing, REACH * level) for line in lines]
+        differences = [y[:, None] - line.points for line, y in zip(lines, places, strict=True)]  # (n_places, n_cells)
+        self.values = [line.gaussian(d, kernel.bandwidth) for line, d in zip(lines, differences, strict=True)]
+        self.slopes = [line.gaussian_slope(d, kernel.bandwidth) for line, d in zip(lines, differences, strict=True)]
+        self.means = [mean_matrix(line, y, level) for line, y in zip(lines, places, strict=True)]
         self.pull: Array | None = None
         if samples is not None:
             points = np.stack([c.ravel() for c in np.meshgrid(*places, indexing="ij")], axis=1)
-            gradient = gaussian_sum(points, samples.points, samples.weights, kernel.bandwidth, circles(grid.factors))[1]
+            gradient = gaussian_sum(points, samples.points, samples.weights, kernel.bandwidth, periods(grid.factors))[1]
             self.pull = gradient.T.reshape(len(places), *[p.size for p in places])
 
     def moments(self, mass: Array) -> tuple[list[Array], Array]:
@@ -153,28 +155,9 @@ def along_axes(matrices: list[Array], field: Array) -> Array:
     return np.ascontiguousarray(field)
 
 
-def displaced_points(factor: Factor, level: float, spacing: float) -> Array:
-    if not factor.is_line:
-        return factor.points
-    if factor.is_circle:
-        return factor.length * np.arange(np.ceil(factor.length / spacing)) / np.ceil(factor.length / spacing)
-    lower, upper = factor.edges[0] - REACH * level, factor.edges[-1] + REACH * level
-    return np.linspace(lower, upper, 2 + int((upper - lower) / spacing))
-
-
-def gaussian_matrix(factor: Factor, places: Array, bandwidth: float, slope: bool) -> Array:
-    """Gaussian between places and cell points, or its derivative in the place, (n_places, n_cells)."""
-    difference = places[:, None] - factor.points
-    if not slope:
-        return factor.gaussian(difference, bandwidth)
-    turns = 1 + int(np.ceil(WINDINGS * bandwidth / factor.length)) if factor.is_circle else 0
-    shifted = [difference + factor.length * k for k in range(-turns, turns + 1)]
-    return reduce(np.add, [-d / bandwidth**2 * np.exp(-(d**2) / (2 * bandwidth**2)) for d in shifted])
-
-
-def mean_matrix(factor: Factor, places: Array, level: float) -> Array:
+def mean_matrix(line: Coordinate, places: Array, level: float) -> Array:
     """Average over displacements by u from every cell point, (n_cells, n_places); rows sum to 1."""
-    if not factor.is_line:
-        return np.eye(factor.size)
-    weights = factor.gaussian(factor.points[:, None] - places, level)
+    if not line.moves:
+        return np.eye(line.size)
+    weights = line.gaussian(line.points[:, None] - places, level)
     return weights / weights.sum(axis=1, keepdims=True)

@@ -8,9 +8,7 @@ from msgspec import Meta, Struct, field
 
 from gridflow.energy.network.data import Data
 from gridflow.errors import InputError
-from gridflow.space.ellipse import EllipseFactor
 from gridflow.space.factor import Array, Factor, factor_named
-from gridflow.space.mesh import Mesh
 
 NORM_ERROR_MAX = 1e-12
 """‖b‖_Σ − 1 on an ellipse: round-off of Σ, which may be a sum over many data."""
@@ -41,7 +39,7 @@ def check_branch(branch: Branch, data: Data, bias: bool, normalization: bool, fa
     by_name = {f.name: f for f in factors}
     for name in (*branch.weights, *sorted(named)):
         factor_named(factors, base(name), "energy.branches")
-        mesh, part = by_name[base(name)].is_mesh, name.removeprefix(base(name))
+        mesh, part = by_name[base(name)].columns > 1, name.removeprefix(base(name))
         if part not in ((".1", ".2", ".3") if mesh else ("",)) and not (part == "" and name in branch.weights):
             allowed = f"{base(name)}.1, {base(name)}.2 or {base(name)}.3" if mesh else base(name)
             raise InputError(f"energy.branches names {name!r}", allowed, "components belong to surfaces, by their number from 1")
@@ -66,7 +64,7 @@ def check_branch(branch: Branch, data: Data, bias: bool, normalization: bool, fa
 
 def check_ellipse(factor: Factor, covariance: Array) -> None:
     """On an ellipse or ellipsoid weights are normalised already, if it is that of these data. Raises InputError."""
-    if isinstance(factor, EllipseFactor) or (isinstance(factor, Mesh) and factor.kind == "ellipsoid"):
+    if factor.covariance is not None:
         b = factor.embed(factor.points)
         error = float(np.abs(norms_of_weights(b, covariance) - 1).max())
         if error > NORM_ERROR_MAX:

@@ -23,6 +23,7 @@ from gridflow.energy.network.branch import (
 )
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
+from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor, block, columns_of
 
 
@@ -71,12 +72,11 @@ class NetworkParticles(ParticleEnergy):
                 gradient[:, column] += (tangent * along).sum(axis=1)
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             if factor.name in self.decay:
-                decay, x = self.decay[factor.name], block(points, factor, c)
+                decay, x = self.decay[factor.name], block(points, c)
                 b = factor.embed(x)
                 value += decay * float(weights @ squared_length(b))
                 xi += decay * squared_length(b)
-                slope = 2 * decay * (b if factor.is_mesh else (b * factor.embed_tangent(x)).sum(axis=1, keepdims=True))
-                gradient[:, c] += slope
+                gradient[:, c] += 2 * decay * factor.pull_back(x, b)
             if not factor.moves:
                 gradient[:, c] = 0.0
         return ParticleEvaluation(value, gradient, prediction, xi)
@@ -96,7 +96,7 @@ class BranchAtParticles:
 def branch_at(branch: Branch, factors: tuple[Factor, ...], points: Array, covariance: Array | None) -> BranchAtParticles:
     """A branch at points (n, n_columns). covariance : Σ under batch normalisation."""
     columns = {f.name: c for f, c in zip(factors, columns_of(factors), strict=True)}
-    coordinates = {f.name: block(points, f, columns[f.name]) for f in factors}
+    coordinates = {f.name: block(points, columns[f.name]) for f in factors}
 
     def first_column(name: str) -> int:
         return columns[base(name)].start + (component(name) or 0)
@@ -115,9 +115,9 @@ def branch_at(branch: Branch, factors: tuple[Factor, ...], points: Array, covari
     by_name = {f.name: f for f in factors}
     for name, part in zip(branch.weights, parts, strict=True):
         factor, stop = by_name[base(name)], start + part.shape[1]
-        if factor.is_line:
+        if factor.one_dimensional:
             tangents[first_column(name)] = np.zeros(directions.shape)
-            tangents[first_column(name)][:, start:stop] = factor.embed_tangent(coordinates[name])
+            tangents[first_column(name)][:, start:stop] = coordinate_of(factor).embed_tangent(coordinates[name])
         else:  # labels, and the components of a surface: b is linear in them
             for number in range(part.shape[1]):
                 tangents[first_column(name) + number] = np.zeros(directions.shape)

@@ -35,6 +35,7 @@ from gridflow.energy.network.defects import Directions, Modes, Moment, Parity, S
 from gridflow.energy.network.inputs import CircleInputs, InputsSpec
 from gridflow.energy.network.teacher import TeacherData, check_inside
 from gridflow.errors import InputError
+from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Split
 
@@ -60,7 +61,7 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
         """The numbers on a grid, for the one branch of a student. Raises InputError for a teacher of which S3 says nothing."""
         by_name = {f.name: f for f in grid.factors}
         factors = [by_name[name] for name in branch.weights]
-        if any(f.kind != "interval" for f in factors):
+        if any(f.walls is None for f in factors):
             raise refusal(f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}", "weights on intervals")
         check_inside(np.array([n.direction for n in teacher.neurons]).reshape(-1, len(factors)), teacher.densities, factors)
         check_mass(branch, teacher, grid)
@@ -92,8 +93,7 @@ def check_mass(branch: Branch, teacher: TeacherData, grid: Grid) -> None:
         return
     values = np.ones(1)
     for factor in (f for f in grid.factors if f.name in names):
-        ends = factor.edges[[0, -1]] if factor.is_line else factor.points
-        values = np.outer(values, ends).ravel()
+        values = np.outer(values, coordinate_of(factor).extent).ravel()
     lower, upper = float(values.min()), float(values.max())
     mass = least_mass(weights[weights > 0].sum(), upper) + least_mass(-weights[weights < 0].sum(), -lower)
     if not (mass <= 1 and lower <= weights.sum() <= upper):

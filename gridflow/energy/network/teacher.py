@@ -18,8 +18,9 @@ from gridflow.energy.network.activation import ACTIVATIONS, ActivationName
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.inputs import InputsSpec, product_rule
 from gridflow.errors import InputError
-from gridflow.space.densities import CUT_MAX, Normal, Uniform
+from gridflow.space.densities import Normal, Uniform
 from gridflow.space.factor import Array, Factor
+from gridflow.space.mixture import CUT_MAX
 
 NODES = {1: 400, 2: 64, 3: 32}
 """Nodes per coordinate, by the number of coordinates."""

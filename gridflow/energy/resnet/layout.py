@@ -53,7 +53,7 @@ class Layout:
                 "name one factor per entry of θ, row by row",
             )
         for k in numbers:
-            if factors[k].kind not in ("interval", "labels"):
+            if factors[k].components != 1:
                 raise InputError(f"a weight on the {factors[k].kind} {factors[k].name!r}", "intervals", "use an interval")
         axis = None if depth is None else factor_named(factors, depth, "energy.depth")
         check_depth(model, None if axis is None else factors[axis], axis in numbers)
@@ -64,7 +64,7 @@ class Layout:
                 "factors that energy.weights and energy.depth name",
                 "name it there, or remove it from the space",
             )
-        layered = axis is not None and factors[axis].kind == "labels"
+        layered = axis is not None and not factors[axis].moves
         n_layers = len(numbers) // entries if ensemble else factors[axis or 0].size if layered else 0
         columns = np.array(numbers).reshape((n_layers, dim, dim) if ensemble else (dim, dim))
         return Layout(factors, columns, axis, dim, n_layers)
@@ -73,7 +73,7 @@ class Layout:
     def layers(self) -> Factor | None:
         """The labels that are layers, or None for a continuous depth and without depth."""
         factor = None if self.depth is None else self.factors[self.depth]
-        return factor if factor is not None and factor.kind == "labels" else None
+        return factor if factor is not None and not factor.moves else None
 
     @property
     def diagonal(self) -> float:
@@ -87,7 +87,7 @@ class Layout:
 
     def check_frozen(self, grid: Grid) -> None:
         """S3 (10): parameters stay at their depth. Raises InputError."""
-        if self.depth is not None and self.factors[self.depth].is_line and grid.mobility[self.depth].max() > 0:
+        if self.depth is not None and self.factors[self.depth].moves and grid.mobility[self.depth].max() > 0:
             name = self.factors[self.depth].name
             raise InputError(
                 f"a ResNet whose depth {name!r} has a mobility",

@@ -38,9 +38,9 @@ from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher
 from gridflow.errors import InputError
-from gridflow.space.densities import mixture_masses
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import mixture_masses
 
 
 class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_field="kind"):

@@ -10,8 +10,9 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.resnet.particles import FORWARD, Neurons
 from gridflow.errors import InputError
-from gridflow.space.densities import Component
+from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
+from gridflow.space.mixture import Component
 
 
 class TeacherResNet(Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +97,7 @@ class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet
 
 def check_inside(entry: float, factor: Factor) -> None:
     """Raises InputError for a parameter of the teacher outside of its factor."""
-    lower, upper = factor.edges[[0, -1]] if factor.is_line else factor.points[[0, -1]]
+    lower, upper = coordinate_of(factor).extent
     if not lower <= entry <= upper:
         raise InputError(
             f"the teacher parameter {entry} outside of {factor.name!r}", f"numbers in [{lower:g}, {upper:g}]",

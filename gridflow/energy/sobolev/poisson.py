@@ -38,7 +38,7 @@ UNKNOWNS_MAX = {2: 2**19, 3: 2**15}
 
 
 @dataclass(frozen=True)
-class Faces:
+class FluxFaces:
     """One factor's faces that carry flux: axis, cells on both sides along it, and A M/d times the volumes of the others."""
 
     axis: int
@@ -67,8 +67,8 @@ class WeightedPoisson:
 
     def __init__(self, grid: Grid, regularization: float) -> None:
         for factor, mobility in zip(grid.factors, grid.mobility, strict=True):
-            if not factor.is_line or not mobility.min() > 0:
-                what = "frozen factor" if factor.is_line else factor.kind
+            if not factor.one_dimensional or not mobility.min() > 0:
+                what = "frozen factor" if factor.one_dimensional else factor.kind
                 raise InputError(
                     f"a Sobolev distance on the {what} {factor.name!r}",
                     "intervals and circles with mobilities > 0: where no mass moves, S is infinite",
@@ -89,13 +89,12 @@ class WeightedPoisson:
         self.right = np.concatenate([np.take(index, f.right, f.axis).ravel() for f in self.faces])
         self.factors: Any = None
 
-    def faces_along(self, axis: int) -> Faces:
+    def faces_along(self, axis: int) -> FluxFaces:
         grid, factor = self.grid, self.grid.factors[axis]
-        left = np.arange(factor.size) if factor.is_circle else np.arange(factor.size - 1)
+        left, right, rate = factor.faces
         others = [np.ones(1) if k == axis else f.volumes for k, f in enumerate(grid.factors)]
-        rate = (factor.areas / factor.distances)[left + 1]
         volumes = reduce(np.multiply.outer, others) * grid.mobility[axis]
-        return Faces(axis, left, (left + 1) % factor.size, grid.along(axis, rate) * volumes)
+        return FluxFaces(axis, left, right, grid.along(axis, rate) * volumes)
 
     def weights(self, density: Array) -> list[Array]:
         """w_f by factor."""
@@ -125,7 +124,7 @@ class WeightedPoisson:
     def along_line(self, weights: Array, source: Array) -> Array:
         """The flux through a face is the sum of the sources before it; on a circle up to a constant, for which g closes."""
         flux = -np.cumsum(source)
-        if not self.grid.factors[0].is_circle:
+        if self.grid.factors[0].period == 0:
             return np.concatenate([[0.0], np.cumsum(flux[:-1] / weights)])
         flux = flux - (flux / weights).sum() / (1 / weights).sum()
         return np.concatenate([[0.0], np.cumsum(flux / weights)[:-1]])

@@ -30,14 +30,15 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.energy.mmd.certificates import deposit
 from gridflow.energy.mmd.mmd import Target, target_masses, target_parts
 from gridflow.energy.mmd.particles import Samples
 from gridflow.energy.sobolev.poisson import TOLERANCE, WeightedPoisson
 from gridflow.errors import InputError
-from gridflow.space.densities import Component
+from gridflow.space.coordinate import coordinate_of
+from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.mixture import Component
 
 MODES_MAX = 2048
 """Unknowns of the particles' problem, which is dense."""
@@ -76,7 +77,7 @@ class SobolevEnergy(Energy):
 
     def particles(self, factors: tuple[Factor, ...]) -> "SobolevParticles":
         densities, samples = target_parts(self.spec.target, factors, self.directory)
-        if any(not f.is_line for f in factors) or any(not c.density for c in densities):
+        if any(not f.one_dimensional for f in factors) or any(not c.density for c in densities):
             raise InputError(
                 "particles of a Sobolev energy on labels or surfaces, or with a target from a density file",
                 "intervals and circles, and named densities or samples", "write the target as a mixture",
@@ -118,14 +119,14 @@ class SobolevParticles(ParticleEnergy):
         self.spec, self.factors, self.driven = spec, factors, spec.flow == "transport"
         self.target = reduce(np.add, [w * self.moments_of(c) for w, c in components], np.zeros(1))
         if samples is not None:
-            tables = [wave_values(f, samples.points[:, k], spec.modes)[0] for k, f in enumerate(factors)]
+            tables = [coordinate_of(f).waves(samples.points[:, k], spec.modes)[0] for k, f in enumerate(factors)]
             self.target = self.target + samples.weights @ self.products(tables)
-        squares = [wave_squares(f, spec.modes) for f in factors]
+        squares = [coordinate_of(f).wave_squares(spec.modes) for f in factors]
         mass = reduce(np.multiply.outer, [s for s, _ in squares])
         stiffness = np.zeros_like(mass)
         for k in range(len(factors)):
             stiffness += reduce(np.multiply.outer, [s[int(a == k)] for a, s in enumerate(squares)])
-        delta = spec.regularization / float(np.prod([f.length for f in factors]))
+        delta = spec.regularization / float(np.prod([f.total_volume for f in factors]))
         self.regular = delta * stiffness.ravel()[1:]  # ∫∇ψ_k·∇ψ_l dx is diagonal
 
     def products(self, parts: list[Array]) -> Array:
@@ -136,14 +137,14 @@ class SobolevParticles(ParticleEnergy):
     def moments_of(self, component: Component) -> Array:
         along = []
         for factor in self.factors:
-            fine = factor.refined(FINE_CELLS)
+            fine = factor.refinement(FINE_CELLS)
             masses = component.density[factor.name].masses(fine)
-            along.append(masses / masses.sum() @ wave_values(factor, fine.points, self.spec.modes)[0])
+            along.append(masses / masses.sum() @ coordinate_of(factor).waves(fine.points, self.spec.modes)[0])
         return reduce(np.multiply.outer, along).ravel()[1:]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         dim = len(self.factors)
-        tables = [wave_values(f, points[:, k], self.spec.modes, 3) for k, f in enumerate(self.factors)]
+        tables = [coordinate_of(f).waves(points[:, k], self.spec.modes, 3) for k, f in enumerate(self.factors)]
 
         def derivative(*axes: int) -> Array:
             return self.products([tables[k][axes.count(k)] for k in range(dim)])
@@ -158,23 +159,3 @@ class SobolevParticles(ParticleEnergy):
         xi = -(psi @ c) - 0.5 * (gradient**2).sum(axis=1)
         slope = -gradient - np.stack(turned, axis=1)
         return ParticleEvaluation(0.5 * float(gap @ c), slope, first_variation=xi, drive=-gradient if self.driven else None)
-
-
-def wave_values(factor: Factor, x: Array, modes: int, orders: int = 1) -> list[Array]:
-    """cos(πk(x − lower)/length), k ≤ modes, on a circle sin and cos of 2πkx/length by turns; (n, modes + 1), with derivatives."""
-    place = np.arange(modes + 1)
-    wave = (place + 1) // 2 if factor.is_circle else place
-    rate = (2 if factor.is_circle else 1) * np.pi / factor.length
-    turn = np.exp(1j * rate * (x - factor.edges[0]))
-    powers = np.cumprod(np.column_stack([np.ones(x.size), np.repeat(turn[:, None], wave[-1], axis=1)]), axis=1)[:, wave]
-    if factor.is_circle:
-        powers = powers * np.where(place % 2 == 1, -1j, 1.0)
-    return [(rate * wave) ** n * (1j**n * powers).real for n in range(orders)]
-
-
-def wave_squares(factor: Factor, modes: int) -> tuple[Array, Array]:
-    """(∫ψ², ∫ψ'²) of the waves of one factor, (modes + 1,) each."""
-    mass = np.full(modes + 1, factor.length / 2)
-    mass[0] = factor.length
-    number = (np.arange(modes + 1) + 1) // 2 * 2 if factor.is_circle else np.arange(modes + 1)
-    return mass, mass * (np.pi * number / factor.length) ** 2

@@ -23,7 +23,7 @@ from gridflow.scheme.jko.log_product import in_blocks, log_product
 from gridflow.scheme.jko.surface_kernel import ChebyshevModes, SurfaceKernel
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-from gridflow.space.mesh import Mesh
+from gridflow.space.mesh import Mesh, surface_of
 
 RANGE_MAX = 400.0
 """Nats that a field may span in the linear domain: what K loses below TINY is then less than e^(400 − 460) of every sum."""
@@ -36,25 +36,9 @@ COSINES_MIN = 160
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
 
 
-def log_gaussian(factor: Factor, epsilon: float) -> Array:
-    """Logarithm of the Gaussian before it is scaled, (n_cells, n_cells); on a surface that of the geodesic distance."""
-    if factor.is_mesh:
-        return -(factor.distance() ** 2) / epsilon
-    x = factor.points
-    difference, length = x[:, None] - x[None, :], factor.length
-    turns = int(np.ceil(np.sqrt(0.25 + 40 * epsilon / length**2)))  # images beyond are e^−40 of the nearest
-    shifts = range(-turns, turns + 1)
-    if factor.is_circle:
-        images = [difference + k * length for k in shifts]
-    else:
-        mirrored = x[:, None] + x[None, :] - 2 * factor.edges[0]
-        images = [d + 2 * k * length for k in shifts for d in (difference, mirrored)]
-    return np.logaddexp.reduce([-(d**2) / epsilon for d in images], axis=0)
-
-
 def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
     """log K of one factor with unit mobility, (n_cells, n_cells)."""
-    logs = log_gaussian(factor, epsilon)
+    logs = factor.log_gaussian(epsilon)
     kernel = np.exp(logs)
     scale = 1 / np.sqrt(kernel @ factor.volumes)
     for _ in range(SCALINGS):  # s ← (s/(K(sV)))^½ contracts: on uniform cells one step does it
@@ -98,7 +82,7 @@ class GibbsKernel:
                 )
             values = np.broadcast_to(mobility, (*labels, *(1,) * len(lines))).ravel().tolist()
             self.mobility.append(values if len(set(values)) > 1 else values[:1])
-        self.surfaces = [f if isinstance(f, Mesh) and f.size > DENSE_MAX else None for f in self.factors]
+        self.surfaces = [surface_of(f) if f.size > DENSE_MAX else None for f in self.factors]
         """Factors without a matrix."""
         self.check_sizes()
         self.matrices = [
@@ -178,7 +162,7 @@ class GibbsKernel:
                 modes = ChebyshevModes(surface)
                 transforms.append(modes)
                 values = np.exp(self.epsilon / 4 * np.multiply.outer(self.mobility[axis - 1], modes.eigenvalues))
-            elif factor.kind == "interval" and factor.size >= COSINES_MIN and np.ptp(factor.volumes) < 1e-12 * factor.volumes[0]:
+            elif factor.walls and factor.uniform and factor.size >= COSINES_MIN:
                 transforms.append(None)
                 values = scipy.fft.dct(stack[:, :, 0], axis=1) / scipy.fft.dct(np.eye(factor.size)[0])
             else:

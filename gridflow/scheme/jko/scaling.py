@@ -72,7 +72,7 @@ class Hierarchy:
     @classmethod
     def below(cls, grid: Grid, kernel: GibbsKernel) -> "Hierarchy":
         grids, kernels = [grid], [kernel]
-        while (coarse := halved(grids[-1])) is not None:
+        while (coarse := coarse_grid(grids[-1])) is not None:
             grids.append(coarse)
             kernels.append(GibbsKernel(coarse, 4 * kernels[-1].epsilon))
         return cls(grids, kernels)
@@ -81,8 +81,8 @@ class Hierarchy:
         """φ of the finest grid, from over-relaxed scaling on all coarser ones; drive = (2τ/ε)ξ, g = 2τD/ε − β."""
         masses, drives = [np.exp(log_before) * self.grids[0].volume], [drive]
         for fine, coarse in zip(self.grids[:-1], self.grids[1:], strict=True):
-            masses.append(restricted(masses[-1], coarse.shape))
-            drives.append(restricted(drives[-1] * fine.volume, coarse.shape) / coarse.volume / 4)
+            masses.append(restriction(masses[-1], coarse.shape))
+            drives.append(restriction(drives[-1] * fine.volume, coarse.shape) / coarse.volume / 4)
         potential: Array | None = None
         for level in range(len(self.grids) - 1, 0, -1):
             grid, kernel = self.grids[level], self.kernels[level]
@@ -94,15 +94,15 @@ class Hierarchy:
             found, _ = relaxed_scaling(kernel, masses[level], logs, drives[level], g_level, begin, COARSE_TOLERANCE, sweeps)
             after = found + kernel.apply_log(logs - kernel.apply_log(found))
             kept = beta * np.maximum(after, after.max() - 80.0)  # what does not scale with 1/ε
-            potential = prolonged(4 * (found - kept) + kept, self.grids[level - 1])
+            potential = prolongation(4 * (found - kept) + kept, self.grids[level - 1])
         return -drive / (1 + g) if potential is None else potential
 
 
-def halved(grid: Grid) -> Grid | None:
+def coarse_grid(grid: Grid) -> Grid | None:
     """The grid with the cells of its lines joined in pairs; None where no line is long and even enough."""
-    if not any(can_halve(f.size) for f in grid.factors if f.is_line):
+    factors = [f.coarsening(COARSEST) for f in grid.factors]
+    if all(f.size == coarse.size for f, coarse in zip(grid.factors, factors, strict=True)):
         return None
-    factors = [f.halved() if f.is_line and can_halve(f.size) else f for f in grid.factors]
     mobility = {}
     for factor, values in zip(grid.factors, grid.mobility, strict=True):
         source = next((f.name for f, n in zip(grid.factors, values.shape, strict=True) if n > 1), None)
@@ -111,11 +111,7 @@ def halved(grid: Grid) -> Grid | None:
     return coarse if coarse.order == grid.order else None
 
 
-def can_halve(cells: int) -> bool:
-    return cells % 2 == 0 and cells >= 2 * COARSEST
-
-
-def restricted(masses: Array, shape: tuple[int, ...]) -> Array:
+def restriction(masses: Array, shape: tuple[int, ...]) -> Array:
     """Sums over the pairs of cells that were joined."""
     for axis, n in enumerate(shape):
         if masses.shape[axis] != n:
@@ -123,19 +119,8 @@ def restricted(masses: Array, shape: tuple[int, ...]) -> Array:
     return masses
 
 
-def prolonged(field: Array, grid: Grid) -> Array:
-    """Linear interpolation between cell points that were joined; extrapolation at the ends of an interval."""
+def prolongation(field: Array, grid: Grid) -> Array:
+    """A field on the halved grid at the cell points of this one: linear, extrapolated at walls."""
     for axis, factor in enumerate(grid.factors):
-        n = field.shape[axis]
-        if n == factor.size:
-            continue
-        first, last = field.take([0], axis), field.take([n - 1], axis)
-        if factor.is_circle:
-            before, behind = last, first
-        else:
-            before, behind = 2 * first - field.take([1], axis), 2 * last - field.take([n - 2], axis)
-        wide = np.concatenate([before, field, behind], axis)
-        left, right = wide.take(range(n), axis), wide.take(range(2, n + 2), axis)
-        pairs = np.stack([0.75 * field + 0.25 * left, 0.75 * field + 0.25 * right], axis + 1)
-        field = pairs.reshape(*field.shape[:axis], 2 * n, *field.shape[axis + 1 :])
+        field = factor.prolongation(field, axis)
     return field

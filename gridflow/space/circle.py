@@ -1,0 +1,109 @@
+"""Circles, by their arc length; an ellipse in its own metric is one too (`gridflow.space.ellipse`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import pi
+from typing import Annotated, ClassVar, Protocol
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.space.coordinate import Coordinate
+from gridflow.space.factor import Array, Cells
+
+
+class PlaneCurve(Protocol):
+    """The closed curve {bᵀΣb = 1} in the plane on which the weight vectors of a circle lie, parametrised by arc length."""
+
+    @property
+    def covariance(self) -> Array:
+        """Σ, (2, 2)."""
+
+    def position(self, s: Array) -> Array:
+        """b(s), (n,) → (n, 2)."""
+
+    def tangent(self, s: Array) -> Array:
+        """db/ds, (n,) → (n, 2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class CircleFactor(Coordinate):
+    """A circle: unfolded positions wind around it. Weight vectors are (cos, sin), or lie on `curve`."""
+
+    curve: PlaneCurve | None = None
+
+    one_dimensional: ClassVar[bool] = True
+    components: ClassVar[int] = 2
+
+    @property
+    def period(self) -> float:
+        return self.total_volume
+
+    @property
+    def covariance(self) -> Array | None:
+        return None if self.curve is None else self.curve.covariance
+
+    @property
+    def radius(self) -> float:
+        """Of the round circle of this length."""
+        return self.total_volume / (2 * pi)
+
+    def fold(self, x: Array) -> Array:
+        return self.wrap(x)
+
+    def embed(self, x: Array) -> Array:
+        return self.round_image(x) if self.curve is None else self.curve.position(x)
+
+    def embed_tangent(self, x: Array) -> Array:
+        return self.round_tangent(x) if self.curve is None else self.curve.tangent(x)
+
+    def round_image(self, x: Array) -> Array:
+        """(cos, sin) of the angle that belongs to an arc length, (n,) → (n, 2)."""
+        angle = x * (2 * pi / self.total_volume)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def round_tangent(self, x: Array) -> Array:
+        """Derivative of `round_image` along the coordinate, (n,) → (n, 2)."""
+        angle = x * (2 * pi / self.total_volume)
+        return np.stack([-np.sin(angle), np.cos(angle)], axis=1) * (2 * pi / self.total_volume)
+
+    def check_inside(self, x: Array, received: Callable[[int], str]) -> None:
+        """All coordinates are inside."""
+
+    def moments(self, x: Array, weights: Array, variances: Array) -> Array:
+        return (weights @ self.round_image(x)) * self.radius
+
+    def length_image(self, x: Array) -> Array:
+        return self.radius * self.round_image(x)
+
+    @property
+    def reach(self) -> float:
+        return self.radius
+
+    def shadow(self, direction: Array) -> tuple[Array, Array]:
+        tangent = self.radius * self.round_tangent(self.centres) @ direction
+        return self.length_image(self.centres) @ direction, (tangent * self.volumes) ** 2
+
+    def refinement(self, cells: int) -> "CircleFactor":
+        return self if self.size >= cells else Circle(cells=cells, length=self.total_volume, units=self.units).factor(self.name)
+
+    def spaced_points(self, spacing: float, margin: float) -> Array:
+        count = np.ceil(self.total_volume / spacing)
+        return self.total_volume * np.arange(count) / count
+
+
+class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_field="kind"):
+    """A circle of the given circumference; the coordinate runs from 0."""
+
+    cells: Cells
+    length: Annotated[float, Meta(gt=0.0)] = 2 * pi
+    units: str = "radian"
+
+    resolution_key: ClassVar[str | None] = "cells"
+
+    def factor(self, name: str) -> CircleFactor:
+        edges: Array = np.linspace(0.0, self.length, self.cells + 1)
+        h = self.length / self.cells
+        points = (np.arange(self.cells, dtype=np.float64) + 0.5) * h
+        ones, volumes = np.ones(self.cells + 1), np.full(self.cells, h)
+        return CircleFactor(name, "circle", self.units, points, volumes, edges, ones, np.full(self.cells + 1, h))

@@ -1,0 +1,109 @@
+"""Bounded intervals with walls, uniform or graded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Annotated, ClassVar
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from gridflow.errors import InputError
+from gridflow.space.coordinate import Coordinate, face_distances
+from gridflow.space.factor import Array, Cells
+
+Ratio = Annotated[float, Meta(gt=1.0, le=1e6)]
+
+
+@dataclass(frozen=True, eq=False)
+class LineFactor(Coordinate):
+    """An interval: unfolded positions are continued by its mirror images."""
+
+    one_dimensional: ClassVar[bool] = True
+
+    @property
+    def walls(self) -> tuple[float, float]:
+        return float(self.edges[0]), float(self.edges[-1])
+
+    def fold(self, x: Array) -> Array:
+        lower, length = self.edges[0], self.total_volume
+        y = np.mod(x - lower, 2 * length)
+        return lower + np.minimum(y, 2 * length - y)
+
+    def fold_slope(self, x: Array) -> Array:
+        """Derivative of `fold`: −1 in mirror images, else 1."""
+        return np.where(np.mod(x - self.edges[0], 2 * self.total_volume) <= self.total_volume, 1.0, -1.0)
+
+    def unfolded_gradient(self, unfolded: Array, x: Array, gradient: Array) -> Array:
+        return gradient * self.fold_slope(unfolded)
+
+    def check_inside(self, x: Array, received: Callable[[int], str]) -> None:
+        lower, upper = self.walls
+        inside = (x >= lower) & (x <= upper)
+        if not inside.all():
+            raise InputError(received(int(np.argmin(inside))), f"[{lower:g}, {upper:g}]", "widen the bounds of the space")
+
+    def refinement(self, cells: int) -> "LineFactor":
+        return self if self.size >= cells else self.with_cells(*self.walls, cells)
+
+    def with_cells(self, lower: float, upper: float, cells: int) -> "LineFactor":
+        """Uniform cells between other walls."""
+        return Interval(bounds=(lower, upper), cells=cells, units=self.units).factor(self.name)
+
+    def extension(self, margin: float) -> "LineFactor":
+        h, (lower, upper) = float(self.volumes[0]), self.walls
+        more = ceil(margin / h)
+        return self.with_cells(lower - more * h, upper + more * h, self.size + 2 * more) if more > 0 else self
+
+    def spaced_points(self, spacing: float, margin: float) -> Array:
+        lower, upper = self.edges[0] - margin, self.edges[-1] + margin
+        return np.linspace(lower, upper, 2 + int((upper - lower) / spacing))
+
+
+class Grading(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cells that grow smoothly away from `focus`; `ratio` = largest over smallest map derivative."""
+
+    focus: float
+    ratio: Ratio
+
+
+class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", tag_field="kind"):
+    """A bounded interval with no-flux ends: a truncated line."""
+
+    bounds: tuple[float, float]
+    cells: Cells
+    grading: Grading | None = None
+    units: str = "1"
+
+    resolution_key: ClassVar[str | None] = "cells"
+
+    def __post_init__(self) -> None:
+        lower, upper = self.bounds
+        if not upper > lower:
+            raise ValueError(f"bounds {list(self.bounds)} are not increasing; write bounds = [lower, upper]")
+        if self.grading is not None and not lower <= self.grading.focus <= upper:
+            raise ValueError(f"grading.focus {self.grading.focus} lies outside bounds {list(self.bounds)}")
+
+    def factor(self, name: str) -> LineFactor:
+        lower, upper = self.bounds
+        middles = (np.arange(self.cells) + 0.5) / self.cells
+        if self.grading is None:
+            points = lower + (upper - lower) * middles
+            edges = np.linspace(lower, upper, self.cells + 1)
+        else:
+            points = sinh_map(middles, lower, upper, self.grading)
+            edges = np.concatenate([[lower], (points[1:] + points[:-1]) / 2, [upper]])
+        areas = np.ones(self.cells + 1)
+        areas[[0, -1]] = 0.0
+        distances = face_distances(points, edges, 0.0)
+        return LineFactor(name, "interval", self.units, points, np.diff(edges), edges, areas, distances)
+
+
+def sinh_map(fraction: Array, lower: float, upper: float, grading: Grading) -> Array:
+    """x(s) = focus + c·sinh(g(s − s₀)) from [0, 1] onto [lower, upper], with max cosh(g(s − s₀)) = ratio."""
+    focus = grading.focus
+    longest = max(focus - lower, upper - focus)
+    reach = np.arccosh(grading.ratio)
+    scale = longest / np.sinh(reach)
+    left, right = np.arcsinh((lower - focus) / scale), np.arcsinh((upper - focus) / scale)
+    return focus + scale * np.sinh(left + (right - left) * fraction)

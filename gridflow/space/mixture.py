@@ -1,0 +1,101 @@
+"""Mixtures of products of named densities: initial densities and targets of a case."""
+
+from functools import reduce
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from gridflow.errors import InputError
+from gridflow.files import open_netcdf
+from gridflow.space.densities import DensitySpec
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+CUT_MAX = 1e-6
+"""Largest share of the initial mass that a box may cut off: below the discretisation error of every shipped case."""
+
+
+class Component(Struct, frozen=True, forbid_unknown_fields=True):
+    """One component of a mixture: a product of named densities, one per factor, or a density from a gridflow file."""
+
+    density: dict[str, DensitySpec] = field(default_factory=dict)
+    weight: Annotated[float, Meta(gt=0.0)] = 1.0
+    file: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if bool(self.density) == isinstance(self.file, str):
+            raise ValueError("a component needs either `density.NAME = {kind = …}` for every factor, or `file`")
+
+
+def mixture_masses(components: list[Component], grid: Grid, directory: Path, purpose: str) -> Array:
+    """Cell masses of a mixture, summing to 1, shape of the grid.
+
+    Raises InputError for a factor without density, for a density without factor, for a density without mass on the grid and
+    for a box that cuts off more than 1e−6 of the mass.
+    """
+    total = np.zeros(grid.shape)
+    for component in components:
+        masses = (
+            file_masses(component, grid, directory, purpose)
+            if component.density == {}
+            else product_masses(component, grid, purpose)
+        )
+        inside = masses.sum()
+        if not inside > 0:
+            raise InputError(
+                f"{purpose}: a density without any mass on the grid",
+                "positive mass",
+                "move the density or the bounds of its space",
+            )
+        if 1 - inside > CUT_MAX:
+            raise InputError(
+                f"{purpose}: the box cuts off {1 - inside:.2g} of the mass{cut_detail(component, grid)}",
+                f"at most {CUT_MAX:g}",
+                "widen the bounds of the space, or make the density narrower",
+            )
+        total += component.weight * masses / inside
+    return total / total.sum()
+
+
+def product_masses(component: Component, grid: Grid, purpose: str) -> Array:
+    """Cell masses of a product of named densities, shape of the grid. Raises InputError for other factors."""
+    names = [f.name for f in grid.factors]
+    missing = [n for n in names if n not in component.density]
+    unknown = [n for n in component.density if n not in names]
+    if missing or unknown:
+        raise InputError(
+            f"{purpose}: densities for {sorted(component.density)}",
+            f"one for each factor of the space: {sorted(names)}",
+            "; ".join([f"add density.{n}" for n in missing] + [f"remove density.{n}" for n in unknown]),
+        )
+    return reduce(np.multiply.outer, [component.density[f.name].masses(f) for f in grid.factors])
+
+
+def cut_detail(component: Component, grid: Grid) -> str:
+    """How much the box cuts off along every factor, for a message."""
+    cut = {f.name: 1 - component.density[f.name].masses(f).sum() for f in grid.factors if f.name in component.density}
+    return "".join(f" ({share:.2g} of it along {name!r})" for name, share in cut.items() if share > CUT_MAX)
+
+
+def file_masses(component: Component, grid: Grid, directory: Path, purpose: str) -> Array:
+    """Masses of the last density in a gridflow dataset on the same grid."""
+    path = directory / str(component.file)
+    with open_netcdf(path, purpose) as dataset:
+        if "density" not in dataset or dataset.sizes.get("time", 0) == 0:
+            raise InputError(
+                f"{purpose}: {path.name} has no variable 'density'", "a NetCDF file written by gridflow", "solve a case first"
+            )
+        density = dataset["density"].isel(time=-1)
+        for factor in grid.factors:
+            same = factor.name in density.dims and density.sizes[factor.name] == factor.size
+            if not same or not np.allclose(
+                dataset[f"{factor.name}_points" if factor.columns > 1 else factor.name], factor.points
+            ):
+                raise InputError(
+                    f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
+                    "the same factors with the same cells",
+                    "solve both cases on one grid",
+                )
+        return density.transpose(*grid.order).to_numpy() * grid.volume
