@@ -117,7 +117,7 @@ class Run:
     def open_writer(self) -> results.MemoryWriter | results.FileWriter:
         exact = self.case.exact is not None
         # W1 to the exact solution is computed in one dimension
-        no_w1 = len(self.grid.factors) > 1 or self.grid.factors[0].is_mesh
+        no_w1 = len(self.grid.factors) > 1 or not self.grid.factors[0].one_dimensional
         names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
         names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
         records = {**{n: RECORDS[n] for n in names}, **self.bound.diagnostics}
@@ -203,7 +203,7 @@ class Run:
             exact = self.exact(state.time)
             masses = state.density * grid.volume
             numbers["error_l1"] = l1(masses, exact)
-            if len(grid.factors) == 1 and grid.factors[0].is_line:
+            if len(grid.factors) == 1 and grid.factors[0].one_dimensional:
                 numbers["error_w1"] = wasserstein1(masses, exact, grid.factors[0])
         self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
         self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)

@@ -202,12 +202,9 @@ def test_linear_functions_survive_coarsening(name):
 FLAG = re.compile(
     r"\.is_(line|mesh|circle|round)\b|isinstance\([^)]*\b(Mesh|Factor|Coordinate)\b|(factor|\bf|factors\[\w+\])\.kind (==|!=|in)"
 )
-PENDING = {"solver.py", "case/case.py", "exact/normals.py", "scheme/jko/scheme.py", "scheme/finite_volume/limits.py"}
-PENDING |= {"scheme/finite_volume/sweep.py"}
-"""Modules that still branch on the kind of a factor."""
 
 
 def test_geometry_is_branched_on_in_space_alone():
     root = Path(gridflow.__file__).parent
     names = {str(p.relative_to(root)) for p in root.rglob("*.py") if FLAG.search(p.read_text(encoding="utf-8"))}
-    assert {n for n in names if not n.startswith("space/")} <= PENDING
+    assert [n for n in sorted(names) if not n.startswith("space/")] == []

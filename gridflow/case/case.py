@@ -102,7 +102,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"at most {largest} cells{where}",
                 "use fewer cells per factor",
             )
-        taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.is_mesh))
+        taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.columns > 1))
         reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}
         if reserved:
             raise InputError(

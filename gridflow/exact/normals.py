@@ -13,7 +13,7 @@ def normals(problem: Problem, name: str, needs: str, reaction: bool = False) -> 
     require(
         reaction or (problem.flow.mobility == {} and problem.flow.reaction.rate == 0), name, needs + ", no mobility, no reaction"
     )
-    require(len(problem.grid.factors) == 1 and problem.grid.factors[0].kind == "interval", name, needs)
+    require(len(problem.grid.factors) == 1 and problem.grid.factors[0].walls is not None, name, needs)
     densities = [(c.weight, *c.density.values()) for c in problem.initial]
     require(all(len(d) == 2 and isinstance(d[1], Normal) for d in densities), name, needs)
     total = sum(c.weight for c in problem.initial)

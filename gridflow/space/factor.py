@@ -238,19 +238,6 @@ class Factor(ABC):
         """A field on the cells of `coarsening`, along an axis, at the cell points of this factor."""
         return field
 
-    # read by the schemes and the solver until they use what is above
-    @property
-    def is_line(self) -> bool:
-        return self.one_dimensional
-
-    @property
-    def is_circle(self) -> bool:
-        return self.period > 0
-
-    @property
-    def is_mesh(self) -> bool:
-        return self.columns > 1
-
 
 def columns_of(factors: tuple[Factor, ...]) -> list[slice]:
     """Where the position in each factor stands in the row of a particle."""

@@ -30,7 +30,7 @@ class Limits:
     def of(cls, cfl: float, accuracy: float, grid: Grid, transport: Transport) -> "Limits":
         moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
         tolerance = accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
-        cells = max(int(np.sqrt(f.size)) if f.is_mesh else f.size for f in grid.factors)
+        cells = max(f.cells_along for f in grid.factors)
         change_max = accuracy / max(CELLS_MIN, cells) ** 2
         return cls(cfl, transport.kappa, transport.fitted is not None, tolerance, change_max)
 

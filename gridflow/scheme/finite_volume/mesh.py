@@ -19,9 +19,9 @@ def mesh_changes(rho, xi, base, T, second_order, temperature):
     if base is None:
         T.mesh_out[:] = 0.0
     for k in range(last):
-        if T.is_mesh[k]:
+        if T.has_polygons[k]:
             mesh_leading(T.mesh_sum, T.mesh_out, rho, xi, k, T, second_order, temperature, base is None)
-    if T.is_mesh[last]:
+    if T.has_polygons[last]:
         mesh_last(T.mesh_sum.T, T.mesh_out.T, rho.T, xi.T, last, T, second_order, temperature, base is None)
 
 

@@ -78,7 +78,7 @@ def stage(out, base, rho, xi, dt, T, second_order, temperature):
 @inlined
 def sweep_along(gain, outflow, flux, slope, rho, xi, base, r, T, second_order, temperature):
     """Fluxes of row r along the last factor; what surfaces bring to its cells starts `gain`, what leaves them is `outflow`."""
-    circle, mobility, mesh_row = T.is_circle[-1], T.mobility[-1, r], r % T.mesh_sum.shape[0]
+    circle, mobility, mesh_row = T.is_periodic[-1], T.mobility[-1, r], r % T.mesh_sum.shape[0]
     if second_order is not None:
         slopes_along(slope, rho[r], T.last_inverse_distance, circle)
     fluxes_along(flux, rho[r], slope, xi[r], T.last_rate, T.last_distance, mobility, circle, temperature)
@@ -95,7 +95,7 @@ def sweep_across(gain, outflow, fluxes, slopes, slope_before, rho, xi, base, r, 
     fluxes, slopes : (2·buffers, m): two rows each, by the parity of the cell: one is read while the other is written.
     """
     for k in range(T.size.size):
-        if not T.is_line[k]:
+        if not T.has_faces[k]:
             continue
         i = r // T.stride[k] % T.size[k]
         c, mobility = T.cell[k] + i, T.mobility[k, r]

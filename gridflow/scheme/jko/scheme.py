@@ -98,7 +98,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         problem.check(self.knows, "entropic JKO steps", 'use scheme.kind = "finite-volume"')
-        if self.accuracy is not None and not any(f.is_line for f in problem.grid.factors):
+        if self.accuracy is not None and not any(f.one_dimensional for f in problem.grid.factors):
             raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
         if self.accuracy is not None and self.on_unconverged == "continue":
             raise InputError(
@@ -178,9 +178,9 @@ class JKOStepper:
     def gap(self, one: Array, two: Array) -> float:
         """Largest W1 distance of the marginals on lines and circles, in units of the largest cell."""
         return max(
-            wasserstein1(self.grid.marginal_masses(one, f.name), self.grid.marginal_masses(two, f.name), f) / f.volumes.max()
+            wasserstein1(self.grid.marginal_masses(one, f.name), self.grid.marginal_masses(two, f.name), f) / f.cell_width
             for f in self.grid.factors
-            if f.is_line
+            if f.one_dimensional
         )
 
     def single(self, state: State, tau: float) -> State:
@@ -253,7 +253,7 @@ class JKOStepper:
 def largest_square(grid: Grid) -> float:
     """Largest (cell size)²/M of the factors that move, on surfaces the area of a cell: the unit of ε."""
     squares = [
-        float(f.volumes.max()) ** (1 if f.is_mesh else 2) / float(m[m > 0].min())
+        f.cell_square / float(m[m > 0].min())
         for f, m in zip(grid.factors, grid.mobility, strict=True)
         if f.moves and (m > 0).any()
     ]
