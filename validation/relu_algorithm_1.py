@@ -29,7 +29,6 @@ from gridflow.scheme.base import State
 from gridflow.scheme.jko.scheme import JKO, JKOStepper
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
-from gridflow.space.mixture import mixture_masses
 from validation.claim import Claim
 
 TOLERANCE = 1e-5

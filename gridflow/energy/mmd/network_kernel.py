@@ -90,9 +90,9 @@ class SmoothedFeatures(BoundEnergy):
 
 def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:
     """The bound branch with E σ(b·x + β|x|n) for σ(b·x). Raises InputError for weights that are not on intervals."""
-    kinds = {f.name: f.kind for f in grid.factors}
+    by_name = {f.name: f for f in grid.factors}
     named = {*branch.weights, *(n for names in branch.outputs for n in names)}
-    others = sorted(n for n in named if kinds[n] != "interval" and not (kinds[n] == "labels" and n not in branch.weights))
+    others = sorted(n for n in named if not by_name[n].walls and (by_name[n].moves or n in branch.weights))
     if others:
         raise InputError(
             f"noise injection for features with weights on {others}", "weights on intervals, and labels in `outputs`",

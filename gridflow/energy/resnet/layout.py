@@ -98,6 +98,7 @@ class Layout:
 
 def check_depth(model: str, depth: Factor | None, is_weight: bool) -> None:
     """Raises InputError for a depth that the model cannot have."""
+    # the kind as a case spells it: DEPTHS are the words of the message too
     if is_weight or (None if depth is None else depth.kind) not in DEPTHS[model]:
         received = "no depth" if depth is None else f"{'the weight' if is_weight else depth.kind} {depth.name!r} as its depth"
         raise InputError(
