@@ -179,7 +179,46 @@ DRIFT = '''class Drift(Exact, frozen=True, forbid_unknown_fields=True, tag="drif
 
 '''
 
+TWO_SIDED = '''"""Intervals whose cells are smallest at both walls."""
+
+from typing import ClassVar
+
+import numpy as np
+from msgspec import Struct
+
+from gridflow.space.coordinate import face_distances
+from gridflow.space.factor import Cells
+from gridflow.space.line import LineFactor
+
+
+class TwoSided(Struct, frozen=True, forbid_unknown_fields=True, tag="two-sided", tag_field="kind"):
+    bounds: tuple[float, float]
+    cells: Cells
+    units: str = "1"
+
+    resolution_key: ClassVar[str | None] = "cells"
+
+    def factor(self, name):
+        (lower, upper), s = self.bounds, np.linspace(-1.0, 1.0, 2 * self.cells + 1)
+        places = (lower + upper) / 2 + (upper - lower) / 2 * s * (1.25 - 0.25 * s**2)
+        points = places[1::2]
+        edges = np.concatenate([[lower], (points[1:] + points[:-1]) / 2, [upper]])
+        areas = np.concatenate([[0.0], np.ones(self.cells - 1), [0.0]])
+        distances = face_distances(points, edges, 0.0)
+        return LineFactor(name, "two-sided", self.units, points, np.diff(edges), edges, areas, distances)
+'''
+
 PARTS = {
+    "factor": (
+        2,
+        {
+            "space/two_sided.py": TWO_SIDED,
+            "space/specs.py": [
+                ("import Sphere\n", "import Sphere\nfrom gridflow.space.two_sided import TwoSided\n"),
+                ("FactorSpec = ", "FactorSpec = TwoSided | "),
+            ],
+        },
+    ),
     "energy": (
         2,
         {
@@ -253,6 +292,7 @@ print(json.dumps(found))
 PLAIN = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")}
 NETWORK = {k: v for k, v in QUADRATIC.items() if k != "exact"}
 CASES = {
+    "factor": {**PLAIN, "space": {"x": {"kind": "two-sided", "bounds": [-4.0, 4.0], "cells": 64}}},
     "energy": {**PLAIN, "energy": {"kind": "mean", "target": 0.5}},
     "flow term": {**PLAIN, "flow": {"decay": 0.7}},
     "scheme": {**PLAIN, "scheme": {"kind": "euler", "tau": 0.01}},
