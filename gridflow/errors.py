@@ -11,6 +11,12 @@ class InputError(ValueError):
         super().__init__(f"{received}\n  allowed: {allowed}\n  fix: {fix}")
 
 
+def require(condition: bool, received: str, allowed: str, fix: str) -> None:
+    """Raises InputError unless the condition holds. The texts are built in any case: they must not fail where it holds."""
+    if not condition:
+        raise InputError(received, allowed, fix)
+
+
 class SolveError(RuntimeError):
     """A run cannot go on (non-finite values, no acceptable step). The last good state is kept. Exit code 1."""
 

@@ -28,7 +28,7 @@ class Exact(Struct, frozen=True, forbid_unknown_fields=True):
         return np.stack([at(t) for t in times])
 
 
-def require(condition: bool, name: str, needs: str) -> None:
+def require_exact(condition: bool, name: str, needs: str) -> None:
     if not condition:
         raise InputError(f'exact solution "{name}" for this case', needs, "remove [exact], or change the case")
 

@@ -7,7 +7,7 @@ import numpy as np
 from gridflow.energy.mmd.kernels import Riesz
 from gridflow.energy.mmd.mmd import MMDEnergy, target_masses
 from gridflow.energy.sobolev.sobolev import SobolevEnergy
-from gridflow.exact.base import Exact, Trajectory, require
+from gridflow.exact.base import Exact, Trajectory, require_exact
 from gridflow.exact.normals import normals
 from gridflow.problem import Problem
 from gridflow.space.densities import Normal
@@ -29,12 +29,14 @@ class RieszQuantiles(Exact, frozen=True, forbid_unknown_fields=True, tag="riesz-
         name, needs = "riesz-quantiles", "one interval, normal components, an MMD with kernel −|x − y| to normal densities"
         start = normals(problem, name, needs)
         energy = problem.energy
-        require(isinstance(energy, MMDEnergy) and energy.kernel == Riesz(1.0) and problem.flow.temperature == 0, name, needs)
+        require_exact(
+            isinstance(energy, MMDEnergy) and energy.kernel == Riesz(1.0) and problem.flow.temperature == 0, name, needs
+        )
         assert isinstance(energy, MMDEnergy)
         total = sum(c.weight for c in energy.target)
         targets = [(c.weight / total, next(iter(c.density.values()), None)) for c in energy.target]
         target = [(w, d) for w, d in targets if isinstance(d, Normal)]
-        require(len(target) == len(targets), name, needs)
+        require_exact(len(target) == len(targets), name, needs)
         factor = problem.grid.factors[0]
         begin: Array = np.linspace(factor.edges[0], factor.edges[-1], 1 + max(STARTS, 4 * factor.size))
         level, density = distribution(start, begin)
@@ -60,10 +62,10 @@ class SobolevTransport(Exact, frozen=True, forbid_unknown_fields=True, tag="sobo
         name, needs = "sobolev-transport", "a Sobolev energy with transport, no regularization, temperature or reaction"
         energy, flow = problem.energy, problem.flow
         transports = isinstance(energy, SobolevEnergy) and energy.spec.flow == "transport" and energy.spec.regularization == 0
-        require(transports and flow.temperature == 0 and flow.reaction.rate == 0, name, needs)
+        require_exact(transports and flow.temperature == 0 and flow.reaction.rate == 0, name, needs)
         assert isinstance(energy, SobolevEnergy)
         target, samples = target_masses(energy.spec.target, problem.grid, energy.directory)
-        require(samples is None, name, needs + ", a target without samples")
+        require_exact(samples is None, name, needs + ", a target without samples")
         start = problem.start
         return lambda t: target + np.exp(-t) * (start - target)
 

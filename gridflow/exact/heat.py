@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gridflow.energy.potential import PotentialEnergy
-from gridflow.exact.base import Exact, require
+from gridflow.exact.base import Exact, require_exact
 from gridflow.problem import Problem
 from gridflow.space.densities import Cosine, Harmonic
 from gridflow.space.factor import Array
@@ -20,8 +20,8 @@ class Heat(Exact, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field
             "heat",
             "one interval, circle or surface, a cosine or harmonic to start from, a potential without terms",
         )
-        require(problem.flow.mobility == {} and problem.flow.reaction.rate == 0, name, needs + ", no mobility, no reaction")
-        require(
+        require_exact(problem.flow.mobility == {} and problem.flow.reaction.rate == 0, name, needs + ", no mobility, no reaction")
+        require_exact(
             isinstance(problem.energy, PotentialEnergy)
             and not problem.energy.terms
             and len(problem.initial) == 1
@@ -30,7 +30,7 @@ class Heat(Exact, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field
             needs,
         )
         density: Any = next(iter(problem.initial[0].density.values()), None)
-        require(isinstance(density, Cosine | Harmonic), name, needs)
+        require_exact(isinstance(density, Cosine | Harmonic), name, needs)
         factor = problem.grid.factors[0]
         harmonic = isinstance(density, Harmonic)
         square = density.degree * (density.degree + 1) if harmonic else density.frequency(factor) ** 2

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gridflow.energy.potential import Linear, PotentialEnergy, Quadratic
-from gridflow.exact.base import Exact, Trajectory, require
+from gridflow.exact.base import Exact, Trajectory, require_exact
 from gridflow.exact.normals import affine, normal_masses, normals
 from gridflow.problem import Problem
 from gridflow.space.densities import Normal
@@ -19,7 +19,7 @@ class OrnsteinUhlenbeck(Exact, frozen=True, forbid_unknown_fields=True, tag="orn
         name, needs = "ornstein-uhlenbeck", "one interval, normal components and a quadratic potential"
         components = normals(problem, name, needs)
         potential = single_term(problem, name, needs)
-        require(isinstance(potential, Quadratic) and potential.stiffness > 0, name, needs)
+        require_exact(isinstance(potential, Quadratic) and potential.stiffness > 0, name, needs)
         assert isinstance(potential, Quadratic)
 
         def at(t: float) -> Array:
@@ -71,7 +71,7 @@ def single_term(problem: Problem, name: str, needs: str) -> Quadratic | Linear:
     """The one term of a potential. Raises InputError."""
     terms = list(problem.energy.terms.values()) if isinstance(problem.energy, PotentialEnergy) else []
     term = terms[0] if len(terms) == 1 else None
-    require(isinstance(term, Quadratic | Linear), name, needs)
+    require_exact(isinstance(term, Quadratic | Linear), name, needs)
     assert isinstance(term, Quadratic | Linear)
     return term
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.spec import NetworkEnergy
-from gridflow.exact.base import Exact, Trajectory, require
+from gridflow.exact.base import Exact, Trajectory, require_exact
 from gridflow.exact.normals import affine, first_moment, normal_masses, normals, second_moment
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
@@ -21,7 +21,7 @@ class QuadraticActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="q
         data = single_neuron_data(problem, name, needs, "quadratic")
         fourth = float(data.weights @ data.inputs[:, 0] ** 4)
         target = float(data.weights @ (data.inputs[:, 0] ** 2 * data.targets[:, 0])) / fourth  # y = m₂* x²
-        require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0] ** 2), name, needs)
+        require_exact(np.allclose(data.targets[:, 0], target * data.inputs[:, 0] ** 2), name, needs)
 
         def rate(_: float, state: Array) -> list[float]:
             pull = 2 * fourth * (state[1] - target)
@@ -40,7 +40,7 @@ class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="id
         data = single_neuron_data(problem, name, needs, "identity")
         rate = float(data.weights @ data.inputs[:, 0] ** 2)
         target = float(data.weights @ (data.inputs[:, 0] * data.targets[:, 0])) / rate
-        require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]), name, needs)
+        require_exact(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]), name, needs)
         start = first_moment(components)
 
         def at(t: float) -> Array:
@@ -52,12 +52,12 @@ class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="id
 def single_neuron_data(problem: Problem, name: str, needs: str, activation: str) -> Data:
     """The data of a network of one weight per neuron, without anything beside its squared loss. Raises InputError."""
     energy = problem.energy
-    require(isinstance(energy, NetworkEnergy), name, needs)
+    require_exact(isinstance(energy, NetworkEnergy), name, needs)
     assert isinstance(energy, NetworkEnergy)
     spec, data = energy.spec, energy.data
     plain = spec.loss == "squared" and spec.decay == 0 and not spec.bias and not spec.normalization
-    require(plain and spec.activation == activation and problem.flow.temperature == 0, name, needs)
-    require(data.inputs.shape[1] == data.targets.shape[1] == 1, name, needs)
+    require_exact(plain and spec.activation == activation and problem.flow.temperature == 0, name, needs)
+    require_exact(data.inputs.shape[1] == data.targets.shape[1] == 1, name, needs)
     return data
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gridflow.exact.base import require
+from gridflow.exact.base import require_exact
 from gridflow.problem import Problem
 from gridflow.space.densities import Normal
 from gridflow.space.factor import Array, Factor
@@ -10,12 +10,12 @@ from gridflow.space.factor import Array, Factor
 
 def normals(problem: Problem, name: str, needs: str, reaction: bool = False) -> list[tuple[float, Normal]]:
     """Weights (sum 1) and normal components of the initial density of a problem on one interval. Raises InputError."""
-    require(
+    require_exact(
         reaction or (problem.flow.mobility == {} and problem.flow.reaction.rate == 0), name, needs + ", no mobility, no reaction"
     )
-    require(len(problem.grid.factors) == 1 and problem.grid.factors[0].walls is not None, name, needs)
+    require_exact(len(problem.grid.factors) == 1 and problem.grid.factors[0].walls is not None, name, needs)
     densities = [(c.weight, *c.density.values()) for c in problem.initial]
-    require(all(len(d) == 2 and isinstance(d[1], Normal) for d in densities), name, needs)
+    require_exact(all(len(d) == 2 and isinstance(d[1], Normal) for d in densities), name, needs)
     total = sum(c.weight for c in problem.initial)
     return [(c.weight / total, d) for c in problem.initial for d in c.density.values() if isinstance(d, Normal)]
 
