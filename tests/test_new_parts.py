@@ -99,7 +99,7 @@ from typing import ClassVar
 import numpy as np
 from msgspec import Struct
 
-from gridflow.scheme.base import State, state_at
+from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.transport import Transport
 
 
@@ -124,7 +124,7 @@ class EulerStepper:
         self.scheme, self.problem, self.transport = scheme, problem, Transport(problem, order=1)
 
     def start(self, density, time=0.0, dt=np.inf):
-        return state_at(self.problem, self.transport, density, time, self.scheme.tau)
+        return self.transport.state(density, time, self.scheme.tau)
 
     def dissipation(self, density, evaluation):
         return self.transport.dissipation(density, evaluation)
@@ -136,7 +136,7 @@ class EulerStepper:
         dt, view = min(self.scheme.tau, dt_max), self.transport.view
         after = np.empty(view)
         self.transport.stage(after, None, state.density.reshape(view), state.evaluation.potential.reshape(view), dt)
-        new = state_at(self.problem, self.transport, after.reshape(state.density.shape), state.time + dt, self.scheme.tau)
+        new = self.transport.state(after.reshape(state.density.shape), state.time + dt, self.scheme.tau)
         return State(**{**vars(new), "density_min": min(state.density_min, new.density_min)})
 '''
 

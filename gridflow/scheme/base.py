@@ -6,8 +6,6 @@ from typing import Protocol
 import numpy as np
 
 from gridflow.energy.base import Evaluation
-from gridflow.problem import Problem
-from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
 
 
@@ -34,21 +32,6 @@ class State:
     unconverged: float = 0.0
     arrays: dict[str, Array] = field(default_factory=dict)
     reports: dict[str, float] = field(default_factory=dict)
-
-
-def state_at(problem: Problem, transport: Transport, density: Array, time: float, dt: float) -> State:
-    """The state of a density in a flow that ξ drives. Raises SolveError where its energy is not finite."""
-    density = np.ascontiguousarray(density, dtype=float)
-    evaluation = problem.evaluate(density)
-    return State(
-        density=density,
-        time=time,
-        dt=dt,
-        evaluation=evaluation,
-        free_energy=problem.free_energy(density, evaluation)[0],
-        dissipation=transport.dissipation(density, evaluation),
-        density_min=float(density.min()),
-    )
 
 
 class Stepper(Protocol):

@@ -29,7 +29,7 @@ from msgspec import Meta, Struct
 from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.problem import Problem
-from gridflow.scheme.base import State, state_at
+from gridflow.scheme.base import State
 from gridflow.scheme.exact_transport import TransportCost
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
@@ -101,7 +101,7 @@ class ExactWassersteinStepper:
     reports: ClassVar[tuple[str, ...]] = ("iterations", "duality_gap", "step_w2")
 
     def __init__(self, scheme: ExactWasserstein, problem: Problem) -> None:
-        self.scheme, self.problem, self.grid, self.energy = scheme, problem, problem.grid, problem.bound
+        self.scheme, self.grid, self.energy = scheme, problem.grid, problem.bound
         if not self.energy.convex:
             raise InputError(
                 "exact Wasserstein steps of an energy that is not convex in ρ", "convex energies: else nothing certifies a step",
@@ -111,7 +111,7 @@ class ExactWassersteinStepper:
         self.transport = Transport(problem)
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
-        return state_at(self.problem, self.transport, density, time, min(dt, self.scheme.tau))
+        return self.transport.state(density, time, min(dt, self.scheme.tau))
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         return self.transport.dissipation(density, evaluation)
@@ -123,27 +123,14 @@ class ExactWassersteinStepper:
         """One step of length min(τ, dt_max). Raises SolveError if the duality gap does not fall below the tolerance."""
         tau = min(self.scheme.tau, dt_max)
         solution = self.solve(state, tau)
-        density = solution.masses / self.grid.volume
-        density *= self.grid.integrate(state.density) / self.grid.integrate(density)  # round-off, kept from adding up
-        evaluation = self.problem.evaluate(density)
-        return State(
-            density=density,
-            time=state.time + tau,
-            dt=self.scheme.tau,
-            evaluation=evaluation,
-            free_energy=evaluation.value,
-            dissipation=(state.free_energy - evaluation.value) / tau,
-            density_min=min(state.density_min, float(density.min())),
-            rise=max(state.rise, evaluation.value - state.free_energy),
-            rise_roundoff=max(state.rise_roundoff, evaluation.roundoff),
-            reports={
-                "iterations": state.reports.get("iterations", 0) + solution.iterations,
-                "duality_gap": solution.gap,
-                "step_w2": float(np.sqrt(solution.squared_distance)),
-            },
-        )
+        reports = {
+            "iterations": state.reports.get("iterations", 0) + solution.iterations,
+            "duality_gap": solution.gap,
+            "step_w2": float(np.sqrt(solution.squared_distance)),
+        }
+        return self.transport.state_after(state, solution.masses / self.grid.volume, tau, self.scheme.tau, reports=reports)
 
-    def solve(self, state: State, tau: float) -> "Solution":
+    def solve(self, state: State, tau: float) -> "ExactStep":
         """Simplicial decomposition from the plan that stands still. Raises SolveError."""
         before = (state.density * self.grid.volume).ravel()
         plans, evaluation = Plans(np.ones(1), before[None], np.zeros(1)), state.evaluation
@@ -155,7 +142,7 @@ class ExactWassersteinStepper:
             gap = cost + float(masses @ xi - before @ psi)
             limit = max(self.scheme.tolerance * gap, evaluation.roundoff) if iteration == 1 else limit
             if gap <= limit:
-                return Solution(masses.reshape(self.grid.shape), max(gap, 0.0), 2 * tau * cost, iteration)
+                return ExactStep(masses.reshape(self.grid.shape), max(gap, 0.0), 2 * tau * cost, iteration)
             plans = plans.with_plan(np.bincount(target, before, before.size).astype(float), float(before @ paid) / (2 * tau))
             plans, evaluation = self.newton_step(plans, evaluation)
         raise SolveError(
@@ -177,7 +164,7 @@ class ExactWassersteinStepper:
             weights = plans.weights + share * direction
             new = self.evaluate(weights @ plans.masses)
             if float(weights @ plans.costs) + new.value <= value + 0.1 * share * promised + new.roundoff:
-                return replace(plans, weights=weights).kept(), new
+                return replace(plans, weights=weights).without_zeros(), new
             share /= 2
         raise SolveError("the exact JKO step found no descent: the energy and its first variation do not belong together")
 
@@ -196,13 +183,13 @@ class Plans:
     def with_plan(self, mass: Array, cost: float) -> "Plans":
         return Plans(np.append(self.weights, 0.0), np.vstack([self.masses, mass]), np.append(self.costs, cost))
 
-    def kept(self) -> "Plans":
+    def without_zeros(self) -> "Plans":
         used = self.weights > 0
         return Plans(self.weights[used], self.masses[used], self.costs[used])
 
 
 @dataclass(frozen=True)
-class Solution:
+class ExactStep:
     """p as cell masses, shape of the grid; duality gap; W₂² of the step, up to 2τ·gap; iterations."""
 
     masses: Array

@@ -1,12 +1,13 @@
 """The transport of a problem on its grid: one stage of the face sweep, and the dissipation of the flow discrete in space."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import diffusion
 from gridflow.problem import Problem
+from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.stage import moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Array
@@ -51,6 +52,39 @@ class Transport:
     def first_order(self, out: Array, rho: Array, drive: Array) -> None:
         """One Euler step of length 1 with upwind fluxes of first order."""
         stage(out, None, rho, drive, 1.0, self.tables, None, None)
+
+    def state(self, density: Array, time: float, dt: float) -> State:
+        """The state of a density in a flow that ξ drives. Raises SolveError where its energy is not finite."""
+        density = np.ascontiguousarray(density, dtype=float)
+        evaluation = self.problem.evaluate(density)
+        return State(
+            density=density,
+            time=time,
+            dt=dt,
+            evaluation=evaluation,
+            free_energy=self.problem.free_energy(density, evaluation)[0],
+            dissipation=self.dissipation(density, evaluation),
+            density_min=float(density.min()),
+        )
+
+    def state_after(self, before: State, density: Array, tau: float, dt: float, **rest: Any) -> State:
+        """The state after a step of length tau to a density of the same mass; dt : the next step; rest : further fields."""
+        grid = self.problem.grid
+        density = density * (grid.integrate(before.density) / grid.integrate(density))  # round-off, kept from adding up
+        evaluation = self.problem.evaluate(density)
+        value, roundoff = self.problem.free_energy(density, evaluation)
+        return State(
+            density=density,
+            time=before.time + tau,
+            dt=dt,
+            evaluation=evaluation,
+            free_energy=value,
+            dissipation=(before.free_energy - value) / tau,
+            density_min=min(before.density_min, float(density.min())),
+            rise=max(before.rise, value - before.free_energy),
+            rise_roundoff=max(before.rise_roundoff, roundoff),
+            **rest,
+        )
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """−dF/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0 where ξ drives the flow.

@@ -51,7 +51,7 @@ from msgspec import Meta, Struct
 from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.problem import Problem
-from gridflow.scheme.base import State, state_at
+from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
 from gridflow.scheme.jko.equation import Equation
@@ -140,7 +140,7 @@ class JKOStepper:
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; dt : the step to go on with, else tau."""
         adapts = self.scheme.accuracy is not None and np.isfinite(dt)
-        return state_at(self.problem, self.transport, density, time, dt if adapts else self.scheme.tau)
+        return self.transport.state(density, time, dt if adapts else self.scheme.tau)
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         return self.transport.dissipation(density, evaluation)
@@ -197,23 +197,10 @@ class JKOStepper:
             arrays = {"potential": base, "tau": np.array([tau]), "solution": solution.potential, "log_before": log_before}
             if solution.mixing.changes:
                 arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
-        # mass is exact up to round-off, which is kept from adding up
-        density = solution.density * (self.grid.integrate(state.density) / self.grid.integrate(solution.density))
-        evaluation = self.problem.evaluate(density)
-        value, roundoff = self.problem.free_energy(density, evaluation)
-        return State(
-            density=density,
-            time=state.time + tau,
-            dt=self.scheme.tau,
-            evaluation=evaluation,
-            free_energy=value,
-            dissipation=(state.free_energy - value) / tau,
-            density_min=min(state.density_min, float(density.min())),
-            rise=max(state.rise, value - state.free_energy),
-            rise_roundoff=max(state.rise_roundoff, roundoff),
-            arrays=arrays,
-            unconverged=state.unconverged + (not solution.converged),
-            reports={"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints},
+        reports = {"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints}
+        unconverged = state.unconverged + (not solution.converged)
+        return self.transport.state_after(
+            state, solution.density, tau, self.scheme.tau, arrays=arrays, unconverged=unconverged, reports=reports
         )
 
     def scale(self, log_before: Array, tau: float) -> tuple[Solution, dict[str, float]]:
