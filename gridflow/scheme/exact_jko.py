@@ -25,15 +25,18 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from gridflow.energy.base import Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
-from gridflow.scheme.exact_transport import TransportCost
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
 
+BYTES_MAX = 2**30
+"""Largest temporary array."""
 DIFFERENCE = 1e-3
 """Step of the differences of ξ: exact for quadratic energies up to 1e−13; for others Newton's method contracts by it."""
 HALVINGS = 40
@@ -58,6 +61,57 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
         instead = '"jko"' if problem.flow.temperature > 0 else '"finite-volume"'
         problem.check(self.knows, "exact Wasserstein steps", f"use scheme.kind = {instead}")
         return ExactWassersteinStepper(self, problem)
+
+
+class TransportCost:
+    """c = dist²/M on a grid, a sum over factors; no transport between labels.
+
+    matrices : for every interval and circle, (n_blocks or 1, n_cells, n_cells), a block being one combination of labels. Labels
+    come first in memory, so that a field is (blocks, line, line, …).
+
+    Raises InputError for a mobility that varies along an interval or circle, and for a grid that needs too much memory.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        lines = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves]
+        labels = grid.shape[: len(grid.shape) - len(lines)]
+        check_memory(grid.size * max((f.size for f, _ in lines), default=1))
+        self.shape = (int(np.prod(labels)), *(f.size for f, _ in lines))
+        self.matrices: list[Array] = []
+        for factor, mobility in lines:
+            if any(size > 1 for size in mobility.shape[len(labels) :]):
+                raise InputError(
+                    f"optimal transport with a mobility of {factor.name!r} that varies along another interval or circle",
+                    "constant mobilities, or ones that depend on labels", 'use scheme.kind = "finite-volume"',
+                )  # fmt: skip
+            by_block = np.broadcast_to(mobility.reshape(mobility.shape[: len(labels)]), labels).reshape(-1, 1, 1)
+            squares = factor.distance() ** 2
+            still = np.where((squares > 0) & (by_block == 0), np.inf, 0.0)  # mobility 0: no transport
+            self.matrices.append(still + squares / np.where(by_block > 0, by_block, 1.0))
+
+    def best_map(self, xi: Array, tau: float) -> tuple[NDArray[np.int64], Array, Array]:
+        """T, c(T(y), y) and ψ(y) = min_x c(x, y)/(2τ) + ξ(x) = c(T(y), y)/(2τ) + ξ(T(y)): flat, (n_cells,) each."""
+        target: NDArray[np.int64] = np.arange(xi.size).reshape(self.shape)
+        least, paid = xi.reshape(self.shape), np.zeros(self.shape)
+        for axis, matrix in enumerate(self.matrices, start=1):
+            least, paid, target = np.moveaxis(least, axis, -1), np.moveaxis(paid, axis, -1), np.moveaxis(target, axis, -1)
+            costs = matrix.reshape(len(matrix), *(1,) * (len(self.shape) - 2), *matrix.shape[1:])
+            sums = costs / (2 * tau) + least[..., None, :]  # (blocks, …, y, x)
+            x = sums.argmin(axis=-1, keepdims=True)
+            least = np.take_along_axis(sums, x, -1)[..., 0]
+            step = np.take_along_axis(np.broadcast_to(costs, sums.shape), x, -1)[..., 0]
+            paid = np.take_along_axis(paid, x[..., 0], -1) + step
+            target = np.take_along_axis(target, x[..., 0], -1)
+            least, paid, target = np.moveaxis(least, -1, axis), np.moveaxis(paid, -1, axis), np.moveaxis(target, -1, axis)
+        return target.ravel(), paid.ravel(), least.ravel()
+
+
+def check_memory(entries: int) -> None:
+    if entries * 8 > BYTES_MAX:
+        raise InputError(
+            f"exact optimal transport on a grid that needs an array of {entries * 8 / 2**30:.3g} GiB",
+            f"at most {BYTES_MAX / 2**30:g} GiB", 'use fewer cells, or entropic steps, scheme.kind = "jko"',
+        )  # fmt: skip
 
 
 def simplex_minimum(hessian: Array, slope: Array, start: Array) -> Array:
