@@ -203,9 +203,7 @@ class TwoSided(Struct, frozen=True, forbid_unknown_fields=True, tag="two-sided",
         places = (lower + upper) / 2 + (upper - lower) / 2 * s * (1.25 - 0.25 * s**2)
         points = places[1::2]
         edges = np.concatenate([[lower], (points[1:] + points[:-1]) / 2, [upper]])
-        areas = np.concatenate([[0.0], np.ones(self.cells - 1), [0.0]])
-        distances = face_distances(points, edges, 0.0)
-        return LineFactor(name, "two-sided", self.units, points, np.diff(edges), edges, areas, distances)
+        return LineFactor(name, "two-sided", self.units, points, np.diff(edges), edges, face_distances(points, edges, 0.0))
 '''
 
 PARTS = {

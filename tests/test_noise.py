@@ -109,7 +109,7 @@ def test_the_drive_is_the_first_variation_at_displaced_positions(kernel, factors
         if isinstance(kernel, Gaussian):
             values = np.ones((len(nodes), grid.size))
             for k, factor in enumerate(grid.factors):
-                values *= factor.gaussian(displaced[:, [k]] - points[:, k], kernel.bandwidth)
+                values *= kernel.along(displaced[:, [k]] - points[:, k], factor.period)
         else:
             values = kernel.radial(((displaced[:, None] - points[None]) ** 2).sum(axis=2))
         # 60 nodes average a kink to 1 %

@@ -11,6 +11,7 @@ from scipy.spatial import SphericalVoronoi
 
 from gridflow.case.case import convert
 from gridflow.errors import InputError
+from gridflow.output.ugrid import longitude_latitude
 from gridflow.space.ellipsoid import Ellipsoid, mesh_ellipsoid, metric
 from gridflow.space.mesh import arc, unit
 from gridflow.space.sphere import Sphere, icosphere, relax
@@ -147,7 +148,7 @@ def test_positions(meshes, rng):
     b, g = unit(x), rng.normal(size=(50, 3))
     np.testing.assert_allclose(mesh.unfolded_gradient(b, b, g), g - b * np.sum(b * g, axis=1, keepdims=True), atol=1e-14)
     axes = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0], [1, -1, -math.sqrt(2)]])
-    np.testing.assert_allclose(mesh.longitude_latitude(axes), [[0, 0], [90, 0], [0, 90], [-135, 0], [-45, -45]], atol=1e-13)
+    np.testing.assert_allclose(longitude_latitude(axes), [[0, 0], [90, 0], [0, 90], [-135, 0], [-45, -45]], atol=1e-13)
 
 
 # ---------------------------------------------------------------------------------------------------------- ellipsoid

@@ -139,8 +139,8 @@ def test_particles_move_as_the_exact_flow(kind):
     errors = []
     for step in (0.1, 0.05, 0.025):
         run = simulate(case, Cloud(start, np.full(50, 0.02)), times=[0.0, 1.0], integrator=RungeKutta2(step))
-        z = factor.round_image(run.points[-1])[:, 2]
-        errors.append(np.abs(z - np.tanh(np.arctanh(factor.round_image(start)[:, 2]) + 1.0)).max())
+        z = factor.length_image(run.points[-1])[:, 2]
+        errors.append(np.abs(z - np.tanh(np.arctanh(factor.length_image(start)[:, 2]) + 1.0)).max())
         np.testing.assert_allclose(factor.fold(run.points[-1]), run.points[-1], atol=1e-14)
     assert np.abs(slopes(errors) - 2).max() <= 0.25, errors
 
@@ -153,7 +153,7 @@ def test_brownian_motion_forgets_its_start(kind):
     factor = case.grid().factors[0]
     start = np.tile(factor.fold(np.array([[0.3, -0.5, 0.8]])), (40_000, 1))
     run = simulate(case, Cloud(start, np.full(40_000, 1 / 40_000)), times=[0.0, 0.5], integrator=RungeKutta2(0.01))
-    cosine = (factor.round_image(run.points[-1]) * factor.round_image(start)).sum(axis=1).mean()
+    cosine = (factor.length_image(run.points[-1]) * factor.length_image(start)).sum(axis=1).mean()
     assert cosine == pytest.approx(np.exp(-0.5), abs=0.012)
 
 

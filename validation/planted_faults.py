@@ -207,8 +207,8 @@ class Clipped(LineFactor):
     def fold(self, x):
         return np.clip(x, *self.walls)
 
-    def fold_slope(self, x):
-        return np.ones(x.shape)
+    def unfolded_gradient(self, unfolded, x, gradient):
+        return gradient
 
 
 def clipped(case: gridflow.Case) -> Simulator:

@@ -67,7 +67,7 @@ def add_mesh(dataset: "xarray.Dataset", mesh: Mesh) -> list[str]:
         (name, name, mesh.points, "cell points"),
         (f"{name}_node", f"{name}_node", mesh.nodes, "corners of the cells"),
     ):
-        for axis, values in zip(("lon", "lat"), mesh.longitude_latitude(points).T, strict=True):
+        for axis, values in zip(("lon", "lat"), longitude_latitude(points).T, strict=True):
             full, units = ("longitude", "degrees_east") if axis == "lon" else ("latitude", "degrees_north")
             attributes = {"standard_name": full, "units": units, "long_name": f"{full} of {long_name}"}
             dataset[f"{prefix}_{axis}"] = (dimension, values, attributes)
@@ -98,6 +98,12 @@ def face_nodes(mesh: Mesh) -> Array:
     table = np.full((mesh.size, degree.max()), np.nan)
     table[mesh.cells, np.arange(mesh.corners.size) - mesh.first[mesh.cells]] = mesh.corners
     return table
+
+
+def longitude_latitude(points: Array) -> Array:
+    """Degrees east in (−180, 180] and north of b/‖b‖, (n, 3) → (n, 2)."""
+    x, y, z = points.T
+    return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
 
 
 def unit_vectors(longitude: Array, latitude: Array) -> Array:

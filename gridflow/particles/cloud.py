@@ -34,7 +34,8 @@ def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
 def retract(points: Array, factors: tuple[Factor, ...]) -> Array:
     """Surfaces alone, in place: lines and circles stay unfolded, and columns beyond those of the factors what they are."""
     for factor, c in zip(factors, columns_of(factors), strict=True):
-        points[:, c] = factor.retract(points[:, c])
+        if factor.columns > 1:
+            points[:, c] = factor.fold(points[:, c])
     return points
 
 

@@ -1,6 +1,5 @@
 """Circles, by their arc length; an ellipse in its own metric is one too (`gridflow.space.ellipse`)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
 from typing import Annotated, ClassVar, Protocol
@@ -49,7 +48,7 @@ class CircleFactor(Coordinate):
         return self.total_volume / (2 * pi)
 
     def fold(self, x: Array) -> Array:
-        return self.wrap(x)
+        return np.mod(x - self.edges[0], self.period) + self.edges[0]
 
     def embed(self, x: Array) -> Array:
         return self.round_image(x) if self.curve is None else self.curve.position(x)
@@ -67,12 +66,6 @@ class CircleFactor(Coordinate):
         angle = x * (2 * pi / self.total_volume)
         return np.stack([-np.sin(angle), np.cos(angle)], axis=1) * (2 * pi / self.total_volume)
 
-    def check_inside(self, x: Array, received: Callable[[int], str]) -> None:
-        """All coordinates are inside."""
-
-    def moments(self, x: Array, weights: Array, variances: Array) -> Array:
-        return (weights @ self.round_image(x)) * self.radius
-
     def length_image(self, x: Array) -> Array:
         return self.radius * self.round_image(x)
 
@@ -86,10 +79,6 @@ class CircleFactor(Coordinate):
 
     def refinement(self, cells: int) -> "CircleFactor":
         return self if self.size >= cells else Circle(cells=cells, length=self.total_volume, units=self.units).factor(self.name)
-
-    def spaced_points(self, spacing: float, margin: float) -> Array:
-        count = np.ceil(self.total_volume / spacing)
-        return self.total_volume * np.arange(count) / count
 
 
 class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_field="kind"):
@@ -105,5 +94,4 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
         edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
         points = (np.arange(self.cells, dtype=np.float64) + 0.5) * h
-        ones, volumes = np.ones(self.cells + 1), np.full(self.cells, h)
-        return CircleFactor(name, "circle", self.units, points, volumes, edges, ones, np.full(self.cells + 1, h))
+        return CircleFactor(name, "circle", self.units, points, np.full(self.cells, h), edges, np.full(self.cells + 1, h))

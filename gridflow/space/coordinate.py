@@ -3,10 +3,7 @@
 Everything here follows from the data: edges and faces (none for labels), the period (0 but for circles) and the points.
 """
 
-from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
 from math import ceil
 from typing import Self
 
@@ -14,9 +11,6 @@ import numpy as np
 
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Faces, Factor, Indices
-
-WINDINGS = 9.0
-"""Bandwidths after which a Gaussian is below round-off: exp(−9²/2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +22,6 @@ class Coordinate(Factor):
         """Smallest and largest coordinate."""
         ends = self.edges if self.edges.size else self.points
         return float(ends.min()), float(ends.max())
-
-    def wrap(self, x: Array) -> Array:
-        """Coordinates modulo the period; those without period stay."""
-        return np.mod(x - self.edges[0], self.period) + self.edges[0] if self.period > 0 else x
-
-    @abstractmethod
-    def check_inside(self, x: Array, received: Callable[[int], str]) -> None:
-        """Raises InputError for coordinates beyond a wall or between labels; `received` describes the k-th."""
 
     def embed(self, x: Array) -> Array:
         return x[:, None]
@@ -51,21 +37,12 @@ class Coordinate(Factor):
     def centres(self) -> Array:
         return (self.edges[1:] + self.edges[:-1]) / 2 if self.edges.size else self.points
 
-    @property
-    def cell_variances(self) -> Array:
-        return self.volumes**2 / 12 if self.edges.size else np.zeros(1)
-
-    def moments(self, x: Array, weights: Array, variances: Array) -> Array:
-        mean = weights @ x
-        return np.array([mean, np.sqrt(weights @ ((x - mean) ** 2 + variances))])
-
     def length_image(self, x: Array) -> Array:
         return x[:, None] - sum(self.extent) / 2
 
     @property
     def reach(self) -> float:
-        lower, upper = self.extent
-        return max(upper - (lower + upper) / 2, (lower + upper) / 2 - lower)
+        return float(np.abs(self.length_image(np.array(self.extent))).max())
 
     def shadow(self, direction: Array) -> tuple[Array, Array]:
         widths = self.volumes if self.edges.size else np.zeros(self.size)
@@ -100,13 +77,6 @@ class Coordinate(Factor):
         left = np.arange(np.count_nonzero(self.areas[1:]))
         return Faces(left, (left + 1) % self.size, (self.areas / self.distances)[left + 1])
 
-    def laplacian(self) -> Array:
-        matrix = np.zeros((self.size, self.size))
-        left, right, rate = self.faces
-        np.add.at(matrix, (left, right), rate / self.volumes[left])
-        np.add.at(matrix, (right, left), rate / self.volumes[right])
-        return matrix - np.diag(matrix.sum(axis=1))
-
     def distance(self) -> Array:
         d = np.abs(self.points[:, None] - self.points[None, :])
         return np.minimum(d, self.period - d) if self.period > 0 else d
@@ -119,62 +89,16 @@ class Coordinate(Factor):
         images = [d + len(differences) * k * length for k in range(-turns, turns + 1) for d in differences]
         return np.logaddexp.reduce([-(d**2) / epsilon for d in images], axis=0)
 
-    def winding_shifts(self, bandwidth: float) -> list[float]:
-        """Multiples of the period at which a Gaussian is not below round-off."""
-        turns = 1 + ceil(WINDINGS * bandwidth / self.period) if self.period > 0 else 0
-        return [self.period * turn for turn in range(-turns, turns + 1)]
-
-    def gaussian(self, difference: Array, bandwidth: float) -> Array:
-        """exp(−d²/(2·bandwidth²)) of coordinate differences, any shape.
-
-        On a circle it is summed over all windings: a Gaussian of the geodesic distance is not positive definite there.
-        """
-        shifts = self.winding_shifts(bandwidth)
-        return np.sum([np.exp(-((difference + shift) ** 2) / (2 * bandwidth**2)) for shift in shifts], axis=0)
-
-    def gaussian_slope(self, difference: Array, bandwidth: float) -> Array:
-        """Derivative of `gaussian` in the difference."""
-        shifted = [difference + shift for shift in self.winding_shifts(bandwidth)]
-        return reduce(np.add, [-d / bandwidth**2 * np.exp(-(d**2) / (2 * bandwidth**2)) for d in shifted])
-
-    def gaussian_kernel(self, bandwidth: float) -> Array:
-        """`gaussian` between the cell points, (n_cells, n_cells)."""
-        return self.gaussian(self.points[:, None] - self.points[None, :], bandwidth)
-
-    def waves(self, x: Array, modes: int, orders: int = 1) -> list[Array]:
-        """Eigenfunctions of the Laplacian and their derivatives up to orders − 1, (n, modes + 1) each.
-
-        cos(πk(x − lower)/length), k ≤ modes; on a circle sin and cos of 2πkx/length by turns.
-        """
-        place = np.arange(modes + 1)
-        wave, rate = (place, np.pi / self.total_volume) if self.period == 0 else ((place + 1) // 2, 2 * np.pi / self.total_volume)
-        turn = np.exp(1j * rate * (x - self.edges[0]))
-        powers = np.cumprod(np.column_stack([np.ones(x.size), np.repeat(turn[:, None], wave[-1], axis=1)]), axis=1)[:, wave]
-        if self.period > 0:
-            powers = powers * np.where(place % 2 == 1, -1j, 1.0)
-        return [(rate * wave) ** n * (1j**n * powers).real for n in range(orders)]
-
-    def wave_squares(self, modes: int) -> tuple[Array, Array]:
-        """(∫ψ², ∫ψ'²) of the `waves`, (modes + 1,) each."""
-        mass = np.full(modes + 1, self.total_volume / 2)
-        mass[0] = self.total_volume
-        number = np.arange(modes + 1) if self.period == 0 else (np.arange(modes + 1) + 1) // 2 * 2
-        return mass, mass * (np.pi * number / self.total_volume) ** 2
-
     def extension(self, margin: float) -> Self:
         """The same uniform interval with cells that reach so far beyond its walls; others stay."""
         return self
-
-    def spaced_points(self, spacing: float, margin: float) -> Array:
-        """Positions at most `spacing` apart, and so far beyond the walls of an interval; the points of labels."""
-        return self.points
 
     def coarsening(self, cells: int) -> Self:
         if not self.edges.size or self.size % 2 or self.size < 2 * cells:
             return self
         points, edges = self.points.reshape(-1, 2).mean(axis=1), self.edges[::2]
         distances = face_distances(points, edges, self.period)
-        return replace(self, points=points, volumes=np.diff(edges), edges=edges, areas=self.areas[::2], distances=distances)
+        return replace(self, points=points, volumes=np.diff(edges), edges=edges, distances=distances)
 
     def prolongation(self, field: Array, axis: int) -> Array:
         n = field.shape[axis]

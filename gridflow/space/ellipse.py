@@ -143,5 +143,5 @@ class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", ta
         arc = arc_of(tuple(map(tuple, symmetric.tolist())))
         edges = arc.arc_length(np.linspace(0.0, 2 * pi, self.cells + 1))
         points = (edges[1:] + edges[:-1]) / 2
-        ones, gaps = np.ones(self.cells + 1), face_distances(points, edges, arc.length)
-        return CircleFactor(name, "ellipse", self.units, points, np.diff(edges), edges, ones, gaps, arc)
+        distances = face_distances(points, edges, arc.length)
+        return CircleFactor(name, "ellipse", self.units, points, np.diff(edges), edges, distances, arc)

@@ -15,7 +15,7 @@ Positions in a factor are an array x, (n,) where there is one coordinate, or (n,
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -49,9 +49,9 @@ class Factor(ABC):
     points : (n_cells,) cell points, (n_cells, 3) on a surface
     volumes : (n_cells,) cell lengths or areas, or the point volumes of labels
     edges : (n_cells + 1,) cell ends along a coordinate, increasing; empty for labels and surfaces
-    areas : (n_faces,) 1 at faces that carry flux, 0 at walls; face f lies between the cells f − 1 and f, n_faces = n_cells + 1.
-        The faces 0 and n are the walls of an interval or, on a circle, one and the same face. Empty for labels and surfaces
-    distances : (n_faces,) geodesic distance of the two cell points of a face (at a wall: from the cell point to the wall)
+    distances : (n_cells + 1,) geodesic distances of the cell points on both sides of every edge: edge f lies between the cells
+        f − 1 and f. The first and the last are the walls of an interval, with the distance from the cell point to the wall, or,
+        on a circle, one and the same face. Empty for labels and surfaces
     """
 
     name: str
@@ -59,9 +59,8 @@ class Factor(ABC):
     units: str
     points: Array
     volumes: Array
-    edges: Array
-    areas: Array
-    distances: Array
+    edges: Array = field(default_factory=lambda: np.zeros(0))
+    distances: Array = field(default_factory=lambda: np.zeros(0))
 
     moves: ClassVar[bool] = True
     """Whether mass moves."""
@@ -95,6 +94,14 @@ class Factor(ABC):
         return 0.0
 
     @property
+    def areas(self) -> Array:
+        """1 at faces that carry flux, 0 at walls, (n_cells + 1,) like `distances`."""
+        areas = np.ones(self.edges.size)
+        if self.walls is not None:
+            areas[[0, -1]] = 0.0
+        return areas
+
+    @property
     def uniform(self) -> bool:
         """Whether all cells are equal, up to the rounding of their ends."""
         return bool(np.ptp(self.volumes) <= UNIFORM * self.volumes.max())
@@ -105,32 +112,13 @@ class Factor(ABC):
         return None
 
     @property
-    def cells_along(self) -> int:
-        """Number of cells along one direction: n cells of a line, √n of a surface."""
-        return int(self.size ** (1 / self.dimension))
-
-    @property
-    def resolution(self) -> float:
-        """L/n², L the length and n the cells along one direction: the error of second order, up to a constant."""
-        return self.total_volume ** (1 / self.dimension) / self.size ** (2 / self.dimension)
-
-    @property
     def cell_width(self) -> float:
         """Largest width of a cell, 0 for labels."""
         return float(self.volumes.max()) ** (1 / self.dimension) if self.moves else 0.0
 
-    @property
-    def cell_square(self) -> float:
-        """Square of the largest width of a cell; on a surface its area."""
-        return float(self.volumes.max()) ** (2 / self.dimension) if self.moves else 0.0
-
     @abstractmethod
     def fold(self, x: Array) -> Array:
         """Positions brought back into the factor: mirrored at walls, modulo the period of a circle, retracted to a surface."""
-
-    def retract(self, x: Array) -> Array:
-        """Positions brought back to a surface; coordinates stay unfolded."""
-        return x
 
     def walk(self, x: Array, vectors: Array) -> Array:
         """End minus start of the geodesics that start at x with the given vectors, (n, n_columns)."""
@@ -152,15 +140,6 @@ class Factor(ABC):
     @abstractmethod
     def centres(self) -> Array:
         """Means of densities that are uniform in one cell, shape of `points`."""
-
-    @property
-    def cell_variances(self) -> Array:
-        """Variances of these densities, (n_cells,), or (1,) where cell points stand for cells."""
-        return np.zeros(1)
-
-    @abstractmethod
-    def moments(self, x: Array, weights: Array, variances: Array) -> Array:
-        """(mean, deviation) of weighted positions, or their first harmonics times the radius: all lengths."""
 
     @abstractmethod
     def length_image(self, x: Array) -> Array:
@@ -196,9 +175,13 @@ class Factor(ABC):
     def faces(self) -> Faces:
         """Every face that carries flux, once."""
 
-    @abstractmethod
     def laplacian(self) -> Array:
         """Two-point Laplacian acting on cell values, (n_cells, n_cells): rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""
+        matrix = np.zeros((self.size, self.size))
+        left, right, rate = self.faces
+        np.add.at(matrix, (left, right), rate / self.volumes[left])
+        np.add.at(matrix, (right, left), rate / self.volumes[right])
+        return matrix - np.diag(matrix.sum(axis=1))
 
     def heat_kernel(self, time: float) -> Array:
         """exp(time·L) by uniformisation and squaring, (n_cells, n_cells); entries ≥ 0, volumes kept to round-off.

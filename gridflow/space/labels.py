@@ -1,13 +1,11 @@
 """Labels: finitely many points with given volumes and no faces."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.errors import InputError
 from gridflow.space.coordinate import Coordinate
 from gridflow.space.factor import Array
 
@@ -23,13 +21,6 @@ class LabelsFactor(Coordinate):
 
     def walk(self, x: Array, vectors: Array) -> Array:
         return np.zeros_like(vectors)
-
-    def check_inside(self, x: Array, received: Callable[[int], str]) -> None:
-        inside = np.isin(x, self.points)
-        if not inside.all():
-            raise InputError(
-                received(int(np.argmin(inside))), f"the labels {self.points.tolist()}", "add the label, or remove the row"
-            )
 
 
 class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_field="kind"):
@@ -50,5 +41,4 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_
     def factor(self, name: str) -> LabelsFactor:
         values = np.array(self.values, dtype=float)
         volumes = np.ones(values.size) if self.volumes is None else np.array(self.volumes)
-        none = np.zeros(0)
-        return LabelsFactor(name, "labels", self.units, values, volumes, none, none, none)
+        return LabelsFactor(name, "labels", self.units, values, volumes)

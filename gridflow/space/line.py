@@ -1,6 +1,5 @@
 """Bounded intervals with walls, uniform or graded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, ClassVar
@@ -8,11 +7,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.coordinate import Coordinate, face_distances
 from gridflow.space.factor import Array, Cells
 
 Ratio = Annotated[float, Meta(gt=1.0, le=1e6)]
+WIDTH_MIN = 1e3
+"""Of a cell, in units of the rounding of its ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,34 +31,24 @@ class LineFactor(Coordinate):
         y = np.mod(x - lower, 2 * length)
         return lower + np.minimum(y, 2 * length - y)
 
-    def fold_slope(self, x: Array) -> Array:
-        """Derivative of `fold`: −1 in mirror images, else 1."""
-        return np.where(np.mod(x - self.edges[0], 2 * self.total_volume) <= self.total_volume, 1.0, -1.0)
-
     def unfolded_gradient(self, unfolded: Array, x: Array, gradient: Array) -> Array:
-        return gradient * self.fold_slope(unfolded)
-
-    def check_inside(self, x: Array, received: Callable[[int], str]) -> None:
-        lower, upper = self.walls
-        inside = (x >= lower) & (x <= upper)
-        if not inside.all():
-            raise InputError(received(int(np.argmin(inside))), f"[{lower:g}, {upper:g}]", "widen the bounds of the space")
+        mirrored = np.mod(unfolded - self.edges[0], 2 * self.total_volume) > self.total_volume
+        return gradient * np.where(mirrored, -1.0, 1.0)
 
     def refinement(self, cells: int) -> "LineFactor":
-        return self if self.size >= cells else self.with_cells(*self.walls, cells)
-
-    def with_cells(self, lower: float, upper: float, cells: int) -> "LineFactor":
-        """Uniform cells between other walls."""
-        return Interval(bounds=(lower, upper), cells=cells, units=self.units).factor(self.name)
+        return self if self.size >= cells else Interval(self.walls, cells, units=self.units).factor(self.name)
 
     def extension(self, margin: float) -> "LineFactor":
+        require(
+            self.uniform,
+            f"an extension of the graded interval {self.name!r}",
+            "uniform intervals",
+            f"remove space.{self.name}.grading",
+        )
         h, (lower, upper) = float(self.volumes[0]), self.walls
         more = ceil(margin / h)
-        return self.with_cells(lower - more * h, upper + more * h, self.size + 2 * more) if more > 0 else self
-
-    def spaced_points(self, spacing: float, margin: float) -> Array:
-        lower, upper = self.edges[0] - margin, self.edges[-1] + margin
-        return np.linspace(lower, upper, 2 + int((upper - lower) / spacing))
+        bounds = (lower - more * h, upper + more * h)
+        return Interval(bounds, self.size + 2 * more, units=self.units).factor(self.name) if more > 0 else self
 
 
 class Grading(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +72,8 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
         lower, upper = self.bounds
         if not upper > lower:
             raise ValueError(f"bounds {list(self.bounds)} are not increasing; write bounds = [lower, upper]")
+        if not (upper - lower) / self.cells > WIDTH_MIN * np.spacing(max(abs(lower), abs(upper))):
+            raise ValueError(f"bounds {list(self.bounds)} are too close for {self.cells} cells; use wider bounds or fewer cells")
         if self.grading is not None and not lower <= self.grading.focus <= upper:
             raise ValueError(f"grading.focus {self.grading.focus} lies outside bounds {list(self.bounds)}")
 
@@ -93,10 +86,7 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
         else:
             points = sinh_map(middles, lower, upper, self.grading)
             edges = np.concatenate([[lower], (points[1:] + points[:-1]) / 2, [upper]])
-        areas = np.ones(self.cells + 1)
-        areas[[0, -1]] = 0.0
-        distances = face_distances(points, edges, 0.0)
-        return LineFactor(name, "interval", self.units, points, np.diff(edges), edges, areas, distances)
+        return LineFactor(name, "interval", self.units, points, np.diff(edges), edges, face_distances(points, edges, 0.0))
 
 
 def sinh_map(fraction: Array, lower: float, upper: float, grading: Grading) -> Array:

@@ -30,7 +30,7 @@ def arc(a: Array, b: Array) -> Array:
     return 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Mesh(Factor):
     """A surface in R³, lengths in its own metric; `points` is (n_cells, 3), `volumes` the areas.
 
@@ -73,18 +73,11 @@ class Mesh(Factor):
         return np.flatnonzero(self.cells < self.neighbour)
 
     @cached_property
-    def rate(self) -> Array:
-        """(n_half,) face length / (distance × area of the cell): what a flux per density difference needs."""
-        return self.face_lengths / self.face_distances / self.volumes[self.cells]
-
-    @cached_property
     def sparse_laplacian(self) -> "scipy.sparse.csr_matrix":
         """Two-point Laplacian acting on cell values: rows sum to 0, volumesᵀL = 0, off-diagonals ≥ 0."""
-        between = scipy.sparse.csr_matrix((self.rate, self.neighbour, self.first), shape=(self.size, self.size))
+        rate = self.face_lengths / self.face_distances / self.volumes[self.cells]
+        between = scipy.sparse.csr_matrix((rate, self.neighbour, self.first), shape=(self.size, self.size))
         return (between - scipy.sparse.diags(np.asarray(between.sum(axis=1)).ravel())).tocsr()
-
-    def laplacian(self) -> Array:
-        return self.sparse_laplacian.toarray()
 
     @property
     def faces(self) -> Faces:
@@ -100,7 +93,7 @@ class Mesh(Factor):
         """
         following = np.arange(self.neighbour.size) + 1
         following[self.first[1:] - 1] = self.first[:-1]
-        corners = self.round_image(self.nodes)[self.corners]
+        corners = unit(self.nodes)[self.corners]
         triangle = np.stack([self.image[self.cells], corners, corners[following]], axis=1)
         root = np.sqrt(15)
         barycentric, weights = [np.full(3, 1 / 3)], [9 / 40]
@@ -156,29 +149,21 @@ class Mesh(Factor):
         return -(self.distance() ** 2) / epsilon
 
     def embed(self, x: Array) -> Array:
-        """Positions as weight vectors: themselves, (n, 3)."""
         return x
 
     def pull_back(self, x: Array, vectors: Array) -> Array:
         return vectors
 
-    def round_image(self, x: Array) -> Array:
-        """T b = b/‖b‖, the isometry to the unit sphere (S1 Prop. 1), (n, 3)."""
-        return unit(x)
-
     def fold(self, x: Array) -> Array:
         """Positions retracted to the surface, b/‖b‖_Σ."""
         return x / np.sqrt(((x @ self.matrix) * x).sum(axis=1, keepdims=True))
-
-    def retract(self, x: Array) -> Array:
-        return self.fold(x)
 
     def walk(self, x: Array, vectors: Array) -> Array:
         """End minus start of the geodesic from x that is the tangential part of `vectors` on the round image, (n, 3).
 
         A tangent vector of length r that is projected back onto the sphere would be shorter, arctan r.
         """
-        centre = self.round_image(x)
+        centre = unit(x)
         step = vectors - centre * (centre * vectors).sum(axis=1, keepdims=True)
         length = np.linalg.norm(step, axis=1, keepdims=True)
         return self.fold(np.cos(length) * centre + np.sinc(length / np.pi) * step) - x
@@ -194,11 +179,9 @@ class Mesh(Factor):
     def centres(self) -> Array:
         return self.points
 
-    def moments(self, x: Array, weights: Array, variances: Array) -> Array:
-        return weights @ self.round_image(x)
-
     def length_image(self, x: Array) -> Array:
-        return self.round_image(x)
+        """T b = b/‖b‖, the isometry to the unit sphere (S1 Prop. 1), (n, 3)."""
+        return unit(x)
 
     @property
     def reach(self) -> float:
@@ -206,7 +189,7 @@ class Mesh(Factor):
 
     def shadow(self, direction: Array) -> tuple[Array, Array]:
         """Every cell is a disc of the same area, seen at an angle: variance area/4π across."""
-        middles = self.round_image(self.points) @ direction
+        middles = self.image @ direction
         return middles, 3 / np.pi * self.volumes * (1 - middles**2)
 
     def zonal_masses(self, density: Callable[[Array], Array], axis: tuple[float, float, float]) -> Array:
@@ -230,12 +213,6 @@ class Mesh(Factor):
     def neighbours(self, x: Array) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
         cell = self.cell_of(x)
         return (cell, cell), (np.ones(len(x)), np.zeros(len(x)))
-
-    @staticmethod
-    def longitude_latitude(points: Array) -> Array:
-        """Degrees east in (−180, 180] and north of b/‖b‖, (n, 3) → (n, 2)."""
-        x, y, z = points.T
-        return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
 
 
 def surface_of(factor: Factor) -> Mesh | None:

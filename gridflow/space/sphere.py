@@ -136,16 +136,12 @@ def mesh_sphere(name: str, units: str, points: Array, triangles: Indices) -> Mes
     cell, neighbour, reverse, start, end = half_faces(points, triangles)
     nodes = circumcentres(points, triangles)
     behind, weights = upwind_triangles(points, cell, neighbour)
-    none = np.zeros(0)
     return Mesh(
         name=name,
         kind="sphere",
         units=units,
         points=points,
         volumes=np.bincount(cell, triangle_area(points[cell], nodes[start], nodes[end])).astype(np.float64),
-        edges=none,
-        areas=none,
-        distances=none,
         nodes=nodes,
         corners=start,
         first=np.searchsorted(cell, np.arange(len(points) + 1)),

@@ -73,14 +73,19 @@ class Snapshot:
         return self.once(("slices",), compute)
 
     def moments(self, name: str) -> Array:
-        """(mean, deviation) along an interval; (∫cos, ∫sin)·length/2π along a circle; ∫x on the unit sphere: all lengths."""
+        """(mean, deviation) along an interval, the mean from its middle; (∫cos, ∫sin)·length/2π along a circle; ∫x on the unit
+        sphere: all lengths."""
         axis = self.axis(name)
         factor = self.factors[axis]
         if self.points is not None and self.weights is not None:
             x, weights, variances = self.positions(axis), self.weights, np.zeros(1)
         else:
-            x, weights, variances = factor.centres, self.marginal(axis), factor.cell_variances
-        return factor.moments(x, weights / weights.sum(), variances)
+            x, weights, variances = factor.centres, self.marginal(axis), factor.volumes**2 / 12
+        image, weights = factor.length_image(x), weights / weights.sum()
+        mean = weights @ image
+        if factor.components > 1:
+            return mean
+        return np.append(mean, np.sqrt(weights @ ((image[:, 0] - mean) ** 2 + variances)))
 
     def mass(self) -> float:
         masses = self.weights if self.masses is None else self.masses

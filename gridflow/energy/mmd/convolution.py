@@ -20,7 +20,6 @@ import numpy as np
 import scipy
 
 from gridflow.energy.mmd.kernels import Gaussian, Kernel, Polynomial, Radial, self_correction
-from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -39,7 +38,7 @@ class Operator:
 def operator(kernel: Kernel, grid: Grid) -> Operator:
     """∫k(·, u) m(du) on a grid, by the fastest method of the list above."""
     if isinstance(kernel, Gaussian):
-        matrices = [coordinate_of(f).gaussian_kernel(kernel.bandwidth) for f in grid.factors]
+        matrices = [kernel.matrix(f) for f in grid.factors]
         return Operator(Products(matrices), prod(float(m.max()) for m in matrices))
     ends = [(float(f.points.min()), float(f.points.max())) for f in grid.factors]
     if isinstance(kernel, Polynomial):

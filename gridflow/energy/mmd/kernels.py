@@ -8,16 +8,17 @@ A kernel is a class with its numbers, `radial(r²)` where it is one, and `sum` o
 function of the kernel (`gridflow.sums.pairs`). numba's cache of the sums looks at this file alone: touch it after a change there.
 """
 
-from math import gamma, pi, sin
+from functools import reduce
+from math import ceil, gamma, pi, sin
 from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
 from scipy.special import zeta
 
-from gridflow.space.factor import Array
+from gridflow.space.factor import Array, Factor
 from gridflow.sums.elementary import compiled, exp_decaying, inlined, power
-from gridflow.sums.pairs import contiguous, gaussian_sum, product_sum, radial_sum, sorted_sum
+from gridflow.sums.pairs import WINDINGS, contiguous, gaussian_sum, product_sum, radial_sum, sorted_sum
 
 Bandwidth = Annotated[float, Meta(gt=0.0)]
 Sums = tuple[Array, Array]
@@ -38,6 +39,27 @@ class Gaussian(Struct, frozen=True, forbid_unknown_fields=True, tag="gaussian", 
 
     def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
         return gaussian_sum(points, sources, weights, self.bandwidth, lengths)
+
+    def along(self, difference: Array, period: float) -> Array:
+        """exp(−d²/(2·bandwidth²)) of coordinate differences, any shape, summed over the windings of a circle (period > 0).
+
+        A Gaussian of the geodesic distance is not positive definite there.
+        """
+        return np.sum([np.exp(-(d**2) / (2 * self.bandwidth**2)) for d in self.windings(difference, period)], axis=0)
+
+    def slope(self, difference: Array, period: float) -> Array:
+        """Derivative of `along` in the difference."""
+        scale = self.bandwidth**2
+        return reduce(np.add, [-d / scale * np.exp(-(d**2) / (2 * scale)) for d in self.windings(difference, period)])
+
+    def windings(self, difference: Array, period: float) -> list[Array]:
+        """Differences from all images that are not below round-off."""
+        turns = 1 + ceil(WINDINGS * self.bandwidth / period) if period > 0 else 0
+        return [difference + period * turn for turn in range(-turns, turns + 1)]
+
+    def matrix(self, factor: Factor) -> Array:
+        """`along` between the cell points of a factor, (n_cells, n_cells)."""
+        return self.along(factor.points[:, None] - factor.points[None, :], factor.period)
 
 
 @inlined

@@ -24,7 +24,6 @@ from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles, Samples, per
 from gridflow.energy.mmd.smoothing import Displaced, smoothed_operator, smoothed_samples
 from gridflow.energy.network.data import FileData, read_columns
 from gridflow.errors import InputError
-from gridflow.space.coordinate import coordinate_of
 from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -191,13 +190,23 @@ def read_samples(component: Component, factors: tuple[Factor, ...], directory: P
     chosen = [component.columns[n] for n in names]
     points = FileData(component.file, chosen, chosen).pick(read_columns(directory / component.file, component.file), chosen)
     for factor, column in zip(factors, points.T, strict=True):
-
-        def received(row: int, factor: Factor = factor, column: Array = column) -> str:
+        if factor.walls is not None:
+            lower, upper = factor.walls
+            inside, allowed, fix = (
+                (column >= lower) & (column <= upper),
+                f"[{lower:g}, {upper:g}]",
+                "widen the bounds of the space",
+            )
+        elif factor.period > 0:
+            column[:] = factor.fold(column)
+            continue
+        else:
+            inside, allowed = np.isin(column, factor.points), f"the labels {factor.points.tolist()}"
+            fix = "add the label, or remove the row"
+        if not inside.all():
+            row = int(np.argmin(inside))
             where = f"data row {row + 1} of {component.file!r}"
-            return f"energy.target: the sample {column[row]:g} in {where} is outside of {factor.name!r}"
-
-        column[:] = coordinate_of(factor).wrap(column)
-        coordinate_of(factor).check_inside(column, received)
+            raise InputError(f"energy.target: the sample {column[row]:g} in {where} is outside of {factor.name!r}", allowed, fix)
     return points
 
 

@@ -113,7 +113,7 @@ class ProductTables:
     def __init__(
         self, kernel: Gaussian, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float = 0.0
     ) -> None:
-        self.factors, self.bandwidth, self.reach = factors, kernel.bandwidth, reach
+        self.factors, self.kernel, self.reach = factors, kernel, reach
         self.components = [(weight, [self.smoothed(c, f) for f in factors]) for weight, c in components]
         self.constant = sum(
             w1 * w2 * float(np.prod([np.vdot(m2, t1(x2)) for (t1, _, _), (_, x2, m2) in zip(one, two, strict=True)]))
@@ -123,28 +123,27 @@ class ProductTables:
 
     def smoothed(self, component: Component, factor: Factor) -> tuple[Any, Array, Array]:
         """(x ↦ ∫κ(x − u)ν*(du) along one factor, quadrature points, their masses)."""
-        gaussian = coordinate_of(factor).gaussian
-        nodes_needed = max(FINE_CELLS[1] // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.total_volume / self.bandwidth)))
+        nodes_needed = max(FINE_CELLS[1] // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.total_volume / self.kernel.bandwidth)))
         fine = factor.refinement(4 * nodes_needed)
         masses = component.density[factor.name].masses(fine)
         masses = masses / masses.sum()
         if not factor.moves:
             return (
-                (lambda x: gaussian(x[:, None] - factor.points, self.bandwidth) @ masses),
+                (lambda x: self.kernel.along(x[:, None] - factor.points, 0.0) @ masses),
                 factor.points,
                 masses,
             )
         reach = self.reach if factor.walls else 0.0
-        nodes = np.linspace(*coordinate_of(fine).extent, nodes_needed + 1)
+        nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
         if reach > 0:  # a value every 32nd of a bandwidth beyond the walls: 1e-7 of its size, where noise takes it
-            steps = np.linspace(0.0, reach, int(np.ceil(OUTER_NODES_PER_BANDWIDTH * reach / self.bandwidth)) + 1)[1:]
+            steps = np.linspace(0.0, reach, int(np.ceil(OUTER_NODES_PER_BANDWIDTH * reach / self.kernel.bandwidth)) + 1)[1:]
             nodes = np.concatenate([fine.edges[0] - steps[::-1], nodes, fine.edges[-1] + steps])
-        values = gaussian(nodes[:, None] - fine.points, self.bandwidth) @ masses
+        values = self.kernel.along(nodes[:, None] - fine.points, factor.period) @ masses
         return scipy.interpolate.CubicSpline(nodes, values), fine.points, masses
 
     def at(self, points: Array) -> tuple[Array, Array]:
         value, gradient = np.zeros(len(points)), np.zeros(points.shape)
-        x = np.stack([coordinate_of(f).wrap(points[:, k]) for k, f in enumerate(self.factors)], axis=1)
+        x = np.stack([(f.fold(points[:, k]) if f.period else points[:, k]) for k, f in enumerate(self.factors)], axis=1)
         for weight, parts in self.components:
             tables = [part[0] for part in parts]
             along = np.stack([table(x[:, k]) for k, table in enumerate(tables)], axis=1)

@@ -26,7 +26,6 @@ from gridflow.energy.mmd.convolution import Operator, Products, cell_points, ope
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
 from gridflow.energy.mmd.particles import Samples, periods
 from gridflow.errors import InputError
-from gridflow.space.coordinate import Coordinate, coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.sums.pairs import gaussian_sum
@@ -74,8 +73,8 @@ class Smoothed:
 def smoothed_operator(kernel: Kernel, grid: Grid, level: float) -> Operator:
     """`operator` of the smoothed kernel. Raises InputError for kernels and grids for which there is none."""
     if isinstance(kernel, Gaussian):
-        parts = [(coordinate_of(f), *smoothed_gaussian(kernel, f, level)) for f in grid.factors]
-        matrices = [height * line.gaussian_kernel(bandwidth) for line, bandwidth, height in parts]
+        parts = [(f, *smoothed_gaussian(kernel, f, level)) for f in grid.factors]
+        matrices = [height * Gaussian(bandwidth).matrix(factor) for factor, bandwidth, height in parts]
         return Operator(Products(matrices), float(np.prod([m.max() for m in matrices])))
     lines = all(f.walls and f.uniform for f in grid.factors)
     if isinstance(kernel, Polynomial) or not (lines or (len(grid.factors) == 1 and grid.factors[0].walls)):
@@ -121,11 +120,11 @@ class Displaced:
     def __init__(self, kernel: Gaussian, grid: Grid, level: float, target: Array, samples: Samples | None) -> None:
         self.grid, self.target = grid, target
         spacing = float((1 / level**2 + 2 / kernel.bandwidth**2) ** -0.5)
-        lines = [coordinate_of(f) for f in grid.factors]
-        places = [line.spaced_points(spacing, REACH * level) for line in lines]
+        lines = grid.factors
+        places = [spaced_points(line, spacing, REACH * level) for line in lines]
         differences = [y[:, None] - line.points for line, y in zip(lines, places, strict=True)]  # (n_places, n_cells)
-        self.values = [line.gaussian(d, kernel.bandwidth) for line, d in zip(lines, differences, strict=True)]
-        self.slopes = [line.gaussian_slope(d, kernel.bandwidth) for line, d in zip(lines, differences, strict=True)]
+        self.values = [kernel.along(d, line.period) for line, d in zip(lines, differences, strict=True)]
+        self.slopes = [kernel.slope(d, line.period) for line, d in zip(lines, differences, strict=True)]
         self.means = [mean_matrix(line, y, level) for line, y in zip(lines, places, strict=True)]
         self.pull: Array | None = None
         if samples is not None:
@@ -155,9 +154,20 @@ def along_axes(matrices: list[Array], field: Array) -> Array:
     return np.ascontiguousarray(field)
 
 
-def mean_matrix(line: Coordinate, places: Array, level: float) -> Array:
+def spaced_points(factor: Factor, spacing: float, margin: float) -> Array:
+    """Positions at most `spacing` apart, and so far beyond the walls of an interval; the points of labels."""
+    if factor.walls is not None:
+        lower, upper = factor.edges[0] - margin, factor.edges[-1] + margin
+        return np.linspace(lower, upper, 2 + int((upper - lower) / spacing))
+    if factor.period > 0:
+        count = np.ceil(factor.total_volume / spacing)
+        return factor.total_volume * np.arange(count) / count
+    return factor.points
+
+
+def mean_matrix(line: Factor, places: Array, level: float) -> Array:
     """Average over displacements by u from every cell point, (n_cells, n_places); rows sum to 1."""
     if not line.moves:
         return np.eye(line.size)
-    weights = line.gaussian(line.points[:, None] - places, level)
+    weights = Gaussian(level).along(line.points[:, None] - places, line.period)
     return weights / weights.sum(axis=1, keepdims=True)

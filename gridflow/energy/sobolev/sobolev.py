@@ -34,7 +34,6 @@ from gridflow.energy.mmd.mmd import Target, target_masses, target_parts
 from gridflow.energy.mmd.particles import Samples
 from gridflow.energy.sobolev.poisson import TOLERANCE, WeightedPoisson
 from gridflow.errors import InputError
-from gridflow.space.coordinate import coordinate_of
 from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -119,9 +118,9 @@ class SobolevParticles(ParticleEnergy):
         self.spec, self.factors, self.driven = spec, factors, spec.flow == "transport"
         self.target = reduce(np.add, [w * self.moments_of(c) for w, c in components], np.zeros(1))
         if samples is not None:
-            tables = [coordinate_of(f).waves(samples.points[:, k], spec.modes)[0] for k, f in enumerate(factors)]
+            tables = [waves(f, samples.points[:, k], spec.modes)[0] for k, f in enumerate(factors)]
             self.target = self.target + samples.weights @ self.products(tables)
-        squares = [coordinate_of(f).wave_squares(spec.modes) for f in factors]
+        squares = [wave_squares(f, spec.modes) for f in factors]
         mass = reduce(np.multiply.outer, [s for s, _ in squares])
         stiffness = np.zeros_like(mass)
         for k in range(len(factors)):
@@ -139,12 +138,12 @@ class SobolevParticles(ParticleEnergy):
         for factor in self.factors:
             fine = factor.refinement(FINE_CELLS)
             masses = component.density[factor.name].masses(fine)
-            along.append(masses / masses.sum() @ coordinate_of(factor).waves(fine.points, self.spec.modes)[0])
+            along.append(masses / masses.sum() @ waves(factor, fine.points, self.spec.modes)[0])
         return reduce(np.multiply.outer, along).ravel()[1:]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         dim = len(self.factors)
-        tables = [coordinate_of(f).waves(points[:, k], self.spec.modes, 3) for k, f in enumerate(self.factors)]
+        tables = [waves(f, points[:, k], self.spec.modes, 3) for k, f in enumerate(self.factors)]
 
         def derivative(*axes: int) -> Array:
             return self.products([tables[k][axes.count(k)] for k in range(dim)])
@@ -159,3 +158,26 @@ class SobolevParticles(ParticleEnergy):
         xi = -(psi @ c) - 0.5 * (gradient**2).sum(axis=1)
         slope = -gradient - np.stack(turned, axis=1)
         return ParticleEvaluation(0.5 * float(gap @ c), slope, first_variation=xi, drive=-gradient if self.driven else None)
+
+
+def waves(factor: Factor, x: Array, modes: int, orders: int = 1) -> list[Array]:
+    """Eigenfunctions of the Laplacian and their derivatives up to orders − 1, (n, modes + 1) each.
+
+    cos(πk(x − lower)/length), k ≤ modes; on a circle sin and cos of 2πkx/length by turns.
+    """
+    place = np.arange(modes + 1)
+    wave, rate = (place, np.pi) if factor.period == 0 else ((place + 1) // 2, 2 * np.pi)
+    rate /= factor.total_volume
+    turn = np.exp(1j * rate * (x - factor.edges[0]))
+    powers = np.cumprod(np.column_stack([np.ones(x.size), np.repeat(turn[:, None], wave[-1], axis=1)]), axis=1)[:, wave]
+    if factor.period > 0:
+        powers = powers * np.where(place % 2 == 1, -1j, 1.0)
+    return [(rate * wave) ** n * (1j**n * powers).real for n in range(orders)]
+
+
+def wave_squares(factor: Factor, modes: int) -> tuple[Array, Array]:
+    """(∫ψ², ∫ψ'²) of the `waves`, (modes + 1,) each."""
+    mass = np.full(modes + 1, factor.total_volume / 2)
+    mass[0] = factor.total_volume
+    number = np.arange(modes + 1) if factor.period == 0 else (np.arange(modes + 1) + 1) // 2 * 2
+    return mass, mass * (np.pi * number / factor.total_volume) ** 2

@@ -6,6 +6,7 @@ import numpy as np
 
 from gridflow.flow.reaction import ENERGY_SAFETY
 from gridflow.scheme.finite_volume.transport import Transport
+from gridflow.space.factor import Factor
 from gridflow.space.grid import Grid
 
 CELLS_MIN = 64
@@ -29,8 +30,8 @@ class Limits:
     @classmethod
     def of(cls, cfl: float, accuracy: float, grid: Grid, transport: Transport) -> "Limits":
         moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
-        tolerance = accuracy * min((f.resolution / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
-        cells = max(f.cells_along for f in grid.factors)
+        tolerance = accuracy * min((resolution(f) / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
+        cells = max(int(f.size ** (1 / f.dimension)) for f in grid.factors)  # along one direction
         change_max = accuracy / max(CELLS_MIN, cells) ** 2
         return cls(cfl, transport.kappa, transport.fitted is not None, tolerance, change_max)
 
@@ -69,3 +70,8 @@ class Limits:
         """The step in which a split term, changing at this rate, changes by no more than `change_max` in half the time."""
         drift = 0.5 * dt * rate
         return dt * float(np.sqrt(self.change_max / drift)) if drift > 0 else np.inf
+
+
+def resolution(factor: Factor) -> float:
+    """L/n², L the length and n the cells along one direction: the error of second order, up to a constant."""
+    return factor.total_volume ** (1 / factor.dimension) / factor.size ** (2 / factor.dimension)

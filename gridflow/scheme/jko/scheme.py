@@ -240,7 +240,7 @@ class JKOStepper:
 def largest_square(grid: Grid) -> float:
     """Largest (cell size)²/M of the factors that move, on surfaces the area of a cell: the unit of ε."""
     squares = [
-        f.cell_square / float(m[m > 0].min())
+        float(f.volumes.max()) ** (2 / f.dimension) / float(m[m > 0].min())
         for f, m in zip(grid.factors, grid.mobility, strict=True)
         if f.moves and (m > 0).any()
     ]
