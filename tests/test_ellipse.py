@@ -15,10 +15,10 @@ from gridflow.errors import InputError
 from gridflow.scheme.finite_volume.tables import upwind_ratio
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from gridflow.space.circle import Circle
+from gridflow.space.circle import Circle, Ellipse
 from gridflow.space.densities import Normal
 from gridflow.space.distances import Slices, quantiles_of_cells, wasserstein
-from gridflow.space.ellipse import Ellipse, metric
+from gridflow.space.ellipse import metric
 from gridflow.space.grid import Grid
 from gridflow.space.line import Interval
 

@@ -8,9 +8,8 @@ import pytest
 
 import gridflow
 from gridflow.errors import InputError
-from gridflow.space.circle import Circle
+from gridflow.space.circle import Circle, Ellipse
 from gridflow.space.coordinate import Coordinate, coordinate_of
-from gridflow.space.ellipse import Ellipse
 from gridflow.space.ellipsoid import Ellipsoid
 from gridflow.space.factor import Factor
 from gridflow.space.labels import Labels
@@ -89,6 +88,8 @@ def test_labels_have_no_faces_and_given_volumes():
     ("make", "message"),
     [
         (lambda: Interval(bounds=(1.0, -1.0), cells=8), "not increasing"),
+        (lambda: Interval(bounds=(1.0, 1.00000000000001), cells=64), "too close for 64 cells"),
+        (lambda: LINES["graded"].extension(1.0), "extension of the graded interval 'x'"),
         (lambda: Interval(bounds=(0.0, 1.0), cells=8, grading=Grading(focus=2.0, ratio=3.0)), "outside bounds"),
         (lambda: Labels(values=[1.0, 1.0]), "not distinct"),
         (lambda: Labels(values=[1.0, 2.0], volumes=[1.0]), "give one per value"),

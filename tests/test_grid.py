@@ -10,6 +10,7 @@ from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
+from gridflow.space.sphere import Sphere
 
 
 def make_grid(**mobility):
@@ -80,3 +81,31 @@ def test_contraction_and_expansion_are_the_einsums(names, rng):
 def test_wrong_names_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Grid([]), "without factors"),
+        (lambda: Grid([Circle(cells=5).factor("a"), Circle(cells=6).factor("a")]), "called a, a"),
+        (lambda: make_grid(a=(None, np.array([-1.0]))), r"mobilities \[-1\.\] of 'a'"),
+        (lambda: make_grid(a=("c", np.array([1.0, np.nan]))), "2 finite numbers"),
+        (lambda: make_grid(a=(None, np.array([np.inf]))), "1 finite numbers"),
+        (lambda: make_grid(a=("c", np.ones(3))), "2 finite numbers"),
+        (lambda: make_grid(a=(None, np.ones(2))), "1 finite numbers"),
+        (lambda: make_grid(a=("c", np.ones(0))), "2 finite numbers"),
+    ],
+)
+def test_a_grid_made_by_hand_is_checked(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_a_grid_shows_its_factors():
+    grid = Grid([*make_grid().factors, Sphere(level=0).factor("b")], {"a": ("c", np.array([1.0, 0.25]))})
+    labels, sphere, circle, line = repr(grid).splitlines()
+    assert labels == "c: labels, 2 cells in [1, 2], 0.3 to 0.7 wide"
+    assert sphere.startswith("b: sphere, 12 cells in [-0.8")
+    assert circle == "angle: circle, 5 cells in [0, 6.28319], 1.25664 to 1.25664 wide"
+    assert line.startswith("a: interval, 7 cells in [0, 2], 0.1")
+    assert line.endswith(", mobility 0.25 to 1")

@@ -1,35 +1,25 @@
-"""Circles, by their arc length; an ellipse in its own metric is one too (`gridflow.space.ellipse`)."""
+"""Circles, by their arc length; an ellipse in its own metric (`gridflow.space.ellipse`) is one too."""
 
 from dataclasses import dataclass
 from math import pi
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.space.coordinate import Coordinate
+from gridflow.space.coordinate import Coordinate, face_distances
+from gridflow.space.ellipse import Arc, arc_of, covariance_matrix
 from gridflow.space.factor import Array, Cells
 
-
-class PlaneCurve(Protocol):
-    """The closed curve {bᵀΣb = 1} in the plane on which the weight vectors of a circle lie, parametrised by arc length."""
-
-    @property
-    def covariance(self) -> Array:
-        """Σ, (2, 2)."""
-
-    def position(self, s: Array) -> Array:
-        """b(s), (n,) → (n, 2)."""
-
-    def tangent(self, s: Array) -> Array:
-        """db/ds, (n,) → (n, 2)."""
+RATIO_MAX = 1e4
+"""Largest ratio of eigenvalues of Σ on an ellipse."""
 
 
 @dataclass(frozen=True, eq=False)
 class CircleFactor(Coordinate):
     """A circle: unfolded positions wind around it. Weight vectors are (cos, sin), or lie on `curve`."""
 
-    curve: PlaneCurve | None = None
+    curve: Arc | None = None
 
     one_dimensional: ClassVar[bool] = True
     components: ClassVar[int] = 2
@@ -95,3 +85,23 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
         h = self.length / self.cells
         points = (np.arange(self.cells, dtype=np.float64) + 0.5) * h
         return CircleFactor(name, "circle", self.units, points, np.full(self.cells, h), edges, np.full(self.cells + 1, h))
+
+
+class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", tag_field="kind"):
+    """Ω = {bᵀΣb = 1} for d = 2 (S1 Prop. 1) with `covariance` Σ; the coordinate is the arc length, from 0 along e₁."""
+
+    covariance: list[list[float]]
+    cells: Cells
+    units: str = "radian"
+
+    resolution_key: ClassVar[str | None] = "cells"
+
+    def __post_init__(self) -> None:
+        covariance_matrix(self.covariance, 2, RATIO_MAX)
+
+    def factor(self, name: str) -> CircleFactor:
+        arc = arc_of(tuple(map(tuple, covariance_matrix(self.covariance, 2, RATIO_MAX).tolist())))
+        edges = arc.arc_length(np.linspace(0.0, 2 * pi, self.cells + 1))
+        points = (edges[1:] + edges[:-1]) / 2
+        distances = face_distances(points, edges, arc.length)
+        return CircleFactor(name, "ellipse", self.units, points, np.diff(edges), edges, distances, arc)

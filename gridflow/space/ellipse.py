@@ -10,24 +10,41 @@ therefore an independent check of the flow on a `circle`.
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import pi
-from typing import ClassVar
 
 import numpy as np
 import scipy
-from msgspec import Struct
 
-from gridflow.space.circle import CircleFactor
-from gridflow.space.coordinate import face_distances
-from gridflow.space.factor import Array, Cells
+from gridflow.space.factor import Array
 
 NODES = 1024
 """Nodes of the table of s(φ), times √(largest/smallest eigenvalue of Σ): errors near 1e−12."""
 GAUSS = 4
 """Gauss points between two nodes: order 8."""
-RATIO_MAX = 1e4
-"""Largest ratio of eigenvalues of Σ."""
 RANK = 1e-9
 """Singular values below this share of the largest are the zero of the pseudo-inverse."""
+
+
+def covariance_matrix(rows: list[list[float]], dim: int, ratio_max: float) -> Array:
+    """Σ, (dim, dim), from the rows in a case. Raises ValueError if it is not positive definite, or has eigenvalues of a larger
+    ratio than ratio_max."""
+    if [len(row) for row in rows] != [dim] * dim:
+        word = {2: "two", 3: "three"}[dim]
+        raise ValueError(f"covariance {rows} is not {dim} × {dim}; write {word} rows of {word} numbers")
+    matrix = np.array(rows, dtype=float)
+    if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
+        raise ValueError(f"covariance {rows} is not symmetric; write a symmetric positive definite matrix")
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    if not eigenvalues[0] > 0:
+        raise ValueError(
+            f"covariance {rows} has the eigenvalues {eigenvalues.tolist()}; all must be positive: leave out inputs that are"
+            " constant or copies of others"
+        )
+    if eigenvalues[-1] > ratio_max * eigenvalues[0]:
+        raise ValueError(
+            f"covariance {rows} has eigenvalues of ratio {eigenvalues[-1] / eigenvalues[0]:.1e}, more than {ratio_max:.0e};"
+            " scale the inputs: batch normalisation does not see their units"
+        )
+    return (matrix + matrix.T) / 2
 
 
 def metric(b: Array, covariance: Array) -> Array:
@@ -41,7 +58,7 @@ def metric(b: Array, covariance: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Arc:
-    """The ellipse of one Σ (2, 2), parametrised by φ and by arc length: a `gridflow.space.circle.PlaneCurve`."""
+    """The ellipse of one Σ (2, 2), parametrised by φ and by arc length."""
 
     covariance: Array
 
@@ -105,43 +122,3 @@ class Arc:
 def arc_of(covariance: tuple[tuple[float, ...], ...]) -> Arc:
     """Tables are shared by all grids of a run: they cost a tenth of a second."""
     return Arc(np.array(covariance))
-
-
-class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", tag_field="kind"):
-    """Ω = {bᵀΣb = 1} for d = 2 (S1 Prop. 1) with `covariance` Σ; the coordinate is the arc length, from 0 along e₁."""
-
-    covariance: list[list[float]]
-    cells: Cells
-    units: str = "radian"
-
-    resolution_key: ClassVar[str | None] = "cells"
-
-    def __post_init__(self) -> None:
-        shape = [len(row) for row in self.covariance]
-        if shape != [2, 2]:
-            raise ValueError(
-                f"covariance {self.covariance} is not 2 × 2; write [[5.0, 0.0], [0.0, 1.0]]: an ellipse lies in a plane"
-            )
-        matrix = np.array(self.covariance, dtype=float)
-        if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-            raise ValueError(f"covariance {self.covariance} is not symmetric; write it row by row, [[5.0, 0.5], [0.5, 1.0]]")
-        eigenvalues = np.linalg.eigvalsh(matrix)
-        if not eigenvalues[0] > 0:
-            raise ValueError(
-                f"covariance {self.covariance} has the eigenvalues {eigenvalues.tolist()}; all must be positive: use inputs that"
-                " span the plane"
-            )
-        if eigenvalues[1] > RATIO_MAX * eigenvalues[0]:
-            raise ValueError(
-                f"covariance {self.covariance} has eigenvalues of ratio {eigenvalues[1] / eigenvalues[0]:.1e}, more than"
-                f" {RATIO_MAX:.0e}; scale the inputs: batch normalisation does not see their units"
-            )
-
-    def factor(self, name: str) -> CircleFactor:
-        matrix = np.array(self.covariance, dtype=float)
-        symmetric = (matrix + matrix.T) / 2
-        arc = arc_of(tuple(map(tuple, symmetric.tolist())))
-        edges = arc.arc_length(np.linspace(0.0, 2 * pi, self.cells + 1))
-        points = (edges[1:] + edges[:-1]) / 2
-        distances = face_distances(points, edges, arc.length)
-        return CircleFactor(name, "ellipse", self.units, points, np.diff(edges), edges, distances, arc)

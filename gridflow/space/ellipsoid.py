@@ -13,12 +13,15 @@ import numpy as np
 from msgspec import Struct
 
 from gridflow.errors import InputError
+from gridflow.space.ellipse import covariance_matrix
 from gridflow.space.factor import Array
 from gridflow.space.mesh import Mesh
 from gridflow.space.sphere import Level, Relaxation, Sphere, check_level
 
 QUADRATURE_ERROR_MAX = 1e-3
 """Largest relative error of the area of an ellipsoid: below the discretisation error of a level that resolves it."""
+RATIO_MAX = 1e12
+"""Largest ratio of eigenvalues of Σ."""
 BLOCK = 20_000
 """Half-faces whose quadrature points are held at a time."""
 
@@ -35,24 +38,12 @@ class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid"
 
     def __post_init__(self) -> None:
         check_level(self.level)
-        rows = [len(row) for row in self.covariance]
-        if rows != [3, 3, 3]:
-            raise ValueError(f"covariance has rows of {rows} numbers; write three rows of three numbers")
-        matrix = np.array(self.covariance)
-        if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-            raise ValueError(f"covariance {self.covariance} is not symmetric; write a symmetric positive definite matrix")
-        eigenvalues = np.linalg.eigvalsh(matrix)
-        if not eigenvalues[0] > 1e-12 * eigenvalues[-1]:
-            raise ValueError(
-                f"covariance {self.covariance} has eigenvalues {eigenvalues.tolist()}; all must be positive: "
-                "leave out inputs that are constant or copies of others"
-            )
+        covariance_matrix(self.covariance, 3, RATIO_MAX)
 
     def factor(self, name: str) -> Mesh:
         """Raises InputError where the level does not resolve the ellipsoid."""
-        return mesh_ellipsoid(
-            Sphere(level=self.level, relaxation=self.relaxation).factor(name), np.array(self.covariance), self.units
-        )
+        sphere = Sphere(level=self.level, relaxation=self.relaxation).factor(name)
+        return mesh_ellipsoid(sphere, covariance_matrix(self.covariance, 3, RATIO_MAX), self.units)
 
 
 def mesh_ellipsoid(sphere: Mesh, covariance: Array, units: str) -> Mesh:

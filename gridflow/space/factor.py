@@ -4,7 +4,7 @@ A space is a product of factors (`gridflow.space.grid`). A factor holds cell poi
 question of geometry: schemes and energies branch on none. The final classes are
 
     LineFactor      a bounded interval with walls           `gridflow.space.line`
-    CircleFactor    a circle or an ellipse                  `gridflow.space.circle`, `gridflow.space.ellipse`
+    CircleFactor    a circle or an ellipse                  `gridflow.space.circle`
     LabelsFactor    finitely many points without faces      `gridflow.space.labels`
     Mesh            a sphere or an ellipsoid                `gridflow.space.mesh`
 

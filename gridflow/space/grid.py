@@ -16,7 +16,7 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor, factor_named
 
 
@@ -34,6 +34,9 @@ class Grid:
     factors : tuple of Factor in storage order
     shape : tuple of int
     volume : cell volumes, shape of the grid
+
+    Raises InputError for no factors, two factors of one name, a mobility with a wrong number of values or with values that are
+    not finite and ≥ 0, and a mobility that depends on its own factor, on one that depends on it or on one that is not there.
     """
 
     def __init__(
@@ -42,6 +45,9 @@ class Grid:
         mobility: dict[str, tuple[str | None, Array]] | None = None,
     ) -> None:
         mobility = mobility or {}
+        names = sorted(f.name for f in factors)
+        require(len(names) > 0, "a grid without factors", "at least one", "add a line, a circle, labels or a surface")
+        require(len(set(names)) == len(names), f"factors called {', '.join(names)}", "one factor of each name", "rename them")
         sources = {source for source, _ in mobility.values()}
         self.factors = tuple(
             sorted(factors, key=lambda f: (f.one_dimensional, f.columns, f.one_dimensional and f.name not in sources, f.size))
@@ -56,9 +62,16 @@ class Grid:
 
     def broadcast_mobility(self, factor: Factor, source: str | None, values: Array) -> Array:
         """Mobility of a factor as an array that broadcasts against the grid."""
-        if source is None:
+        index = None if source is None else factor_named(self.factors, source, f"flow.mobility.{factor.name}")
+        size = 1 if index is None else self.factors[index].size
+        if np.size(values) != size or not (np.isfinite(values) & (np.asarray(values) >= 0)).all():
+            raise InputError(
+                f"the mobilities {values} of {factor.name!r}",
+                f"{size} finite numbers ≥ 0",
+                "give one number, or one for each cell of the factor that it depends on",
+            )
+        if index is None:
             return np.reshape(values, (1,) * len(self.factors))
-        index = factor_named(self.factors, source, f"flow.mobility.{factor.name}")
         if source == factor.name or (index == len(self.factors) - 1 and factor.one_dimensional):
             raise InputError(
                 f"flow.mobility.{factor.name} depends on {source!r}",
@@ -74,10 +87,8 @@ class Grid:
     def coordinate(self, name: str) -> Array:
         """Cell points of the line, circle or labels `name`, broadcasting against densities."""
         axis = factor_named(self.factors, name, "a coordinate")
-        if self.factors[axis].columns > 1:
-            raise InputError(
-                f"the coordinate of the surface {name!r}", "a line, a circle or labels", "surfaces have three components"
-            )
+        surface = self.factors[axis].columns > 1
+        require(not surface, f"the coordinate of the surface {name!r}", "a line, a circle or labels", "use flat_coordinates")
         return self.along(axis, self.factors[axis].points)
 
     def flat_coordinates(self, axes: tuple[int, ...]) -> dict[str, Array]:
@@ -86,16 +97,22 @@ class Grid:
         (product of their sizes,) each, or (product of their sizes, 3) for a surface.
         """
         shape = [self.shape[k] for k in axes]
-        result = {}
-        for position, axis in enumerate(axes):
-            index = np.arange(shape[position]).reshape([-1 if k == position else 1 for k in range(len(axes))])
-            result[self.factors[axis].name] = self.factors[axis].points[np.broadcast_to(index, shape).reshape(-1)]
-        return result
+        numbers = np.indices(shape).reshape(len(axes), int(np.prod(shape)))
+        return {self.order[k]: self.factors[k].points[cells] for k, cells in zip(axes, numbers, strict=True)}
 
     @property
     def size(self) -> int:
         """Number of cells."""
-        return int(np.prod(self.shape))
+        return self.volume.size
+
+    def __repr__(self) -> str:
+        lines = []
+        for f, m in zip(self.factors, self.mobility, strict=True):
+            ends = f.edges if f.edges.size else f.points
+            extent = f"[{ends.min():g}, {ends.max():g}], {f.volumes.min():g} to {f.volumes.max():g} wide"
+            mobility = "" if (m == 1).all() else f", mobility {m.min():g} to {m.max():g}"
+            lines.append(f"{f.name}: {f.kind}, {f.size} cells in {extent}{mobility}")
+        return "\n".join(lines)
 
     def integrate(self, density: Array) -> float:
         """∫ρ dV."""

@@ -4,8 +4,7 @@ A specification has `factor(name)`, which makes the factor, and the class consta
 "level" of a surface, whose cells are four times as many on the next one, or None where nothing can be resolved more finely.
 """
 
-from gridflow.space.circle import Circle
-from gridflow.space.ellipse import Ellipse
+from gridflow.space.circle import Circle, Ellipse
 from gridflow.space.ellipsoid import Ellipsoid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Interval
