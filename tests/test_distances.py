@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from gridflow.particles.cloud import draw_cloud
 from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal, Uniform
-from gridflow.space.distances import Slices, l1, quantiles_of_cells, quantiles_of_points, wasserstein, wasserstein1
+from gridflow.space.distances import Slices, quantiles_of_cells, quantiles_of_points, wasserstein, wasserstein1
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
@@ -68,10 +68,6 @@ def test_crossing_distribution_functions_are_integrated_exactly():
     wide, narrow = quantiles_of_cells(Uniform().masses(one), one), quantiles_of_cells(Uniform((0.25, 0.75)).masses(two), two)
     assert wasserstein(wide, narrow, 1) == pytest.approx(1 / 8, rel=1e-13)
     assert wasserstein(narrow, wide, 2) ** 2 == pytest.approx(1 / 48, rel=1e-13)
-
-
-def test_l1_of_disjoint_densities_is_two():
-    assert l1(np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.0, 1.0])) == 2.0
 
 
 # ---------------------------------------------------------------------------------------------------- the full space

@@ -4,13 +4,14 @@ Every density is a distribution function, so that a cell receives its exact mass
 at the cell ends), never a point value: a normal density far narrower than a cell is still represented without error.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 from scipy.special import eval_legendre, ndtr, ndtri
 
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.mesh import Mesh, surface_of
@@ -18,9 +19,9 @@ from gridflow.space.mesh import Mesh, surface_of
 
 def cell_ends(factor: Factor, kind: str) -> Array:
     """Cell ends, (n_cells + 1,), of an interval or a circle on which a density is given. Raises InputError for others."""
-    if not factor.one_dimensional:
-        fix = 'use kind = "fisher"' if factor.columns > 1 else 'use kind = "weights"'
-        raise InputError(f"a {kind} density on the {factor.kind} {factor.name!r}", "intervals and circles", fix)
+    other = "fisher" if factor.columns > 1 else "weights"
+    received = f"a {kind} density on the {factor.kind} {factor.name!r}"
+    require(factor.one_dimensional, received, "intervals and circles", f'use kind = "{other}"')
     return factor.edges
 
 
@@ -52,7 +53,7 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
         if factor.period > 0:
             return np.mod(self.mean + self.deviation * ndtri(level), factor.period)
         lower, upper = ndtr((factor.edges[[0, -1]] - self.mean) / self.deviation)
-        return np.clip(self.mean + self.deviation * ndtri(lower + (upper - lower) * level), *coordinate_of(factor).extent)
+        return np.clip(self.mean + self.deviation * ndtri(lower + (upper - lower) * level), *factor.edges[[0, -1]])
 
     def between(self, edges: Array) -> Array:
         """Mass between neighbouring edges, accurate in relative terms in both tails."""
@@ -78,11 +79,10 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
     def masses(self, factor: Factor) -> Array:
         """Masses of the cells, (n_cells,)."""
         if not factor.one_dimensional:
-            if self.bounds is not None:
-                received = f"bounds for a uniform density on the {factor.kind} {factor.name!r}"
-                raise InputError(received, "no bounds", "remove `bounds`")
+            received = f"bounds for a uniform density on the {factor.kind} {factor.name!r}"
+            require(self.bounds is None, received, "no bounds", "remove `bounds`")
             return factor.volumes / factor.total_volume
-        lower, upper = self.bounds or coordinate_of(factor).extent
+        lower, upper = self.bounds or factor.edges[[0, -1]]
         return np.diff(np.clip((factor.edges - lower) / (upper - lower), 0.0, 1.0))
 
     def below(self, x: Array) -> Array:
@@ -119,12 +119,7 @@ class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_
     def quantile(self, level: Array, factor: Factor) -> Array:
         """The distribution function x + (A/k) sin kx, inverted by bisection: it may be flat where A = ±1."""
         k, length = self.frequency(factor), factor.total_volume
-        lower, upper = np.zeros(level.shape), np.full(level.shape, length)
-        for _ in range(60):  # halves the length below round-off
-            middle = (lower + upper) / 2
-            below = (middle + self.amplitude * np.sin(k * middle) / k) / length < level
-            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
-        return factor.edges[0] + (lower + upper) / 2
+        return factor.edges[0] + inverse(lambda x: (x + self.amplitude * np.sin(k * x) / k) / length, level, 0.0, length, 60)
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", tag_field="kind"):
@@ -145,9 +140,8 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", ta
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions with the given levels in (0, 1), uniform inside each cell. Raises InputError on a surface."""
-        if factor.columns > 1:
-            received = f"particles from weights of cells on the surface {factor.name!r}"
-            raise InputError(received, "a named density", 'use kind = "fisher"')
+        received = f"particles from weights of cells on the surface {factor.name!r}"
+        require(factor.columns == 1, received, "a named density", 'use kind = "fisher"')
         return coordinate_of(factor).quantile_of_masses(self.masses(factor), level)
 
 
@@ -197,13 +191,24 @@ class Harmonic(Struct, frozen=True, forbid_unknown_fields=True, tag="harmonic", 
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """The distribution function of the cosine, inverted by bisection; ∫P_l = (P_{l+1} − P_{l−1})/(2l + 1)."""
-        lower, upper = np.full(len(level), -1.0), np.ones(len(level))
-        for _ in range(55):  # halves the length below round-off
-            middle = (lower + upper) / 2
-            wave = (eval_legendre(self.degree + 1, middle) - eval_legendre(self.degree - 1, middle)) / (2 * self.degree + 1)
-            below = (middle + 1 + self.amplitude * wave) / 2 < level[:, 0]
-            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
-        return surface_under(factor, "harmonic").around(self.axis, (lower + upper) / 2, level[:, 1])
+        n = self.degree
+
+        def below(x: Array) -> Array:
+            wave = (eval_legendre(n + 1, x) - eval_legendre(n - 1, x)) / (2 * n + 1)
+            return (x + 1 + self.amplitude * wave) / 2
+
+        cosine = inverse(below, level[:, 0], -1.0, 1.0, 55)
+        return surface_under(factor, "harmonic").around(self.axis, cosine, level[:, 1])
+
+
+def inverse(distribution: Callable[[Array], Array], level: Array, lower: float, upper: float, halvings: int) -> Array:
+    """Where a function that does not decrease from `lower` to `upper` takes the levels, by bisection."""
+    left, right = np.full(level.shape, lower), np.full(level.shape, upper)
+    for _ in range(halvings):  # to below round-off
+        middle = (left + right) / 2
+        below = distribution(middle) < level
+        left, right = np.where(below, middle, left), np.where(below, right, middle)
+    return (left + right) / 2
 
 
 def check_direction(direction: Direction) -> None:

@@ -10,6 +10,7 @@ on a circle the same with R(s − α), continued by R(s + 1) = R(s) + length, at
 are in units of the coordinates, or dimensionless.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import gamma, pi, sqrt
@@ -44,29 +45,47 @@ class Quantiles:
 
 def quantiles_of_cells(masses: Array, factor: Factor) -> Quantiles:
     """Cell masses (n_cells,) of a density that is uniform inside each cell."""
-    levels = np.concatenate([[0.0], np.cumsum(masses)])
-    return Quantiles(unit_levels(levels), factor.edges[:-1].copy(), factor.edges[1:].copy(), factor.period)
+    return Quantiles(unit_levels(masses), factor.edges[:-1].copy(), factor.edges[1:].copy(), factor.period)
 
 
 def quantiles_of_points(x: Array, weights: Array, factor: Factor) -> Quantiles:
     """Weighted points on a factor, (n_points,) each."""
     order = np.argsort(x, kind="stable")
-    levels = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return Quantiles(unit_levels(levels), x[order], x[order], factor.period)
+    return Quantiles(unit_levels(weights[order]), x[order], x[order], factor.period)
 
 
-def unit_levels(levels: Array) -> Array:
-    """Scaled to end at 1 exactly: both quantile functions are walked to the same end."""
-    levels = levels / levels[-1]
+def unit_levels(masses: Array) -> Array:
+    """Sums of masses from 0 to 1 exactly, (n_pieces + 1,): both quantile functions are walked to the same end."""
+    levels = np.concatenate([[0.0], np.cumsum(masses)])
+    levels /= levels[-1]
     levels[-1] = 1.0
     return levels
 
 
 def wasserstein(one: Quantiles, two: Quantiles, power: int) -> float:
     """W_1 or W_2 (power 1 or 2) of two measures on the same line or circle."""
-    arguments = (one.levels, one.left, one.right, two.levels, two.left, two.right, one.length, power)
-    cost = transport_on_circle(*arguments) if one.length > 0 else transport(*arguments, 0.0)
-    return max(cost, 0.0) ** (1 / power)
+
+    def cost(shift: float) -> float:
+        return transport(one.levels, one.left, one.right, two.levels, two.left, two.right, one.length, power, shift)
+
+    return max(least_of_convex(cost) if one.length > 0 else cost(0.0), 0.0) ** (1 / power)
+
+
+def least_of_convex(cost: Callable[[float], float]) -> float:
+    """Minimum of a convex function on [−1, 1], by golden sections."""
+    lower, upper = -1.0, 1.0
+    a, b = upper - GOLDEN * (upper - lower), lower + GOLDEN * (upper - lower)
+    cost_a, cost_b = cost(a), cost(b)
+    for _ in range(SEARCH_STEPS):
+        if cost_a <= cost_b:
+            upper, b, cost_b = b, a, cost_a
+            a = upper - GOLDEN * (upper - lower)
+            cost_a = cost(a)
+        else:
+            lower, a, cost_a = a, b, cost_b
+            b = lower + GOLDEN * (upper - lower)
+            cost_b = cost(b)
+    return min(cost_a, cost_b)
 
 
 def wasserstein1(masses: Array, other: Array, factor: Factor) -> float:
@@ -109,30 +128,6 @@ def transport(levels1, left1, right1, levels2, left2, right2, length, power, shi
     return total
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
-def transport_on_circle(levels1, left1, right1, levels2, left2, right2, length, power):
-    """Minimum of `transport` over the shift, a convex function of it, by golden sections."""
-    lower, upper = -1.0, 1.0
-    a, b = upper - GOLDEN * (upper - lower), lower + GOLDEN * (upper - lower)
-    cost_a = transport(levels1, left1, right1, levels2, left2, right2, length, power, a)
-    cost_b = transport(levels1, left1, right1, levels2, left2, right2, length, power, b)
-    for _ in range(SEARCH_STEPS):
-        if cost_a <= cost_b:
-            upper, b, cost_b = b, a, cost_a
-            a = upper - GOLDEN * (upper - lower)
-            cost_a = transport(levels1, left1, right1, levels2, left2, right2, length, power, a)
-        else:
-            lower, a, cost_a = a, b, cost_b
-            b = lower + GOLDEN * (upper - lower)
-            cost_b = transport(levels1, left1, right1, levels2, left2, right2, length, power, b)
-    return min(cost_a, cost_b)
-
-
-def l1(masses: Array, other: Array) -> float:
-    """∫|ρ − ρ'| of the cell averages."""
-    return float(np.abs(masses - other).sum())
-
-
 # ---------------------------------------------------------------------------------------------------- the full space
 @dataclass(frozen=True, eq=False)
 class Slices:
@@ -150,14 +145,9 @@ class Slices:
     factors: tuple[Factor, ...]
 
     @cached_property
-    def dimensions(self) -> list[int]:
-        """Components of every factor in the space of lengths."""
-        return [f.components for f in self.factors]
-
-    @cached_property
     def directions(self) -> Array:
         """(n_directions, n_dim) unit vectors, spread evenly over half a sphere (opposite directions give the same distances)."""
-        dim = sum(self.dimensions)
+        dim = sum(f.components for f in self.factors)
         if dim == 1:
             return np.ones((1, 1))
         steps = (np.arange(N_DIRECTIONS) + 0.5) / N_DIRECTIONS
@@ -175,11 +165,6 @@ class Slices:
         reach = sqrt(sum(f.reach**2 for f in self.factors)) * (1 + 1e-9)
         return np.linspace(-reach, reach, N_BINS + 1)
 
-    def parts(self) -> dict[str, Array]:
-        """Directions by factor name, (n_directions, 1 or 2) each."""
-        parts = np.split(self.directions, np.cumsum(self.dimensions)[:-1], axis=1)
-        return {f.name: part for f, part in zip(self.factors, parts, strict=True)}
-
     def of_points(self, points: Array, weights: Array) -> Array:
         """Distribution functions of weighted points (n_points, n_columns), ending at 1: (n_directions, n_bins + 1)."""
         embedded = np.hstack(
@@ -195,11 +180,12 @@ class Slices:
     def of_grid(self, grid: Grid, masses: Array) -> Array:
         """The same for cell masses on any grid of this space; a cell casts a uniform shadow of the right mean and variance."""
         result = np.zeros((len(self.directions), self.edges.size))
-        parts = self.parts()
-        for row in range(len(self.directions)):
+        starts = np.cumsum([f.components for f in self.factors])[:-1]
+        for row, direction in enumerate(self.directions):
+            parts = {f.name: part for f, part in zip(self.factors, np.split(direction, starts), strict=True)}
             centre, square = np.zeros(grid.shape), np.zeros(grid.shape)
             for k, factor in enumerate(grid.factors):
-                middles, widths_squared = factor.shadow(parts[factor.name][row])
+                middles, widths_squared = factor.shadow(parts[factor.name])
                 centre += grid.along(k, middles)
                 square += grid.along(k, widths_squared)
             shadows(centre.ravel(), np.sqrt(square).ravel(), masses.ravel(), self.edges, result[row])

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 from gridflow.files import open_netcdf
 from gridflow.space.densities import DensitySpec
 from gridflow.space.factor import Array
@@ -37,18 +37,11 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     """
     total = np.zeros(grid.shape)
     for component in components:
-        masses = (
-            file_masses(component, grid, directory, purpose)
-            if component.density == {}
-            else product_masses(component, grid, purpose)
-        )
+        named = component.density != {}
+        masses = product_masses(component, grid, purpose) if named else file_masses(component, grid, directory, purpose)
         inside = masses.sum()
-        if not inside > 0:
-            raise InputError(
-                f"{purpose}: a density without any mass on the grid",
-                "positive mass",
-                "move the density or the bounds of its space",
-            )
+        received = f"{purpose}: a density without any mass on the grid"
+        require(inside > 0, received, "positive mass", "move the density or the bounds of its space")
         if 1 - inside > CUT_MAX:
             raise InputError(
                 f"{purpose}: the box cuts off {1 - inside:.2g} of the mass{cut_detail(component, grid)}",
@@ -64,12 +57,9 @@ def product_masses(component: Component, grid: Grid, purpose: str) -> Array:
     names = [f.name for f in grid.factors]
     missing = [n for n in names if n not in component.density]
     unknown = [n for n in component.density if n not in names]
-    if missing or unknown:
-        raise InputError(
-            f"{purpose}: densities for {sorted(component.density)}",
-            f"one for each factor of the space: {sorted(names)}",
-            "; ".join([f"add density.{n}" for n in missing] + [f"remove density.{n}" for n in unknown]),
-        )
+    fix = "; ".join([f"add density.{n}" for n in missing] + [f"remove density.{n}" for n in unknown])
+    received = f"{purpose}: densities for {sorted(component.density)}"
+    require(not fix, received, f"one for each factor of the space: {sorted(names)}", fix)
     return reduce(np.multiply.outer, [component.density[f.name].masses(f) for f in grid.factors])
 
 
@@ -83,19 +73,17 @@ def file_masses(component: Component, grid: Grid, directory: Path, purpose: str)
     """Masses of the last density in a gridflow dataset on the same grid."""
     path = directory / str(component.file)
     with open_netcdf(path, purpose) as dataset:
-        if "density" not in dataset or dataset.sizes.get("time", 0) == 0:
-            raise InputError(
-                f"{purpose}: {path.name} has no variable 'density'", "a NetCDF file written by gridflow", "solve a case first"
-            )
+        has_density = "density" in dataset and dataset.sizes.get("time", 0) > 0
+        received = f"{purpose}: {path.name} has no variable 'density'"
+        require(has_density, received, "a NetCDF file written by gridflow", "solve a case first")
         density = dataset["density"].isel(time=-1)
         for factor in grid.factors:
+            name = f"{factor.name}_points" if factor.columns > 1 else factor.name
             same = factor.name in density.dims and density.sizes[factor.name] == factor.size
-            if not same or not np.allclose(
-                dataset[f"{factor.name}_points" if factor.columns > 1 else factor.name], factor.points
-            ):
-                raise InputError(
-                    f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
-                    "the same factors with the same cells",
-                    "solve both cases on one grid",
-                )
+            require(
+                same and np.allclose(dataset[name], factor.points),
+                f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
+                "the same factors with the same cells",
+                "solve both cases on one grid",
+            )
         return density.transpose(*grid.order).to_numpy() * grid.volume
