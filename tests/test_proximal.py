@@ -9,7 +9,7 @@ from gridflow.energy.base import Energy, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import GradientDescent, ProximalPoint, RungeKutta2
-from gridflow.particles.proximal import HULL_STEPS, directions, least_norm
+from gridflow.particles.proximal import HULL_STEPS, least_norm, random_directions
 from gridflow.particles.simulation import simulate
 
 METHODS = [{}, {"distance": "assignment"}, {"distance": "sliced"}, {"inner_method": "gradient-descent", "rate": 0.5}]
@@ -137,7 +137,7 @@ def test_large_steps_differ():
 
 def test_directions_are_exact_for_squares(rng):
     for dim in (1, 2, 3):
-        u, x = directions(dim, 5, 0), rng.standard_normal(dim)
+        u, x = random_directions(dim, 5, 0), rng.standard_normal(dim)
         assert dim * ((u @ x) ** 2).mean() == pytest.approx(x @ x, rel=1e-13)
 
 

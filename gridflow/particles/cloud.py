@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.densities import Weights
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
 from gridflow.space.mixture import Component
@@ -20,10 +20,6 @@ class Cloud:
 
     points: Array
     weights: Array
-
-    @property
-    def size(self) -> int:
-        return len(self.weights)
 
 
 def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
@@ -57,10 +53,9 @@ def draw_cloud(
 
     Raises InputError for fewer than one particle, or one for each label of `strata`, and for a component that comes from a file.
     """
-    if count < 1:
-        raise InputError(f"{count} particles", "at least 1", "use more particles")
-    if any(not c.density for c in components):
-        raise InputError("particles from an initial density in a file", "named densities", "write the density as a mixture")
+    require(count >= 1, f"{count} particles", "at least 1", "use more particles")
+    named = all(c.density for c in components)
+    require(named, "particles from an initial density in a file", "named densities", "write the density as a mixture")
     if strata is not None:
         return draw_strata(components, factors, count, seed, sampling, strata)
     columns = columns_of(factors)
@@ -85,8 +80,8 @@ def draw_strata(
     shares = np.stack([c.density[strata].masses(labels) for c in components])
     shares *= np.array([c.weight for c in components])[:, None] / sum(c.weight for c in components)
     present = np.flatnonzero(shares.sum(axis=0))
-    if count < len(present):
-        raise InputError(f"{count} particles for {len(present)} labels {strata!r}", "at least one for each", "use more particles")
+    received = f"{count} particles for {len(present)} labels {strata!r}"
+    require(count >= len(present), received, "at least one for each", "use more particles")
     parts = []
     for number, label in enumerate(present):
         here = Weights([float(k == label) for k in range(labels.size)])

@@ -25,7 +25,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import SolveError, require
 from gridflow.flow.noise import NoiseInjection
 from gridflow.flow.term import FlowTerm
 from gridflow.particles.cloud import fold, retract
@@ -86,19 +86,20 @@ class Dynamics:
         inside = fold(points, self.factors)
         evaluation = self.energy.evaluate(inside, weights, batch)
         gradient, xi = evaluation.gradient if evaluation.drive is None else evaluation.drive, evaluation.first_variation
-        if self.weighs and xi is None:
-            raise InputError(
-                "a reaction of particles with an energy that gives no first variation at them", "first_variation in its"
-                " ParticleEvaluation", "return ξ at the particles, (n_particles,)",
-            )  # fmt: skip
+        require(
+            not self.weighs or xi is not None,
+            "a reaction of particles with an energy that gives no first variation at them",
+            "first_variation in its ParticleEvaluation",
+            "return ξ at the particles, (n_particles,)",
+        )
         if not np.isfinite(gradient.sum() + (xi.sum() if xi is not None else 0.0)):
             raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
-        velocity: Array = -self.mobility(inside) * self.unfolded(points, inside, gradient)
+        velocity: Array = -self.mobility(inside) * self.unfold(points, inside, gradient)
         if xi is None or not self.weighs:
             return velocity
         return np.column_stack([velocity, reduce(np.add, [term.growth(xi, weights) for term in self.weighing])])
 
-    def unfolded(self, points: Array, inside: Array, gradient: Array) -> Array:
+    def unfold(self, points: Array, inside: Array, gradient: Array) -> Array:
         """The gradient at unfolded positions, from the one inside the space; overwrites it."""
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             gradient[:, c] = factor.unfolded_gradient(points[:, c], inside[:, c], gradient[:, c])
@@ -112,7 +113,7 @@ class Dynamics:
         normal = self.normal(state.shape) * moves
 
         def gradient(level: float) -> Array:
-            return self.unfolded(state, inside, self.energy.gradient_at(inside + level * normal, inside, self.weights))
+            return self.unfold(state, inside, self.energy.gradient_at(inside + level * normal, inside, self.weights))
 
         def holds(level: float) -> bool:
             step = gradient(level)
@@ -150,20 +151,17 @@ class Dynamics:
 
 
 def fixed_steps(
-    advance: Callable[[Array, float], Array],
-    points: Array,
-    times: list[float],
-    dt_max: float,
-    substeps: int,
-    factors: tuple[Factor, ...],
+    advance: Callable[[Array, float], Array], points: Array, times: list[float], dt_max: float, dynamics: Dynamics
 ) -> Iterator[Array]:
-    """Positions at the times; between two of them equal steps of at most dt_max, each divided into substeps.
+    """States at the times; between two of them equal steps of at most dt_max, each divided into substeps.
 
     Surfaces: a step is made in R³ and then retracted.
     """
     yield points
     for before, after in pairwise(times):
-        count = substeps * max(1, ceil((after - before) / dt_max * (1 - 1e-9)))  # a multiple of dt_max up to round-off is one
+        count = dynamics.substeps * max(
+            1, ceil((after - before) / dt_max * (1 - 1e-9))
+        )  # a multiple of dt_max up to round-off is one
         for _ in range(count):
-            points = retract(advance(points, (after - before) / count), factors)
+            points = retract(advance(points, (after - before) / count), dynamics.factors)
         yield points

@@ -5,12 +5,12 @@ step of mean-field time η/N, and iteration k is t = kη/N.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar
 
 import scipy
 from msgspec import Meta, Struct
 
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import SolveError, require
 from gridflow.flow.flow import KEYS
 from gridflow.flow.noise import NoiseTerm
 from gridflow.particles.cloud import fold
@@ -22,31 +22,6 @@ EVALUATIONS_MAX = 100_000
 """Of the velocity in an adaptive run: far more than a smooth flow needs."""
 EXPLICIT = KEYS - {NoiseTerm.key}
 """Terms of a flow that every explicit method with fixed steps admits."""
-
-
-class Integrator(Protocol):
-    """error_factor : error in time over the change that two substeps make, 1/(1 − 2^−order)
-    step_falls_with_count : whether steps are inverse to the number of particles
-    knows : keys of the terms of a flow that it admits; label, instead : its name, and another kind for those that it refuses
-    """
-
-    @property
-    def error_factor(self) -> float: ...
-
-    @property
-    def step_falls_with_count(self) -> bool: ...
-
-    @property
-    def knows(self) -> frozenset[str]: ...
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def instead(self) -> str: ...
-
-    def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
-        """States (`Dynamics`: unfolded positions, with a reaction weights) at each of the increasing times, from 0 on."""
 
 
 class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="gradient-descent", tag_field="kind"):
@@ -79,7 +54,7 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:
         dt_max = self.step if self.step is not None else float(self.learning_rate or 0) / len(points)
-        n_data = self.count_data(dynamics, points) if self.batch is not None else 0
+        n_data = self.count_data(dynamics, points)
         noise = next((term.spec for term in dynamics.terms if isinstance(term, NoiseTerm)), None)
 
         def advance(points: Array, dt: float) -> Array:
@@ -87,15 +62,22 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
             velocity = dynamics.velocity_displaced(points, dt, noise) if noise else dynamics.velocity(points, batch)
             return points + dt * velocity + dynamics.noise(points, dt)
 
-        return fixed_steps(advance, points, times, dt_max, dynamics.substeps, dynamics.factors)
+        return fixed_steps(advance, points, times, dt_max, dynamics)
 
     def count_data(self, dynamics: Dynamics, points: Array) -> int:
+        """Number of data, 0 without minibatches. Raises InputError where there are fewer than in a batch."""
+        if self.batch is None:
+            return 0
         positions, weights = dynamics.split(points)
         prediction = dynamics.energy.evaluate(fold(positions, dynamics.factors), weights).prediction
-        if prediction is None or len(prediction) < (self.batch or 0):
-            available = "no data" if prediction is None else f"{len(prediction)} data"
-            raise InputError(f"batch = {self.batch} for an energy with {available}", "at most all data", "lower or remove batch")
-        return len(prediction)
+        count = 0 if prediction is None else len(prediction)
+        require(
+            count >= self.batch,
+            f"batch = {self.batch} for an energy with {count or 'no'} data",
+            "at most all data",
+            "lower or remove batch",
+        )
+        return count
 
 
 class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", tag_field="kind"):
@@ -121,7 +103,7 @@ class RungeKutta2(Struct, frozen=True, forbid_unknown_fields=True, tag="rk2", ta
             second = dynamics.velocity(points + dt * first + noise)
             return points + 0.5 * dt * (first + second) + noise
 
-        return fixed_steps(advance, points, times, self.step, dynamics.substeps, dynamics.factors)
+        return fixed_steps(advance, points, times, self.step, dynamics)
 
 
 class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", tag_field="kind"):
@@ -159,3 +141,10 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
 
 
 IntegratorSpec = GradientDescent | RungeKutta2 | Adaptive | ProximalPoint
+"""Each has `run(dynamics, points, times)`, the states (`Dynamics`) at each of the increasing times, from 0 on, and
+
+    error_factor             error in time over the change that two substeps make, 1/(1 − 2^−order)
+    step_falls_with_count    whether steps are inverse to the number of particles
+    knows                    keys of the terms of a flow that it admits
+    label, instead           its name, and another kind for the terms that it refuses
+"""

@@ -32,8 +32,7 @@ import scipy
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ParticleEvaluation
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import SolveError, require
 from gridflow.particles.cloud import fold
 from gridflow.particles.dynamics import Dynamics, Positive, fixed_steps
 from gridflow.space.factor import Array
@@ -45,6 +44,8 @@ DECREASE = 0.3
 STEP_MIN = 1e-9
 """Shortest step of the line search, as a share of γ."""
 HULL_STEPS = 100
+LENGTH_MAX = 1e100
+"""Of a residual of gradient descent that has not diverged."""
 
 
 class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proximal-point", tag_field="kind"):
@@ -75,19 +76,18 @@ class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proxim
             step = ProximalStep(self, dynamics, fold(points, dynamics.factors), dt)
             return step.by_sampling() if self.inner_method == "sampling" else step.by_descent()
 
-        return fixed_steps(advance, points, times, self.step, dynamics.substeps, dynamics.factors)
+        return fixed_steps(advance, points, times, self.step, dynamics)
 
 
 def check_run(scheme: ProximalPoint, dynamics: Dynamics) -> None:
     """Raises InputError for a cloud or a space for which a distance is not defined."""
-    if scheme.distance != "frobenius" and np.ptp(dynamics.weights) > 1e-12 * dynamics.weights.max():
-        raise InputError(
-            f'distance = "{scheme.distance}" with particles of different weights', "equal weights", 'use distance = "frobenius"'
-        )
-    if any(f.columns > 1 for f in dynamics.factors):
-        raise InputError("proximal points on a surface", "intervals, circles and labels", 'use particles.integrator.kind = "rk2"')
-    if scheme.distance == "sliced" and any(f.period for f in dynamics.factors):
-        raise InputError('distance = "sliced" on a circle', "intervals and labels", 'use distance = "assignment"')
+    equal = np.ptp(dynamics.weights) <= 1e-12 * dynamics.weights.max()
+    received = f'distance = "{scheme.distance}" with particles of different weights'
+    require(scheme.distance == "frobenius" or equal, received, "equal weights", 'use distance = "frobenius"')
+    flat = all(f.columns == 1 for f in dynamics.factors)
+    require(flat, "proximal points on a surface", "intervals, circles and labels", 'use particles.integrator.kind = "rk2"')
+    straight = scheme.distance != "sliced" or not any(f.period for f in dynamics.factors)
+    require(straight, 'distance = "sliced" on a circle', "intervals and labels", 'use distance = "assignment"')
 
 
 class ProximalStep:
@@ -107,8 +107,8 @@ class ProximalStep:
         lower, upper = np.array([f.walls or (-np.inf, np.inf) for f in moving]).T
         self.lower, self.upper = lower / self.scale, upper / self.scale
         self.periods = np.array([f.period for f in moving]) / self.scale
-        self.directions = directions(len(self.columns), scheme.frames, scheme.seed)
-        self.offsets = offsets(len(self.columns))
+        self.directions = random_directions(len(self.columns), scheme.frames, scheme.seed)
+        self.offsets = probe_offsets(len(self.columns))
 
     # ------------------------------------------------------------------------------------------------ inner iterations
     def by_sampling(self) -> Array:
@@ -117,11 +117,11 @@ class ProximalStep:
         radius = max(tolerance, 0.1 * self.dt * longest(self.gradients(z, 0.0)[1][:, 0]))
         for _ in range(self.scheme.inner):
             value, hulls = self.gradients(z, radius)
-            direction = self.unblocked(z, least_norm(hulls))
+            direction = self.free_direction(z, least_norm(hulls))
             length = self.dt * longest(direction)
             if length <= radius:
                 if radius <= tolerance:
-                    return self.accepted(z)
+                    return self.accept(z)
                 radius = max(tolerance, radius / SHRINK)
                 continue
             slack = 8 * np.finfo(float).eps * abs(value)
@@ -130,7 +130,7 @@ class ProximalStep:
             while share > STEP_MIN:
                 new = np.clip(z - share * self.dt * direction, self.lower, self.upper)
                 promised = DECREASE * self.mean(direction * (z - new))
-                if self.objective(new) <= value - promised + slack:
+                if self.gradients(new, 0.0)[0] <= value - promised + slack:
                     break
                 share /= 2
             if share > STEP_MIN:
@@ -139,42 +139,40 @@ class ProximalStep:
                 radius, share = max(tolerance, radius / SHRINK), 0.1
             else:
                 break
-        return self.unfinished(z, length, "gradient sampling", "raise inner or tolerance, or use a smaller step")
+        return self.end_unconverged(z, length, "gradient sampling", "raise inner or tolerance, or use a smaller step")
 
     def by_descent(self) -> Array:
         """V ← V − rate·(V − W + γM grad ξ(V)) (S2 §2.2, §2.2.1). Raises SolveError if it does not converge and must."""
         z, length = self.origin, np.inf
         for _ in range(self.scheme.inner):
-            residual = self.unblocked(z, self.dt * self.gradients(z, 0.0)[1][:, 0])
+            residual = self.free_direction(z, self.dt * self.gradients(z, 0.0)[1][:, 0])
             length = longest(residual)
             if length <= self.scheme.tolerance:
-                return self.accepted(z)
-            if not length < 1e100:
-                raise self.failure(length, "the inner gradient descent", "lower rate or step")
+                return self.accept(z)
+            if not length < LENGTH_MAX:
+                break
             z = np.clip(z - self.scheme.rate * residual, self.lower, self.upper)
-        return self.unfinished(z, length, "the inner gradient descent", 'lower rate or step, or use inner_method = "sampling"')
-
-    def unfinished(self, z: Array, length: float, method: str, fix: str) -> Array:
-        """The last iterate, where the scheme goes on from it. Raises SolveError otherwise."""
-        if self.scheme.on_unconverged == "stop":
-            raise self.failure(length, method, fix)
-        self.dynamics.unconverged += 1
-        return self.accepted(z)
-
-    def failure(self, length: float, method: str, fix: str) -> SolveError:
-        return SolveError(
-            f"a proximal point step did not converge: {method} ended {length:.1e} from stationarity (tolerance"
-            f" {self.scheme.tolerance:.1e}); {fix}"
+        return self.end_unconverged(
+            z, length, "the inner gradient descent", 'lower rate or step, or use inner_method = "sampling"'
         )
 
-    def accepted(self, z: Array) -> Array:
+    def end_unconverged(self, z: Array, length: float, method: str, fix: str) -> Array:
+        """The last iterate, where the scheme goes on from it. Raises SolveError otherwise, and where the iteration diverged."""
+        if self.scheme.on_unconverged == "stop" or not length < LENGTH_MAX:
+            raise SolveError(
+                f"a proximal point step did not converge: {method} ended {length:.1e} from stationarity (tolerance"
+                f" {self.scheme.tolerance:.1e}); {fix}"
+            )
+        self.dynamics.unconverged += 1
+        return self.accept(z)
+
+    def accept(self, z: Array) -> Array:
+        """The points of V. Raises InputError where the mobility at V is another one than at W."""
         points = self.place(z)
         after = np.broadcast_to(self.dynamics.mobility(fold(points, self.dynamics.factors)), points.shape)
-        if not np.array_equal(self.mobility, after):
-            raise InputError(
-                "a proximal point with a mobility that depends on a factor that moves", "mobilities constant or by label",
-                'use particles.integrator.kind = "rk2"',
-            )  # fmt: skip
+        received = "a proximal point with a mobility that depends on a factor that moves"
+        fix = 'use particles.integrator.kind = "rk2"'
+        require(np.array_equal(self.mobility, after), received, "mobilities constant or by label", fix)
         return points
 
     # ----------------------------------------------------------------------------------------------------- the objective
@@ -183,49 +181,43 @@ class ProximalStep:
         return float(self.dynamics.weights @ terms.sum(axis=1))
 
     def place(self, z: Array) -> Array:
+        """Points, (n_particles, n_columns), of coordinates z."""
         points = self.start.copy()
         points[:, self.columns] = np.where(self.root > 0, self.root * z, points[:, self.columns])
         return points
 
-    def evaluate(self, points: Array, weights: Array) -> ParticleEvaluation:
-        self.dynamics.evaluations += 1
-        result = self.dynamics.energy.evaluate(fold(points, self.dynamics.factors), weights)
-        if not np.isfinite(result.value + result.gradient.sum()):
-            raise SolveError("a proximal point step met a value that is not finite; use a smaller step")
-        return result
-
-    def objective(self, z: Array) -> float:
-        """F + d/(2γ)."""
-        return self.evaluate(self.place(z), self.dynamics.weights).value + self.distance(z)[0] / (2 * self.dt)
-
     def gradients(self, z: Array, radius: float) -> tuple[float, Array]:
-        """Objective at z, and its gradients over m_i at z and, if radius > 0, at probes: (n_particles, n_probes, n_moving)."""
+        """F + d/(2γ) at z, and its gradients over m_i at z and, if radius > 0, at probes: (n_particles, n_probes, n_moving)."""
         probes = z + radius * self.offsets[: 1 if radius == 0 else None, None, :]
         cloud = np.concatenate([self.place(np.clip(p, self.lower, self.upper)) for p in probes])
         weights = np.concatenate([self.dynamics.weights, np.zeros((len(probes) - 1) * len(z))])
-        result = self.evaluate(cloud, weights)
+        self.dynamics.evaluations += 1
+        result = self.dynamics.energy.evaluate(fold(cloud, self.dynamics.factors), weights)
+        if not np.isfinite(result.value + result.gradient.sum()):
+            raise SolveError("a proximal point step met a value that is not finite; use a smaller step")
         squared, pull = self.distance(z)
         slopes = result.gradient[:, self.columns].reshape(len(probes), *z.shape) * self.root + pull / self.dt
         return result.value + squared / (2 * self.dt), np.swapaxes(slopes, 0, 1)
 
-    def unblocked(self, z: Array, direction: Array) -> Array:
-        """Without the components that −direction would push through a wall."""
+    def free_direction(self, z: Array, direction: Array) -> Array:
+        """A direction without the components that −direction would push through a wall."""
         return np.where(((z <= self.lower) & (direction > 0)) | ((z >= self.upper) & (direction < 0)), 0.0, direction)
 
     def distance(self, z: Array) -> tuple[float, Array]:
         """d, and half its gradient over m_i, (n_particles, n_moving)."""
-        find = {"frobenius": self.moved, "assignment": self.assigned, "sliced": self.sliced}[self.scheme.distance]
+        find = {"frobenius": self.move, "assignment": self.assign, "sliced": self.sort}[self.scheme.distance]
         total, pull = 0.0, np.zeros(z.shape)
         for group in self.groups:
             squares, pull[group] = find(z[group], group)
             total += float(self.dynamics.weights[group] @ squares)
         return total, pull
 
-    def moved(self, z: Array, group: NDArray[np.int64]) -> tuple[Array, Array]:
+    def move(self, z: Array, group: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Squares of the gaps to W, (n_group,), and the gaps, (n_group, n_moving)."""
         gaps = z - self.origin[group]
         return (gaps**2).sum(axis=1), gaps
 
-    def assigned(self, z: Array, group: NDArray[np.int64]) -> tuple[Array, Array]:
+    def assign(self, z: Array, group: NDArray[np.int64]) -> tuple[Array, Array]:
         """Gaps to the partners of the optimal assignment, on a circle the shorter way."""
         gaps = z[:, None, :] - self.origin[group][None, :, :]
         period = np.broadcast_to(self.periods, self.origin.shape)[group][None]
@@ -234,7 +226,7 @@ class ProximalStep:
         chosen = gaps[rows, partners]
         return (chosen**2).sum(axis=1), chosen
 
-    def sliced(self, z: Array, group: NDArray[np.int64]) -> tuple[Array, Array]:
+    def sort(self, z: Array, group: NDArray[np.int64]) -> tuple[Array, Array]:
         """Along every direction the k-th of V belongs to the k-th of W."""
         shadows, old = z @ self.directions.T, np.sort(self.origin[group] @ self.directions.T, axis=0)
         ranks = np.argsort(np.argsort(shadows, axis=0, kind="stable"), axis=0, kind="stable")
@@ -244,17 +236,18 @@ class ProximalStep:
 
 
 def longest(vectors: Array) -> float:
+    """Largest length of vectors (n_particles, n_moving)."""
     return float(np.sqrt((vectors**2).sum(axis=1).max()))
 
 
-def directions(dim: int, frames: int, seed: int) -> Array:
+def random_directions(dim: int, frames: int, seed: int) -> Array:
     """Random orthonormal frames, (frames·n_dim, n_dim): the mean of ⟨u, x⟩² is |x|²/n_dim exactly."""
     normal = np.random.default_rng(seed).standard_normal((frames, dim, dim))
     return np.concatenate([np.linalg.qr(matrix)[0] for matrix in normal])
 
 
-def offsets(dim: int) -> Array:
-    """Of the probes: the point itself, both ways along axes and, in few dimensions, along diagonals, (n_probes, n_dim)."""
+def probe_offsets(dim: int) -> Array:
+    """The point itself, both ways along axes and, in few dimensions, along diagonals, (n_probes, n_dim)."""
     axes = np.concatenate([np.zeros((1, dim)), np.eye(dim), -np.eye(dim)])
     if not 2 <= dim <= 4:
         return axes

@@ -10,7 +10,7 @@ import numpy as np
 
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import check_terms
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
@@ -81,8 +81,8 @@ class Simulator:
         if not isinstance(cloud, Cloud):
             cloud = draw_cloud(list(problem.initial), self.factors, cloud, seed, sampling, self.energy.strata)
         self.energy.check_start(cloud.points, cloud.weights)
-        if len(saves) < 2 or saves[0] != 0 or any(a >= b for a, b in pairwise(saves)):
-            raise InputError(f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
+        increase = len(saves) >= 2 and saves[0] == 0 and all(a < b for a, b in pairwise(saves))
+        require(increase, f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
             self.energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, random, batches, pieces, substeps
