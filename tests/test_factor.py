@@ -8,10 +8,13 @@ import pytest
 
 import gridflow
 from gridflow.errors import InputError
+from gridflow.scheme.jko.scaling import prolongation
 from gridflow.space.circle import Circle, Ellipse
 from gridflow.space.coordinate import Coordinate, coordinate_of
+from gridflow.space.densities import Uniform
 from gridflow.space.ellipsoid import Ellipsoid
 from gridflow.space.factor import Factor
+from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
 from gridflow.space.mesh import surface_of
@@ -159,7 +162,7 @@ def test_derivatives_of_positions(name):
     """`unfolded_gradient` and `pull_back` against differences, of a function of the weight vector at unfolded positions."""
     rng, factor = np.random.default_rng(0), EVERY[name]
     slope = rng.normal(size=factor.components)
-    x = factor.uniform_quantile(rng.random((7, factor.dimension)).squeeze()).reshape(7, factor.columns)
+    x = Uniform().quantile(rng.random((7, factor.dimension)).squeeze(), factor).reshape(7, factor.columns)
     unfolded = x if factor.columns == 3 or not factor.moves else x + np.arange(-3, 4)[:, None] * 4.0
     inside = factor.fold(unfolded)
 
@@ -193,10 +196,10 @@ def test_linear_functions_survive_coarsening(name):
     assert coarse.size == factor.size // 2
     assert factor.coarsening(13) is factor
     field = np.tile(np.arange(12.0), (3, 1))
-    fine = factor.prolongation(field, 1)
+    fine = prolongation(field, Grid([Labels(values=[1.0, 2.0, 3.0]).factor("s"), factor]))
     assert fine.shape == (3, 24)
     np.testing.assert_allclose(np.diff(fine[0])[1:-2], 0.5)
-    np.testing.assert_allclose(factor.prolongation(np.ones((12, 2)), 0), 1.0)
+    np.testing.assert_allclose(prolongation(np.ones((12, 48)), Grid([factor, Circle(cells=48).factor("y")])), 1.0)
     np.testing.assert_allclose(coarse.total_volume, factor.total_volume)
 
 

@@ -48,19 +48,6 @@ class Coordinate(Factor):
         widths = self.volumes if self.edges.size else np.zeros(self.size)
         return self.length_image(self.centres) @ direction, (direction[0] * widths) ** 2
 
-    def uniform_quantile(self, level: Array) -> Array:
-        if not self.edges.size:
-            return self.quantile_of_masses(self.volumes / self.total_volume, level)
-        lower, upper = self.extent
-        return lower + (upper - lower) * level
-
-    def quantile_of_masses(self, masses: Array, level: Array) -> Array:
-        """Positions from levels in (0, 1), (n,), of cell masses, uniform inside each cell."""
-        levels = np.cumsum(masses)
-        if not self.edges.size:
-            return self.points[np.minimum(np.searchsorted(levels, level, side="right"), self.size - 1)]
-        return np.asarray(np.interp(level, np.concatenate([[0.0], levels]), self.edges), dtype=np.float64)
-
     def neighbours(self, x: Array) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
         if not self.edges.size:
             nearest = np.abs(x[:, None] - self.points).argmin(axis=1)
@@ -99,20 +86,6 @@ class Coordinate(Factor):
         points, edges = self.points.reshape(-1, 2).mean(axis=1), self.edges[::2]
         distances = face_distances(points, edges, self.period)
         return replace(self, points=points, volumes=np.diff(edges), edges=edges, distances=distances)
-
-    def prolongation(self, field: Array, axis: int) -> Array:
-        n = field.shape[axis]
-        if n == self.size:
-            return field
-        first, last = field.take([0], axis), field.take([n - 1], axis)
-        if self.period > 0:
-            before, behind = last, first
-        else:  # extrapolated to the cells at the walls
-            before, behind = 2 * first - field.take([1], axis), 2 * last - field.take([n - 2], axis)
-        wide = np.concatenate([before, field, behind], axis)
-        left, right = wide.take(range(n), axis), wide.take(range(2, n + 2), axis)
-        pairs = np.stack([0.75 * field + 0.25 * left, 0.75 * field + 0.25 * right], axis + 1)
-        return pairs.reshape(*field.shape[:axis], 2 * n, *field.shape[axis + 1 :])
 
 
 def coordinate_of(factor: Factor) -> Coordinate:

@@ -12,7 +12,6 @@ from msgspec import Meta, Struct
 from scipy.special import eval_legendre, ndtr, ndtri
 
 from gridflow.errors import InputError, require
-from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.mesh import Mesh, surface_of
 
@@ -91,10 +90,13 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
         return np.clip((x - self.bounds[0]) / (self.bounds[1] - self.bounds[0]), 0.0, 1.0)
 
     def quantile(self, level: Array, factor: Factor) -> Array:
-        """Positions from levels in (0, 1)."""
-        if self.bounds is None:
-            return factor.uniform_quantile(level)
-        return self.bounds[0] + (self.bounds[1] - self.bounds[0]) * level
+        """Positions from levels in (0, 1), (n,), or (n, 2) on a surface."""
+        if self.bounds is None and factor.columns > 1:
+            return surface_under(factor, "uniform").around((0.0, 0.0, 1.0), 2 * level[:, 0] - 1, level[:, 1])
+        if self.bounds is None and not factor.moves:
+            return quantile_of_masses(self.masses(factor), level, factor)
+        lower, upper = self.bounds or factor.edges[[0, -1]]
+        return lower + (upper - lower) * level
 
 
 class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_field="kind"):
@@ -142,7 +144,7 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", ta
         """Positions with the given levels in (0, 1), uniform inside each cell. Raises InputError on a surface."""
         received = f"particles from weights of cells on the surface {factor.name!r}"
         require(factor.columns == 1, received, "a named density", 'use kind = "fisher"')
-        return coordinate_of(factor).quantile_of_masses(self.masses(factor), level)
+        return quantile_of_masses(self.masses(factor), level, factor)
 
 
 Direction = tuple[float, float, float]
@@ -199,6 +201,14 @@ class Harmonic(Struct, frozen=True, forbid_unknown_fields=True, tag="harmonic", 
 
         cosine = inverse(below, level[:, 0], -1.0, 1.0, 55)
         return surface_under(factor, "harmonic").around(self.axis, cosine, level[:, 1])
+
+
+def quantile_of_masses(masses: Array, level: Array, factor: Factor) -> Array:
+    """Positions along a coordinate from levels in (0, 1), (n,), of masses of cells, uniform inside each, or of labels."""
+    levels = np.cumsum(masses)
+    if not factor.one_dimensional:
+        return factor.points[np.minimum(np.searchsorted(levels, level, side="right"), factor.size - 1)]
+    return np.asarray(np.interp(level, np.concatenate([[0.0], levels]), factor.edges), dtype=np.float64)
 
 
 def inverse(distribution: Callable[[Array], Array], level: Array, lower: float, upper: float, halvings: int) -> Array:

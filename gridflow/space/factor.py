@@ -155,10 +155,6 @@ class Factor(ABC):
         """Cells projected on a direction (n_components,) of lengths: middles and squared widths, (n_cells,) each."""
 
     @abstractmethod
-    def uniform_quantile(self, level: Array) -> Array:
-        """Positions of the uniform density from levels in (0, 1), (n,), or (n, 2) on a surface."""
-
-    @abstractmethod
     def neighbours(self, x: Array) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
         """((cell before, cell behind), (share, share)) of positions: of linear interpolation, or the nearest cell twice."""
 
@@ -216,10 +212,6 @@ class Factor(ABC):
     def coarsening(self, cells: int) -> "Factor":
         """The same interval or circle with its cells joined in pairs, where at least so many remain; others stay."""
         return self
-
-    def prolongation(self, field: Array, axis: int) -> Array:
-        """A field on the cells of `coarsening`, along an axis, at the cell points of this factor."""
-        return field
 
 
 def columns_of(factors: tuple[Factor, ...]) -> list[slice]:

@@ -207,9 +207,6 @@ class Mesh(Factor):
         plane = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * np.cross(pole, side)
         return self.fold(cosine[:, None] * pole + sine[:, None] * plane)
 
-    def uniform_quantile(self, level: Array) -> Array:
-        return self.around((0.0, 0.0, 1.0), 2 * level[:, 0] - 1, level[:, 1])
-
     def neighbours(self, x: Array) -> tuple[tuple[Indices, Indices], tuple[Array, Array]]:
         cell = self.cell_of(x)
         return (cell, cell), (np.ones(len(x)), np.zeros(len(x)))

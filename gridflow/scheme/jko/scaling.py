@@ -122,5 +122,16 @@ def restriction(masses: Array, shape: tuple[int, ...]) -> Array:
 def prolongation(field: Array, grid: Grid) -> Array:
     """A field on the halved grid at the cell points of this one: linear, extrapolated at walls."""
     for axis, factor in enumerate(grid.factors):
-        field = factor.prolongation(field, axis)
+        n = field.shape[axis]
+        if n == factor.size:
+            continue
+        first, last = field.take([0], axis), field.take([n - 1], axis)
+        if factor.period > 0:
+            before, behind = last, first
+        else:  # extrapolated to the cells at the walls
+            before, behind = 2 * first - field.take([1], axis), 2 * last - field.take([n - 2], axis)
+        wide = np.concatenate([before, field, behind], axis)
+        left, right = wide.take(range(n), axis), wide.take(range(2, n + 2), axis)
+        pairs = np.stack([0.75 * field + 0.25 * left, 0.75 * field + 0.25 * right], axis + 1)
+        field = pairs.reshape(*field.shape[:axis], 2 * n, *field.shape[axis + 1 :])
     return field
