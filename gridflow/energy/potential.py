@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
+from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import unit
 
@@ -122,7 +122,7 @@ class PotentialEnergy(Energy):
     def check(self, factors: tuple[Factor, ...]) -> None:
         """Raises InputError for a term of an unknown factor, and for one that its factor cannot have."""
         for name, term in self.terms.items():
-            factor = factors[factor_named(factors, name, f"energy.terms.{name}")]
+            factor = factors[factor_index(factors, name, f"energy.terms.{name}")]
             kind = term.__struct_config__.tag
             surface = factor.columns > 1
             if surface != isinstance(term, Tilt):

@@ -11,7 +11,7 @@ import numpy as np
 
 from gridflow.errors import InputError
 from gridflow.flow.term import Advance, FlowTerm, Point
-from gridflow.space.factor import Array, factor_named
+from gridflow.space.factor import Array, factor_index
 from gridflow.space.grid import Grid
 
 
@@ -54,7 +54,7 @@ class Diffusion(FlowTerm[dict[str, float]]):
     def __init__(self, spec: dict[str, float], temperature: float, grid: Grid) -> None:
         super().__init__(spec, temperature, grid)
         for name in spec:
-            if not grid.factors[factor_named(grid.factors, name, "flow.diffusion")].one_dimensional:
+            if not grid.factors[factor_index(grid.factors, name, "flow.diffusion")].one_dimensional:
                 raise InputError(f"flow.diffusion along {name!r}", "intervals and circles", "remove it")
         self.rates = [spec.get(f.name, 0.0) for f in grid.factors]
         self.semigroup = HeatSemigroup(grid, self.rates)

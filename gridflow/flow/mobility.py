@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, factor_index
 
 
 class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,7 +20,7 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
         """(factor that the mobility of the factor `name` depends on, its values there). Raises InputError."""
         if self.factor is None:
             return None, np.array([self.value])
-        source = factors[factor_named(tuple(factors), self.factor, f"flow.mobility.{name}.factor")]
+        source = factors[factor_index(tuple(factors), self.factor, f"flow.mobility.{name}.factor")]
         if source.columns > 1:
             raise InputError(
                 f"flow.mobility.{name} depends on the surface {source.name!r}",

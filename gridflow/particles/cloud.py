@@ -7,7 +7,7 @@ import numpy as np
 
 from gridflow.errors import require
 from gridflow.space.densities import Weights
-from gridflow.space.factor import Array, Factor, block, columns_of, factor_named
+from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.mixture import Component
 
 Sampling = Literal["random", "sobol"]
@@ -76,7 +76,7 @@ def draw_strata(
     components: list[Component], factors: tuple[Factor, ...], count: int, seed: int, sampling: Sampling, strata: str
 ) -> Cloud:
     """A cloud from the density at each label: components keep their weights there, and the label the mass that they give it."""
-    labels = factors[factor_named(factors, strata, "strata")]
+    labels = factors[factor_index(factors, strata, "strata")]
     shares = np.stack([c.density[strata].masses(labels) for c in components])
     shares *= np.array([c.weight for c in components])[:, None] / sum(c.weight for c in components)
     present = np.flatnonzero(shares.sum(axis=0))

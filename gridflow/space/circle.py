@@ -21,7 +21,6 @@ class CircleFactor(Coordinate):
 
     curve: Arc | None = None
 
-    one_dimensional: ClassVar[bool] = True
     components: ClassVar[int] = 2
 
     @property

@@ -45,7 +45,7 @@ class Quantiles:
 
 def quantiles_of_cells(masses: Array, factor: Factor) -> Quantiles:
     """Cell masses (n_cells,) of a density that is uniform inside each cell."""
-    return Quantiles(unit_levels(masses), factor.edges[:-1].copy(), factor.edges[1:].copy(), factor.period)
+    return Quantiles(unit_levels(masses), factor.edges[:-1], factor.edges[1:], factor.period)
 
 
 def quantiles_of_points(x: Array, weights: Array, factor: Factor) -> Quantiles:

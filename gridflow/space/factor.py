@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -64,8 +64,6 @@ class Factor(ABC):
 
     moves: ClassVar[bool] = True
     """Whether mass moves."""
-    one_dimensional: ClassVar[bool] = False
-    """Whether mass moves along one coordinate: W1, waves and bounds of cells exist."""
     dimension: ClassVar[int] = 1
     """Of the interval, circle or surface."""
     columns: ClassVar[int] = 1
@@ -77,6 +75,11 @@ class Factor(ABC):
     def size(self) -> int:
         """Number of cells."""
         return self.volumes.size
+
+    @property
+    def one_dimensional(self) -> bool:
+        """Whether mass moves along one coordinate: W1, waves and bounds of cells exist."""
+        return self.moves and self.dimension == 1
 
     @property
     def total_volume(self) -> float:
@@ -225,11 +228,8 @@ def block(points: Array, columns: slice) -> Array:
     return points[:, columns.start] if columns.stop - columns.start == 1 else points[:, columns]
 
 
-def factor_named(factors: tuple[Factor, ...], name: str, purpose: str) -> int:
-    """Index of the factor called `name`, or a clear error."""
-    names = [f.name for f in factors]
-    if name not in names:
-        raise InputError(
-            f"{purpose} names the factor {name!r}", f"factors of this space: {', '.join(names)}", "use one of these names"
-        )
+def factor_index(factors: tuple[Factor, ...], name: str, purpose: str) -> int:
+    """Index of the factor called `name`. Raises InputError where there is none."""
+    names, received = [f.name for f in factors], f"{purpose} names the factor {name!r}"
+    require(name in names, received, f"factors of this space: {', '.join(names)}", "use one of these names")
     return names.index(name)

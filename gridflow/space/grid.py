@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.errors import InputError, require
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, factor_index
 
 
 class Grid:
@@ -58,11 +58,11 @@ class Grid:
         self.mobility = tuple(self.broadcast_mobility(f, *mobility.get(f.name, (None, np.ones(1)))) for f in self.factors)
         unknown = set(mobility) - set(self.order)
         if unknown:
-            factor_named(self.factors, min(unknown), "flow.mobility")
+            factor_index(self.factors, min(unknown), "flow.mobility")
 
     def broadcast_mobility(self, factor: Factor, source: str | None, values: Array) -> Array:
         """Mobility of a factor as an array that broadcasts against the grid."""
-        index = None if source is None else factor_named(self.factors, source, f"flow.mobility.{factor.name}")
+        index = None if source is None else factor_index(self.factors, source, f"flow.mobility.{factor.name}")
         size = 1 if index is None else self.factors[index].size
         if np.size(values) != size or not (np.isfinite(values) & (np.asarray(values) >= 0)).all():
             raise InputError(
@@ -86,7 +86,7 @@ class Grid:
 
     def coordinate(self, name: str) -> Array:
         """Cell points of the line, circle or labels `name`, broadcasting against densities."""
-        axis = factor_named(self.factors, name, "a coordinate")
+        axis = factor_index(self.factors, name, "a coordinate")
         surface = self.factors[axis].columns > 1
         require(not surface, f"the coordinate of the surface {name!r}", "a line, a circle or labels", "use flat_coordinates")
         return self.along(axis, self.factors[axis].points)
@@ -120,7 +120,7 @@ class Grid:
 
     def marginal_masses(self, density: Array, name: str) -> Array:
         """Masses of the cells of one factor, (n_cells of it,)."""
-        axis = factor_named(self.factors, name, "a marginal")
+        axis = factor_index(self.factors, name, "a marginal")
         other = tuple(k for k in range(len(self.factors)) if k != axis)
         return (density * self.volume).sum(axis=other)
 
@@ -150,7 +150,7 @@ class Split:
 
     def __init__(self, grid: Grid, names: tuple[str, ...]) -> None:
         self.shape = grid.shape
-        self.outer = tuple(factor_named(grid.factors, n, "a group of factors") for n in names)
+        self.outer = tuple(factor_index(grid.factors, n, "a group of factors") for n in names)
         self.inner = tuple(k for k in range(len(grid.shape)) if k not in self.outer)
         self.n_outer = int(np.prod([self.shape[k] for k in self.outer]))
         self.n_inner = int(np.prod([self.shape[k] for k in self.inner]))

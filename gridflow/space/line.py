@@ -20,8 +20,6 @@ WIDTH_MIN = 1e3
 class LineFactor(Coordinate):
     """An interval: unfolded positions are continued by its mirror images."""
 
-    one_dimensional: ClassVar[bool] = True
-
     @property
     def walls(self) -> tuple[float, float]:
         return float(self.edges[0]), float(self.edges[-1])

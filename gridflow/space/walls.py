@@ -14,7 +14,7 @@ integrals over the density are off by as much."""
 ON_GRID, OF_PARTICLES = "was in the outermost cells", "was mirrored by them or in the outermost cells"
 
 
-def walled_factors(grid: Grid) -> list[Factor]:
+def factors_with_walls(grid: Grid) -> list[Factor]:
     """The intervals along which mass moves."""
     return [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.walls and m.max() > 0]
 
@@ -22,7 +22,7 @@ def walled_factors(grid: Grid) -> list[Factor]:
 def wall_shares(grid: Grid, density: Array) -> dict[str, float]:
     """Share of the mass in the two outermost cells of every interval along which mass moves."""
     shares = {}
-    for factor in walled_factors(grid):
+    for factor in factors_with_walls(grid):
         masses = grid.marginal_masses(density, factor.name)
         shares[factor.name] = float((masses[0] + masses[-1]) / masses.sum())
     return shares
@@ -32,7 +32,7 @@ def wall_shares_particles(grid: Grid, points: Array, weights: Array) -> dict[str
     """The same for particles, (n_particles, n_columns) before they are mirrored into the box; mirrored ones count too."""
     columns = {f.name: c.start for f, c in zip(grid.factors, columns_of(grid.factors), strict=True)}
     shares = {}
-    for factor in walled_factors(grid):
+    for factor in factors_with_walls(grid):
         place = points[:, columns[factor.name]]
         outside = (place < factor.edges[1]) | (place > factor.edges[-2])
         shares[factor.name] = float(weights[outside].sum() / weights.sum())

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, field
 
 from gridflow.energy.network.data import Data
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, factor_index
 
 NORM_ERROR_MAX = 1e-12
 """‖b‖_Σ − 1 on an ellipse: round-off of Σ, which may be a sum over many data."""
@@ -38,7 +38,7 @@ def check_branch(branch: Branch, data: Data, bias: bool, normalization: bool, fa
         )
     by_name = {f.name: f for f in factors}
     for name in (*branch.weights, *sorted(named)):
-        factor_named(factors, base(name), "energy.branches")
+        factor_index(factors, base(name), "energy.branches")
         mesh, part = by_name[base(name)].columns > 1, name.removeprefix(base(name))
         if part not in ((".1", ".2", ".3") if mesh else ("",)) and not (part == "" and name in branch.weights):
             allowed = f"{base(name)}.1, {base(name)}.2 or {base(name)}.3" if mesh else base(name)

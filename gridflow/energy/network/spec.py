@@ -23,7 +23,7 @@ from gridflow.energy.network.particles import NetworkParticles
 from gridflow.energy.network.stationarity import BoundStationarity, Stationarity, refusal
 from gridflow.energy.network.teacher import TeacherData
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, factor_index
 from gridflow.space.grid import Grid
 
 
@@ -111,7 +111,7 @@ class NetworkEnergy(Energy):
             names = ", ".join(f.name for f in factors)
             raise InputError("weight decay without factors to act on", f"factors: {names}", "list them in energy.decay_on")
         for name in spec.decay_on:
-            factor_named(factors, name, "energy.decay_on")
+            factor_index(factors, name, "energy.decay_on")
 
     def penalty(self, grid: Grid) -> Array | None:
         """λG at the cells."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.network.data import Data
 from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor, factor_named
+from gridflow.space.factor import Array, Factor, factor_index
 from gridflow.space.grid import Grid
 
 DEPTHS: dict[str, tuple[str | None, ...]] = {
@@ -44,7 +44,7 @@ class Layout:
                 "as many targets as inputs (S3 §3)",
                 "correct energy.data",
             )
-        numbers = [factor_named(factors, name, "energy.weights") for name in weights]
+        numbers = [factor_index(factors, name, "energy.weights") for name in weights]
         entries, ensemble = dim * dim, model == "ensemble"
         if len(set(numbers)) < len(numbers) or len(numbers) % entries or (not ensemble and len(numbers) > entries):
             raise InputError(
@@ -55,7 +55,7 @@ class Layout:
         for k in numbers:
             if factors[k].components != 1:
                 raise InputError(f"a weight on the {factors[k].kind} {factors[k].name!r}", "intervals", "use an interval")
-        axis = None if depth is None else factor_named(factors, depth, "energy.depth")
+        axis = None if depth is None else factor_index(factors, depth, "energy.depth")
         check_depth(model, None if axis is None else factors[axis], axis in numbers)
         idle = [f.name for k, f in enumerate(factors) if k not in numbers and k != axis]
         if idle:
