@@ -66,6 +66,7 @@ class Dynamics:
 
     @property
     def weighs(self) -> bool:
+        """Whether states have a column of weights."""
         return bool(self.weighing)
 
     def state(self, points: Array) -> Array:

@@ -37,12 +37,9 @@ class LineFactor(Coordinate):
         return self if self.size >= cells else Interval(self.walls, cells, units=self.units).factor(self.name)
 
     def extension(self, margin: float) -> "LineFactor":
-        require(
-            self.uniform,
-            f"an extension of the graded interval {self.name!r}",
-            "uniform intervals",
-            f"remove space.{self.name}.grading",
-        )
+        """See `Coordinate`. Raises InputError for a graded interval."""
+        received = f"an extension of the graded interval {self.name!r}"
+        require(self.uniform, received, "uniform intervals", f"remove space.{self.name}.grading")
         h, (lower, upper) = float(self.volumes[0]), self.walls
         more = ceil(margin / h)
         bounds = (lower - more * h, upper + more * h)
