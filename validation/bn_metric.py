@@ -141,7 +141,7 @@ def neuron_differences(activation: str, steps: tuple[float, ...]) -> Array:
             runs.append(gridflow.simulate(case.replace({"particles.integrator.step": step}), NEURONS, seed=1))
         factors = case.grid().factors
         mesh, columns = next((f, c) for f, c in zip(factors, columns_of(factors), strict=True) if f.columns == 3)
-        ends = [mesh.round_image(run.points[-1][:, columns]) for run in runs]
+        ends = [mesh.length_image(run.points[-1][:, columns]) for run in runs]
         other = [k for k in range(4) if not columns.start <= k < columns.stop]
         a = np.abs(runs[0].points[-1][:, other] - runs[1].points[-1][:, other]).max()
         rows.append((np.abs(runs[0].energy - runs[1].energy).max(), a, np.abs(ends[0] - ends[1]).max()))
