@@ -225,7 +225,7 @@ def test_the_target_of_particles_is_that_of_a_fine_grid(kernel, labels):
     points = np.hstack([np.array([[1.0], [-1.0], [1.0]]), points]) if labels else points
     value, _ = energy.target_at(points)
     around = [
-        Interval(bounds=(normal.mean - 1.2, normal.mean + 1.2), cells=301).factor("x") for normal in (density["x"], density["y"])
+        Interval(bounds=(density[name].mean - 1.2, density[name].mean + 1.2), cells=301).factor(name) for name in ("x", "y")
     ]
     cloud = cell_points(Grid(around))
     masses = np.multiply.outer(
