@@ -104,8 +104,8 @@ def test_a_grid_made_by_hand_is_checked(call, message):
 def test_a_grid_shows_its_factors():
     grid = Grid([*make_grid().factors, Sphere(level=0).factor("b")], {"a": ("c", np.array([1.0, 0.25]))})
     labels, sphere, circle, line = repr(grid).splitlines()
-    assert labels == "c: labels, 2 cells in [1, 2], 0.3 to 0.7 wide"
+    assert labels == "c: labels, 2 cells in [1, 2], volumes 0.3 to 0.7"
     assert sphere.startswith("b: sphere, 12 cells in [-0.8")
-    assert circle == "angle: circle, 5 cells in [0, 6.28319], 1.25664 to 1.25664 wide"
-    assert line.startswith("a: interval, 7 cells in [0, 2], 0.1")
+    assert circle == "angle: circle, 5 cells in [0, 6.28319], volumes 1.25664 to 1.25664"
+    assert line.startswith("a: interval, 7 cells in [0, 2], volumes 0.1")
     assert line.endswith(", mobility 0.25 to 1")

@@ -109,7 +109,7 @@ class Grid:
         lines = []
         for f, m in zip(self.factors, self.mobility, strict=True):
             ends = f.edges if f.edges.size else f.points
-            extent = f"[{ends.min():g}, {ends.max():g}], {f.volumes.min():g} to {f.volumes.max():g} wide"
+            extent = f"[{ends.min():g}, {ends.max():g}], volumes {f.volumes.min():g} to {f.volumes.max():g}"
             mobility = "" if (m == 1).all() else f", mobility {m.min():g} to {m.max():g}"
             lines.append(f"{f.name}: {f.kind}, {f.size} cells in {extent}{mobility}")
         return "\n".join(lines)
