@@ -10,7 +10,8 @@ from gridflow.flow.flow import KEYS, TERMS, Flow
 from gridflow.flow.reaction import Reaction
 from gridflow.flow.term import Advance, FlowTerm
 from gridflow.particles.integrator import Adaptive, GradientDescent, ProximalPoint, RungeKutta2
-from gridflow.problem import DRIVE
+from gridflow.particles.simulation import Simulator
+from gridflow.problem import DRIVE, Problem
 from gridflow.scheme.exact_jko import ExactWasserstein
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.jko.scheme import JKO
@@ -142,3 +143,48 @@ def test_a_wrong_dict_is_refused_as_a_file_is(change, message):
 def test_something_else_than_a_dict_is_refused():
     with pytest.raises(InputError, match="a dict of tables"):
         gridflow.Case.from_dict("bn-circle")
+
+
+# ------------------------------------------------------------------------------------------------- what is refused by hand
+def test_a_problem_without_a_start_says_so():
+    problem = Problem(case_of(QUADRATIC).grid(), case_of(QUADRATIC).problem().energy)
+    with pytest.raises(InputError, match="name an initial density"):
+        problem.check_start()
+    with pytest.raises(InputError, match="name an initial density"):
+        Simulator(problem, RungeKutta2(0.1), [0.0, 0.1]).run(8)
+
+
+def test_times_of_particles_may_be_an_array_and_must_increase():
+    case = case_of(QUADRATIC)
+    run = gridflow.simulate(case, 8, times=np.array([0.0, 0.1]), integrator=RungeKutta2(0.1))
+    assert run.times == [0.0, 0.1]
+    for times in ([], [0.0, np.nan], [0.0, np.inf]):
+        with pytest.raises(InputError, match="increasing from 0"):
+            gridflow.simulate(case, 8, times=times, integrator=RungeKutta2(0.1))
+
+
+def test_another_way_of_sampling_is_refused():
+    with pytest.raises(InputError, match="random or sobol"):
+        gridflow.simulate(case_of(QUADRATIC), 8, sampling="halton", integrator=RungeKutta2(0.1))
+
+
+@pytest.mark.parametrize(
+    "space", [{"kind": "labels", "values": [0.0, 1.0]}, {"kind": "sphere", "level": 1}], ids=["labels", "sphere"]
+)
+def test_only_lines_and_circles_have_a_mobility_along_a_line(space):
+    uniform = {"kind": "uniform"}
+    case = case_of(
+        {**ORNSTEIN_UHLENBECK, "space": {**ORNSTEIN_UHLENBECK["space"], "s": space}},
+        exact=None,
+        initial=[{"density": {**ORNSTEIN_UHLENBECK["initial"][0]["density"], "s": uniform}}],
+        flow={"mobility": {"s": {"factor": "x", "power": 2.0}}},
+    )
+    with pytest.raises(InputError, match=r"flow\.mobility\.s depends on 'x'"):
+        case.problem()
+
+
+def test_a_term_that_lacks_what_it_declares_is_no_term():
+    with pytest.raises(TypeError, match="Incomplete lacks key, advance, growth"):
+
+        class Incomplete(FlowTerm[float]):
+            splits = weighs = acts = True

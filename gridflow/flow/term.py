@@ -50,7 +50,7 @@ class FlowTerm(ABC, Generic[Spec]):
 
     key : its name under [flow]; spec : what stands there; temperature : D of the whole flow, which adds D∫ρ log ρ to the energy
     keeps_mass, lowers_energy : whether it conserves the mass, and never increases the free energy
-    drives : mass moves along the gradient of something else than ξ
+    drives : mass moves along the gradient of something else than ξ, which `gridflow.flow.noise_on_grid` computes; of noise alone
     splits : `advance` moves a density; fits : unless a scheme takes the term into its fluxes
     weighs : it changes the weights of particles, and follows ξ there
     diffuses : it smooths a density (steps are dyadic where it is split off) and moves particles by noise
@@ -64,6 +64,14 @@ class FlowTerm(ABC, Generic[Spec]):
     fits: bool = False
     weighs: bool = False
     diffuses: bool = False
+
+    def __init_subclass__(cls) -> None:
+        """A term without its key, or without what it declares, is a TypeError where it is defined."""
+        missing = [] if any("key" in vars(base) for base in cls.__mro__) else ["key"]
+        missing += ["advance"] if cls.splits and cls.advance is FlowTerm.advance else []
+        missing += ["growth"] if cls.weighs and cls.growth is FlowTerm.growth else []
+        if missing:
+            raise TypeError(f"{cls.__name__} lacks {', '.join(missing)}")
 
     def __init__(self, spec: Spec, temperature: float, grid: Grid) -> None:
         self.spec, self.temperature, self.grid = spec, temperature, grid
@@ -81,7 +89,7 @@ class FlowTerm(ABC, Generic[Spec]):
     # ------------------------------------------------------------------------------------------------------ on a grid
     def advance(self, point: Point, time: float) -> Advance:
         """The density after `time`, which is half of a step."""
-        raise NotImplementedError(f"{type(self).__name__} has no advance: it does not split")
+        raise NotImplementedError
 
     def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float | None:
         """How much the term itself changes over a step, `carried` of it by the transport; None for one that does not change."""
@@ -106,4 +114,4 @@ class FlowTerm(ABC, Generic[Spec]):
 
     def growth(self, xi: Array, weights: Array) -> Array:
         """Rate of the logarithms of the weights, (n_particles,), of a term that `weighs`."""
-        raise NotImplementedError(f"{type(self).__name__} has no growth: it does not weigh")
+        raise NotImplementedError

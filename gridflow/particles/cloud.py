@@ -1,7 +1,7 @@
 """Clouds: weighted particles in a product of factors, and how they are drawn from an initial density."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -53,7 +53,9 @@ def draw_cloud(
 
     Raises InputError for fewer than one particle, or one for each label of `strata`, and for a component that comes from a file.
     """
+    require(sampling in get_args(Sampling), f"sampling {sampling!r}", " or ".join(get_args(Sampling)), "use one of them")
     require(count >= 1, f"{count} particles", "at least 1", "use more particles")
+    require(len(components) > 0, "particles without an initial density", "one component or more", "name an initial density")
     named = all(c.density for c in components)
     require(named, "particles from an initial density in a file", "named densities", "write the density as a mixture")
     if strata is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy
 from gridflow.errors import InputError, SolveError, require
-from gridflow.flow.flow import check_terms
+from gridflow.flow.flow import check_drive, check_terms
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec
@@ -52,6 +52,7 @@ class Simulator:
         self.problem, self.integrator, self.times = problem, integrator, times
         self.factors = problem.grid.factors
         self.energy = problem.particles
+        check_drive(self.energy.driven, problem.terms)
         for term in problem.terms:
             self.energy = term.at_particles(self.energy)
         self.mobility = particle_mobility(problem)
@@ -74,14 +75,15 @@ class Simulator:
         substeps: int = 1,
     ) -> ParticleRun:
         """See `simulate`; pieces, substeps : see `Dynamics`."""
-        problem, chosen, saves = self.problem, integrator or self.integrator, times or self.times or []
+        problem, chosen = self.problem, integrator or self.integrator
         if chosen is None:
             raise InputError("a particle run without an integrator", "one in [particles]", "pass integrator=…")
+        saves = [float(t) for t in (times if times is not None else self.times or [])]
         cloud = particles
         if not isinstance(cloud, Cloud):
             cloud = draw_cloud(list(problem.initial), self.factors, cloud, seed, sampling, self.energy.strata)
         self.energy.check_start(cloud.points, cloud.weights)
-        increase = len(saves) >= 2 and saves[0] == 0 and all(a < b for a, b in pairwise(saves))
+        increase = len(saves) >= 2 and saves[0] == 0 and all(a < b < np.inf for a, b in pairwise(saves))
         require(increase, f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(

@@ -72,6 +72,12 @@ class Grid:
             )
         if index is None:
             return np.reshape(values, (1,) * len(self.factors))
+        if not factor.one_dimensional and self.factors[index].moves:
+            raise InputError(
+                f"flow.mobility.{factor.name} depends on {source!r}",
+                "for labels and surfaces a number, or one that depends on labels",
+                "let a line or a circle depend on that factor",
+            )
         if source == factor.name or (index == len(self.factors) - 1 and factor.one_dimensional):
             raise InputError(
                 f"flow.mobility.{factor.name} depends on {source!r}",

@@ -35,6 +35,7 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     Raises InputError for a factor without density, for a density without factor, for a density without mass on the grid and
     for a box that cuts off more than 1e−6 of the mass.
     """
+    require(len(components) > 0, f"{purpose}: no density", "one component or more", "name an initial density")
     total = np.zeros(grid.shape)
     for component in components:
         named = component.density != {}
