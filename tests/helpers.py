@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gridflow.case.case import Case, convert
+from gridflow.case.case import Case
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation
 from gridflow.flow.flow import Flow
 from gridflow.flow.noise import NoiseInjection
@@ -79,9 +79,7 @@ HEAT_CIRCLE = {
 
 def case_of(table: dict, **changes) -> Case:
     """The case of a table, with changes such as space__theta__cells=32."""
-    from pathlib import Path
-
-    case = convert(table, "test", Path())
+    case = Case.from_dict(table, "test")
     return case.replace({key.replace("__", "."): value for key, value in changes.items()})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import HEAT_CIRCLE, IDENTITY, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow.case.case import convert, load_case
+from gridflow.case.case import Case, load_case
 from gridflow.case.changes import parse_setting
 from gridflow.case.shipped import shipped_cases
 from gridflow.errors import InputError
@@ -184,4 +184,4 @@ def test_every_exact_solution_refuses_what_it_does_not_solve(table, change):
 def test_every_key_is_explained_by_a_table_type():
     """A table that is no table: the error names the place."""
     with pytest.raises(InputError, match=r"(?s)energy = 3 \(a int\).*allowed: table"):
-        convert({**QUADRATIC, "energy": 3}, "x", __import__("pathlib").Path())
+        Case.from_dict({**QUADRATIC, "energy": 3})

@@ -9,19 +9,19 @@ from helpers import QUADRATIC, case_of, problem_of
 
 from gridflow.case import cost
 from gridflow.case.case import load_case
-from gridflow.case.cost import Cost, continued, cost_of, shrunk
+from gridflow.case.cost import Cost, cost_of, extrapolation, small_case
 from gridflow.errors import InputError
 
 
-def test_two_samples_are_continued_linearly():
-    assert continued(np.array([10.0, 20.0]), np.array([3.0, 5.0]), 100) == pytest.approx(21.0)
-    assert continued(np.array([10.0, 20.0]), np.array([5.0, 5.0]), 100) == pytest.approx(25.0)  # in proportion: no slope is seen
+def test_two_samples_are_extrapolated_linearly():
+    assert extrapolation(np.array([10.0, 20.0]), np.array([3.0, 5.0]), 100) == pytest.approx(21.0)
+    assert extrapolation(np.array([10.0, 20.0]), np.array([5.0, 5.0]), 100) == pytest.approx(25.0)  # in proportion: no slope
 
 
 @pytest.mark.parametrize("name", ["ensemble-resnet-3", "relu-representations-pairs", "bn-sphere"])
-def test_shrunk_cases_have_about_as_many_cells_as_asked_for(name):
+def test_small_cases_have_about_as_many_cells_as_their_target(name):
     for target in (cost.SMALL, cost.LARGE):
-        size = shrunk(load_case(name), target).grid().size
+        size = small_case(load_case(name), target).grid().size
         assert target / 2 < size < 2 * target  # whole numbers of cells per factor
 
 

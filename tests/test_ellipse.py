@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import problem_of
 
-from gridflow.case.case import convert, load_case
+from gridflow.case.case import Case, load_case
 from gridflow.cli import main
 from gridflow.energy.mmd.kernels import Gaussian
 from gridflow.energy.network.loss import LOSSES
@@ -111,7 +111,7 @@ def test_the_ellipse_of_other_data_is_refused():
 def test_case_files_name_the_wrong_covariance():
     table = {"space": {"x": {"kind": "ellipse", "covariance": [[1.0, 2.0], [2.0, 1.0]], "cells": 8}}}
     with pytest.raises(InputError, match=r"space\.x.*must be positive"):
-        convert({**load_case_table("bn-circle"), **table}, "test", Path())
+        Case.from_dict({**load_case_table("bn-circle"), **table})
 
 
 def load_case_table(name):

@@ -1,7 +1,6 @@
 """Spheres and ellipsoids: the mesh is a Voronoi mesh, its Laplacian converges, and the batch-norm metric is the sphere's."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from helpers import QUADRATIC
 from scipy.sparse.linalg import expm_multiply
 from scipy.spatial import SphericalVoronoi
 
-from gridflow.case.case import convert
+from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.output.ugrid import longitude_latitude
 from gridflow.space.ellipsoid import Ellipsoid, mesh_ellipsoid, metric
@@ -218,7 +217,7 @@ WRONG = {
 @pytest.mark.parametrize(("factor", "message"), WRONG.values(), ids=WRONG.keys())
 def test_wrong_factors_are_refused(factor, message):
     with pytest.raises(InputError, match=message) as error:
-        convert({**QUADRATIC, "space": {"theta": factor}}, "test", Path())
+        Case.from_dict({**QUADRATIC, "space": {"theta": factor}})
     assert "allowed:" in str(error.value)
     assert "fix:" in str(error.value)
 

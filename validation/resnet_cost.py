@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.case.case import Case, convert
+from gridflow.case.case import Case
 from gridflow.case.cost import cost_of
 from gridflow.space.mixture import mixture_masses
 from validation.claim import Claim
@@ -77,7 +77,7 @@ def plane(cells: int, layers: int) -> Case:
         "scheme": {"kind": "finite-volume"},
         "time": {"stop": 1.0},
     }
-    return convert(table, "plane", Path())
+    return Case.from_dict(table, "plane")
 
 
 def doubled(repeats: int) -> dict[str, float]:

@@ -14,13 +14,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-from gridflow.case.changes import apply
-from gridflow.case.explain import HIDDEN, explain
+from gridflow.case.changes import apply_changes
+from gridflow.case.explain import HIDDEN, input_error
 from gridflow.case.shipped import shipped_cases
 from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
-from gridflow.errors import InputError, suggestion
+from gridflow.errors import InputError, require, suggestion
 from gridflow.exact.specs import ExactSpec
 from gridflow.flow.flow import Flow
 from gridflow.output.schema import RESERVED
@@ -40,7 +40,7 @@ BYTES_PER_CELL = 80
 
 
 def memory_of_machine() -> float:
-    """Bytes, or infinity where the system does not tell."""
+    """Bytes, or infinity where the system does not state them."""
     if not hasattr(os, "sysconf"):
         return math.inf
     return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
@@ -62,6 +62,7 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"save {times} is not an increasing list of at least two times in [0, stop]")
 
     def save_times(self) -> list[float]:
+        """All saved times, from 0 to stop."""
         if isinstance(self.save, list):
             return ([] if self.save[0] == 0 else [0.0]) + list(self.save) + ([] if self.save[-1] == self.stop else [self.stop])
         return [self.stop * k / (self.save - 1) for k in range(self.save)]
@@ -95,19 +96,14 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         factors: list[Factor] = [spec.factor(name) for name, spec in self.space.items()]
         size = math.prod(f.size for f in factors)
         largest = min(SIZE_MAX, int(min(memory_of_machine(), 2**62)) // BYTES_PER_CELL)
-        if size > largest:
-            where = " in the memory of this machine" if largest < SIZE_MAX else ""
-            raise InputError(
-                f"a grid of {size} cells, {size * BYTES_PER_CELL / 2**30:.0f} GiB",
-                f"at most {largest} cells{where}",
-                "use fewer cells per factor",
-            )
+        received = f"a grid of {size} cells, {size * BYTES_PER_CELL / 2**30:.0f} GiB"
+        where = " in the memory of this machine" if largest < SIZE_MAX else ""
+        require(size <= largest, received, f"at most {largest} cells{where}", "use fewer cells per factor")
         taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.columns > 1))
         reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}
         if reserved:
-            raise InputError(
-                f"a factor called {min(reserved)!r}", "any other name", "rename the factor: the dataset uses this name itself"
-            )
+            fix = "rename the factor: the dataset uses this name itself"
+            raise InputError(f"a factor called {min(reserved)!r}", "any other name", fix)
         return Grid(factors, {name: mobility.on(name, factors) for name, mobility in self.flow.mobility.items()})
 
     def problem(self, energy: Energy | None = None) -> Problem:
@@ -121,22 +117,25 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         name, directory : of the case, and where its relative paths start. Raises InputError.
         """
-        if not isinstance(table, dict):
-            raise InputError(f"a case of type {type(table).__name__}", "a dict of tables", "read files with gridflow.load_case")
-        refuse_hidden(table)
-        return convert(table, name, Path(directory).resolve())
+        received = f"a case of type {type(table).__name__}"
+        require(isinstance(table, dict), received, "a dict of tables", "read files with gridflow.load_case")
+        check_hidden(table)
+        return checked_case({**table, "name": name, "directory": str(Path(directory).resolve())})
 
     def replace(self, changes: dict[str, Any]) -> "Case":
         """A copy with changes such as {"space.a.cells": 128}; every check runs again.
 
         A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.case.changes`).
         """
+        check_hidden(changes)
         table = msgspec.to_builtins(self)
-        hidden = HIDDEN & set(changes)
-        if hidden:
-            raise InputError(f"key {min(hidden)!r}", "keys that `gridflow show` prints", "a case is named by its file")
-        apply(changes, table, Case)
-        return convert(table, self.name, Path(self.directory))
+        apply_changes(changes, table, Case)
+        return checked_case(table)
+
+    def resolution(self) -> dict[str, int]:
+        """By key of the case: the cells of a line or circle, the level of a surface; nothing for labels."""
+        keys = {name: spec.resolution_key for name, spec in self.space.items()}
+        return {f"space.{name}.{key}": getattr(self.space[name], key) for name, key in keys.items() if key is not None}
 
     def text(self) -> str:
         """The case as TOML, defaults included."""
@@ -153,7 +152,6 @@ def without_none(value: Any) -> Any:
     return [without_none(v) for v in value] if isinstance(value, list) else value
 
 
-# ------------------------------------------------------------------------------------------------------------ reading
 def load_case(case: str | Path) -> Case:
     """Read a shipped case by name, or a TOML file by path.
 
@@ -163,55 +161,46 @@ def load_case(case: str | Path) -> Case:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", "correct the place that the message names"
-        ) from None
+        fix = "correct the place that the message names"
+        raise InputError(f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", fix) from None
     except OSError as error:
-        raise InputError(
-            f"{path.name} cannot be read: {error.strerror}", "a readable file", "check the path and its permissions"
-        ) from None
+        received = f"{path.name} cannot be read: {error.strerror}"
+        raise InputError(received, "a readable file", "check the path and its permissions") from None
     return Case.from_dict(table, path.stem, path.parent)
 
 
-def refuse_hidden(table: dict[str, Any]) -> None:
-    hidden = HIDDEN & set(table)
-    if hidden:
-        raise InputError(
-            f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", "remove it: a case is named by its file"
-        )
+def check_hidden(table: dict[str, Any]) -> None:
+    """Raises InputError for keys of a case that its file does not have."""
+    if hidden := HIDDEN & set(table):
+        fix = "remove it: a case is named by its file"
+        raise InputError(f"unknown key {min(hidden)!r}", "keys that `gridflow show` prints", fix)
 
 
 def find_case(case: str) -> Path:
+    """The file of a shipped case by name, or of any case by path. Raises InputError where there is none."""
     shipped = shipped_cases()
     if case in shipped:
         return shipped[case]
     path = Path(case)
     if path.suffix == ".toml" and path.is_file():
         return path
-    raise InputError(
-        f"no case {case!r}",
-        f"a shipped case ({', '.join(sorted(shipped))}) or the path of a TOML file",
-        suggestion(case, shipped) or "run `gridflow list`",
-    )
+    allowed = f"a shipped case ({', '.join(sorted(shipped))}) or the path of a TOML file"
+    raise InputError(f"no case {case!r}", allowed, suggestion(case, shipped) or "run `gridflow list`")
 
 
-def convert(table: dict[str, Any], name: str, directory: Path) -> Case:
-    """A case from the tables of a TOML file. Raises InputError."""
-    reject_absurd_numbers(table, "")
+def checked_case(table: dict[str, Any]) -> Case:
+    """The case of its tables, name and directory. Raises InputError."""
+    check_numbers(table, "")
     try:
-        return decode(table, name, directory)
+        return msgspec.convert(table, Case)
     except msgspec.ValidationError as error:
-        raise explain(str(error), table, Case, decode) from None
+        raise input_error(str(error), table, Case) from None
 
 
-def decode(table: dict[str, Any], name: str = "case", directory: Path = Path()) -> Case:
-    return msgspec.convert({**table, "name": name, "directory": str(directory)}, Case)
-
-
-def reject_absurd_numbers(value: Any, path: str) -> None:
-    """NaN, infinities, and numbers whose squares overflow."""
+def check_numbers(value: Any, path: str) -> None:
+    """Raises InputError for NaN, infinities, and numbers whose squares overflow."""
     if isinstance(value, float) and not abs(value) < 1e150:
         raise InputError(f"{path} = {value}", "finite numbers below 1e150", "write a number")
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     for key, entry in items:
-        reject_absurd_numbers(entry, f"{path}.{key}" if path else str(key))
+        check_numbers(entry, f"{path}.{key}" if path else str(key))

@@ -12,21 +12,20 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from gridflow.case.explain import Key, entry_at, structs_at
-from gridflow.errors import InputError
+from gridflow.errors import require
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
     """'space.a.cells=128' → ("space.a.cells", 128). The value is TOML; anything else is taken as a string."""
     key, separator, text = setting.partition("=")
-    if not separator or not key.strip():
-        raise InputError(f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
+    require(bool(separator and key.strip()), f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), text.strip()
 
 
-def apply(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:
+def apply_changes(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:
     """Changes the tables of a case in place: whole tables before their parts, and a kind before the keys beside it.
 
     The order in which changes are written does not matter, and they stay as they are: a change of a part of a table that another
@@ -41,6 +40,7 @@ def apply(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) ->
 
 
 def is_kind(key: str) -> bool:
+    """Whether a key is the kind of a table."""
     return key.endswith(".kind")
 
 
@@ -54,13 +54,13 @@ def change_kind(key: str, kind: Any, table: dict[str, Any], root: type[Struct]) 
     after = structs_at(keys, table, root)
     if not changes or len(before) != 1 or len(after) != 1:
         return  # not a change, or a word that is no kind here: reading the case says so
-    old, known = defaults(before[0]), {field.encode_name for field in msgspec.structs.fields(after[0])}
+    old, known = default_values(before[0]), {field.encode_name for field in msgspec.structs.fields(after[0])}
     for name in set(node) - {"kind"}:
         if name not in known or (name in old and node[name] == old[name]):
             del node[name]
 
 
-def defaults(struct: type[Struct]) -> dict[str, Any]:
+def default_values(struct: type[Struct]) -> dict[str, Any]:
     """Default values of a table, as TOML holds them."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
@@ -72,22 +72,21 @@ def defaults(struct: type[Struct]) -> dict[str, Any]:
 
 
 def set_key(table: dict[str, Any], key: str, value: Any) -> None:
-    """table["a"]["b"] = value for the key "a.b"; list entries by number."""
+    """table["a"]["b"] = value for the key "a.b"; list entries by number. Raises InputError for a key that cannot exist."""
     *parents, last = key.split(".")
     node: Any = table
-    for parent in parents:
-        if isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
-            node = node[int(parent)]
-        elif isinstance(node, dict) and isinstance(node.get(parent), dict | list):
-            node = node[parent]
-        elif isinstance(node, dict) and node.get(parent) is None:
-            node[parent] = {}
-            node = node[parent]
-        else:
-            raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise InputError(f"key {key!r}", "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys")
+    for part in parents:
+        index = index_in(node, part, key)
+        if isinstance(node, dict) and node.get(part) is None:
+            node[part] = {}
+        node = node[index]
+    node[index_in(node, last, key)] = value
+
+
+def index_in(node: Any, part: str, key: str) -> Key:
+    """The index in a table or a list that a part of a key names. Raises InputError where there is none."""
+    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+        return int(part)
+    allowed, fix = "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys"
+    require(isinstance(node, dict), f"key {key!r}", allowed, fix)
+    return part

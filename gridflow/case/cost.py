@@ -2,10 +2,9 @@
 
 Measured rather than modelled: the scheme takes a few steps with the same energy on two grids of the same space with few cells,
 here and now, from the uniform density. The time of a step and the memory (largest sum of NumPy arrays, by `tracemalloc`) are
-continued linearly in the number of cells, a + b·n_cells, which is what finite volumes and networks cost. Features are stored up
-to a budget only (`gridflow.energy.network.features`), so that the memory may be overestimated; large fields leave the caches, so
-that the time may be underestimated by a factor of about two. Grids of few cells are not measured: nothing about them must be
-planned.
+extrapolated as a + b·n_cells, which is what finite volumes and networks cost. Features are stored up to a budget only
+(`gridflow.energy.network.features`), so that the memory may be overestimated; large fields leave the caches, so that the time
+may be underestimated by a factor of about two. Grids of few cells are not measured: nothing about them must be planned.
 """
 
 import time
@@ -30,8 +29,11 @@ STEPS = 5
 
 @dataclass(frozen=True)
 class Cost:
-    """shape : cells by factor; run_bytes : of the arrays of a run; step_seconds : of one step; measured : cells of the grids that
-    both were measured on; problem : why they were not."""
+    """Memory and time of a run.
+
+    shape : cells by factor; run_bytes : of the arrays of a run; step_seconds : of one step; measured : cells of the grids that
+    both were measured on; problem : why they were not
+    """
 
     shape: dict[str, int]
     run_bytes: float = np.nan
@@ -40,33 +42,35 @@ class Cost:
     problem: str = ""
 
     def lines(self) -> list[str]:
-        """In words."""
+        """Sentences for `gridflow show`."""
         cells = int(np.prod(list(self.shape.values())))
         sizes = " × ".join(f"{name} {size}" for name, size in self.shape.items())
         grid = f"grid: {sizes} = {cells} cells" if len(self.shape) > 1 else f"grid: {sizes} cells"
-        lines = [f"{grid}; a density takes {in_bytes(8 * cells)}"]
+        lines = [f"{grid}; a density takes {bytes_text(8 * cells)}"]
         if self.measured:
-            few, held, takes = " and ".join(map(str, self.measured)), in_bytes(self.run_bytes), in_seconds(self.step_seconds)
+            held, takes = bytes_text(self.run_bytes), seconds_text(self.step_seconds)
             lines.append(f"a run holds about {held} of arrays, and a step takes about {takes}:")
-            lines.append(f"continued from steps on {few} cells, just now on this machine")
+            lines.append(f"continued from steps on {' and '.join(map(str, self.measured))} cells, just now on this machine")
         if self.problem:
             lines.append(f"memory and time per step of a run are not known: {self.problem}")
         return lines
 
 
-def in_bytes(number: float) -> str:
+def bytes_text(number: float) -> str:
+    """A number of bytes with its unit."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
         if number >= unit:
             return f"{number / unit:.3g} {name}"
     return f"{number / 2**10:.3g} KiB"
 
 
-def in_seconds(number: float) -> str:
+def seconds_text(number: float) -> str:
+    """A time with its unit, two digits."""
     return f"{float(f'{number:.2g}'):g} s" if number >= 1 else f"{float(f'{1e3 * number:.2g}'):g} ms"
 
 
 def cost_of(case: Case) -> Cost:
-    """Measure what a case needs. Raises InputError for a space that is wrong."""
+    """What a case needs, measured. Raises InputError for a space that is wrong."""
     grid = case.grid()
     shape = dict(zip(grid.order, grid.shape, strict=True))
     if grid.size <= LARGE:
@@ -74,34 +78,30 @@ def cost_of(case: Case) -> Cost:
     if not isinstance(case.scheme, FiniteVolume):
         return Cost(shape, problem=f"they are measured for finite volumes, not for {case.scheme.label}")
     try:
-        samples = [measure(shrunk(case, target)) for target in (SMALL, LARGE)]
+        samples = [measured_steps(small_case(case, target)) for target in (SMALL, LARGE)]
     except (InputError, SolveError) as error:  # a grid of few cells may be too coarse for an energy: show the case all the same
         return Cost(shape, problem=str(error).splitlines()[0])
     cells, run_bytes, seconds = np.array(samples).T
-    measured = tuple(int(n) for n in cells)
-    return Cost(shape, continued(cells, run_bytes, grid.size), continued(cells, seconds, grid.size), measured)
+    memory, step_seconds = (extrapolation(cells, values, grid.size) for values in (run_bytes, seconds))
+    return Cost(shape, memory, step_seconds, tuple(int(n) for n in cells))
 
 
-def continued(cells: Array, values: Array, size: int) -> float:
+def extrapolation(cells: Array, values: Array, size: int) -> float:
     """a + b·size from two samples; in proportion to the larger one where noise hides the increase."""
     slope = (values[1] - values[0]) / (cells[1] - cells[0])
     return float(values[1] + slope * (size - cells[1]) if slope > 0 else values[1] * size / cells[1])
 
 
-def shrunk(case: Case, target: int) -> Case:
+def small_case(case: Case, target: int) -> Case:
     """The case on about so many cells: lines in proportion, surfaces to level 2 at most, labels as they are."""
-    sizes = {f.name: f.size for f in case.grid().factors}
-    keys = {name: spec.resolution_key for name, spec in case.space.items()}
-    lines = [name for name, key in keys.items() if key == "cells"]
-    levels = {name: min(2, getattr(case.space[name], key)) for name, key in keys.items() if key == "level"}
-    sizes |= {name: 10 * 4**level + 2 for name, level in levels.items()}
-    share = (target / np.prod(list(sizes.values()))) ** (1 / max(1, len(lines)))
-    changes: dict[str, Any] = {f"space.{name}.level": level for name, level in levels.items()}
-    changes |= {f"space.{name}.cells": max(CELLS_MIN, round(sizes[name] * share)) for name in lines}
-    return case.replace(changes)
+    sizes = case.resolution()
+    lines = {key: size for key, size in sizes.items() if key.endswith("cells")}
+    case = case.replace({key: min(2, size) for key, size in sizes.items() if key not in lines})
+    share = (target / case.grid().size) ** (1 / max(1, len(lines)))
+    return case.replace({key: max(CELLS_MIN, round(size * share)) for key, size in lines.items()})
 
 
-def measure(case: Case) -> tuple[int, float, float]:
+def measured_steps(case: Case) -> tuple[int, float, float]:
     """(cells, bytes, seconds per step) of a few steps from the uniform density."""
     problem = case.problem()
     grid = problem.grid

@@ -5,7 +5,6 @@ and the types at that place say what is allowed.
 """
 
 import re
-from collections.abc import Callable
 from copy import deepcopy
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -21,10 +20,10 @@ HIDDEN = {"name", "directory"}
 Key = str | int
 
 
-def explain(message: str, table: dict[str, Any], root: type[Struct], decode: Callable[[dict[str, Any]], Any]) -> InputError:
-    """Turn 'Object contains unknown field `cels` - at `$.space[...]`' into received, allowed, fix."""
+def input_error(message: str, table: dict[str, Any], root: type[Struct]) -> InputError:
+    """What was received, allowed, and the fix, from a message like 'Object contains unknown field `cels` - at `$.space[...]`'."""
     text, _, place = message.partition(" - at ")
-    keys = resolve(place.strip("`"), message, table, decode)
+    keys = keys_of_path(place.strip("`"), message, table, root)
     where = ".".join(map(str, keys)) or "the case"
     received = entry_at(table, keys)
     if match := re.search(r"unknown field `(.+)`", text):
@@ -35,9 +34,8 @@ def explain(message: str, table: dict[str, Any], root: type[Struct], decode: Cal
         return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
     if match := re.search(r"Invalid (?:enum )?value '(.+)'", text):
         words = sorted(words_at(keys, table, root))
-        return InputError(
-            f"{where} = {match[1]!r}", f"one of: {', '.join(words)}", suggestion(match[1], words) or "use one of these"
-        )
+        fix = suggestion(match[1], words) or "use one of these"
+        return InputError(f"{where} = {match[1]!r}", f"one of: {', '.join(words)}", fix)
     if match := re.search(r"Expected (`.+?`.*?)(?:, got `(.+)`)?$", text):
         allowed = match[1].replace("`", "").replace("object", "table").replace("| null", "").replace("str", "string")
         kind = f" (a {match[2]})" if match[2] else ""
@@ -45,23 +43,23 @@ def explain(message: str, table: dict[str, Any], root: type[Struct], decode: Cal
     return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", f"correct {where}")
 
 
-def resolve(place: str, message: str, table: dict[str, Any], decode: Callable[[dict[str, Any]], Any]) -> list[Key]:
+def keys_of_path(place: str, message: str, table: dict[str, Any], root: type[Struct]) -> list[Key]:
     """The keys of a msgspec path; '[...]', any key of a dictionary, becomes the key without which the error is another."""
     keys: list[Key] = []
     for part in re.findall(r"\[\.\.\.\]|\[\d+\]|[^.\[\]$]+", place):
         if part == "[...]":
-            keys.append(next((k for k in entry_at(table, keys) if error_without(table, [*keys, k], decode) != message), "?"))
+            keys.append(next((k for k in entry_at(table, keys) if error_without(table, [*keys, k], root) != message), "?"))
         else:
             keys.append(int(part[1:-1]) if part.startswith("[") else part)
     return keys
 
 
-def error_without(table: dict[str, Any], keys: list[Key], decode: Callable[[dict[str, Any]], Any]) -> str:
+def error_without(table: dict[str, Any], keys: list[Key], root: type[Struct]) -> str:
     """The message that the case gives without the entry at a place."""
     copy = deepcopy(table)
     del entry_at(copy, keys[:-1])[keys[-1]]
     try:
-        decode(copy)
+        msgspec.convert(copy, root)
     except msgspec.ValidationError as error:
         return str(error)
     return ""
@@ -108,14 +106,17 @@ def alternatives(annotation: Any) -> list[Any]:
 
 
 def is_struct(annotation: Any) -> bool:
+    """Whether a type is that of a table."""
     return isinstance(annotation, type) and issubclass(annotation, Struct)
 
 
 def structs_at(keys: list[Key], table: Any, root: type[Struct]) -> list[type[Struct]]:
+    """The classes of the tables that may stand at a place."""
     return [a for a in annotations_at(keys, table, root) if is_struct(a)]
 
 
 def keys_of(struct: type[Struct]) -> set[str]:
+    """The keys that a table may have."""
     return set(struct.__struct_fields__) - HIDDEN | ({"kind"} if struct.__struct_config__.tag is not None else set())
 
 

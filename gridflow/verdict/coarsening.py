@@ -4,7 +4,7 @@ from math import log2
 from typing import Any
 
 from gridflow.case.case import Case
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 
 LEVELS = (4, 2, 1)
 """Factors by which the cells of the grid are widened; the coarse ones come first and compile for the fine one."""
@@ -20,15 +20,12 @@ def coarse_case(case: Case, factor: int, order: int = 2) -> Case:
     Fixed steps of first order grow like factor^order, with the order of the error in space: all errors together grow by as much
     and can be extrapolated as one. Raises InputError for a factor with too few cells.
     """
-    changes: dict[str, Any] = {key: coarse_size(key, size, factor) for key, size in sizes(case).items()}
-    few = {key: sizes(case)[key] for key, size in changes.items() if size < smallest_size(key)}
-    if few:
-        raise InputError(
-            f"{listing(few)}, too few for {factor} times wider cells",
-            f"at least {listing({key: sufficient_size(key, factor) for key in few})}",
-            "use more cells",
-        )
-    return case.replace(changes | longer_step(case, factor**order))
+    sizes = case.resolution()
+    few = {key: size for key, size in sizes.items() if size < sufficient_size(key, factor)}
+    enough = {key: sufficient_size(key, factor) for key in few}
+    require(not few, f"{listing(few)}, too few for {factor} times wider cells", f"at least {listing(enough)}", "use more cells")
+    coarse = {key: coarse_size(key, size, factor) for key, size in sizes.items()}
+    return case.replace(coarse | longer_step(case, factor**order))
 
 
 def longer_step(case: Case, factor: float) -> dict[str, float]:
@@ -43,11 +40,11 @@ def check_coarsening(case: Case, energy: Any, factor: int) -> None:
     It names what has too few cells, and sizes with which the case was tried and found right.
     """
     try:
-        return prepare(coarse_case(case, factor), energy)
+        return check_runnable(coarse_case(case, factor), energy)
     except InputError as error:
-        problem, before = str(error).splitlines()[0], sizes(case)
+        problem, before = str(error).splitlines()[0], case.resolution()
     received = f"{case.name}, compared with grids of up to {factor} times wider cells: {problem}; it has {listing(before)}"
-    prepare(case, energy)  # what is wrong on the grid of the case itself is said of that
+    check_runnable(case, energy)  # what is wrong on the grid of the case itself is said of that
     for growth in GROWTHS:
         more = {key: max(coarse_size(key, size, 1 / growth), sufficient_size(key, factor)) for key, size in before.items()}
         changes = {key: size for key, size in more.items() if size != before[key]}
@@ -56,38 +53,31 @@ def check_coarsening(case: Case, energy: Any, factor: int) -> None:
     raise InputError(received, "a grid that can be coarsened that far", f"more cells than {listing(more)}, which fail too")
 
 
-def prepare(case: Case, energy: Any) -> None:
-    """Everything that a run needs before its first step."""
+def check_runnable(case: Case, energy: Any) -> None:
+    """Raises InputError for a case that cannot take its first step."""
     case.problem(energy).check_start()
 
 
 def is_possible(case: Case, energy: Any, factor: int) -> bool:
     """Whether a case can run on its own and on `factor` times wider cells."""
     try:
-        prepare(coarse_case(case, factor), energy)
-        prepare(case, energy)
+        check_runnable(coarse_case(case, factor), energy)
+        check_runnable(case, energy)
     except InputError:
         return False
     return True
 
 
-def sizes(case: Case) -> dict[str, int]:
-    """By key of the case: cells of a line or circle; the level of a surface, whose cells are four times as many on the next."""
-    keys = {name: factor.resolution_key for name, factor in case.space.items()}
-    return {f"space.{name}.{key}": getattr(case.space[name], key) for name, key in keys.items() if key is not None}
-
-
-def smallest_size(key: str) -> int:
-    return 0 if key.endswith("level") else CELLS_MIN
-
-
 def sufficient_size(key: str, factor: int) -> int:
+    """The smallest size that can be made `factor` times coarser."""
     return round(log2(factor)) if key.endswith("level") else CELLS_MIN * factor
 
 
 def coarse_size(key: str, size: int, factor: float) -> int:
+    """The size with `factor` times wider cells."""
     return size - round(log2(factor)) if key.endswith("level") else int(size // factor)
 
 
 def listing(found: dict[str, int]) -> str:
+    """Sizes by key in words."""
     return ", ".join(f"{key} = {size}" for key, size in found.items())
