@@ -32,6 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Commands and options."""
     parser = Parser(prog="gridflow", description="Wasserstein gradient flows solved as densities on a grid.")
     parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -46,41 +47,38 @@ def build_parser() -> argparse.ArgumentParser:
     add_case(solve)
     solve.add_argument("-o", "--output", type=Path, metavar="F.nc", help="default: CASE.nc")
     solve.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    solve.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    solve.add_argument("--quiet", action="store_true", help="no progress, no messages")
     solve.add_argument("--plot", action="store_true", help="also draw F.png")
 
     validate = commands.add_parser("validate", help="compare the grid with particles and exact solutions: a verdict")
     add_case(validate)
-    validate.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="where CASE-validation.nc and .png go; default: this directory"
-    )
+    where = "where CASE-validation.nc and .png go; default: this directory"
+    validate.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
     validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
-    validate.add_argument("--overwrite", action="store_true", help="replace existing files")
-    validate.add_argument("--quiet", action="store_true", help="no progress")
 
     plot = commands.add_parser("plot", help="draw a result")
     plot.add_argument("file", type=Path, metavar="F.nc")
     plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
-    plot.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
     export = commands.add_parser("export", help="variables of a result as compressed NetCDF or as a CSV table")
     export.add_argument("file", type=Path, metavar="F.nc")
     export.add_argument("-o", "--output", type=Path, metavar="OUT", required=True, help=".nc or .csv")
     variables = "may be repeated; default: all in .nc, density in .csv"
     export.add_argument("--variable", action="append", metavar="NAME", dest="variables", help=variables)
-    export.add_argument(
-        "--time", action="append", metavar="T", dest="times", help="a saved time, first or last; may be repeated; default: all"
-    )
+    times = "a saved time, first or last; may be repeated; default: all"
+    export.add_argument("--time", action="append", metavar="T", dest="times", help=times)
     export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a sphere to boxes of latitude and longitude")
     export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
-    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    for command in (solve, validate, plot, export):
+        command.add_argument("--overwrite", action="store_true", help="replace existing files")
+    for command in (solve, validate):
+        command.add_argument("--quiet", action="store_true", help="no progress, no messages")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
 def add_case(command: argparse.ArgumentParser) -> None:
+    """Adds CASE and --set."""
     command.add_argument("case", help="a shipped name or a TOML file")
     change = "change a key, e.g. space.a.cells=128"
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=change)
@@ -95,9 +93,9 @@ def changed_case(arguments: argparse.Namespace) -> "Case":
 
 
 def command_list(arguments: argparse.Namespace) -> int:
-    from gridflow.case.shipped import shipped_cases, summary
+    from gridflow.case.shipped import shipped_cases, table_row
 
-    rows = [summary(path) for path in shipped_cases().values()]
+    rows = [table_row(path) for path in shipped_cases().values()]
     if arguments.json:
         import json
 
@@ -115,9 +113,8 @@ def command_show(arguments: argparse.Namespace) -> int:
     from gridflow.case.cost import cost_of
 
     case = changed_case(arguments)
-    cost = cost_of(case)
-    print(case.text(), end="")
-    print("\n".join(["", *(f"# {line}" for line in cost.lines())]))
+    comments = [f"# {line}" for line in cost_of(case).lines()]
+    print(case.text(), *comments, sep="\n")
     return 0
 
 
@@ -125,7 +122,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
     from gridflow.files import check_new_file
     from gridflow.output.dataset import check_output
     from gridflow.output.plotting import plot
-    from gridflow.progress import Silent, progress_for
+    from gridflow.progress import progress_for
     from gridflow.solver import solve
 
     case = changed_case(arguments)
@@ -135,7 +132,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_new_file(picture, {".png"}, arguments.overwrite)
     signal.signal(signal.SIGTERM, interrupt)
-    progress = Silent() if arguments.quiet else progress_for(case.name, case.time.stop)
+    progress = None if arguments.quiet else progress_for(case.name, case.time.stop)
     dataset = solve(case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress)
     status = dataset.attrs["status"]
     if status == "interrupted":
@@ -145,15 +142,15 @@ def command_solve(arguments: argparse.Namespace) -> int:
         message(f"interrupted after time {float(dataset['time'][-1]):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}")
         return EXIT_FAILED
     failed = status.startswith(("failed", "unconverged"))
-    message(report(dataset, output), arguments.quiet and not failed)
+    message(summary(dataset, output), arguments.quiet and not failed)
     if arguments.plot:
         plot(dataset, picture, arguments.overwrite)
         message(f"wrote {picture}", arguments.quiet)
     return EXIT_FAILED if failed else 0
 
 
-def report(dataset: "xarray.Dataset", output: Path) -> str:
-    """A few lines: status, cost, energy, mass, warnings and errors of a result."""
+def summary(dataset: "xarray.Dataset", output: Path) -> str:
+    """A few lines on a result: status, cost, energy, mass, warnings and errors."""
     attrs, last, mass = dataset.attrs, dataset.isel(time=-1), dataset["mass"].to_numpy()
     change = f"mass {mass[0]:.4g} -> {mass[-1]:.4g}" if "mass_free" in attrs else f"mass error {attrs['mass_error_max']:.1e}"
     lines = [
@@ -199,21 +196,20 @@ def command_plot(arguments: argparse.Namespace) -> int:
 def command_export(arguments: argparse.Namespace) -> int:
     from gridflow.output.export import export
 
-    export(
-        arguments.file, arguments.output, arguments.variables, arguments.times, arguments.latlon, arguments.overwrite,
-        arguments.marginal,
-    )  # fmt: skip
+    chosen = ("variables", "times", "latlon", "overwrite", "marginal")
+    export(arguments.file, arguments.output, **{name: vars(arguments)[name] for name in chosen})
     message(f"wrote {arguments.output}")
     return 0
 
 
 def message(text: str, quiet: bool = False) -> None:
+    """Prints to stderr unless quiet."""
     if not quiet:
         print(text, file=sys.stderr)
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM stops as cleanly as Ctrl-C."""
+    """Raises KeyboardInterrupt: SIGTERM stops as cleanly as Ctrl-C."""
     raise KeyboardInterrupt
 
 
@@ -228,6 +224,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line, by default that of the process; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     named = next((w for w in words if not w.startswith("-")), None)
     if named is not None and named not in COMMANDS:
@@ -237,22 +234,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(words)
     try:
         return COMMANDS[arguments.command](arguments)
-    except InputError as error:
-        if arguments.debug:
-            raise
-        message(f"gridflow: {error}")
-        return EXIT_INPUT
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:  # before the first step or after the last one: nothing to resume
         message("gridflow: interrupted")
         return EXIT_FAILED
-    except (SolveError, OSError) as error:  # a run that cannot go on, a disk that is full
+    except (InputError, SolveError, OSError) as error:  # wrong input, a run that cannot go on, a disk that is full
         if arguments.debug:
             raise
         message(f"gridflow: {error}")
-        return EXIT_FAILED
+        return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 
 if TYPE_CHECKING:
     import xarray
@@ -17,10 +17,8 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
     """An xarray.Dataset of a NetCDF file. Raises InputError if there is none or it cannot be read."""
     import xarray
 
-    if not path.is_file():
-        raise InputError(
-            f"{purpose}: no file {path.name!r}", "a NetCDF file", "check the path; in a case it is relative to the case file"
-        )
+    fix = "check the path; in a case it is relative to the case file"
+    require(path.is_file(), f"{purpose}: no file {path.name!r}", "a NetCDF file", fix)
     try:
         dataset = xarray.open_dataset(path, decode_coords="all")
     except (OSError, ValueError) as error:
@@ -30,26 +28,19 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
 
 
 def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:
-    """Refuse, before any work is done, a file that exists, has a wrong ending or cannot be written."""
-    if path.suffix not in endings:
-        allowed = ", ".join(sorted(endings))
-        raise InputError(f"output {path.name!r}", f"a file name that ends in {allowed}", f"write NAME{min(endings)}, for example")
-    if path.is_dir():
-        raise InputError(f"the output {path.name!r} is a directory", "the name of a file", "choose another name")
-    if path.exists() and not overwrite:
-        raise InputError(
-            f"the output file {path.name!r} exists", "a new file", "choose another name, or allow to overwrite it (--overwrite)"
-        )
+    """Raises InputError, before any work is done, for a file that exists, has a wrong ending or cannot be written."""
+    allowed = f"a file name that ends in {', '.join(sorted(endings))}"
+    require(path.suffix in endings, f"output {path.name!r}", allowed, f"write NAME{min(endings)}, for example")
+    require(not path.is_dir(), f"the output {path.name!r} is a directory", "the name of a file", "choose another name")
+    fix = "choose another name, or allow to overwrite it (--overwrite)"
+    require(overwrite or not path.exists(), f"the output file {path.name!r} exists", "a new file", fix)
     folder = path.parent
-    if not folder.is_dir():
-        raise InputError(
-            f"the directory {str(folder)!r} of the output does not exist", "an existing directory", "create it first"
-        )
+    received = f"the directory {str(folder)!r} of the output does not exist"
+    require(folder.is_dir(), received, "an existing directory", "create it first")
     probe = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"the directory {str(folder)!r} cannot be written: {error.strerror}", "a writable directory", "choose another place"
-        ) from None
+        received = f"the directory {str(folder)!r} cannot be written: {error.strerror}"
+        raise InputError(received, "a writable directory", "choose another place") from None

@@ -3,43 +3,36 @@
 import shutil
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from gridflow.scheme.base import State
 
 
-class Progress(Protocol):
-    """Progress of one run on the grid."""
-
-    def update(self, state: State, steps: int, mass_error: float) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Silent:
-    """No progress, of one run or of many."""
-
-    def start(self, runs: int) -> None:
-        pass
-
-    def stage(self, text: str) -> None:
-        pass
-
-    def advance(self) -> None:
-        pass
+class Progress:
+    """What a run on the grid (`update`) or a job of many runs (`start`, `stage`, `advance`) shows of itself: here nothing."""
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
-        pass
+        """A step is done."""
+
+    def start(self, runs: int) -> None:
+        """So many runs follow."""
+
+    def stage(self, text: str) -> None:
+        """What runs from now on."""
+
+    def advance(self) -> None:
+        """A run is done."""
 
     def close(self) -> None:
-        pass
+        """Nothing follows."""
 
 
-def describe(state: State, steps: int, mass_error: float) -> str:
+def state_text(state: State, steps: int, mass_error: float) -> str:
+    """Energy, mass error, next step and number of steps."""
     return f"E={state.free_energy:.6g} mass error={mass_error:.1e} dt={state.dt:.2e} steps={steps}"
 
 
-class Bar:
+class Bar(Progress):
     """A tqdm bar over mean-field time; tqdm estimates the remaining time."""
 
     def __init__(self, title: str, stop: float) -> None:
@@ -54,14 +47,14 @@ class Bar:
         if self.fresh and steps > 1:  # a resumed run: what was done before is no measure of the speed
             self.bar.n = self.bar.initial = state.time
         self.fresh = False
-        self.bar.set_postfix_str(describe(state, steps, mass_error), refresh=False)
+        self.bar.set_postfix_str(state_text(state, steps, mass_error), refresh=False)
         self.bar.update(state.time - self.bar.n)
 
     def close(self) -> None:
         self.bar.close()
 
 
-class Lines:
+class Lines(Progress):
     """Log lines for batch systems, with the remaining time if the rest goes like what was done."""
 
     interval = 10.0
@@ -82,32 +75,18 @@ class Lines:
         remaining = (self.stop - state.time) * (now - self.began) / done if done > 0 else float("inf")
         share = 100 * state.time / self.stop
         print(
-            f"{self.title} {share:.0f}% t={state.time:.4g} {describe(state, steps, mass_error)} remaining={remaining:.0f}s",
+            f"{self.title} {share:.0f}% t={state.time:.4g} {state_text(state, steps, mass_error)} remaining={remaining:.0f}s",
             file=sys.stderr,
             flush=True,
         )
 
-    def close(self) -> None:
-        pass
-
 
 def progress_for(title: str, stop: float) -> Progress:
+    """A bar on a terminal, else lines; `stop` is the last mean-field time."""
     return Bar(title, stop) if sys.stderr.isatty() else Lines(title, stop)
 
 
-class Tally(Protocol):
-    """Progress of a job that consists of many runs."""
-
-    def start(self, runs: int) -> None: ...
-
-    def stage(self, text: str) -> None: ...
-
-    def advance(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class RunTally:
+class RunTally(Progress):
     """Runs done out of all: a tqdm bar on a terminal, otherwise one line per kind of run."""
 
     def __init__(self, title: str) -> None:

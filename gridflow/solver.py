@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy
-from gridflow.energy.network.data import Data
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import SolveError, require
 from gridflow.output import dataset as results
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.output.schema import RECORDS, REPORTS
-from gridflow.progress import Progress, Silent
+from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.distances import wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
@@ -72,37 +71,40 @@ def solve(
 
     Raises InputError for wrong input, before anything is written.
     """
-    if (overwrite or resume) and output is None:
-        raise InputError("overwrite or resume without an output", "both need a file", "name the output")
     path = None if output is None else Path(output)
+    without_file = (overwrite or resume) and path is None
+    require(not without_file, "overwrite or resume without an output", "both need a file", "name the output")
     if path is not None:
         results.check_output(path, overwrite, resume)
-    if energy is not None and case.exact is not None:
-        raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
-    return Run(case, energy, path, resume, progress or Silent()).execute()
+    check_one_energy(case, energy)
+    return Run(case, energy, path, resume, progress or Progress()).result()
+
+
+def check_one_energy(case: Case, energy: Any) -> None:
+    """Raises InputError for an energy of one's own beside the exact solution of another."""
+    allowed, fix = "one of the two", 'use case.replace({"exact": None})'
+    require(energy is None or case.exact is None, "an energy of one's own for a case with [exact]", allowed, fix)
 
 
 class Run:
-    """One run of a case: the pieces built from the case, and the loop."""
+    """One run of a case: its parts, and the loop."""
 
     def __init__(self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress) -> None:
         self.case, self.path, self.progress = case, path, progress
-        problem = case.problem(energy)
+        self.problem = problem = case.problem(energy)
         problem.check_start()
-        self.problem = problem
         self.grid, self.bound = problem.grid, problem.bound
-        self.own_energy = None if energy is None else f"{type(energy).__module__}.{type(energy).__qualname__}"
+        first = problem.grid.factors[0]
+        self.line = first if len(problem.grid.factors) == 1 and first.one_dimensional else None
         self.stepper: Stepper = case.scheme.init(problem)
-        if case.time.steady > 0 and not problem.lowers_energy:
-            rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
-            why = "that ξ does not drive" if problem.driven else f"with {rising}, whose energy may rise"
-            raise InputError(f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
+        rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
+        why = "that ξ does not drive" if problem.driven else f"with {rising}, whose energy may rise"
+        may_wait = case.time.steady == 0 or problem.lowers_energy
+        require(may_wait, f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
         self.times = case.time.save_times()
         self.counters = Counters()
-        self.saved_time = -1.0
         if resume and path is not None:
-            self.state = self.restore(read_checkpoint(path))
-            self.saved_time = self.times[self.counters.saved - 1] if self.counters.saved else -1.0
+            self.state = self.restored_state(path)
         else:
             self.state = self.stepper.start(problem.start / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)
@@ -110,32 +112,38 @@ class Run:
         if self.exact is not None:
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                 self.exact(time_saved)
-        self.writer = self.open_writer()
+        static = results.static_dataset(case, self.grid, self.bound.data, self.records())
+        if energy is not None:  # instead of the [energy] of the case
+            static.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
+        if path is not None and self.counters.saved == 0:
+            remove_checkpoints(path)  # of an earlier run under this name
+        self.writer: results.MemoryWriter | results.FileWriter = (
+            results.MemoryWriter(static) if path is None else results.FileWriter(path, static, self.counters.saved)
+        )
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpointed = time.monotonic()
 
-    def open_writer(self) -> results.MemoryWriter | results.FileWriter:
-        exact = self.case.exact is not None
-        # W1 to the exact solution is computed in one dimension
-        no_w1 = len(self.grid.factors) > 1 or not self.grid.factors[0].one_dimensional
-        names = [n for n in RECORDS if exact or not n.startswith("error_") if not (no_w1 and n == "error_w1")]
-        names = [n for n in names if n not in REPORTS or n in self.stepper.reports]
-        records = {**{n: RECORDS[n] for n in names}, **self.bound.diagnostics}
-        data = self.bound.data
-        static = results.static_dataset(self.case, self.grid, data if isinstance(data, Data) else None, records)
-        if self.own_energy is not None:
-            static.attrs["energy_class"] = self.own_energy  # instead of the [energy] of the case
-        if self.path is not None and self.counters.saved == 0:
-            remove_checkpoints(self.path)  # of an earlier run under this name
-        return results.MemoryWriter(static) if self.path is None else results.FileWriter(self.path, static, self.counters.saved)
+    def records(self) -> dict[str, tuple[str, str]]:
+        """Units and long names of the numbers of every save, by name."""
+        without = REPORTS - set(self.stepper.reports)
+        if self.case.exact is None:
+            without |= {"error_w1", "error_l1"}
+        if self.line is None:  # W1 to the exact solution is computed in one dimension
+            without |= {"error_w1"}
+        return {**{n: RECORDS[n] for n in RECORDS if n not in without}, **self.bound.diagnostics}
 
-    # ------------------------------------------------------------------------------------------------- the loop
-    def execute(self) -> "xarray.Dataset":
+    @property
+    def saved_time(self) -> float:
+        """The last saved time; negative where there is none."""
+        return self.times[self.counters.saved - 1] if self.counters.saved else -1.0
+
+    def result(self) -> "xarray.Dataset":
+        """The dataset of the whole run, or of what was done when it stopped."""
         status = "completed"
         try:
             for target in self.times[self.counters.saved :]:
-                self.advance(target)
-                self.save()
+                self.step_to(target)
+                self.save_state()
                 if self.is_steady():
                     status = "steady"
                     break
@@ -146,14 +154,15 @@ class Run:
         finally:
             self.progress.close()
         if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
-            self.save()  # the last good state
-        return self.finish(status)
+            self.save_state()  # the last good state
+        return self.final_dataset(status)
 
-    def advance(self, target: float) -> None:
-        """Step to the save time `target`, or to a steady state before it."""
-        interval = target - self.times[max(0, self.counters.saved - 1)]
+    def step_to(self, target: float) -> None:
+        """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
+        counters = self.counters
+        interval = target - max(0.0, self.saved_time)
         while self.state.time < target and not self.is_steady():
-            if self.counters.steps >= self.case.time.max_steps:
+            if counters.steps >= self.case.time.max_steps:
                 raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
             left = target - self.state.time
             if self.state.dt * (1 + 1e-9) < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
@@ -162,19 +171,17 @@ class Run:
             taken = new.time - self.state.time
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
-            mass_error = abs(self.grid.integrate(new.density) / self.counters.mass - 1)
-            if not self.stepper.conserves_mass:
-                mass_error = 0.0  # the mass is part of the solution
+            change = abs(self.grid.integrate(new.density) / counters.mass - 1)
+            mass_error = change if self.stepper.conserves_mass else 0.0  # else the mass is part of the solution
             if not mass_error <= MASS_ERROR_MAX:
                 raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
             self.state = new
-            counters = self.counters
             counters.steps += 1
             counters.last_step = taken
             counters.mass_error = max(counters.mass_error, mass_error)
             self.progress.update(new, counters.steps, counters.mass_error)
             if self.path is not None and time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
-                self.checkpoint()
+                self.save_checkpoint(self.path)
 
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
@@ -183,9 +190,8 @@ class Run:
             return False
         return self.stepper.dissipation(state.density, state.evaluation) <= steady
 
-    # ------------------------------------------------------------------------------------------- what is written
-    def save(self) -> None:
-        """Append a record of the current state."""
+    def save_state(self) -> None:
+        """Appends a record of the current state."""
         state, grid = self.state, self.grid
         numbers = {
             "energy": state.free_energy,
@@ -203,14 +209,14 @@ class Run:
             exact = self.exact(state.time)
             masses = state.density * grid.volume
             numbers["error_l1"] = float(abs(masses - exact).sum())
-            if len(grid.factors) == 1 and grid.factors[0].one_dimensional:
-                numbers["error_w1"] = wasserstein1(masses, exact, grid.factors[0])
+            if self.line is not None:
+                numbers["error_w1"] = wasserstein1(masses, exact, self.line)
         self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
         self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
         self.counters.saved += 1
-        self.saved_time = state.time
 
-    def finish(self, status: str) -> "xarray.Dataset":
+    def final_dataset(self, status: str) -> "xarray.Dataset":
+        """What was saved, with the status and the certificates as attributes; its file is complete, or can be resumed."""
         claims = self.stepper.energy_decreases
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
@@ -231,15 +237,14 @@ class Run:
         if isinstance(self.writer, results.MemoryWriter):
             return self.writer.finish(attrs)
         if status == "interrupted":
-            self.checkpoint()
+            self.save_checkpoint(self.writer.path)
             return self.writer.suspend(attrs)
         result = self.writer.finish(attrs)
         remove_checkpoints(self.writer.path)
         return result
 
-    def checkpoint(self) -> None:
-        """Write what `restore` needs; records of the part come first, so that a checkpoint never counts a lost record."""
-        assert self.path is not None
+    def save_checkpoint(self, path: Path) -> None:
+        """Writes what `restored_state` reads; records of the part come first, so that a checkpoint never counts a lost record."""
         state, counters = self.state, self.counters
         numbers = {
             "case": self.case.text(),
@@ -247,32 +252,21 @@ class Run:
             "state": {f.name: getattr(state, f.name) for f in fields(state) if isinstance(getattr(state, f.name), float)},
             "counters": {**vars(counters), "wall_seconds": time.monotonic() - self.began},
         }
-        write_checkpoint(self.path, Checkpoint({**state.arrays, "density": state.density}, numbers))
+        write_checkpoint(path, Checkpoint({**state.arrays, "density": state.density}, numbers))
         self.checkpointed = time.monotonic()
 
-    def restore(self, checkpoint: Checkpoint) -> State:
-        numbers = checkpoint.numbers
-        if numbers["case"] != self.case.text():
-            raise InputError(
-                "--resume with a case that differs from the interrupted one",
-                "the same case and settings",
-                "repeat the same --set options, or start anew with --overwrite",
-            )
-        assert self.path is not None
-        if not results.part_path(self.path).is_file():
-            raise InputError(
-                f"{results.part_path(self.path).name!r} is missing beside its checkpoint",
-                "both files",
-                "start anew with --overwrite",
-            )
+    def restored_state(self, path: Path) -> State:
+        """The state of the newest checkpoint; counts what was done. Raises InputError for files that do not fit together."""
+        checkpoint, part = read_checkpoint(path), results.part_path(path)
+        numbers, arrays = checkpoint.numbers, dict(checkpoint.arrays)
+        anew = "start anew with --overwrite"
+        received = "--resume with a case that differs from the interrupted one"
+        fix = f"repeat the same --set options, or {anew}"
+        require(numbers["case"] == self.case.text(), received, "the same case and settings", fix)
+        require(part.is_file(), f"{part.name!r} is missing beside its checkpoint", "both files", anew)
         self.counters = Counters(**numbers["counters"])
-        if results.records_of(results.part_path(self.path)) < self.counters.saved:
-            raise InputError(
-                f"{results.part_path(self.path).name!r} holds fewer records than its checkpoint counts",
-                "files of one run",
-                "start anew with --overwrite",
-            )
+        complete = results.records_of(part) >= self.counters.saved
+        require(complete, f"{part.name!r} holds fewer records than its checkpoint counts", "files of one run", anew)
         saved = numbers["state"]
-        arrays = dict(checkpoint.arrays)
         state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])
         return replace(state, **saved, arrays=arrays, reports=numbers["reports"])

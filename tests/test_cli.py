@@ -13,7 +13,7 @@ import pytest
 import xarray
 
 from gridflow.case.case import load_case
-from gridflow.case.shipped import shipped_cases, shipped_directory, summary
+from gridflow.case.shipped import shipped_cases, shipped_directory, table_row
 from gridflow.cli import interrupt, main
 
 SMALL = ["--set", "space.theta.cells=32", "--set", "time.save=3"]
@@ -44,7 +44,7 @@ def test_list_names_every_case(capsys):
 def test_list_states_the_cells_of_every_factor():
     for name, path in shipped_cases().items():
         sizes = {factor.name: factor.size for factor in load_case(name).grid().factors}
-        stated = dict(part.rsplit(" ", 1) for part in summary(path)["grid"].split(" × "))
+        stated = dict(part.rsplit(" ", 1) for part in table_row(path)["grid"].split(" × "))
         assert {factor: int(size) for factor, size in stated.items()} == sizes
 
 

@@ -37,7 +37,7 @@ from gridflow.energy.base import BoundEnergy, Energy, ParticleEnergy, bound_to, 
 from gridflow.energy.sum import BOUND_RULES, PARTICLE_RULES
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
-from gridflow.progress import Silent
+from gridflow.progress import Progress
 from gridflow.space.factor import Factor, columns_of
 from gridflow.space.grid import Grid
 from gridflow.space.line import LineFactor
@@ -237,12 +237,12 @@ def quarter_cell_grids(plan: Plan) -> Grids:
     from gridflow import problem
 
     with mock.patch("gridflow.problem.mixture_masses", quarter_cell_masses(problem.mixture_masses)):
-        return run_grids(plan, Silent())
+        return run_grids(plan, Progress())
 
 
 def grids_of(case: gridflow.Case, on_grid: Callable | None = None) -> Grids:
     energy = None if on_grid is None else Spoiled(case.energy.load(Path(case.directory)), on_grid=on_grid)
-    return run_grids(plan_of(case, energy), Silent())
+    return run_grids(plan_of(case, energy), Progress())
 
 
 def longer_steps(plan: Plan, factor: float) -> Grids:
@@ -250,7 +250,7 @@ def longer_steps(plan: Plan, factor: float) -> Grids:
     case = plan.case
     saves = [factor * t for t in case.time.save_times()[1:]]
     changes = {"scheme.tau": factor * case.scheme.tau, "time.stop": saves[-1], "time.save": saves}
-    return run_grids(plan_of(case.replace(changes), None), Silent())
+    return run_grids(plan_of(case.replace(changes), None), Progress())
 
 
 def heated(case: gridflow.Case, factor: float) -> gridflow.Case:
@@ -301,14 +301,14 @@ class Trial:
         self.case = case
         self.plan = plan_of(case, None)
         self.particles = Remembered.of(case)
-        self.grids = run_grids(self.plan, Silent())
+        self.grids = run_grids(self.plan, Progress())
         self.right = self.experiment()
         judgement, self.wrong = failing(case, self.right)
         self.level = float(judgement.detects.min())
 
     def experiment(self, grids: Grids | None = None, simulator: Simulator | None = None) -> Experiment:
         runs = Runs(self.plan, simulator or self.particles)
-        return run_ensembles(runs, runs.time_step(Silent()), grids or self.grids, Silent())
+        return run_ensembles(runs, runs.time_step(Progress()), grids or self.grids, Progress())
 
     def row(self, side: str, fault: str, make: Callable[[], Any], size: float = 0.0) -> Row:
         """What the verdict says to a faulty side, Grids or a Simulator."""
@@ -322,7 +322,7 @@ class Trial:
     def identity(self) -> int:
         """Numbers of the experiment that a fault that does nothing changes, on both sides together."""
         energy = Spoiled(self.case.energy.load(Path(self.case.directory)))
-        other = self.experiment(run_grids(plan_of(self.case, energy), Silent()), Simulator.of(self.case, energy))
+        other = self.experiment(run_grids(plan_of(self.case, energy), Progress()), Simulator.of(self.case, energy))
         return sum(int((a != b).sum()) for a, b in zip(numbers(self.right), numbers(other), strict=True))
 
     def rows(self) -> list[Row]:

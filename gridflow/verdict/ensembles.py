@@ -11,7 +11,7 @@ import numpy as np
 from gridflow.errors import SolveError
 from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
-from gridflow.progress import Tally
+from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.verdict.plan import Plan, Sketches
 from gridflow.verdict.quantities import Snapshot
@@ -74,7 +74,7 @@ class Runs:
         ]
         return self.plan.sketches(snapshots)
 
-    def time_step(self, tally: Tally) -> Array:
+    def time_step(self, tally: Progress) -> Array:
         """Error in time of a particle run: it against itself with halved steps, on one Brownian path."""
         particles = self.plan.particles
         fewest = min(particles.counts[0], particles.verdict.count)  # with the longest steps, where dt = η/N
@@ -85,7 +85,7 @@ class Runs:
         tally.advance()
         return particles.integrator.error_factor * self.plan.distances(self.sketches(coarse), self.sketches(fine))
 
-    def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Tally) -> Series:
+    def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Progress) -> Series:
         """Independent ensembles of one N; the first one alone, for its time, the others side by side."""
         tally.stage(f"{ensembles} × {count} particles, {sampling}")
         sketches, energies, seconds, starts = [], [], [], []

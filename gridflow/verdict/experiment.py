@@ -15,7 +15,7 @@ from typing import Any
 
 from gridflow.case.case import Case
 from gridflow.particles.simulation import Simulator
-from gridflow.progress import Tally
+from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS
 from gridflow.verdict.ensembles import Runs, Series
@@ -41,7 +41,7 @@ class Experiment:
     particle_order: int
 
 
-def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
+def run_experiment(case: Case, energy: Any, tally: Progress) -> Experiment:
     """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
     plan = plan_of(case, energy)
     runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy)), plan.particles
@@ -52,7 +52,7 @@ def run_experiment(case: Case, energy: Any, tally: Tally) -> Experiment:
     return run_ensembles(runs, time_step, run_grids(plan, tally), tally)
 
 
-def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Tally) -> Experiment:
+def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Progress) -> Experiment:
     """All ensembles of particles beside the grids."""
     plan, particles, chosen = runs.plan, runs.plan.particles, runs.plan.particles.verdict
     series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]

@@ -9,7 +9,7 @@ import numpy as np
 from gridflow.case.case import Case
 from gridflow.errors import SolveError
 from gridflow.problem import Problem
-from gridflow.progress import Tally
+from gridflow.progress import Progress
 from gridflow.solver import solve
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
@@ -47,7 +47,7 @@ class Grids:
     warnings: str
 
 
-def run_grids(plan: Plan, tally: Tally) -> Grids:
+def run_grids(plan: Plan, tally: Progress) -> Grids:
     """The case on all its grids. Raises SolveError for a run that does not complete."""
     order = 2 if plan.problem.bound.smooth else 1  # a velocity that jumps
     sketches: dict[int, Sketches] = {}  # at every save

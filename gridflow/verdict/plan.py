@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from gridflow.case.case import Case
-from gridflow.energy.network.data import Data
 from gridflow.errors import InputError, suggestion
 from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
@@ -44,8 +43,8 @@ def plan_of(case: Case, energy: Any) -> Plan:
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
     problem = case.problem(energy)
     check_diagnostics(case, problem.bound.diagnostics)
-    weights = problem.bound.data.weights if isinstance(problem.bound.data, Data) else None
-    quantities = quantities_of(case.validation, problem.grid.factors, weights)
+    data = problem.bound.data
+    quantities = quantities_of(case.validation, problem.grid.factors, None if data is None else data.weights)
     saves = validation_saves(case)
     times = [case.time.save_times()[k] for k in saves]
     return Plan(case, particles, problem, quantities, saves, times)

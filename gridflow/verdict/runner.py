@@ -10,7 +10,8 @@ import xarray
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file
-from gridflow.progress import Silent, Tally
+from gridflow.progress import Progress
+from gridflow.solver import check_one_energy
 from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
 from gridflow.verdict.dataset import verdict_dataset
 from gridflow.verdict.experiment import run_experiment
@@ -31,7 +32,7 @@ def validate(
     quick: bool = False,
     energy: Any = None,
     overwrite: bool = False,
-    progress: Tally | None = None,
+    progress: Progress | None = None,
 ) -> xarray.Dataset:
     """Compare the grid solution of a case with particle runs and, where there is one, its exact solution.
 
@@ -49,12 +50,11 @@ def validate(
     Raises InputError for a case that cannot be validated, SolveError for a grid or particle run that fails or diverges.
     """
     check_case(case)
-    if energy is not None and case.exact is not None:
-        raise InputError("an energy of one's own for a case with [exact]", "one of the two", 'use case.replace({"exact": None})')
+    check_one_energy(case, energy)
     paths = None if directory is None else output_paths(case, Path(directory), overwrite)
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = quick_case(case) if quick else case
-    tally = progress or Silent()
+    tally = progress or Progress()
     try:
         experiment = run_experiment(chosen, energy, tally)
     finally:
