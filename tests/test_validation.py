@@ -260,7 +260,7 @@ def test_a_picture_that_fails_leaves_no_data_behind(tmp_path, monkeypatch):
     def fail(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(picture, "draw", fail)
+    monkeypatch.setattr(picture, "verdict_figure", fail)
     with pytest.raises(KeyboardInterrupt):
         validate(case_of(FLOW, validation__times=1), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -282,8 +282,8 @@ class Row(NamedTuple):
         return self.fault != RIGHT
 
 
-def failing(case: gridflow.Case, experiment: Experiment) -> tuple[Judgement, tuple[str, ...]]:
-    judgement = judge(case, experiment, GENEROUS)
+def failing(experiment: Experiment) -> tuple[Judgement, tuple[str, ...]]:
+    judgement = judge(experiment, GENEROUS)
     names = [q.name for q, o in zip(experiment.plan.quantities, judgement.outcome, strict=True) if o == "fail"]
     return judgement, (*names, *(["start"] if "fail" in experiment.start.outcome else []))
 
@@ -303,7 +303,7 @@ class Trial:
         self.particles = Remembered.of(case)
         self.grids = run_grids(self.plan, Progress())
         self.right = self.experiment()
-        judgement, self.wrong = failing(case, self.right)
+        judgement, self.wrong = failing(self.right)
         self.level = float(judgement.detects.min())
 
     def experiment(self, grids: Grids | None = None, simulator: Simulator | None = None) -> Experiment:
@@ -314,7 +314,7 @@ class Trial:
         """What the verdict says to a faulty side, Grids or a Simulator."""
         try:
             other = make()
-            found = failing(self.case, self.experiment(**{"grids" if side == "grid" else "simulator": other}))[1]
+            found = failing(self.experiment(**{"grids" if side == "grid" else "simulator": other}))[1]
         except gridflow.SolveError:
             found = ("stopped",)
         return Row(self.case.name, side, fault, size, self.level, found)

@@ -21,9 +21,9 @@ FLAG = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "no yes
 # fmt: off
 VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], Any], str, dict[str, Any]]] = {
     # name: (dimensions, values of an experiment and its judgement or None, long name, other attributes)
-    "quantity": (Q, lambda e, j: [q.name for q in j.quantities], "quantity that is compared", {}),
+    "quantity": (Q, lambda e, j: [q.name for q in e.plan.quantities], "quantity that is compared", {}),
     "time": (("time",), lambda e, j: e.plan.times, "mean-field time", {**NUMBER, "axis": "T"}),
-    "count": (("count",), lambda e, j: j.counts, "particles of a random ensemble", NUMBER),
+    "count": (("count",), lambda e, j: [s.count for s in e.random], "particles of a random ensemble", NUMBER),
     "grid_error": (QT, lambda e, j: j.error, "estimated error of the grid, by extrapolation from two coarser grids", NUMBER),
     "observed_order": (QT, lambda e, j: j.order, "order observed on three grids, between 0.5 and 2", NUMBER),
     "distance": (QT, lambda e, j: j.distance, "mean distance of the verdict ensembles to the grid", NUMBER),
@@ -50,10 +50,11 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
     "random_consistent": (QTN, lambda e, j: np.int8(j.random_consistent), "the same for random ensembles", FLAG),
     "slope": (Q, lambda e, j: j.slope, "slope of the sampling error in N; theory says -0.5", NUMBER),
     "slope_error": (Q, lambda e, j: j.slope_error, "standard error of the slope", NUMBER),
-    "slope_judged": (Q, lambda e, j: np.array([q.has_rate for q in j.quantities], dtype=np.int8), "", FLAG),
+    "slope_judged": (Q, lambda e, j: np.array([q.has_rate for q in e.plan.quantities], dtype=np.int8), "", FLAG),
     "worth": (Q, lambda e, j: j.worth, "particles with the sampling error of the grid, worst time", NUMBER),
     "threshold": (Q, lambda e, j: j.limit, "largest error tolerated", NUMBER),
-    "threshold_reason": (Q, lambda e, j: [j.thresholds[q.kind].reason for q in j.quantities], "", {}),
+    "threshold_reason": (Q, lambda e, j: [e.plan.case.validation.thresholds()[q.kind].reason for q in e.plan.quantities],
+     "", {}),
     "outcome": (Q, lambda e, j: j.outcome, "pass, fail or inconclusive", {}),
     "reason": (Q, lambda e, j: j.reason, "why it does not pass", {}),
     "start_factor": (START, lambda e, j: e.start.names, "factor along which the starts are compared", {}),
@@ -62,7 +63,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
     "start_allowed": (START, lambda e, j: e.start.allowed,
      "largest W1 between two clouds + W1 of the cell averages to the exact density", {}),
     "start_outcome": (START, lambda e, j: e.start.outcome, "pass or fail", {}),
-    "diagnostic": (DIAGNOSTIC, lambda e, j: [d.name for d in j.diagnostics], "number that the energy tells", {}),
+    "diagnostic": (DIAGNOSTIC, lambda e, j: [d.name for d in j.diagnostics], "number that the energy computes of its state", {}),
     "diagnostic_value": (DIAGNOSTIC, lambda e, j: [d.value for d in j.diagnostics], "its value on the grid at the end", {}),
     "diagnostic_threshold": (DIAGNOSTIC, lambda e, j: [d.threshold for d in j.diagnostics], "largest value tolerated", {}),
     "diagnostic_reason": (DIAGNOSTIC, lambda e, j: [d.reason for d in j.diagnostics], "why", {}),
@@ -79,11 +80,11 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
         if values is not None:
             result[name] = (dims, values, attrs | ({"long_name": long_name} if long_name else {}))
     result.attrs |= {"verdict": judgement.verdict, "quick": int(quick), "threshold_scale": scale}
-    result.attrs |= headline(experiment, judgement)
+    result.attrs |= headline_attributes(experiment, judgement)
     return result
 
 
-def headline(experiment: Experiment, judgement: Judgement) -> dict[str, Any]:
+def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[str, Any]:
     """What the grid is worth, what the verdict detects, and the cost of both sides."""
     plan, grids, last, verdict = experiment.plan, experiment.grids, experiment.random[-1], experiment.verdict
     density = np.array([q.kind in DENSITY_KINDS for q in plan.quantities])

@@ -14,7 +14,7 @@ from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.verdict.plan import Plan, Sketches
-from gridflow.verdict.quantities import Snapshot
+from gridflow.verdict.quantities import CloudSnapshot
 from gridflow.verdict.start import cyclic_pairs, marginals_of_points
 
 RISE_MAX = 1e-6
@@ -47,35 +47,31 @@ class Runs:
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """Run number `number` of N particles. Raises SolveError if it diverges."""
         seed = int(np.random.SeedSequence([self.plan.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
-        times = [0.0, *self.plan.times]
+        times, name = [0.0, *self.plan.times], f"ensemble {number + 1} of {count} particles"
         try:
             run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
         except SolveError as error:
-            raise SolveError(f"ensemble {number + 1} of {count} particles: {error}") from None
+            raise SolveError(f"{name}: {error}") from None
         if run.unconverged:
-            raise SolveError(
-                f"ensemble {number + 1} of {count} particles: {run.unconverged} of its steps ended before their tolerance;"
-                " use more iterations in particles.integrator"
-            )
-        rises = run.energy.max() > run.energy[0] + RISE_MAX * abs(run.energy[0])
-        if rises and self.simulator.problem.lowers_energy_of_particles:
-            rise = f"{run.energy[0]:.4g} to {run.energy.max():.4g}"
-            raise SolveError(
-                f"ensemble {number + 1} of {count} particles diverged: its energy rose from {rise}; use a smaller step in"
-                " particles.integrator"
-            )
+            fault = f"{run.unconverged} of its steps ended before their tolerance"
+            raise SolveError(f"{name}: {fault}; use more iterations in particles.integrator")
+        first, highest = run.energy[0], run.energy.max()
+        if highest > first + RISE_MAX * abs(first) and self.simulator.problem.lowers_energy_of_particles:
+            fault = f"its energy rose from {first:.4g} to {highest:.4g}"
+            raise SolveError(f"{name} diverged: {fault}; use a smaller step in particles.integrator")
         return run
 
     def sketches(self, run: ParticleRun) -> Sketches:
-        factors = self.simulator.factors
-        snapshots = [
-            Snapshot(factors, e, None if run.prediction is None else run.prediction[k], points=p, weights=run.weights_at(k))
-            for k, (p, e) in enumerate(zip(run.points[1:], run.energy[1:], strict=True), start=1)
+        """Of a run at the validated times."""
+        predictions = [None] * len(run.energy) if run.prediction is None else run.prediction
+        states = [
+            CloudSnapshot(self.simulator.factors, run.points[k], run.weights_at(k), run.energy[k], predictions[k])
+            for k in range(1, len(run.energy))
         ]
-        return self.plan.sketches(snapshots)
+        return self.plan.sketches(states)
 
     def time_step(self, tally: Progress) -> Array:
-        """Error in time of a particle run: it against itself with halved steps, on one Brownian path."""
+        """Error in time of a particle run, (n_quantities, n_times): it against itself with halved steps, on one Brownian path."""
         particles = self.plan.particles
         fewest = min(particles.counts[0], particles.verdict.count)  # with the longest steps, where dt = η/N
         count = fewest if particles.integrator.step_falls_with_count else particles.counts[-1]
@@ -101,6 +97,7 @@ class Runs:
         return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
 
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
+        """So many runs of N particles, in order."""
         yield self.run(count, sampling, 0)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:

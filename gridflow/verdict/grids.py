@@ -14,7 +14,7 @@ from gridflow.solver import solve
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
 from gridflow.verdict.plan import Plan, Sketches
-from gridflow.verdict.quantities import Snapshot
+from gridflow.verdict.quantities import GridSnapshot
 
 if TYPE_CHECKING:
     import xarray
@@ -56,8 +56,6 @@ def run_grids(plan: Plan, tally: Progress) -> Grids:
         snapshots, dataset = grid_path(plan, coarse_case(plan.case, factor, order))
         sketches[factor] = plan.sketches(snapshots)
         tally.advance()
-    start = snapshots[0].masses
-    assert start is not None
     tally.stage("sensitivity")
     sensitive = sensitivity(plan, coarse_case(plan.case, 2, order))
     tally.advance()
@@ -65,7 +63,7 @@ def run_grids(plan: Plan, tally: Progress) -> Grids:
     pairs = [(sketches[1], sketches[2]), (sketches[2], sketches[4])]
     return Grids(
         fine=fine,
-        start=start,
+        start=snapshots[0].masses,
         coarse=np.stack([maxima_around(plan.distances(*pair), plan.saves) for pair in pairs]),
         exact=exact_error(plan, fine),
         sensitivity=sensitive,
@@ -104,7 +102,7 @@ def sensitivity(plan: Plan, case: Case) -> Array:
     return plan.distances(plan.sketches(before), plan.sketches(after)) / 0.01
 
 
-def grid_path(plan: Plan, case: Case) -> tuple[list[Snapshot], "xarray.Dataset"]:
+def grid_path(plan: Plan, case: Case) -> tuple[list[GridSnapshot], "xarray.Dataset"]:
     """The solution of a coarsened case at every save, and its dataset. Raises SolveError for a run that does not complete."""
     problem = case.problem(plan.problem.energy)
     dataset = solve(case.replace({"exact": None}), energy=problem.energy)
@@ -116,10 +114,10 @@ def grid_path(plan: Plan, case: Case) -> tuple[list[Snapshot], "xarray.Dataset"]
     return [grid_snapshot(problem, m) for m in masses], dataset
 
 
-def grid_snapshot(problem: Problem, masses: Array) -> Snapshot:
+def grid_snapshot(problem: Problem, masses: Array) -> GridSnapshot:
     """The state of cell masses, shape of the grid."""
     evaluation = problem.bound.evaluate(masses)
-    return Snapshot(problem.grid.factors, evaluation.value, evaluation.prediction, grid=problem.grid, masses=masses)
+    return GridSnapshot(problem.grid, masses, evaluation.value, evaluation.prediction)
 
 
 def maxima_around(distances: Array, saves: list[int]) -> Array:

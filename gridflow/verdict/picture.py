@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 TINY = 1e-17
 
 
-def draw(result: xarray.Dataset) -> "Figure":
+def verdict_figure(result: xarray.Dataset) -> "Figure":
     """A panel per quantity with a rate (distance against N), then the verdict over time, errors over time, and energies."""
     from matplotlib.figure import Figure
 

@@ -1,13 +1,13 @@
 """What all runs of a verdict share: the case on its grid, the quantities, and the saved times at which they are compared."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gridflow.case.case import Case
-from gridflow.errors import InputError, suggestion
+from gridflow.errors import InputError, require, suggestion
 from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
@@ -28,7 +28,8 @@ class Plan:
     saves: list[int]
     times: list[float]
 
-    def sketches(self, snapshots: list[Snapshot]) -> Sketches:
+    def sketches(self, snapshots: Sequence[Snapshot]) -> Sketches:
+        """Of snapshots at successive times."""
         return [[quantity.sketch(s) for s in snapshots] for quantity in self.quantities]
 
     def distances(self, one: Sketches, two: Sketches) -> Array:
@@ -60,17 +61,11 @@ def validation_saves(case: Case) -> list[int]:
 def check_case(case: Case) -> Particles:
     """The particle runs of a case. Raises InputError for a case without particles or thresholds."""
     if case.particles is None:
-        raise InputError(
-            f"{case.name} has no [particles]",
-            "counts, ensembles, integrator and seed of particle runs",
-            "add [particles] to the case",
-        )
-    if not case.validation.thresholds():
-        raise InputError(
-            f"{case.name} has no thresholds in [validation]",
-            "for example w1 = { threshold = 0.01, reason = '…' }",
-            "add one for each quantity that should be judged; nothing passes by default",
-        )
+        allowed = "counts, ensembles, integrator and seed of particle runs"
+        raise InputError(f"{case.name} has no [particles]", allowed, "add [particles] to the case")
+    allowed = "for example w1 = { threshold = 0.01, reason = '…' }"
+    fix = "add one for each quantity that should be judged; nothing passes by default"
+    require(bool(case.validation.thresholds()), f"{case.name} has no thresholds in [validation]", allowed, fix)
     return case.particles
 
 
@@ -78,8 +73,6 @@ def check_diagnostics(case: Case, known: Collection[str]) -> None:
     """Raises InputError for thresholds on numbers that are not among the diagnostics of the energy."""
     unknown = sorted(set(case.validation.diagnostics) - set(known))
     if unknown:
-        raise InputError(
-            f"validation.diagnostics names {unknown[0]!r}",
-            f"diagnostics of this energy: {', '.join(known) or 'none'}",
-            suggestion(unknown[0], known) or "remove it, or let the energy compute it (energy.stationarity)",
-        )
+        fix = suggestion(unknown[0], known) or "remove it, or let the energy compute it (energy.stationarity)"
+        allowed = f"diagnostics of this energy: {', '.join(known) or 'none'}"
+        raise InputError(f"validation.diagnostics names {unknown[0]!r}", allowed, fix)

@@ -8,7 +8,7 @@ import msgspec
 import xarray
 
 from gridflow.case.case import Case
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
 from gridflow.progress import Progress
 from gridflow.solver import check_one_energy
@@ -18,11 +18,11 @@ from gridflow.verdict.experiment import run_experiment
 from gridflow.verdict.plan import check_case
 from gridflow.verdict.verdict import judge
 
+QUICK_WIDER = 2
 QUICK_SCALE = 4.0
 """A quick validation has twice wider cells and a quarter of the particles: errors of second order are four times larger."""
-
-QUICK_WIDER = 2
 QUICK_ENSEMBLES = 16
+"""At most."""
 
 
 def validate(
@@ -34,7 +34,7 @@ def validate(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> xarray.Dataset:
-    """Compare the grid solution of a case with particle runs and, where there is one, its exact solution.
+    """The verdict on the grid solution of a case: compared with particle runs and, where there is one, its exact solution.
 
     Parameters
     ----------
@@ -60,17 +60,17 @@ def validate(
     finally:
         tally.close()
     scale = QUICK_SCALE if quick else 1.0
-    result = verdict_dataset(chosen, experiment, judge(chosen, experiment, scale), scale, quick)
+    result = verdict_dataset(chosen, experiment, judge(experiment, scale), scale, quick)
     if paths is not None:
-        write(result, *paths)
+        write_files(result, *paths)
     return result
 
 
 def quick_case(case: Case) -> Case:
     """The case on twice wider cells with a quarter of the particles. Raises InputError for too few of either."""
     particles = check_case(case)
-    if particles.counts[0] < 8:
-        raise InputError(f"a quick validation with particles.counts = {particles.counts}", "counts from 8 on", "remove --quick")
+    received = f"a quick validation with particles.counts = {particles.counts}"
+    require(particles.counts[0] >= 8, received, "counts from 8 on", "remove --quick")
     return coarse_case(case, QUICK_WIDER).replace(
         {
             "scheme": msgspec.to_builtins(case.scheme),  # its steps are those of the case
@@ -82,30 +82,28 @@ def quick_case(case: Case) -> Case:
 
 
 def output_paths(case: Case, directory: Path, overwrite: bool) -> tuple[Path, Path]:
-    """(NetCDF file, picture); refuses, before any work is done, what exists or cannot be written."""
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"the output {str(directory)!r} is not a directory", "a directory", "choose another name")
-    if not directory.exists():
-        try:
-            directory.mkdir()
-        except OSError as error:
-            raise InputError(
-                f"the directory {str(directory)!r} cannot be created: {error.strerror}", "a writable place", "create it first"
-            ) from None
+    """(NetCDF file, picture). Raises InputError, before any work is done, for what exists or cannot be written."""
+    possible = directory.is_dir() or not directory.exists()
+    require(possible, f"the output {str(directory)!r} is not a directory", "a directory", "choose another name")
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        received = f"the directory {str(directory)!r} cannot be created: {error.strerror}"
+        raise InputError(received, "a writable place", "create it first") from None
     paths = directory / f"{case.name}-validation.nc", directory / f"{case.name}-validation.png"
     for path in paths:
         check_new_file(path, {path.suffix}, overwrite)
     return paths
 
 
-def write(result: xarray.Dataset, data: Path, picture: Path) -> None:
-    """Both files appear complete or not at all."""
-    from gridflow.verdict.picture import draw
+def write_files(result: xarray.Dataset, data: Path, picture: Path) -> None:
+    """Writes the dataset and its picture; both files appear complete or not at all."""
+    from gridflow.verdict.picture import verdict_figure
 
     parts = {path: path.with_name(path.name + ".part") for path in (data, picture)}
     try:
         result.to_netcdf(parts[data], engine="netcdf4")
-        draw(result).savefig(parts[picture], dpi=110, format="png")
+        verdict_figure(result).savefig(parts[picture], dpi=110, format="png")
         for path, part in parts.items():
             os.replace(part, path)
     finally:

@@ -23,18 +23,18 @@ def table(result: xarray.Dataset) -> str:
                 f"{float(row['allowed'][worst]):.1e}",
                 f"{float(row['threshold']):.1e}",
                 f"{float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}" + ("" if judged else " (not judged)"),
-                number(float(row["worth"])) if judged else "",
-                percent(float(row["detects"].min())),
+                count_text(float(row["worth"])) if judged else "",
+                percent_text(float(row["detects"].min())),
                 str(row["outcome"].values),
             ]
         )
     columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
     reasons = [f"  {q}: {r}" for q, r in zip(result["quantity"].values, result["reason"].values, strict=True) if r]
-    return "\n".join([*lines, *reasons, *start(result), *diagnostics(result), *headline(result)])
+    return "\n".join([*lines, *reasons, *start_lines(result), *diagnostic_lines(result), *headline_lines(result)])
 
 
-def start(result: xarray.Dataset) -> list[str]:
+def start_lines(result: xarray.Dataset) -> list[str]:
     """The worst factor of the start, in a line; none for surfaces alone."""
     if result.sizes["start_factor"] == 0:
         return []
@@ -43,7 +43,7 @@ def start(result: xarray.Dataset) -> list[str]:
     return [f"start along {row['start_factor'].item()}: {distance:.1e} from the particles', allowed {allowed:.1e}: {outcome}"]
 
 
-def diagnostics(result: xarray.Dataset) -> list[str]:
+def diagnostic_lines(result: xarray.Dataset) -> list[str]:
     """Diagnostics of the state at the end, and the rate at which the energy still falls."""
     names = [str(name) for name in result["diagnostic"].values]
     if names == ["dissipation"]:
@@ -58,17 +58,18 @@ def diagnostics(result: xarray.Dataset) -> list[str]:
     return lines
 
 
-def headline(result: xarray.Dataset) -> list[str]:
+def headline_lines(result: xarray.Dataset) -> list[str]:
+    """The verdict, what it detects, and what the grid is worth."""
     a = result.attrs
     quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
     lines = [
         f"verdict: {a['verdict']}{quick}",
-        f"  smallest relative error of the speed that is detected for certain: {percent(a['detects'])}",
+        f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}",
     ]
     if a["worth_quantity"] != "none":
         lines.append(
             f"  this grid ({a['grid_cells']} cells, {a['grid_steps']} steps, {a['grid_seconds']:.2g} s) is worth"
-            f" {number(a['worth'])} particles ({a['worth_quantity']}, worst time)"
+            f" {count_text(a['worth'])} particles ({a['worth_quantity']}, worst time)"
         )
         lines.append(
             f"  a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's"
@@ -77,9 +78,11 @@ def headline(result: xarray.Dataset) -> list[str]:
     return lines + [f"  warning: {line}" for line in a.get("warnings", "").splitlines()]
 
 
-def number(value: float) -> str:
+def count_text(value: float) -> str:
+    """A number of particles."""
     return f"{value:.1e}" if value >= 1e4 else f"{value:.0f}"
 
 
-def percent(value: float) -> str:
+def percent_text(value: float) -> str:
+    """A share in percent; none where it is not finite."""
     return f"{100 * value:.2g} %" if np.isfinite(value) else "none"

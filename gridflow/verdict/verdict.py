@@ -6,7 +6,7 @@ For each quantity and time, with d the distance in that quantity:
   of consistency take a bound e⁺ = 1.25 e, or 3 e where the observed order is below ½: the safety factors that are customary for
   grids inside and outside of the asymptotic range (Roache 1994). Where σ has a kink the velocity jumps, no order above 1 can be
   relied upon (Delarue, Lagoutière and Vauchelet 2017), and e⁺ takes p ≤ 1;
-* spread q of the particles, *measured*: the 95 % quantile of d between independent ensembles of equal N;
+* sampling error q of the particles, *measured*: the 95 % quantile of d between independent ensembles of equal N;
 * time error τ of the particles: d between a run and the same run with a refined step.
 
 consistent  the mean of d(ensemble, grid) is at most `allowed` = e⁺ + q + τ. For a right grid the mean is near the mean of d
@@ -35,13 +35,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.case.case import Case
 from gridflow.case.thresholds import Threshold
 from gridflow.space.factor import Array
 from gridflow.verdict.ensembles import Series
 from gridflow.verdict.experiment import Experiment
-from gridflow.verdict.quantities import Quantity
-from gridflow.verdict.start import LAGS, Start
+from gridflow.verdict.start import LAGS
 
 NULL_LEVEL = 0.95
 ORDER_MIN, ORDER_MAX = 0.5, 2.0
@@ -80,17 +78,13 @@ class Diagnostic:
 class Judgement:
     """Arrays over (n_quantities, n_times), and over n_quantities where said.
 
-    thresholds : of the case, by kind; limit : these, scaled; counts : N of the random ensembles; exact : error against the exact
-    solution, or None
+    limit : the thresholds of the case, scaled; error : e, with its observed `order`; distance : mean of the verdict ensembles to
+    the grid, at most `allowed` where they are `consistent`; resolution : q + τ; worth : N*
     """
 
-    thresholds: dict[str, Threshold]
-    quantities: list[Quantity]
-    start: Start
+    experiment: Experiment
     diagnostics: list[Diagnostic]
-    counts: list[int]
     limit: Array  # (n_quantities,)
-    exact: Array | None
     error: Array
     order: Array
     allowed: Array
@@ -106,33 +100,33 @@ class Judgement:
     @property
     def verdict(self) -> str:
         """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged."""
-        outcomes = {*self.outcome, *self.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
+        outcomes = {*self.outcome, *self.experiment.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
         return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
 
     @property
     def outcome(self) -> list[str]:
         """pass, fail or inconclusive, by quantity."""
-        numbers = range(len(self.quantities))
+        numbers = range(self.limit.size)
         return ["fail" if self.failures(k) else "inconclusive" if self.doubts(k) else "pass" for k in numbers]
 
     @property
     def reason(self) -> list[str]:
         """Why a quantity does not pass; empty where it does."""
-        return ["; ".join(self.failures(k) or self.doubts(k)) for k in range(len(self.quantities))]
+        return ["; ".join(self.failures(k) or self.doubts(k)) for k in range(self.limit.size)]
 
     def failures(self, k: int) -> list[str]:
-        """What is wrong in quantity k."""
-        quantity, limit, found = self.quantities[k], self.limit[k], []
+        """What is wrong in quantity k, in words."""
+        quantity, limit, exact, found = self.experiment.plan.quantities[k], self.limit[k], self.experiment.grids.exact, []
         if not self.consistent[k].all():
             ratio = (self.distance[k] / self.allowed[k]).max()
             found.append(f"{ratio:.2g} times farther from the particles than allowed")
         if not self.random_consistent[k].all() and quantity.kind != "energy":  # which is biased by O(1/N)
-            wrong = sorted({self.counts[n] for n in np.nonzero(~self.random_consistent[k])[1]})
+            wrong = sorted({self.experiment.random[n].count for n in np.nonzero(~self.random_consistent[k])[1]})
             found.append(f"inconsistent with random ensembles of {', '.join(map(str, wrong))}")
         if self.error[k].max() > limit:
             found.append(f"estimated error {self.error[k].max():.2g} above the threshold {limit:.2g}")
-        if self.exact is not None and self.exact[k].max() > limit:
-            found.append(f"error against the exact solution {self.exact[k].max():.2g} above the threshold {limit:.2g}")
+        if exact is not None and exact[k].max() > limit:
+            found.append(f"error against the exact solution {exact[k].max():.2g} above the threshold {limit:.2g}")
         beyond = abs(self.slope[k] - SLOPE) - SLOPE_MARGIN - STUDENT * self.slope_error[k]
         if quantity.has_rate and beyond > 0 and self.slope_error[k] <= SLOPE_ERROR_MAX:
             found.append(f"slope in N {self.slope[k]:.2f} ± {self.slope_error[k]:.2f}, not {SLOPE} ± {SLOPE_MARGIN}")
@@ -143,37 +137,34 @@ class Judgement:
         limit, resolution, slope_error, found = self.limit[k], self.resolution[k].max(), self.slope_error[k], []
         if resolution > limit:
             found.append(f"the particles resolve {resolution:.2g} only, the threshold is {limit:.2g}: raise particles.verdict")
-        if self.quantities[k].has_rate and slope_error > SLOPE_ERROR_MAX:
+        if self.experiment.plan.quantities[k].has_rate and slope_error > SLOPE_ERROR_MAX:
             found.append(f"the slope in N is known to ± {slope_error:.2f} only: raise particles.ensembles or spread the counts")
         return found
 
 
-def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
-    """Judge an experiment by the thresholds of the case, times `scale`."""
+def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
+    """What an experiment shows, by the thresholds of its case times `scale`."""
     plan, grids, random = experiment.plan, experiment.grids, experiment.random
-    thresholds = case.validation.thresholds()
+    validation = plan.case.validation
+    thresholds = validation.thresholds()
     limit = np.array([thresholds[q.kind].threshold * scale for q in plan.quantities])
     floor = NEGLIGIBLE * limit[:, None]
     error, order = grid_error(grids.coarse)
     bound = error_bound(grids.coarse, plan.problem.bound.smooth)
     worst = np.maximum(floor, error if grids.exact is None else np.maximum(error, grids.exact))
-    resolution = spread(experiment.verdict) + experiment.time_step + floor
+    resolution = null_quantile(experiment.verdict) + experiment.time_step + floor
     allowed = bound + resolution
     distance = experiment.verdict.distance.mean(axis=-1)
-    random_allowed = [bound + spread(s) + experiment.time_step + floor for s in random]
+    random_allowed = [bound + null_quantile(s) + experiment.time_step + floor for s in random]
     with np.errstate(divide="ignore"):
         detects = np.where(grids.sensitivity > 0, 2 * allowed / grids.sensitivity, np.inf)
-    counts = [s.count for s in random]
+    counts = np.array([s.count for s in random], dtype=float)
     sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in random], axis=-1)  # (q, t, n_counts)
-    slope, constants = rate_of_sampling(np.array(counts, dtype=float), sampling)
+    slope, constants = rate_of_sampling(counts, sampling)
     return Judgement(
-        thresholds,
-        plan.quantities,
-        experiment.start,
-        [Diagnostic(name, value, case.validation.diagnostics.get(name)) for name, value in grids.diagnostics.items()],
-        counts,
+        experiment,
+        [Diagnostic(name, value, validation.diagnostics.get(name)) for name, value in grids.diagnostics.items()],
         limit,
-        grids.exact,
         error,
         order,
         allowed,
@@ -183,12 +174,12 @@ def judge(case: Case, experiment: Experiment, scale: float = 1.0) -> Judgement:
         random_consistent=np.stack([s.distance.mean(axis=-1) <= a for s, a in zip(random, random_allowed, strict=True)], axis=-1),
         detects=detects,
         slope=slope,
-        slope_error=slope_error(np.array(counts, dtype=float), [s.null for s in random]),
+        slope_error=slope_error(counts, [s.null for s in random]),
         worth=((constants / worst) ** 2).min(axis=-1),
     )
 
 
-def spread(series: Series) -> Array:
+def null_quantile(series: Series) -> Array:
     """q: the 95 % quantile of the distance between two ensembles, (n_quantities, n_times)."""
     return np.quantile(series.null, NULL_LEVEL, axis=-1)
 
