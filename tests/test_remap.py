@@ -6,7 +6,7 @@ import xarray
 from helpers import QUADRATIC, case_of, surface_dataset
 
 from gridflow.errors import InputError
-from gridflow.output.remap import box_areas, boxes, overlaps, remap
+from gridflow.output.remap import box_areas, number_of_boxes, overlaps, remap
 from gridflow.output.ugrid import marginal
 from gridflow.solver import solve
 from gridflow.space.sphere import Sphere
@@ -16,9 +16,9 @@ from gridflow.space.sphere import Sphere
 @pytest.mark.parametrize("level", [0, 3])
 def test_areas_are_conserved(level, degrees):
     mesh = Sphere(level=level).factor("b")
-    area = np.repeat(box_areas(boxes(degrees)), 2 * boxes(degrees))
+    area = np.repeat(box_areas(number_of_boxes(degrees)), 2 * number_of_boxes(degrees))
     assert area.sum() == pytest.approx(4 * np.pi, rel=1e-13)
-    weights = overlaps(mesh.points, mesh.volumes, boxes(degrees))
+    weights = overlaps(mesh.points, mesh.volumes, number_of_boxes(degrees))
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.T @ np.ones(area.size), mesh.volumes, rtol=1e-12)
     np.testing.assert_allclose(weights @ np.ones(mesh.size), area, rtol=5e-3)  # what is stated in gridflow.output.remap

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.output.globe import draw_surfaces, surface_panels
 from gridflow.output.panels import draw_curves, draw_density
 from gridflow.output.projections import label_names, projections
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
-    """One frame per saved time, all panels on one colour scale per frame."""
+    """The last frame of an animation with one frame per saved time, written to `target` (.gif or .mp4).
+
+    All panels have one colour scale per frame. Raises InputError for .mp4 without ffmpeg.
+    """
     from matplotlib import rcParams
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,10 +32,8 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
             rcParams["animation.ffmpeg_path"] = imageio_ffmpeg.get_ffmpeg_exe()
         except ImportError:
             pass  # an ffmpeg on the PATH will do
-        if not FFMpegWriter.isAvailable():
-            raise InputError(
-                "an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", "pip install 'gridflow[movie]', or write -o NAME.gif"
-            )
+        fix = "pip install 'gridflow[movie]', or write -o NAME.gif"
+        require(FFMpegWriter.isAvailable(), "an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", fix)
         writer = FFMpegWriter(fps=10)
     parts, surfaces = projections(dataset), surface_panels(dataset, label_names(dataset))
     flat = any(part.ndim == 3 for part in parts.values())
@@ -46,13 +47,14 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
         subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         if surfaces:
             draw_surfaces(subfigures[0], dataset, surfaces, [index])
-        for k, axes in enumerate(subfigures[-1].subplots(1, panels, squeeze=False)[0] if parts else []):
-            if flat:
-                title, part = list(parts.items())[k]
+        if flat:
+            row = subfigures[-1].subplots(1, panels, squeeze=False)[0]
+            for axes, (title, part) in zip(row, parts.items(), strict=True):
                 draw_density(axes, part, index, title)
-            else:
-                draw_curves(axes, parts, [index])
-                axes.set_ylim(0, 1.05 * max(float(p.max()) for p in parts.values()))
+        elif parts:
+            axes = subfigures[-1].subplots()
+            draw_curves(axes, parts, [index])
+            axes.set_ylim(0, 1.05 * max(float(p.max()) for p in parts.values()))
         return []
 
     FuncAnimation(figure, draw, frames=dataset.sizes["time"]).save(target, writer=writer, dpi=80)

@@ -25,17 +25,17 @@ class Checkpoint:
 
 
 def checkpoint_path(output: Path) -> Path:
-    """Of the newest checkpoint of a result."""
+    """The file of the newest checkpoint of a result."""
     return output.with_name(output.name + ".checkpoint")
 
 
 def older_path(output: Path) -> Path:
-    """Of the checkpoint before."""
+    """The file of the checkpoint before."""
     return output.with_name(output.name + ".checkpoint.old")
 
 
 def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint of the result `output`; the one before becomes the older one."""
+    """Writes the checkpoint of the result `output`; the one before becomes the older one."""
     path = checkpoint_path(output)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
@@ -55,12 +55,11 @@ def read_checkpoint(output: Path) -> Checkpoint:
                 return Checkpoint({n: arrays[n] for n in arrays if n != "numbers"}, json.loads(str(arrays["numbers"])))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             continue
-    raise InputError(
-        f"no readable checkpoint beside {output.name!r}", "a run that was interrupted", "start it anew with --overwrite"
-    )
+    received = f"no readable checkpoint beside {output.name!r}"
+    raise InputError(received, "a run that was interrupted", "start it anew with --overwrite")
 
 
 def remove_checkpoints(output: Path) -> None:
-    """Remove both, where they exist."""
+    """Removes both, where they exist."""
     for path in (checkpoint_path(output), older_path(output)):
         path.unlink(missing_ok=True)

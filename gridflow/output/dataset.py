@@ -18,9 +18,9 @@ import numpy as np
 
 import gridflow
 from gridflow.case.case import Case
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
-from gridflow.output.schema import INTEGERS
+from gridflow.output.schema import INTEGERS, attributes_of
 from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -43,15 +43,16 @@ class Record:
 
 
 def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> "xarray.Dataset":
-    """Everything that does not change in time, and empty variables (time = 0) for what does, `records` among it.
+    """Everything that does not change in time, and empty variables (time = 0) for what does.
 
-    Raises InputError for a factor that is called like a record.
+    records : units and long names of the numbers per saved time, by name. Raises InputError for a factor that is
+    called like a record.
     """
     import xarray
 
     order = grid.order
     dataset = xarray.Dataset(attrs=attributes(case, "solve"))
-    dataset["time"] = ("time", np.zeros(0), {"units": "1", "axis": "T", "long_name": "mean-field time"})
+    dataset["time"] = ("time", np.zeros(0), {**attributes_of("time"), "axis": "T"})
     coordinates = ["cell_volume"]
     meshes: dict[str, str] = {}
     for factor in grid.factors:
@@ -67,14 +68,13 @@ def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tupl
             coordinates.append(f"{factor.name}_bounds")
     if meshes:
         dataset.attrs["Conventions"] += " UGRID-1.0"
-    dataset["cell_volume"] = (order, grid.volume, {"units": "1", "long_name": "cell volume", **meshes})
+    dataset["cell_volume"] = (order, grid.volume, {**attributes_of("cell_volume"), **meshes})
     lines = " ".join(f"{f.name}:" for f in grid.factors if f.moves)
     dataset["density"] = (
         ("time", *order),
         np.zeros((0, *grid.shape)),
         {
-            "units": "1",
-            "long_name": "probability density with respect to the volume",
+            **attributes_of("density"),
             "cell_measures": "volume: cell_volume",
             "cell_methods": f"time: point {lines} mean" if lines else "time: point",
             **meshes,
@@ -83,25 +83,22 @@ def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tupl
     for name, (units, long_name) in records.items():
         if name in dataset.variables or name in dataset.dims:
             raise InputError(f"a factor called {name!r}", "any other name", "rename the factor: the energy records this name")
-        dataset[name] = (
-            "time",
-            np.zeros(0, dtype=np.int64 if name in INTEGERS else float),
-            {"units": units, "long_name": long_name},
-        )
+        empty = np.zeros(0, dtype=np.int64 if name in INTEGERS else float)
+        dataset[name] = ("time", empty, {"units": units, "long_name": long_name})
     if data is not None:
         add_data(dataset, data)
     return dataset.set_coords(coordinates)
 
 
 def add_data(dataset: "xarray.Dataset", data: Any) -> None:
-    """Training data, and the predictions to come."""
+    """Adds the training data, and an empty variable for the predictions."""
     single = data.targets.shape[1] == 1
     outputs: tuple[str, ...] = ("data",) if single else ("data", "output")
-    dataset["input"] = (("data", "input_component"), data.inputs, {"units": "1", "long_name": "network inputs"})
-    dataset["target"] = (outputs, data.targets[:, 0] if single else data.targets, {"units": "1", "long_name": "network targets"})
-    dataset["data_weight"] = ("data", data.weights, {"units": "1", "long_name": "weights of the data, sum 1"})
+    dataset["input"] = (("data", "input_component"), data.inputs, attributes_of("input"))
+    dataset["target"] = (outputs, data.targets[:, 0] if single else data.targets, attributes_of("target"))
+    dataset["data_weight"] = ("data", data.weights, attributes_of("data_weight"))
     shape = (0, *dataset["target"].shape)
-    dataset["prediction"] = (("time", *outputs), np.zeros(shape), {"units": "1", "long_name": "network predictions"})
+    dataset["prediction"] = (("time", *outputs), np.zeros(shape), attributes_of("prediction"))
     if data.notes:
         dataset.attrs["data_notes"] = "; ".join(data.notes)
 
@@ -136,9 +133,11 @@ class MemoryWriter:
         self.records: list[dict[str, Any]] = []
 
     def append(self, record: Record) -> None:
+        """Keeps a record."""
         self.records.append(record_values(record, self.static))
 
     def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
+        """The dataset of all records, with the attributes."""
         dataset = self.static
         columns = {name: np.array([r[name] for r in self.records]) for name in self.records[0]}
         filled = {n: (dataset[n].dims, c.astype(dataset[n].dtype), dataset[n].attrs) for n, c in columns.items()}
@@ -165,6 +164,7 @@ class FileWriter:
         self.records = records
 
     def append(self, record: Record) -> None:
+        """Writes a record so that a killed run does not lose it."""
         for name, value in record_values(record, self.file).items():
             self.file.variables[name][self.records] = value
         self.records += 1
@@ -172,12 +172,13 @@ class FileWriter:
         self.file.sync()
 
     def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
+        """The dataset of all records, with the attributes, in its file."""
         dataset = self.suspend(attrs)
         os.replace(self.part, self.path)
         return dataset
 
     def suspend(self, attrs: dict[str, Any]) -> "xarray.Dataset":
-        """Close the part so that it can be read, or resumed; returns what it holds."""
+        """What the part holds, with the attributes; closes it so that it can be read, or resumed."""
         import xarray
 
         self.file.setncatts(attrs)
@@ -195,16 +196,14 @@ def records_of(part: Path) -> int:
 
 
 def part_path(path: Path) -> Path:
-    """Of a result while its run lasts."""
+    """The file of a result while its run lasts."""
     return path.with_name(path.name + ".part")
 
 
 def check_output(path: Path, overwrite: bool, resume: bool) -> None:
-    """Refuse, before any work is done, an output that exists or cannot be written. Raises InputError."""
+    """Raises InputError, before any work is done, for an output that exists or cannot be written."""
     check_new_file(path, {".nc"}, overwrite)
-    if part_path(path).exists() and not (overwrite or resume):
-        raise InputError(
-            f"{part_path(path).name!r} exists: a run that is going on or was interrupted",
-            "a new file",
-            "add --resume to continue it, or --overwrite to start anew",
-        )
+    part = part_path(path)
+    received = f"{part.name!r} exists: a run that is going on or was interrupted"
+    fix = "add --resume to continue it, or --overwrite to start anew"
+    require(overwrite or resume or not part.exists(), received, "a new file", fix)

@@ -29,7 +29,7 @@ def directions(dataset: xarray.Dataset, plane: tuple[str, str], bins: int = 72) 
     The coordinate `angle` is that of the middle of a sector, atan2(b, w) in degrees from 0 to 360.
     """
     first, second = plane
-    a, b = (parts(dataset[f"{name}_bounds"].to_numpy()) for name in plane)
+    a, b = (subcell_middles(dataset[f"{name}_bounds"].to_numpy()) for name in plane)
     a, b = np.broadcast_arrays(a[:, None, :, None], b[None, :, None, :])  # (n_first, n_second, SPLIT, SPLIT)
     sector = np.floor(np.degrees(np.arctan2(b, a)) % 360 * bins / 360).astype(int) % bins
     cell = np.broadcast_to(np.arange(a[..., 0, 0].size).reshape(*a.shape[:2], 1, 1), a.shape)
@@ -43,6 +43,6 @@ def directions(dataset: xarray.Dataset, plane: tuple[str, str], bins: int = 72) 
     return xarray.DataArray(shares.reshape(*flat.shape[:-2], bins), coordinates, dims=(*labels, "angle"))
 
 
-def parts(bounds: np.ndarray) -> np.ndarray:
+def subcell_middles(bounds: np.ndarray) -> np.ndarray:
     """Middles of the parts of every cell, (n_cells, SPLIT)."""
     return bounds[:, :1] + np.diff(bounds) * (np.arange(SPLIT) + 0.5) / SPLIT

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from gridflow.errors import InputError, suggestion
+from gridflow.errors import InputError, require, suggestion
 from gridflow.files import check_new_file
 from gridflow.output.dataset import NO_FILL
 from gridflow.output.plotting import read_result
@@ -34,7 +34,7 @@ def export(
     overwrite: bool = False,
     marginal: bool = False,
 ) -> xarray.Dataset:
-    """Write variables of a result to `output`, which ends in .nc or .csv; returns what was written.
+    """Writes variables of a result to `output`, which ends in .nc or .csv; returns what was written.
 
     variables : default all in NetCDF, the density in CSV. A table holds variables of the same dimensions, one row per entry
     times : saved times, "first", "last"; default all
@@ -45,8 +45,7 @@ def export(
     """
     target = Path(output)
     check_new_file(target, ENDINGS, overwrite)
-    if marginal and latlon is None:
-        raise InputError("--marginal without --latlon", "the two together", "add --latlon DEGREES")
+    require(not marginal or latlon is not None, "--marginal without --latlon", "the two together", "add --latlon DEGREES")
     dataset = read_result(Path(source), "export")
     if times:
         dataset = dataset.isel(time=sorted({time_index(dataset["time"].to_numpy(), word) for word in times}))
@@ -56,10 +55,7 @@ def export(
         dataset = selection(dataset, variables or ["density"])
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        if target.suffix == ".csv":
-            write_table(dataset, part)
-        else:
-            write_netcdf(dataset, part)
+        (write_table if target.suffix == ".csv" else write_netcdf)(dataset, part)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -85,10 +81,8 @@ def selection(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:
     """The variables, their coordinates with the bounds of these, and the surfaces that they live on."""
     known = [str(v) for v in dataset.data_vars]
     for name in names:
-        if name not in known:
-            raise InputError(
-                f"variable {name!r}", f"one of: {', '.join(sorted(known))}", suggestion(name, known) or "use one of these"
-            )
+        fix = suggestion(name, known) or "use one of these"
+        require(name in known, f"variable {name!r}", f"one of: {', '.join(sorted(known))}", fix)
     surfaces = [m.removesuffix("_mesh") for n in names if (m := dataset[n].attrs.get("mesh")) in known]
     topology = [v for surface in surfaces for v in topology_names(surface)]
     dims = dict.fromkeys(dim for n in names for dim in dataset[n].dims)
@@ -102,6 +96,7 @@ def bounds_of(coordinate: xarray.DataArray) -> str | None:
 
 
 def write_netcdf(dataset: xarray.Dataset, path: Path) -> None:
+    """Writes everything, compressed."""
     dataset = dataset.copy()
     for name in dataset.variables:
         variable = dataset[name].variable
@@ -112,30 +107,23 @@ def write_netcdf(dataset: xarray.Dataset, path: Path) -> None:
 
 
 def write_table(dataset: xarray.Dataset, path: Path) -> None:
-    """One row per entry: dimensions, the coordinates along them, the variables."""
+    """Writes one row per entry: dimensions, the coordinates along them, the variables."""
     names = str(dataset.attrs["exported"]).split()
     dims = dataset[names[0]].dims
-    other = [n for n in names if set(dataset[n].dims) != set(dims)]
-    if other:
-        raise InputError(
-            f"variables {names[0]!r} {dims_text(dataset, names[0])} and {other[0]!r} {dims_text(dataset, other[0])} in one table",
-            "variables of the same dimensions",
-            "write them to several tables, or to one .nc",
-        )
+    for name in names:
+        first, other = (f"{n!r} ({', '.join(map(str, dataset[n].dims))})" for n in (names[0], name))
+        received, fix = f"variables {first} and {other} in one table", "write them to several tables, or to one .nc"
+        require(set(dataset[name].dims) == set(dims), received, "variables of the same dimensions", fix)
     beside = [str(c) for c in dataset.coords if c not in dims and dataset[c].dims and set(dataset[c].dims) <= set(dims)]
     columns = [*map(str, dims), *beside, *names]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        for block in blocks(dataset, dims, columns):
+        for block in table_blocks(dataset, dims, columns):
             writer.writerows(zip(*block, strict=True))
 
 
-def dims_text(dataset: xarray.Dataset, name: str) -> str:
-    return f"({', '.join(map(str, dataset[name].dims))})"
-
-
-def blocks(dataset: xarray.Dataset, dims: tuple[Any, ...], columns: list[str]) -> Iterator[list[list[Any]]]:
+def table_blocks(dataset: xarray.Dataset, dims: tuple[Any, ...], columns: list[str]) -> Iterator[list[list[Any]]]:
     """Columns of the table for one index of the first dimension at a time; numbers are written with all their digits."""
     sizes = [dataset.sizes[d] for d in dims]
     for index in range(sizes[0] if dims else 1):

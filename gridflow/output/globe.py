@@ -72,8 +72,8 @@ def colour_scale(field: Array) -> "Normalize":
     return LogNorm(max(field.min(), largest * DECADES), largest)
 
 
-def visible(field: Array, colours: "Normalize") -> Array:
-    """Values below a logarithmic scale in its lowest colour."""
+def raised_to_scale(field: Array, colours: "Normalize") -> Array:
+    """The field with values below a logarithmic scale raised to its lowest colour."""
     return np.maximum(field, colours.vmin or 0.0)
 
 
@@ -83,7 +83,7 @@ def draw_map(axes: "Axes", points: Array, field: Array, colours: "Normalize") ->
     lon = (np.arange(2 * PIXELS) + 0.5) / PIXELS * np.pi - np.pi
     values = field[KDTree(points).query(unit_vectors(lon, lat[:, None]))[1]]
     edges = np.linspace(-np.pi, np.pi, 2 * PIXELS + 1), np.linspace(-np.pi / 2, np.pi / 2, PIXELS + 1)
-    mesh = axes.pcolormesh(*edges, visible(values, colours), norm=colours, cmap="magma", rasterized=True)
+    mesh = axes.pcolormesh(*edges, raised_to_scale(values, colours), norm=colours, cmap="magma", rasterized=True)
     axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])
     axes.set_yticks(np.radians([-60, -30, 0, 30, 60]), ["60°S", "30°S", "0°", "30°N", "60°N"], fontsize="x-small")
     axes.grid(color="white", alpha=0.3, linewidth=0.5)
@@ -105,7 +105,7 @@ def draw_globe(axes: "Axes", points: Array, corners: Array, field: Array, eye: A
     axes.add_patch(limb)
     flat: Any = corners[shown] @ plane
     cells = PolyCollection(flat, norm=colours, cmap="magma", edgecolors="face", linewidths=0.3, rasterized=True)
-    cells.set_array(visible(field[shown], colours))
+    cells.set_array(raised_to_scale(field[shown], colours))
     axes.add_collection(cells)
     cells.set_clip_path(limb)
     for line in graticule():

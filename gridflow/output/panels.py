@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 def draw_density(axes: "Axes", part: xarray.DataArray, index: int, title: str) -> None:
     """Logarithmic colours over six decades below the largest density at this time: what lies lower is not seen at any scale."""
-    from matplotlib.colors import LogNorm
-
     y, x = (str(d) for d in part.dims[1:])
     field = part.isel(time=index).to_numpy()
     largest = field.max() if field.max() > 0 else 1.0
-    smallest = largest * 1e-6
-    colours = LogNorm(smallest, largest)
-    mesh = axes.pcolormesh(
-        part[x], part[y], np.maximum(field, smallest), norm=colours, cmap="magma", shading="nearest", rasterized=True
-    )
+    draw_field(axes, part[x], part[y], field, 1e-6 * largest, largest)
     axes.set(xlabel=x, ylabel=y, title=f"{title + ', ' if title else ''}t = {float(part['time'][index]):.4g}")
     scale_by_cells(axes.set_xscale, axes.set_xticks, part[x].to_numpy())
     scale_by_cells(axes.set_yscale, axes.set_yticks, part[y].to_numpy())
+
+
+def draw_field(axes: "Axes", x: Any, y: Any, field: "Array", smallest: float, largest: float) -> None:
+    """Logarithmic colours from `smallest` to `largest` with their bar; field (y, x)."""
+    from matplotlib.colors import LogNorm
+
+    colours, values = LogNorm(smallest, largest), np.maximum(field, smallest)
+    mesh = axes.pcolormesh(x, y, values, norm=colours, cmap="magma", shading="nearest", rasterized=True)
     axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
 
 
@@ -44,20 +46,15 @@ def scale_by_cells(set_scale: Any, set_ticks: Any, points: "Array") -> None:
 
 def draw_directions(axes: "Axes", part: xarray.DataArray, title: str) -> None:
     """Share of mass·norm per sector over the saved times, one column per save."""
-    from matplotlib.colors import LogNorm
-
-    shares = np.maximum(part.transpose("angle", "time").to_numpy(), 1e-4)
-    columns = np.arange(part.sizes["time"])
-    mesh = axes.pcolormesh(
-        columns, part["angle"], shares, norm=LogNorm(1e-4, 1.0), cmap="magma", shading="nearest", rasterized=True
-    )
+    shares = part.transpose("angle", "time").to_numpy()
+    draw_field(axes, np.arange(part.sizes["time"]), part["angle"], shares, 1e-4, 1.0)
     marked = panel_times(part.to_dataset(name="share"))
     axes.set_xticks(marked, [f"{float(part['time'][k]):.4g}" for k in marked])
     axes.set(xlabel="time", ylabel="angle in degrees", yticks=range(0, 361, 90), title=title)
-    axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
 
 
 def draw_curves(axes: "Axes", parts: dict[str, xarray.DataArray], columns: list[int]) -> None:
+    """Densities along one factor at the saves `columns`; masses of labels over time."""
     from matplotlib import colormaps
 
     for title, part in parts.items():
@@ -75,6 +72,7 @@ def draw_curves(axes: "Axes", parts: dict[str, xarray.DataArray], columns: list[
 
 
 def draw_energy(axes: "Axes", dataset: xarray.Dataset) -> None:
+    """Energy and dissipation over time."""
     energy, time = dataset["energy"].to_numpy(), dataset["time"].to_numpy()
     if (energy > 0).all():
         axes.semilogy(time, energy, label="energy")
@@ -87,6 +85,7 @@ def draw_energy(axes: "Axes", dataset: xarray.Dataset) -> None:
 
 
 def draw_certificates(axes: "Axes", dataset: xarray.Dataset) -> None:
+    """Changes of mass, mass at the boundary and errors against an exact solution over time."""
     time, mass = dataset["time"], dataset["mass"].to_numpy()
     label = "relative change of mass" if "mass_free" in dataset.attrs else "relative mass error"
     axes.semilogy(time, np.maximum(np.abs(mass / mass[0] - 1), 1e-17), label=label)
@@ -100,8 +99,8 @@ def draw_certificates(axes: "Axes", dataset: xarray.Dataset) -> None:
     axes.legend(fontsize="small")
 
 
-def draw_last(axes: "Axes", dataset: xarray.Dataset) -> None:
-    """The fit of a network, or the time step."""
+def draw_fit_or_time_step(axes: "Axes", dataset: xarray.Dataset) -> None:
+    """The fit of a network at the last time, or the time step over time."""
     if "prediction" not in dataset:
         axes.plot(dataset["time"][1:], dataset["time_step"][1:])
         axes.set(xlabel="time", title="time step", ylim=(0.0, None))

@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import xarray
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.files import check_new_file, open_netcdf
 from gridflow.output.animation import animate
 from gridflow.output.globe import draw_surfaces, surface_panels
-from gridflow.output.panels import draw_certificates, draw_curves, draw_density, draw_directions, draw_energy, draw_last
+from gridflow.output.panels import (
+    draw_certificates,
+    draw_curves,
+    draw_density,
+    draw_directions,
+    draw_energy,
+    draw_fit_or_time_step,
+)
 from gridflow.output.projections import PANELS, direction_panels, label_names, panel_times, projections
 
 if TYPE_CHECKING:
@@ -41,10 +48,9 @@ def read_result(path: Path, purpose: str) -> xarray.Dataset:
     """A result from its file. Raises InputError for another file; `purpose` is named in the message."""
     with open_netcdf(path, purpose) as file:
         dataset = file.load()
-    if not {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)) or dataset.sizes["time"] == 0:
-        raise InputError(
-            f"{path.name!r} lacks the variables of a gridflow result", "a NetCDF file written by gridflow", "solve a case first"
-        )
+    complete = {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)) and dataset.sizes["time"] > 0
+    received = f"{path.name!r} lacks the variables of a gridflow result"
+    require(complete, received, "a NetCDF file written by gridflow", "solve a case first")
     return dataset
 
 
@@ -76,6 +82,6 @@ def overview(dataset: xarray.Dataset) -> "Figure":
     for panel in remaining:
         for axes, (title, part) in zip(panel.subplots(1, len(turning), squeeze=False)[0], turning.items(), strict=True):
             draw_directions(axes, part, title)
-    for axes, draw in zip(bottom.subplots(1, 3), (draw_energy, draw_certificates, draw_last), strict=True):
+    for axes, draw in zip(bottom.subplots(1, 3), (draw_energy, draw_certificates, draw_fit_or_time_step), strict=True):
         draw(axes, dataset)
     return figure

@@ -16,10 +16,12 @@ LABELS_MAX = 4
 
 
 def factor_names(dataset: xarray.Dataset) -> list[str]:
+    """Names of the factors, in storage order."""
     return [str(d) for d in dataset["density"].dims if d != "time"]
 
 
 def label_names(dataset: xarray.Dataset) -> list[str]:
+    """Names of the labels among them."""
     return [n for n in factor_names(dataset) if not {f"{n}_bounds", f"{n}_mesh"} & set(dataset.variables)]
 
 
@@ -37,7 +39,7 @@ def projections(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
     for name in meshes:
         density = (density * dataset[f"{name}_area"]).sum(name)
     for name in lines[2:]:
-        density = (density * widths(dataset, name)).sum(name)
+        density = (density * dataset[f"{name}_bounds"].diff("bounds").isel(bounds=0)).sum(name)
     if len(shown) == len(labels) == 1 and dataset.sizes[labels[0]] > LABELS_MAX:
         return {"": density.transpose("time", *labels, *shown)}
     chosen = label_selections(dataset, labels)
@@ -63,11 +65,6 @@ def direction_panels(dataset: xarray.Dataset) -> dict[str, xarray.DataArray]:
     return result
 
 
-def widths(dataset: xarray.Dataset, name: str) -> xarray.DataArray:
-    bounds = dataset[f"{name}_bounds"]
-    return bounds.isel(bounds=1) - bounds.isel(bounds=0)
-
-
-def panel_times(dataset: xarray.Dataset, panels: int = PANELS) -> list[int]:
+def panel_times(dataset: xarray.Dataset) -> list[int]:
     """Indices of about equally spaced saved times, the first and the last included."""
-    return sorted({round(k) for k in np.linspace(0, dataset.sizes["time"] - 1, panels)})
+    return sorted({round(k) for k in np.linspace(0, dataset.sizes["time"] - 1, PANELS)})

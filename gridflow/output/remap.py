@@ -16,7 +16,8 @@ import xarray
 from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
 from scipy.spatial import KDTree
 
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
+from gridflow.output.schema import attributes_of
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, reserved_names, unit_vectors
 from gridflow.space.factor import Array
 
@@ -30,7 +31,7 @@ DEGREES_MIN = 0.25
 
 
 def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, integrate: bool = True) -> xarray.Dataset:
-    """The density of a result, and what else lives on the cells of a surface, on boxes of latitude and longitude.
+    """The density of a result, and what else is given on the cells of a surface, on boxes of latitude and longitude.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
     surface are kept. Raises InputError for other widths, a dataset without surface or an unknown name.
     """
     name = mesh_of(dataset, mesh)
-    n_lat = boxes(degrees)
+    n_lat = number_of_boxes(degrees)
     weights = overlaps(cell_points(dataset, name), dataset[f"{name}_area"].to_numpy(), n_lat)
     area = box_areas(n_lat)
     average = (diags(1 / np.repeat(area, 2 * n_lat)) @ weights).tocsr()
@@ -57,14 +58,12 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
         fields = {str(v): dataset[v] for v in dataset.data_vars if on_cells(dataset[v], name)}
     others = (dataset["cell_volume"] / dataset[f"{name}_area"]).isel({name: 0}, drop=True)  # the same for every cell of a surface
     result = dataset.drop_dims([d for d in dataset.dims if d in gone]).drop_vars(f"{name}_mesh")
-    for axis, edges, long_name, units in (
-        ("lat", np.linspace(-90.0, 90.0, n_lat + 1), "latitude", "degrees_north"),
-        ("lon", np.linspace(-180.0, 180.0, 2 * n_lat + 1), "longitude", "degrees_east"),
-    ):
-        attrs = {"standard_name": long_name, "units": units, "long_name": long_name, "bounds": f"{axis}_bounds"}
+    for axis, edges in (("lat", np.linspace(-90.0, 90.0, n_lat + 1)), ("lon", np.linspace(-180.0, 180.0, 2 * n_lat + 1))):
+        attrs = attributes_of(axis)
+        attrs |= {"standard_name": attrs["long_name"], "bounds": f"{axis}_bounds"}
         result[axis] = (axis, (edges[:-1] + edges[1:]) / 2, attrs)
         result[f"{axis}_bounds"] = ((axis, "bounds"), np.stack([edges[:-1], edges[1:]], axis=1))
-    result["cell_area"] = (("lat", "lon"), np.tile(area[:, None], 2 * n_lat), {"units": "1", "long_name": "area of the box"})
+    result["cell_area"] = (("lat", "lon"), np.tile(area[:, None], 2 * n_lat), attributes_of("cell_area"))
     for key, field in fields.items():
         values = field.transpose(..., name)
         boxed = (average @ values.to_numpy().reshape(-1, values.sizes[name]).T).T.reshape(*values.shape[:-1], n_lat, 2 * n_lat)
@@ -73,7 +72,7 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
         result[key] = ((*values.dims[:-1], "lat", "lon"), boxed, {**attrs, "cell_measures": measures})
     if not integrate:
         volume = others * result["cell_area"]
-        result["cell_volume"] = (volume.dims, volume.to_numpy(), {"units": "1", "long_name": "cell volume"})
+        result["cell_volume"] = (volume.dims, volume.to_numpy(), attributes_of("cell_volume"))
         result = result.set_coords("cell_volume")
     result.attrs["Conventions"] = "CF-1.11"
     result.attrs["remapped"] = f"surface {name} to boxes of {degrees:g} degrees, conservative"
@@ -93,22 +92,19 @@ def mesh_of(dataset: xarray.Dataset, mesh: str | None) -> str:
         return names[0]
     if mesh in names:
         return str(mesh)
-    if not names:
-        raise InputError(
-            "latitudes and longitudes of a result without a surface", "a result with a sphere or an ellipsoid", "leave them out"
-        )
+    received = "latitudes and longitudes of a result without a surface"
+    require(bool(names), received, "a result with a sphere or an ellipsoid", "leave them out")
     received = "several surfaces" if mesh is None else f"the surface {mesh!r}"
     raise InputError(received, f"one of: {', '.join(names)}", "name the surface")
 
 
-def boxes(degrees: float) -> int:
-    """Number of boxes from pole to pole."""
+def number_of_boxes(degrees: float) -> int:
+    """Boxes from pole to pole. Raises InputError for widths that do not divide 180 degrees."""
     number = round(180 / degrees) if degrees > 0 else 0
-    if not (degrees >= DEGREES_MIN and number >= 2 and abs(number * degrees - 180) < 1e-9 * 180):
-        near = min(max(floor(180 / degrees), 2), round(180 / DEGREES_MIN)) if degrees > 0 else 90
-        raise InputError(
-            f"boxes of {degrees:g} degrees", f"180 / a whole number, from {DEGREES_MIN:g} to 90", f"write {180 / near:.12g}"
-        )
+    possible = degrees >= DEGREES_MIN and number >= 2 and abs(number * degrees - 180) < 1e-9 * 180
+    near = min(max(floor(180 / degrees), 2), round(180 / DEGREES_MIN)) if degrees > 0 else 90
+    allowed = f"180 / a whole number, from {DEGREES_MIN:g} to 90"
+    require(possible, f"boxes of {degrees:g} degrees", allowed, f"write {180 / near:.12g}")
     return number
 
 

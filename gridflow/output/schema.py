@@ -1,4 +1,4 @@
-"""Names of the dataset: its numbers per saved time with units, and everything that a factor may not be called."""
+"""Names, units and long names of the variables of a dataset, and everything that a factor may not be called."""
 
 RECORDS: dict[str, tuple[str, str]] = {
     # name: (units, long name); one number per saved time
@@ -22,7 +22,25 @@ RECORDS: dict[str, tuple[str, str]] = {
 INTEGERS = {"steps", "iterations"}
 REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2", "noise_level", "injected_dissipation"}
 """Records that only some schemes have. Those of some energies are their `diagnostics` (`gridflow.energy.base`)."""
-RESERVED = {*RECORDS, "time", "density", "cell_volume", "bounds", "records"}
-RESERVED |= {"lat", "lon", "cell_area"}  # of what `gridflow.output.remap` makes from them
-RESERVED |= {"data", "output", "input", "input_component", "target", "prediction", "data_weight"}
+VARIABLES: dict[str, tuple[str, str]] = {
+    # name: (units, long name)
+    "time": ("1", "mean-field time"),
+    "density": ("1", "probability density with respect to the volume"),
+    "cell_volume": ("1", "cell volume"),
+    "input": ("1", "network inputs"),
+    "target": ("1", "network targets"),
+    "data_weight": ("1", "weights of the data, sum 1"),
+    "prediction": ("1", "network predictions"),
+    # of what `gridflow.output.remap` makes from them
+    "lat": ("degrees_north", "latitude"),
+    "lon": ("degrees_east", "longitude"),
+    "cell_area": ("1", "area of the box"),
+}
+RESERVED = {*RECORDS, *VARIABLES, "bounds", "records", "data", "output", "input_component"}
 """Names of the dataset, which no factor may have."""
+
+
+def attributes_of(name: str) -> dict[str, str]:
+    """Units and long name of a variable."""
+    units, long_name = VARIABLES[name]
+    return {"units": units, "long_name": long_name}
