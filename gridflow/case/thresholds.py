@@ -37,5 +37,5 @@ class Validation(Struct, frozen=True, forbid_unknown_fields=True):
     times: Annotated[int, Meta(ge=1, le=100)] = 5
 
     def thresholds(self) -> dict[str, Threshold]:
-        """Of the quantities by kind, those that the case gives."""
+        """Thresholds that the case gives, by kind of quantity."""
         return {name: limit for name, limit in asdict(self).items() if isinstance(limit, Threshold)}

@@ -1,9 +1,9 @@
 """The same case on wider cells: the grids from which a verdict extrapolates, and whether a case has them."""
 
 from math import log2
-from typing import Any
 
 from gridflow.case.case import Case
+from gridflow.energy.base import Energy
 from gridflow.errors import InputError, require
 
 LEVELS = (4, 2, 1)
@@ -34,17 +34,17 @@ def longer_step(case: Case, factor: float) -> dict[str, float]:
     return {} if key is None else {f"scheme.{key}": getattr(case.scheme, key) * factor}
 
 
-def check_coarsening(case: Case, energy: Any, factor: int) -> None:
+def check_coarsening(case: Case, energy: Energy | None, factor: int) -> None:
     """Raises InputError for a case whose space, start or energy does not exist on `factor` times wider cells.
 
     It names what has too few cells, and sizes with which the case was tried and found right.
     """
     try:
-        return check_runnable(coarse_case(case, factor), energy)
+        return coarse_case(case, factor).problem(energy).check_start()
     except InputError as error:
         problem, before = str(error).splitlines()[0], case.resolution()
     received = f"{case.name}, compared with grids of up to {factor} times wider cells: {problem}; it has {listing(before)}"
-    check_runnable(case, energy)  # what is wrong on the grid of the case itself is said of that
+    case.problem(energy).check_start()  # what is wrong on the grid of the case itself is said of that
     for growth in GROWTHS:
         more = {key: max(coarse_size(key, size, 1 / growth), sufficient_size(key, factor)) for key, size in before.items()}
         changes = {key: size for key, size in more.items() if size != before[key]}
@@ -53,16 +53,11 @@ def check_coarsening(case: Case, energy: Any, factor: int) -> None:
     raise InputError(received, "a grid that can be coarsened that far", f"more cells than {listing(more)}, which fail too")
 
 
-def check_runnable(case: Case, energy: Any) -> None:
-    """Raises InputError for a case that cannot take its first step."""
-    case.problem(energy).check_start()
-
-
-def is_possible(case: Case, energy: Any, factor: int) -> bool:
+def is_possible(case: Case, energy: Energy | None, factor: int) -> bool:
     """Whether a case can run on its own and on `factor` times wider cells."""
     try:
-        check_runnable(coarse_case(case, factor), energy)
-        check_runnable(case, energy)
+        for wider in (factor, 1):
+            coarse_case(case, wider).problem(energy).check_start()
     except InputError:
         return False
     return True

@@ -45,7 +45,7 @@ class Runs:
     simulator: Simulator
 
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
-        """Run number `number` of N particles. Raises SolveError if it diverges."""
+        """The run `number` of N particles, from a seed of its own. Raises SolveError if it diverges."""
         seed = int(np.random.SeedSequence([self.plan.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
         times, name = [0.0, *self.plan.times], f"ensemble {number + 1} of {count} particles"
         try:
@@ -62,7 +62,7 @@ class Runs:
         return run
 
     def sketches(self, run: ParticleRun) -> Sketches:
-        """Of a run at the validated times."""
+        """Sketches of a run at the validated times."""
         predictions = [None] * len(run.energy) if run.prediction is None else run.prediction
         states = [
             CloudSnapshot(self.simulator.factors, run.points[k], run.weights_at(k), run.energy[k], predictions[k])
@@ -82,7 +82,7 @@ class Runs:
         return particles.integrator.error_factor * self.plan.distances(self.sketches(coarse), self.sketches(fine))
 
     def series(self, count: int, ensembles: int, sampling: Sampling, grid: Sketches, tally: Progress) -> Series:
-        """Independent ensembles of one N; the first one alone, for its time, the others side by side."""
+        """Independent ensembles of one N, measured against the grid and each other; the first one alone, for its time."""
         tally.stage(f"{ensembles} × {count} particles, {sampling}")
         sketches, energies, seconds, starts = [], [], [], []
         for run in self.ensembles(count, sampling, ensembles):
@@ -97,7 +97,7 @@ class Runs:
         return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
 
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
-        """So many runs of N particles, in order."""
+        """Runs 0 to `number` − 1 of N particles: the first alone, then the others side by side."""
         yield self.run(count, sampling, 0)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:

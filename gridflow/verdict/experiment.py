@@ -1,4 +1,4 @@
-"""Everything that a verdict rests on, run and measured: grids, exact solution, particle ensembles.
+"""All runs and measurements that a verdict rests on: grids, exact solution, particle ensembles.
 
     grid            the case, and the same with two and with four times wider cells
     exact           where the case names an exact solution
@@ -11,9 +11,9 @@ A particle run is reduced to its sketches as soon as it is done: distances are a
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from gridflow.case.case import Case
+from gridflow.energy.base import Energy
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
@@ -41,8 +41,8 @@ class Experiment:
     particle_order: int
 
 
-def run_experiment(case: Case, energy: Any, tally: Progress) -> Experiment:
-    """Run everything. Raises InputError for a case that cannot be validated, SolveError for a run that fails or diverges."""
+def run_experiment(case: Case, energy: Energy | None, tally: Progress) -> Experiment:
+    """The experiment of a case. Raises InputError where it cannot be validated, SolveError for a run that fails or diverges."""
     plan = plan_of(case, energy)
     runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy)), plan.particles
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
@@ -53,7 +53,7 @@ def run_experiment(case: Case, energy: Any, tally: Progress) -> Experiment:
 
 
 def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Progress) -> Experiment:
-    """All ensembles of particles beside the grids."""
+    """The experiment of grids that have run, with all ensembles of particles."""
     plan, particles, chosen = runs.plan, runs.plan.particles, runs.plan.particles.verdict
     series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]
     verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, tally)

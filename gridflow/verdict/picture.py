@@ -42,9 +42,8 @@ def draw_rate(axes: "Axes", row: xarray.Dataset) -> None:
     worst = int((row["grid_error"] / (sampling * np.sqrt(count)).mean("count")).to_numpy().argmax())
     at = row.isel(time=worst)
     distance, null = at["random_distance"], at["random_null"]
-    axes.fill_between(
-        count, null.quantile(0.05, "pair"), null.quantile(0.95, "pair"), alpha=0.25, label="between ensembles, 90 %"
-    )
+    lower, upper = (null.quantile(level, "pair") for level in (0.05, 0.95))
+    axes.fill_between(count, lower, upper, alpha=0.25, label="between ensembles, 90 %")
     axes.loglog(count, distance.mean("ensemble"), "o-", label="to the grid")
     fitted = float(np.exp(np.log(sampling.isel(time=worst) * np.sqrt(count)).mean()))
     floor = float(at["grid_error"])
@@ -53,29 +52,25 @@ def draw_rate(axes: "Axes", row: xarray.Dataset) -> None:
     axes.axhline(floor, color="tab:red", lw=1, label="grid error")
     axes.axhline(float(at["allowed"]), color="tab:green", ls=":", lw=1)
     axes.axhline(float(at["distance"]), color="tab:green", lw=1, label="verdict ensembles; allowed (dotted)")
-    name = str(row["quantity"].values)
-    axes.set(
-        xlabel="particles N",
-        title=f"{name}, t = {float(at['time']):.3g}: slope {float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}",
-    )
+    slope = f"slope {float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}"
+    axes.set(xlabel="particles N", title=f"{row['quantity'].item()}, t = {float(at['time']):.3g}: {slope}")
     axes.legend(fontsize="x-small")
 
 
 def draw_verdict(axes: "Axes", result: xarray.Dataset) -> None:
-    for name in result["quantity"].values:
-        row = result.sel(quantity=name)
-        axes.semilogy(
-            row["time"], np.maximum(row["distance"] / np.maximum(row["allowed"], TINY), 1e-3), "o-", ms=3, label=str(name)
-        )
+    """Distances to the particles over time, as shares of what is allowed."""
+    for name, row in rows_of(result):
+        ratio = row["distance"] / np.maximum(row["allowed"], TINY)
+        axes.semilogy(row["time"], np.maximum(ratio, 1e-3), "o-", ms=3, label=name)
     axes.axhline(1.0, color="k", lw=1)
     axes.set(xlabel="time", title="distance to the particles / allowed")
     axes.legend(fontsize="xx-small", ncols=2, framealpha=0.6)
 
 
 def draw_errors(axes: "Axes", result: xarray.Dataset) -> None:
-    for k, name in enumerate(result["quantity"].values):
-        row = result.sel(quantity=name)
-        axes.semilogy(row["time"], np.maximum(row["grid_error"], TINY), "o-", ms=3, color=f"C{k}", label=str(name))
+    """Errors of the grid over time, estimated and against an exact solution, with their thresholds."""
+    for k, (name, row) in enumerate(rows_of(result)):
+        axes.semilogy(row["time"], np.maximum(row["grid_error"], TINY), "o-", ms=3, color=f"C{k}", label=name)
         if "exact_error" in row:
             axes.semilogy(row["time"], np.maximum(row["exact_error"], TINY), "x--", ms=4, color=f"C{k}")
         axes.axhline(float(row["threshold"]), color=f"C{k}", lw=0.6, ls=":")
@@ -84,7 +79,13 @@ def draw_errors(axes: "Axes", result: xarray.Dataset) -> None:
     axes.legend(fontsize="xx-small", ncols=2, framealpha=0.6)
 
 
+def rows_of(result: xarray.Dataset) -> list[tuple[str, xarray.Dataset]]:
+    """Name and part of the dataset of every quantity."""
+    return [(str(name), result.sel(quantity=name)) for name in result["quantity"].values]
+
+
 def draw_energy(axes: "Axes", result: xarray.Dataset) -> None:
+    """Energies of the grid, and of the random ensembles of the smallest and the largest N, over time."""
     time, energy = result["time"], result["random_energy"]
     for k in (0, result.sizes["count"] - 1):
         part = energy.isel(count=k)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gridflow.case.case import Case
+from gridflow.energy.base import Energy
 from gridflow.errors import InputError, require, suggestion
 from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
@@ -29,16 +30,16 @@ class Plan:
     times: list[float]
 
     def sketches(self, snapshots: Sequence[Snapshot]) -> Sketches:
-        """Of snapshots at successive times."""
+        """Sketches of snapshots at successive times."""
         return [[quantity.sketch(s) for s in snapshots] for quantity in self.quantities]
 
     def distances(self, one: Sketches, two: Sketches) -> Array:
-        """Between two histories, (n_quantities, n_times)."""
+        """Distances between two histories, (n_quantities, n_times)."""
         rows = zip(self.quantities, one, two, strict=True)
         return np.array([[q.distance(a, b) for a, b in zip(*pair, strict=True)] for q, *pair in rows])
 
 
-def plan_of(case: Case, energy: Any) -> Plan:
+def plan_of(case: Case, energy: Energy | None) -> Plan:
     """The plan of a case, with an energy of one's own or None. Raises InputError for a case that cannot be validated."""
     particles = check_case(case)
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time

@@ -1,13 +1,13 @@
-"""`gridflow.validate`: a case in, verdicts as a dataset out, with files if asked."""
+"""`gridflow.validate`: a case in, its verdict as a dataset out, and in files where a directory is given."""
 
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import xarray
 
 from gridflow.case.case import Case
+from gridflow.energy.base import Energy
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
 from gridflow.progress import Progress
@@ -22,7 +22,7 @@ QUICK_WIDER = 2
 QUICK_SCALE = 4.0
 """A quick validation has twice wider cells and a quarter of the particles: errors of second order are four times larger."""
 QUICK_ENSEMBLES = 16
-"""At most."""
+"""Largest number of ensembles of a quick validation."""
 
 
 def validate(
@@ -30,7 +30,7 @@ def validate(
     directory: str | Path | None = None,
     *,
     quick: bool = False,
-    energy: Any = None,
+    energy: Energy | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> xarray.Dataset:
@@ -41,7 +41,7 @@ def validate(
     case : from `gridflow.load_case`, with [particles] and [validation]
     directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files
     quick : cells twice as wide, a quarter of the particles, thresholds four times as large
-    energy : an energy of one's own with `bind(grid)` and `particles(factors)`
+    energy : an energy of one's own, for grids and for particles (`gridflow.energy.base`)
     overwrite : replace existing files
 
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see

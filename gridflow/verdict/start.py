@@ -33,9 +33,9 @@ LAGS = (1, 2, 3)
 REFINEMENT = 16
 """Far smaller cells: what they leave is 1/256 of the error of the cells."""
 CELLS_FINE = 4096
-"""At least, for graded grids, whose smallest cells are small."""
+"""Number of these cells, at least: for graded grids, whose smallest cells are small."""
 ROUNDOFF_SHARE = 1e-9
-"""Of the length of a factor, below which distances are round-off."""
+"""Share of the length of a factor below which distances are round-off."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Start:
 
     @property
     def outcome(self) -> list[str]:
+        """pass or fail, by factor."""
         return ["pass" if d <= a else "fail" for d, a in zip(self.distance, self.allowed, strict=True)]
 
 
@@ -57,7 +58,7 @@ def cyclic_pairs(ensembles: int) -> list[tuple[int, int]]:
 
 
 def marginals_of_points(factors: tuple[Factor, ...], points: Array, weights: Array) -> list[Any]:
-    """Of a cloud, for every factor but surfaces: quantiles, or the masses of labels."""
+    """Marginals of a cloud along every factor but surfaces: quantiles, or the masses of labels."""
     found: list[Any] = []
     for factor, columns in zip(factors, columns_of(factors), strict=True):
         x = block(points, columns)
@@ -74,7 +75,7 @@ def marginal_of_cells(masses: Array, factor: Factor) -> Any:
 
 
 def start_comparison(components: list[Component], grid: Grid, masses: Array, starts: list[list[Any]]) -> Start:
-    """The cell masses in which a grid starts beside clouds, given as `marginals_of_points` of every ensemble."""
+    """Distances of the cell masses in which a grid starts to clouds, given as `marginals_of_points` of every ensemble."""
     factors = [f for f in grid.factors if f.columns == 1]
     distance, allowed = np.zeros(len(factors)), np.zeros(len(factors))
     for k, factor in enumerate(factors):

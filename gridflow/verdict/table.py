@@ -5,7 +5,7 @@ import xarray
 
 
 def table(result: xarray.Dataset) -> str:
-    """One row per quantity, each number at its worst time, and the headline figures."""
+    """The verdict as text: one row per quantity, each number at its worst time, and the headline figures."""
     exact = "exact_error" in result
     head = ["quantity", "grid error", *(["vs exact"] if exact else []), "distance", "allowed", "threshold", "slope in N"]
     rows = [[*head, "worth N", "detects", "verdict"]]

@@ -63,14 +63,17 @@ class Diagnostic:
 
     @property
     def threshold(self) -> float:
+        """Largest value tolerated; NaN where the case sets none."""
         return np.nan if self.limit is None else self.limit.threshold
 
     @property
     def reason(self) -> str:
+        """Why that value; empty where the case sets none."""
         return "" if self.limit is None else self.limit.reason
 
     @property
     def outcome(self) -> str:
+        """pass, fail or not judged."""
         return "not judged" if self.limit is None else "pass" if self.value <= self.limit.threshold else "fail"
 
 
@@ -180,7 +183,7 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
 
 
 def null_quantile(series: Series) -> Array:
-    """q: the 95 % quantile of the distance between two ensembles, (n_quantities, n_times)."""
+    """Sampling error q: the 95 % quantile of the distance between two ensembles, (n_quantities, n_times)."""
     return np.quantile(series.null, NULL_LEVEL, axis=-1)
 
 
@@ -193,7 +196,7 @@ def grid_error(coarse: Array, order_max: float = ORDER_MAX) -> tuple[Array, Arra
 
 
 def error_bound(coarse: Array, smooth: bool) -> Array:
-    """e⁺, from the same distances."""
+    """Bound e⁺ of the error, from the same distances."""
     error, order = grid_error(coarse, ORDER_MAX if smooth else ORDER_KINK)
     return np.where(order > ORDER_MIN, SAFETY, SAFETY_UNRESOLVED) * error
 
