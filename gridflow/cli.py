@@ -93,6 +93,7 @@ def changed_case(arguments: argparse.Namespace) -> "Case":
 
 
 def command_list(arguments: argparse.Namespace) -> int:
+    """Prints the shipped cases as a table or as JSON."""
     from gridflow.case.shipped import shipped_cases, table_row
 
     rows = [table_row(path) for path in shipped_cases().values()]
@@ -110,6 +111,7 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 
 def command_show(arguments: argparse.Namespace) -> int:
+    """Prints a case and, as comments, its cost."""
     from gridflow.case.cost import cost_of
 
     case = changed_case(arguments)
@@ -119,6 +121,7 @@ def command_show(arguments: argparse.Namespace) -> int:
 
 
 def command_solve(arguments: argparse.Namespace) -> int:
+    """Solves a case into a file, and draws it with --plot."""
     from gridflow.files import check_new_file
     from gridflow.output.dataset import check_output
     from gridflow.output.plotting import plot
@@ -169,6 +172,7 @@ def summary(dataset: "xarray.Dataset", output: Path) -> str:
 
 
 def command_validate(arguments: argparse.Namespace) -> int:
+    """Prints the verdict on a case; writes its dataset and picture."""
     from gridflow.progress import RunTally
     from gridflow.verdict.runner import validate
     from gridflow.verdict.table import table
@@ -184,6 +188,7 @@ def command_validate(arguments: argparse.Namespace) -> int:
 
 
 def command_plot(arguments: argparse.Namespace) -> int:
+    """Draws a result."""
     from gridflow.output.plotting import plot
 
     file = arguments.file
@@ -194,6 +199,7 @@ def command_plot(arguments: argparse.Namespace) -> int:
 
 
 def command_export(arguments: argparse.Namespace) -> int:
+    """Writes variables of a result for other programs."""
     from gridflow.output.export import export
 
     chosen = ("variables", "times", "latlon", "overwrite", "marginal")

@@ -1,9 +1,7 @@
 """The only time loop on the grid: a case in, a density over time out.
 
-The loop saves at the times of the case, counts steps, checks the mass after each, writes checkpoints, shows progress and stops
-for one of four reasons, which become the status of the dataset: `completed`, `steady` (dissipation below time.steady),
-`interrupted` (Ctrl-C; resumable) or `failed: reason` (with the last good state saved). A run to its end with steps that did not
-converge, where the scheme allows them, is `unconverged: how many`.
+The loop saves at the times of the case, counts steps, checks the mass after each, writes checkpoints and shows progress. Why it
+stopped is the status of the dataset (`solve`).
 """
 
 import time
@@ -33,7 +31,11 @@ CHECKPOINT_SECONDS = 30.0
 
 @dataclass
 class Counters:
-    """What the loop carries beside the state of the scheme."""
+    """What the loop carries beside the state of the scheme, restored by `resume`.
+
+    last_step : length of the last step; mass : at the start; mass_error : the largest relative one; at_walls : largest share of
+    the mass at the walls of each interval
+    """
 
     steps: int = 0
     saved: int = 0
@@ -53,7 +55,7 @@ def solve(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> "xarray.Dataset":
-    """Solve a case; return its dataset, and write it to the NetCDF file `output` if given.
+    """The dataset of a case, solved on its grid, and written to the NetCDF file `output` if given.
 
     Parameters
     ----------
@@ -64,10 +66,10 @@ def solve(
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
 
-    The attribute `status` of the dataset is "completed", "steady", "interrupted", "unconverged: how many steps" (where the
-    scheme goes on from them) or "failed: reason". An interrupted run with an output leaves the part and the checkpoint for
-    `resume`. The attribute `warnings`, if there, names in one line each what makes the result doubtful: mass at the walls of
-    an interval (`gridflow.space.walls`).
+    The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
+    "unconverged: how many steps" (where the scheme goes on from them) or "failed: reason", with the last good state saved. An
+    interrupted run with an output leaves the part and the checkpoint for `resume`. The attribute `warnings`, if there, names in
+    one line each what makes the result doubtful: mass at the walls of an interval (`gridflow.space.walls`).
 
     Raises InputError for wrong input, before anything is written.
     """
@@ -80,7 +82,7 @@ def solve(
     return Run(case, energy, path, resume, progress or Progress()).result()
 
 
-def check_one_energy(case: Case, energy: Any) -> None:
+def check_one_energy(case: Case, energy: Energy | None) -> None:
     """Raises InputError for an energy of one's own beside the exact solution of another."""
     allowed, fix = "one of the two", 'use case.replace({"exact": None})'
     require(energy is None or case.exact is None, "an energy of one's own for a case with [exact]", allowed, fix)
@@ -91,7 +93,7 @@ class Run:
 
     def __init__(self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress) -> None:
         self.case, self.path, self.progress = case, path, progress
-        self.problem = problem = case.problem(energy)
+        problem = case.problem(energy)
         problem.check_start()
         self.grid, self.bound = problem.grid, problem.bound
         first = problem.grid.factors[0]
@@ -112,14 +114,13 @@ class Run:
         if self.exact is not None:
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                 self.exact(time_saved)
+        saved = self.counters.saved
         static = results.static_dataset(case, self.grid, self.bound.data, self.records())
         if energy is not None:  # instead of the [energy] of the case
             static.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
-        if path is not None and self.counters.saved == 0:
+        if path is not None and saved == 0:
             remove_checkpoints(path)  # of an earlier run under this name
-        self.writer: results.MemoryWriter | results.FileWriter = (
-            results.MemoryWriter(static) if path is None else results.FileWriter(path, static, self.counters.saved)
-        )
+        self.writer = results.MemoryWriter(static) if path is None else results.FileWriter(path, static, saved)
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpointed = time.monotonic()
 

@@ -153,7 +153,7 @@ def without_none(value: Any) -> Any:
 
 
 def load_case(case: str | Path) -> Case:
-    """Read a shipped case by name, or a TOML file by path.
+    """The shipped case of a name, or the case of a TOML file by its path.
 
     Raises InputError that names the key, what was received, what is allowed and how to fix it.
     """

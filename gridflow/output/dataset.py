@@ -43,7 +43,7 @@ class Record:
 
 
 def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> "xarray.Dataset":
-    """Everything that does not change in time, and empty variables (time = 0) for what does.
+    """A dataset of everything that does not change in time, with empty variables (time = 0) for what does.
 
     records : units and long names of the numbers per saved time, by name. Raises InputError for a factor that is
     called like a record.

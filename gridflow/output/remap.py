@@ -31,7 +31,7 @@ DEGREES_MIN = 0.25
 
 
 def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, integrate: bool = True) -> xarray.Dataset:
-    """The density of a result, and what else is given on the cells of a surface, on boxes of latitude and longitude.
+    """A result on boxes of latitude and longitude: its density, and what else is given on the cells of a surface.
 
     Parameters
     ----------
