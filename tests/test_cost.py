@@ -30,9 +30,9 @@ def test_the_memory_of_a_run_is_what_was_said(name, cells):
     """Against a step on the grid itself: within a quarter, because temporaries do not grow quite in proportion."""
     case = load_case(name)
     case = case.replace({f"space.{factor}.cells": cells for factor in case.space})
-    told = cost_of(case)
-    assert told.problem == ""
-    assert told.step_seconds > 0
+    stated = cost_of(case)
+    assert stated.problem == ""
+    assert stated.step_seconds > 0
     grid = case.grid()
     energy = case.energy.load(Path(case.directory))
     tracemalloc.start()
@@ -40,7 +40,7 @@ def test_the_memory_of_a_run_is_what_was_said(name, cells):
     stepper.step(stepper.start(np.full(grid.shape, 1 / grid.volume.sum())), 1.0)
     used = tracemalloc.get_traced_memory()[1] + grid.volume.nbytes
     tracemalloc.stop()
-    assert told.run_bytes == pytest.approx(used, rel=0.25)
+    assert stated.run_bytes == pytest.approx(used, rel=0.25)
 
 
 def test_what_cannot_be_measured_is_said():

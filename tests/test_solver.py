@@ -34,7 +34,7 @@ class InterruptAt:
         pass
 
 
-def test_saves_are_at_the_times_asked_for():
+def test_saves_are_at_the_times_of_the_case():
     dataset = solve(case_of(QUADRATIC, time__save=[0.1, 0.25, 0.7]))
     assert dataset["time"].to_numpy().tolist() == [0.0, 0.1, 0.25, 0.7, 1.0]
     assert dataset.attrs["status"] == "completed"

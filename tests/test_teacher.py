@@ -1,4 +1,4 @@
-"""Teachers as data, and what is told of a student and its teacher (S3): each number against a definition or a closed form."""
+"""Teachers as data, and what is measured of a student and its teacher (S3): each number against a definition or a closed form."""
 
 from pathlib import Path
 
@@ -92,14 +92,14 @@ def test_neurons_and_densities_add_up():
 
 # --------------------------------------------------------------------------------------------------------- diagnostics
 def bound(activation="tanh", statements=("modes",), factors=(THETA,), branch=None, inputs=LINE, **teacher):
-    """A bound network that tells `statements`, and its grid."""
+    """A bound network that computes `statements`, and its grid."""
     data = TeacherData(inputs=inputs, **(teacher or {"densities": BUMPS}))
     spec = Network(data, [branch or Branch(["theta"])], activation, stationarity=Stationarity(list(statements), harmonics=40))
     grid = Grid(list(factors))
     return spec.load(HERE).bind(grid), grid
 
 
-def tell(network, grid, mass):
+def numbers_of(network, grid, mass):
     return network.diagnose(mass / grid.volume, network.evaluate(mass))
 
 
@@ -120,11 +120,11 @@ def test_modes_are_orthonormal_and_carry_the_loss(activation, teacher, rng):
     mass /= mass.sum()
     loss = network.evaluate(mass).value
     assert ((modes.singular * modes.coefficients(mass)) ** 2).sum() == pytest.approx(2 * loss, rel=1e-9)
-    told = tell(network, grid, mass)
-    assert 0 < told["mode_ratio_max"] <= 1 + 1e-9
+    found = numbers_of(network, grid, mass)
+    assert 0 < found["mode_ratio_max"] <= 1 + 1e-9
     determined = modes.singular >= np.sqrt(2 * loss) / 0.05
-    assert told["determined_modes"] == determined.sum()
-    assert told["undetermined_defect"] == pytest.approx(np.abs(modes.coefficients(mass))[~determined].max())
+    assert found["determined_modes"] == determined.sum()
+    assert found["undetermined_defect"] == pytest.approx(np.abs(modes.coefficients(mass))[~determined].max())
 
 
 def test_singular_functions_are_those_of_the_operator():
@@ -152,7 +152,7 @@ def test_with_output_weights_the_modes_are_those_of_the_moment(rng):
     moment = (mass * grid.coordinate("w")).sum(axis=axis)
     loss = network.evaluate(mass).value
     assert ((modes.singular * modes.coefficients(moment)) ** 2).sum() == pytest.approx(2 * loss, rel=1e-9)
-    assert 0 < tell(network, grid, mass)["mode_ratio_max"] <= 1 + 1e-9
+    assert 0 < numbers_of(network, grid, mass)["mode_ratio_max"] <= 1 + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_with_output_weights_the_modes_are_those_of_the_moment(rng):
 def test_parity_of_a_mirrored_teacher(activation, vanishes):
     """ρ the mirror image of ρ* = N(m, s²): ρ − ρ* is odd, and its norm is W1 = 2m, the translation. An even σ sees nothing."""
     network, grid = bound(activation, ["parity"], densities=[TeacherDensity([Normal(0.8, 0.25)])])
-    told = tell(network, grid, bump(THETA, -0.8, 0.25))
+    found = numbers_of(network, grid, bump(THETA, -0.8, 0.25))
     odd, even = (
-        (told["defect_right"], told["defect_wrong"]) if vanishes == "odd" else (told["defect_wrong"], told["defect_right"])
+        (found["defect_right"], found["defect_wrong"]) if vanishes == "odd" else (found["defect_wrong"], found["defect_right"])
     )
     assert odd == pytest.approx(1.6, rel=1e-3)  # cells of 0.06: second order
     assert even == pytest.approx(0.0, abs=1e-14)
@@ -174,9 +174,9 @@ def test_parity_of_a_mirrored_teacher(activation, vanishes):
 def test_parity_of_a_mirrored_uniform_teacher():
     """Bounds at cell ends: both parts are exact, and the odd one is the translation by 1."""
     network, grid = bound("gaussian", ["parity"], densities=[TeacherDensity([Uniform((0.25, 0.75))])])
-    told = tell(network, grid, Uniform((-0.75, -0.25)).masses(THETA))
-    assert told["defect_wrong"] == pytest.approx(1.0, rel=1e-13)
-    assert told["defect_right"] == pytest.approx(0.0, abs=1e-14)
+    found = numbers_of(network, grid, Uniform((-0.75, -0.25)).masses(THETA))
+    assert found["defect_wrong"] == pytest.approx(1.0, rel=1e-13)
+    assert found["defect_right"] == pytest.approx(0.0, abs=1e-14)
 
 
 @pytest.mark.parametrize("activation", ["gaussian", "tanh"])
@@ -193,11 +193,11 @@ def test_parity_against_its_definition(activation):
 
     even = np.abs(difference(t) - difference(-t)).sum() / 2 * 6 / n
     odd = np.abs(difference(t) + difference(-t)).sum() / 2 * 6 / n
-    told = tell(network, grid, mass)
+    found = numbers_of(network, grid, mass)
     right, wrong = (even, odd) if activation == "gaussian" else (odd, even)
-    assert told["defect_right"] == pytest.approx(right, abs=3e-4)  # a jump within a fine cell of 1e−4
-    assert told["defect_wrong"] == pytest.approx(wrong, abs=3e-4)
-    assert told["defect_ratio"] == pytest.approx(told["defect_right"] / told["defect_wrong"])
+    assert found["defect_right"] == pytest.approx(right, abs=3e-4)  # a jump within a fine cell of 1e−4
+    assert found["defect_wrong"] == pytest.approx(wrong, abs=3e-4)
+    assert found["defect_ratio"] == pytest.approx(found["defect_right"] / found["defect_wrong"])
 
 
 @pytest.mark.parametrize(("activation", "power"), [("quadratic", 2), ("softplus", 1), ("identity", 1)])
@@ -205,16 +205,16 @@ def test_the_moment_that_the_loss_determines(activation, power):
     network, grid = bound(activation, ["moment"], neurons=PAIR)
     mass = bump(THETA, 0.3, 0.5)
     wanted = 0.7 * 1.03**power + 0.3 * (-0.61) ** power
-    assert tell(network, grid, mass)["moment_defect"] == pytest.approx(abs(mass @ THETA.points**power - wanted), rel=1e-12)
+    assert numbers_of(network, grid, mass)["moment_defect"] == pytest.approx(abs(mass @ THETA.points**power - wanted), rel=1e-12)
 
 
 def test_quadratic_activation_determines_the_second_moment_alone():
     """E = (c/2)(m₂ − m₂*)², c = E x⁴: zero loss with ρ − ρ* neither odd nor even (S3 says odd)."""
     network, grid = bound("quadratic", ["moment", "modes"], neurons=[Neuron([1.0])])
     mass = bump(THETA, 0.4, 0.5)
-    told, loss = tell(network, grid, mass), network.evaluate(mass).value
+    found, loss = numbers_of(network, grid, mass), network.evaluate(mass).value
     fourth = 3 * 2.0**4
-    assert loss == pytest.approx(fourth / 2 * told["moment_defect"] ** 2, rel=1e-10)
+    assert loss == pytest.approx(fourth / 2 * found["moment_defect"] ** 2, rel=1e-10)
     assert network.stationarity.parts[1].singular.size == 1  # the operator has rank 1
 
 
@@ -249,11 +249,11 @@ def test_a_relu_teacher_and_its_mirror_image_are_one_network():
     network, grid = plane(["directions"])
     mirrored = on_cells([(-x, -y) for x, y in FOUR])
     assert network.evaluate(mirrored).value == pytest.approx(0.0, abs=1e-30)
-    told = tell(network, grid, mirrored)
+    found = numbers_of(network, grid, mirrored)
     z = np.array([complex(*c) for c in FOUR])
     third = [abs((np.abs(z) * np.exp(-1j * k * np.angle(z))).mean()) for k in range(3, 41, 2)]
-    assert told["visible_defect"] == pytest.approx(0.0, abs=1e-14)
-    assert told["invisible_defect"] == pytest.approx(2 * max(third), rel=1e-12)
+    assert found["visible_defect"] == pytest.approx(0.0, abs=1e-14)
+    assert found["invisible_defect"] == pytest.approx(2 * max(third), rel=1e-12)
 
 
 def test_visible_harmonics_carry_the_loss(rng):
@@ -265,15 +265,15 @@ def test_visible_harmonics_carry_the_loss(rng):
     kappa = relu_harmonics(np.arange(41))
     twice = 1.5**2 * (np.abs(harmonics) ** 2 * kappa**2 * np.where(np.arange(41) == 0, 1, 2)).sum()
     assert twice == pytest.approx(2 * network.evaluate(mass).value, rel=1e-3)
-    assert 0.5 < tell(network, grid, mass)["harmonic_ratio_max"] <= 1.001
+    assert 0.5 < numbers_of(network, grid, mass)["harmonic_ratio_max"] <= 1.001
 
 
 def test_a_single_visible_harmonic_reaches_its_bound():
     """Student and teacher differ by a factor: ρ* at one neuron on each axis, ±, so that a_0 carries nearly all of the loss."""
     network, grid = plane(["directions"], neurons=[Neuron(list(c), 0.25) for c in [(1, 0), (-1, 0), (0, 1), (0, -1)]])
-    told = tell(network, grid, on_cells([(0.25, 0.25), (-0.25, 0.25), (0.25, -0.25), (-0.25, -0.25)]))
-    assert told["harmonic_ratio_max"] == pytest.approx(1.0, abs=0.02)
-    assert told["invisible_defect"] == pytest.approx(0.0, abs=1e-14)
+    found = numbers_of(network, grid, on_cells([(0.25, 0.25), (-0.25, 0.25), (0.25, -0.25), (-0.25, -0.25)]))
+    assert found["harmonic_ratio_max"] == pytest.approx(1.0, abs=0.02)
+    assert found["invisible_defect"] == pytest.approx(0.0, abs=1e-14)
 
 
 def test_directions_with_output_weights():
@@ -288,17 +288,17 @@ def test_directions_with_output_weights():
     for label in (1, 2):
         np.moveaxis(mass, axis, 0)[label] = planes / 2
     assert network.evaluate(mass).value == pytest.approx(0.0, abs=1e-30)
-    told = tell(network, grid, mass)
-    assert max(told["visible_defect"], told["invisible_defect"]) == pytest.approx(0.0, abs=1e-14)
+    found = numbers_of(network, grid, mass)
+    assert max(found["visible_defect"], found["invisible_defect"]) == pytest.approx(0.0, abs=1e-14)
 
 
-def test_the_numbers_are_in_the_dataset_if_asked():
+def test_the_numbers_are_in_the_dataset_where_the_case_names_them():
     case = case_of(QUADRATIC)
     assert not {n for n in solve(case).variables if str(n).endswith(("_defect", "_modes"))}
-    asked = solve(case.replace({"energy.stationarity": {"statements": ["moment", "modes"]}}))
-    assert {"moment_defect", "determined_modes"} <= set(asked.variables)
+    extended = solve(case.replace({"energy.stationarity": {"statements": ["moment", "modes"]}}))
+    assert {"moment_defect", "determined_modes"} <= set(extended.variables)
     # ṁ₂ = −4c(m₂ − m₂*)m₂ with c = m₂* = 1: the defect falls like the square root of the loss, E = ½(m₂ − m₂*)²
-    np.testing.assert_allclose(asked["moment_defect"], np.sqrt(2 * asked["energy"]), rtol=1e-9)
+    np.testing.assert_allclose(extended["moment_defect"], np.sqrt(2 * extended["energy"]), rtol=1e-9)
 
 
 def test_a_student_in_three_dimensions():

@@ -161,11 +161,11 @@ def test_too_few_particles_are_inconclusive():
     assert "raise particles.verdict" in str(result["reason"].values[0])
 
 
-# --------------------------------------------------------------------------------------- numbers that an energy tells
+# --------------------------------------------------------------------------------------- numbers that an energy computes
 def asking(**thresholds):
-    told = {name: {"threshold": value, "reason": "planted by the test"} for name, value in thresholds.items()}
+    limits = {name: {"threshold": value, "reason": "planted by the test"} for name, value in thresholds.items()}
     energy = {**FLOW["energy"], "stationarity": {"statements": ["modes", "moment"]}}
-    return case_of({**FLOW, "energy": energy, "validation": {**FLOW["validation"], "times": 1, "diagnostics": told}})
+    return case_of({**FLOW, "energy": energy, "validation": {**FLOW["validation"], "times": 1, "diagnostics": limits}})
 
 
 def test_diagnostics_are_judged_at_the_end(tmp_path):
@@ -186,7 +186,7 @@ def test_diagnostics_are_judged_at_the_end(tmp_path):
         xarray.testing.assert_identical(file.load(), passing)
 
 
-def test_a_threshold_on_a_number_that_is_not_told_is_refused():
+def test_a_threshold_on_a_number_that_the_energy_lacks_is_refused():
     with pytest.raises(InputError, match=r"(?s)names 'moment_defekt'.*did you mean 'moment_defect'"):
         validate(asking(moment_defekt=1.0))
     with pytest.raises(InputError, match=r"(?s)names 'moment_defect'.*none"):
@@ -385,7 +385,7 @@ def test_every_shipped_case_gives_thresholds_with_reasons(name):
 
 
 # ------------------------------------------------------------------------------------------------------- command line
-def test_the_command_line_prints_the_table_and_tells_by_its_exit_code(tmp_path, monkeypatch, capsys):
+def test_the_command_line_prints_the_table_and_its_exit_code_is_the_verdict(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     case = case_of({**FLOW, "validation": {"w1": LIMIT, "energy_distance": LIMIT, "times": 3}})
     (tmp_path / "mine.toml").write_text(case.text(), encoding="utf-8")

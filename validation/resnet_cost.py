@@ -103,13 +103,13 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         cells = {f"space.theta_{k}.cells": 48 for k in range(3)}
         cases["ensemble-resnet-3"] = cases["ensemble-resnet-3"].replace(cells)
     cases |= {f"wide, d = 2, {n}⁴ × {layers}": plane(n, layers) for n, layers in sizes}
-    print(f"\n{'':22s}{'cells':>9s}{'ms per step':>13s}{'ns per cell':>13s}{'told ms':>10s}{'told memory':>15s}")
+    print(f"\n{'':22s}{'cells':>9s}{'ms per step':>13s}{'ns per cell':>13s}{'stated ms':>10s}{'stated memory':>15s}")
     per_cell = {}
     for name, case in cases.items():
         size, seconds, cost = case.grid().size, fastest([case], repeats)[0], cost_of(case)
         per_cell[name] = 1e9 * seconds / size
-        told = f"{1e3 * cost.step_seconds:10.1f}{cost.run_bytes / 2**20:11.0f} MiB"
-        print(f"{name:22s}{size:9d}{1e3 * seconds:13.1f}{per_cell[name]:13.1f}{told}")
+        stated = f"{1e3 * cost.step_seconds:10.1f}{cost.run_bytes / 2**20:11.0f} MiB"
+        print(f"{name:22s}{size:9d}{1e3 * seconds:13.1f}{per_cell[name]:13.1f}{stated}")
     return [
         *(
             Claim(
