@@ -48,9 +48,9 @@ LINE = TeacherData(inputs=GaussHermiteInputs(count=12), neurons=[Neuron([0.8])])
 LINE_RESNET = TeacherData(inputs=GaussHermiteInputs(count=12), neurons=[Neuron([0.8])], activation="tanh")
 TWO_OUTPUTS = TeacherData(inputs=NormalInputs(count=15, covariance=[[1.0]], seed=4), neurons=[Neuron([1.0], [0.5, -1.0])])
 
-TARGET = [Component(density={"a": Normal(0.3, 0.2), "angle": Normal(2.0, 0.4)})]
-ON_PLANE = [Component(density={"w": Normal(0.1, 0.15), "b": Normal(-0.2, 0.15)})]
-SIGNED = [Component(density={**ON_PLANE[0].density, "sign": Uniform()})]
+TARGET = [Target(density={"a": Normal(0.3, 0.2), "angle": Normal(2.0, 0.4)})]
+ON_PLANE = [Target(density={"w": Normal(0.1, 0.15), "b": Normal(-0.2, 0.15)})]
+SIGNED = [Target(density={**ON_PLANE[0].density, "sign": Uniform()})]
 MMD_PLANE = MMD(bandwidth=0.8, target=TARGET)
 BATCH_NORM = Network(data=PLANE, branches=[Branch(["angle"], [["a"]])], normalization=True)
 
@@ -77,7 +77,7 @@ ENERGIES = {
     "mmd, laplace": (MMD(kernel=Laplace(0.9), target=ON_PLANE), Grid([W, B])),
     "mmd, imq, signs": (MMD(kernel=InverseMultiquadric(0.7), target=SIGNED), Grid([SIGN, W, B])),
     "mmd, riesz": (MMD(kernel=Riesz(1.3), target=ON_PLANE), Grid([W, B])),
-    "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Component(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
+    "mmd, riesz in 1D": (MMD(kernel=Riesz(0.6), target=[Target(density={"a": Normal(0.3, 0.2)})]), Grid([A])),
     "mmd, polynomial": (MMD(kernel=Polynomial(3), target=ON_PLANE), Grid([W, B])),
     "mmd, features": (
         MMD(kernel=Features(LINE.inputs, [Branch(["w", "b"])], "tanh", bias=True), target=ON_PLANE),
@@ -268,7 +268,7 @@ def test_mmd_is_the_double_sum(rng):
 
 def test_mmd_vanishes_at_its_target_and_pulls_towards_it():
     grid = Grid([Interval(bounds=(-3.0, 3.0), cells=60).factor("x")])
-    bound = MMD(bandwidth=1.0, target=[Component(density={"x": Normal(1.0, 0.3)})]).load(HERE).bind(grid)
+    bound = MMD(bandwidth=1.0, target=[Target(density={"x": Normal(1.0, 0.3)})]).load(HERE).bind(grid)
     assert bound.evaluate(bound.target).value == 0.0
     start = Uniform((-1.2, -0.8)).masses(grid.factors[0])
     xi = bound.evaluate(start).first_variation
@@ -343,7 +343,8 @@ def test_a_sum_has_a_rule_for_every_member_that_an_energy_may_offer(base, total,
     methods = {name for name in members if callable(vars(base)[name])}
     assert members - methods == set(rules)
     assert set(base.__annotations__) == set(rules)
-    inherited = {"diagnose", "smoothed", "displaced", "widened", "gradient_at"}  # nothing to diagnose; noise is refused
+    refused = {"smooth_variation", "displacement_moments", "extend", "gradient_at"}  # what noise needs
+    inherited = {"diagnose"} | refused  # nothing to diagnose
     assert methods - inherited == {name for name in vars(total) if name in methods}
 
 
@@ -399,9 +400,9 @@ def test_members_of_parts_are_combined_or_refused():
             refused(driven=True)
     with pytest.raises(InputError, match="a part that adds sobolev"):
         bound(diagnostics={"sobolev": ("1", "a number")})
-    for call in (lambda: bound().smoothed(1.0), lambda: bound().displaced(1.0), lambda: particles().widened(1.0)):
+    for call in (bound().smooth_variation, bound().displacement_moments, particles().extend):
         with pytest.raises(InputError, match="noise injection for a sum"):
-            call()
+            call(1.0)
     with pytest.raises(InputError, match="noise injection for a sum"):
         particles().gradient_at(points, points, weights)
     sliding = Evaluation(0.0, np.zeros(9), 0.0, drive=np.zeros(9))

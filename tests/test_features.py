@@ -63,9 +63,7 @@ def test_the_energy_is_half_the_squared_mmd(kernel, factors, rng, tmp_path):
     mass = rng.random(grid.shape)
     mass /= mass.sum()
     density = MMD(kernel=kernel, target=target[:1]).load(tmp_path)
-    from gridflow.energy.mmd.mmd import target_masses
-
-    goal = target_masses(density.target, grid, HERE)[0].ravel()
+    goal = density.target.masses(grid).ravel()
     points = np.concatenate([cell_points(grid), [sample]])
     weights = np.append(mass.ravel() - 0.8 * goal, -0.2)
     phi = feature(kernel, names, points)
@@ -100,7 +98,7 @@ def test_the_drive_is_the_first_variation_at_displaced_positions(kernel, factors
     mass = rng.random(grid.shape)
     mass /= mass.sum()
     level = 0.3
-    drive = bound.smoothed(level).evaluate(mass).first_variation.ravel()
+    drive = bound.smooth_variation(level)(mass).ravel()
     particles, points = energy.particles(grid.factors).network, cell_points(grid)
     particles = replace(particles, data=bound.data)  # the target of the grid
     u = ndtri(qmc.Sobol(len(factors), seed=5).random(2**12))
@@ -115,7 +113,7 @@ def test_the_drive_is_the_first_variation_at_displaced_positions(kernel, factors
 def test_particles_feel_the_field_at_other_places(rng):
     """`gradient_at` by finite differences of ξ along every weight, and at the particles themselves the gradient."""
     energy = MMD(kernel=OUTER, target=target_of((A, W, B))).load(HERE)
-    particles = energy.particles((A, W, B)).widened(1.0)
+    particles = energy.particles((A, W, B)).extend(1.0)
     points, weights = rng.uniform(-0.9, 0.9, (5, 3)), np.full(5, 0.2)
     np.testing.assert_allclose(
         particles.gradient_at(points, points, weights), particles.evaluate(points, weights).gradient, rtol=1e-12
@@ -147,7 +145,7 @@ def on_circle():
     factors = (Circle(cells=12).factor("angle"), A)
     kernel = Features(inputs=NormalInputs(4, [[1.0, 0.0], [0.0, 1.0]]), branches=[Branch(["angle"], [["a"]])])
     target = [Target(density={"angle": Normal(2.0, 0.4), "a": Normal(0.0, 0.2)})]
-    MMD(kernel=kernel, target=target).load(HERE).bind(Grid(list(factors))).smoothed(0.3)
+    MMD(kernel=kernel, target=target).load(HERE).bind(Grid(list(factors))).smooth_variation(0.3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem_of
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
-from gridflow.energy.mmd.mmd import MMD
+from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.inputs import NormalInputs
 from gridflow.energy.network.spec import Network
@@ -42,7 +42,7 @@ ENERGIES = {
         activation="tanh",
         loss="logistic",
     ),
-    "mmd": lambda names: MMD(bandwidth=0.8, target=[Component(density={n: MARGINALS[n] for n in names})]),
+    "mmd": lambda names: MMD(bandwidth=0.8, target=[Target(density={n: MARGINALS[n] for n in names})]),
     "potential": lambda names: Potential({"a": DoubleWell(), "angle": Wave()}),
 }
 SCHEMES = {

@@ -19,7 +19,6 @@ from gridflow.space.densities import Normal, Uniform
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
-from gridflow.space.mixture import Component
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=14).factor("x")
@@ -91,7 +90,7 @@ def test_the_fastest_operator_is_chosen(kernel, factors, kind):
 def test_rounding_stays_within_what_the_energy_says(rng):
     """FFT against matrix products, on masses as concentrated as they get."""
     grid = Grid([Interval(bounds=(-3.0, 3.0), cells=40).factor(n) for n in ("x", "y")])
-    target = [Component(density={"x": Uniform(), "y": Normal(0.0, 0.3)})]
+    target = [Target(density={"x": Uniform(), "y": Normal(0.0, 0.3)})]
     for kernel in KERNELS[1:]:
         bound = MMD(kernel=kernel, target=target).load(HERE).bind(grid)
         mass = np.zeros(grid.shape)
@@ -151,7 +150,7 @@ def test_riesz_sums_along_a_line_are_second_order(exponent, graded):
 def test_riesz_velocities_on_faces_are_exact_in_1d():
     """k = −|x − y|: −∂ξ at a face is 2(F_ν − F_ν*), whatever the cells."""
     factor = GRADED
-    target = [Component(density={"x": Normal(-0.2, 0.2)})]
+    target = [Target(density={"x": Normal(-0.2, 0.2)})]
     bound = MMD(kernel=Riesz(1.0), target=target).load(HERE).bind(Grid([factor]))
     mass = Uniform((-1.0, 0.3)).masses(factor)
     velocity = -np.diff(bound.evaluate(mass).first_variation) / factor.distances[1:-1]
@@ -220,7 +219,7 @@ def test_the_target_of_particles_is_that_of_a_fine_grid(kernel, labels):
     """The table against a sum over a quadrature of the target around its mean: both err by (cell/deviation)²/24 ~ 7e−5 of k''."""
     factors = (SIGN, X, Y) if labels else (X, Y)
     density = {"x": Normal(-0.5, 0.2), "y": Normal(1.2, 0.2), **({"sign": Uniform()} if labels else {})}
-    energy = MMD(kernel=kernel, target=[Component(density=density)]).load(HERE).particles(factors)
+    energy = MMD(kernel=kernel, target=[Target(density=density)]).load(HERE).particles(factors)
     points = np.array([[-0.5, 1.2], [0.3, 0.4], [-1.9, 2.4]])
     points = np.hstack([np.array([[1.0], [-1.0], [1.0]]), points]) if labels else points
     value, _ = energy.target_at(points)
@@ -242,7 +241,7 @@ def test_samples_on_circles_and_labels(tmp_path):
     directory = sample_file(tmp_path, [(7.0, 1.0), (-1.0, -1.0)])
     angle = Circle(cells=12).factor("angle")
     energy = MMD(bandwidth=0.8, target=[Target(file="x.csv", columns={"angle": "p", "sign": "q"})]).load(directory)
-    _, samples = energy.parts((SIGN, angle))
+    samples = energy.target.samples((SIGN, angle))
     np.testing.assert_allclose(samples.points, [[1.0, 7.0 - 2 * np.pi], [-1.0, 2 * np.pi - 1.0]])
     assert energy.bind(Grid([SIGN, angle])).evaluate(np.full((2, 12), 1 / 24)).value > 0
 
@@ -253,7 +252,7 @@ def sampled(directory, columns=("x", "y")):
     return MMD(kernel=Riesz(), target=target).load(directory)
 
 
-PLANE = [Component(density={"x": Normal(-0.5, 0.2), "y": Normal(1.2, 0.2)})]
+PLANE = [Target(density={"x": Normal(-0.5, 0.2), "y": Normal(1.2, 0.2)})]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +278,7 @@ def test_what_does_not_fit_is_refused(call, message, tmp_path):
 def four_lines(directory):
     factors = tuple(Interval(bounds=(-1.0, 1.0), cells=4).factor(n) for n in "abcd")
     density = {f.name: Normal(0.0, 0.1) for f in factors}
-    MMD(kernel=Riesz(), target=[Component(density=density)]).load(directory).particles(factors)
+    MMD(kernel=Riesz(), target=[Target(density=density)]).load(directory).particles(factors)
 
 
 CASE = {
@@ -359,7 +358,7 @@ def test_the_exact_solution_refuses_other_cases(changes):
 
 
 def test_riesz_particles_sort_and_so_cost_n_log_n(rng):
-    target = [Component(density={"x": Normal(-0.2, 0.2)})]
+    target = [Target(density={"x": Normal(-0.2, 0.2)})]
     particles = MMD(kernel=Riesz(), target=target).load(HERE).particles((X,))
     assert particles.order == 1
     points, weights = rng.uniform(-1.5, 0.5, (7, 1)), np.full(7, 1 / 7)

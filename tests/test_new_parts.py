@@ -156,7 +156,6 @@ class Matern(Struct, frozen=True, forbid_unknown_fields=True, tag="matern", tag_
     """(1 + r/bandwidth) exp(−r/bandwidth)."""
 
     bandwidth: Bandwidth
-    word: ClassVar[str] = "matern"
 
     def radial(self, squared: Array) -> Array:
         s = np.sqrt(squared) / self.bandwidth
@@ -171,9 +170,10 @@ class Matern(Struct, frozen=True, forbid_unknown_fields=True, tag="matern", tag_
 DRIFT = '''class Drift(Exact, frozen=True, forbid_unknown_fields=True, tag="drift", tag_field="kind"):
     """V = slope·x: translation."""
 
+    needs: ClassVar[str] = "one interval, normal components, a linear potential"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "drift", "one interval, normal components, a linear potential"
-        components, (_, slope, _) = normals(problem, name, needs), potential_coefficients(problem, name, needs)
+        components, (_, slope, _) = normals(self, problem), potential_coefficients(self, problem)
         return lambda t: normal_masses(affine(components, 1.0, -slope * t), problem.grid.factors[0])
 
 

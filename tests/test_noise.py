@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from gridflow.energy.mmd.convolution import cell_points
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.mmd.mmd import MMD, Target
-from gridflow.energy.mmd.smoothing import Smoothed
+from gridflow.energy.mmd.smoothing import SmoothKernel
 from gridflow.errors import InputError
 from gridflow.flow.noise import NoiseInjection, temperature
 from gridflow.particles.integrator import GradientDescent
@@ -54,19 +54,19 @@ def test_smoothed_kernels_are_averages(kernel, dim):
     ]
     # trapezoidal rule across the kink of k at 0: 1e−5, for r^½ 1e−4
     tolerance = 1e-4 if kernel == Riesz(0.5) else 2e-5
-    np.testing.assert_allclose(Smoothed(kernel, level, dim).radial(r**2), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(SmoothKernel(kernel, level, dim).radial(r**2), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("kernel", [Laplace(0.7), InverseMultiquadric(0.9), Riesz(0.5), Riesz(1.7)], ids=str)
 def test_without_noise_a_smoothed_kernel_is_the_kernel(kernel):
     """Away from the kink; β = 1e−7."""
     r = np.linspace(0.1, 10.0, 50)
-    np.testing.assert_allclose(Smoothed(kernel, 1e-7, 2).radial(r**2), kernel.radial(r**2), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(SmoothKernel(kernel, 1e-7, 2).radial(r**2), kernel.radial(r**2), rtol=1e-9, atol=1e-11)
 
 
 def test_tables_of_smoothed_kernels_are_exact_enough():
     for kernel in (Laplace(0.7), Riesz(1.0)):
-        smooth = Smoothed(kernel, 0.2, 2)
+        smooth = SmoothKernel(kernel, 0.2, 2)
         squared = np.linspace(0.0, 100.0, 6000)
         np.testing.assert_allclose(smooth.radial(squared), smooth.exact(squared), atol=1e-9)
 
@@ -96,7 +96,7 @@ def test_the_drive_is_the_first_variation_at_displaced_positions(kernel, factors
     bound = MMD(kernel=kernel, target=target).load(HERE).bind(grid)
     mass = rng.random(grid.shape)
     mass /= mass.sum()
-    drive = bound.smoothed(level).evaluate(mass).first_variation
+    drive = bound.smooth_variation(level)(mass)
     points, places = cell_points(grid), cell_points(grid)
     moving = [k for k, f in enumerate(grid.factors) if f.moves]
     nodes = np.stack([n.ravel() for n in np.meshgrid(*[NODES] * len(moving), indexing="ij")], axis=1)
@@ -130,7 +130,7 @@ def test_moments_of_displaced_gradients(factors, level, rng, tmp_path):
     bound = energy.bind(grid)
     mass = rng.random(grid.shape)
     mass /= mass.sum()
-    first, second = bound.displaced(level).moments(mass)
+    first, second = bound.displacement_moments(level)(mass)
     points = cell_points(grid)
     sources = np.concatenate([points, [[row[n] for n in names]]])
     weights = np.append((mass - bound.target).ravel(), -1 / 3)
@@ -236,7 +236,7 @@ def test_particles_do_as_printed(rng):
     target = mixed_target(factors)
     energy = MMD(kernel=Gaussian(0.5), target=target).load(HERE)
     points = np.array([[1.0, -1.9], [-1.0, 0.3], [1.0, 0.95]])
-    wide = energy.particles(factors).widened(5.0)
+    wide = energy.particles(factors).extend(5.0)
     places = points + np.array([[0.0, -1.4], [0.0, 0.2], [0.0, 0.8]])
     weights = np.full(3, 1 / 3)
     found = wide.gradient_at(places, points, weights)
@@ -263,10 +263,10 @@ def test_the_field_beyond_the_walls_is_that_of_free_space(kernel):
     energy = MMD(kernel=kernel, target=target).load(HERE)
     wide = (Interval(bounds=(-5.0, 4.0), cells=60).factor("x"),)
     places, points, weights = np.array([[-3.9], [0.0], [2.9]]), np.array([[-1.0], [0.2]]), np.array([0.5, 0.5])
-    one = energy.particles((X,)).widened(2.5).gradient_at(places, points, weights)
+    one = energy.particles((X,)).extend(2.5).gradient_at(places, points, weights)
     two = energy.particles(wide).gradient_at(places, points, weights)
     np.testing.assert_allclose(one, two, atol=1e-5)  # both tables are quadratures of 4096 cells
-    same = energy.particles((X,)).widened(1.0).gradient_at(points, points, weights)
+    same = energy.particles((X,)).extend(1.0).gradient_at(points, points, weights)
     np.testing.assert_allclose(same, energy.particles((X,)).evaluate(points, weights).gradient, atol=1e-5)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from gridflow.energy.mmd.convolution import operator
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
-from gridflow.energy.mmd.particles import MMDParticles, Samples
+from gridflow.energy.mmd.particles import MMDParticles
+from gridflow.energy.mmd.target import Samples
 from gridflow.space.grid import Grid
 from gridflow.space.line import Interval
 from validation.claim import Claim

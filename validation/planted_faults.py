@@ -80,15 +80,17 @@ class SpoiledGrid(BoundEnergy):
         self.right, self.change = right, change
         for name in BOUND_RULES:
             setattr(self, name, getattr(right, name))
-        self.diagnose, self.check_start, self.displaced = right.diagnose, right.check_start, right.displaced
+        self.diagnose, self.check_start = right.diagnose, right.check_start
+        self.displacement_moments = right.displacement_moments
 
     def evaluate(self, mass):
         result = self.right.evaluate(mass)
         drive = None if result.drive is None else self.change(result.drive)
         return replace(result, first_variation=self.change(result.first_variation), drive=drive)
 
-    def smoothed(self, level):
-        return SpoiledGrid(self.right.smoothed(level), self.change)
+    def smooth_variation(self, level):
+        variation = self.right.smooth_variation(level)
+        return lambda mass: self.change(variation(mass))
 
 
 class SpoiledParticles(ParticleEnergy):
@@ -105,8 +107,8 @@ class SpoiledParticles(ParticleEnergy):
         drive = None if result.drive is None else self.change(result.drive, points)
         return replace(result, gradient=self.change(result.gradient, points), drive=drive)
 
-    def widened(self, reach):
-        return SpoiledParticles(self.right.widened(reach), self.change)
+    def extend(self, reach):
+        return SpoiledParticles(self.right.extend(reach), self.change)
 
     def gradient_at(self, places, points, weights):
         return self.change(self.right.gradient_at(places, points, weights), points)

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
-from gridflow.energy.network.defects import Directions, Parity
+from gridflow.energy.network.defects import Harmonics, Parity
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from validation.claim import Claim
@@ -50,7 +50,7 @@ def harmonics(case, dataset):
     """(|a_k| at the start and at the end, their bounds at the end, whether they are visible), (n_degrees,) each."""
     grid = case.grid()
     bound = case.energy.load(Path(case.directory)).bind(grid)
-    part = next(p for p in bound.stationarity.parts if isinstance(p, Directions))
+    part = next(p for p in bound.stationarity.parts if isinstance(p, Harmonics))
     masses = dataset["density"].transpose("time", *grid.order).to_numpy() * grid.volume
     first, final = (np.abs(part.harmonics(bound.stationarity.weight_masses(m))) for m in (masses[0], masses[-1]))
     with np.errstate(divide="ignore"):
@@ -104,11 +104,10 @@ def solve_lines(quick):
 
 
 def parity_of_quadratic(dataset):
-    """Kantorovich norms of the even and of the odd part of ρ − ρ* at the end, of which the diagnostics of this σ say nothing."""
+    """Kantorovich norms of the even and of the odd part of ρ − ρ* at the end, which the diagnostics of this σ leave out."""
     case = gridflow.load_case("teacher-1d-quadratic").replace({"space.theta.cells": dataset.sizes["theta"]})
     part = Parity(case.grid().factors[0], case.energy.data, becomes="odd")
-    numbers = part.numbers((dataset["density"] * dataset["cell_volume"]).isel(time=-1).to_numpy(), None)
-    return numbers["defect_right"], numbers["defect_wrong"]
+    return part.numbers((dataset["density"] * dataset["cell_volume"]).isel(time=-1).to_numpy(), None)[:2]
 
 
 def claims_of_lines(lines):

@@ -6,7 +6,7 @@ every member that schemes, integrators and sums of energies read, with its defau
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,10 +22,14 @@ from gridflow.space.grid import Grid
 Records = Mapping[str, tuple[str, str]]
 """(units, long name) by name, of numbers in the dataset."""
 NO_RECORDS: Records = MappingProxyType({})
+Variation = Callable[[Array], Array]
+"""Cell masses ↦ a first variation, both of the shape of the grid."""
+Moments = Callable[[Array], tuple[list[Array], Array]]
+"""Cell masses ↦ (E ∂ξ along every factor that moves, E|∇ξ|²) at the cells."""
 ROUNDOFF = 8 * float(np.finfo(float).eps)
 """Relative error allowed for a sum of many terms: a few times what pairwise summation commits."""
 REACH = 7.0
-"""Noise is followed so many deviations far: larger displacements have probability 3e−12."""
+"""Normal densities, of noise too, are followed so many deviations far: 3e−12 of them is beyond."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,14 @@ class Evaluation:
 
 
 class BoundEnergy(ABC):
-    """An energy on a grid, with everything computed once that evaluations share. `evaluate` must be given, the rest may be.
+    """An energy on a grid, with all that evaluations share. `evaluate` must be given, the rest may be.
 
     convex : E is convex in ρ (along straight lines): SSP schemes then inherit the energy decrease of an Euler step
     smooth : False where the first variation has kinks
     driven : the flow follows the `drive` of the evaluations instead of ξ
     diagnostics : of the numbers that `diagnose` adds to every save, (units, long name) by name
     data : of a network, for the dataset
-    displaces : `displaced` exists; `smoothed` and `displaced` are what noise injection needs (`gridflow.flow.noise_on_grid`)
+    has_displacement_moments : whether `displacement_moments` is given
     label : what messages call the energy
 
     A new field needs a rule in `gridflow.energy.sum.BOUND_RULES`.
@@ -70,7 +74,7 @@ class BoundEnergy(ABC):
     driven: bool = False
     diagnostics: Records = NO_RECORDS
     data: Data | None = None
-    displaces: bool = False
+    has_displacement_moments: bool = False
     label: str = "this energy"
 
     @abstractmethod
@@ -84,12 +88,12 @@ class BoundEnergy(ABC):
     def check_start(self, masses: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for an initial density, as cell masses, that this energy cannot start from."""
 
-    def smoothed(self, level: float) -> "BoundEnergy":
-        """An energy with the first variation of this one, averaged over displacements by noise of the given level."""
+    def smooth_variation(self, level: float) -> Variation:
+        """ξ averaged over displacements by noise of the given level (`gridflow.flow.noise_on_grid`)."""
         raise noise_refusal(self.label)
 
-    def displaced(self, level: float) -> Any:
-        """Moments of ∇ξ at displaced positions, where `displaces`."""
+    def displacement_moments(self, level: float) -> Moments:
+        """Moments of ∇ξ over such displacements, where the energy has them."""
         raise noise_refusal(self.label)
 
 
@@ -136,12 +140,12 @@ class ParticleEnergy(ABC):
     def check_start(self, points: Array, weights: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for a cloud that this energy cannot start from."""
 
-    def widened(self, reach: float) -> "ParticleEnergy":
+    def extend(self, reach: float) -> "ParticleEnergy":
         """The same energy with `gradient_at` for places so far beyond the walls: what noise injection needs."""
         raise noise_refusal(self.label)
 
     def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
-        """∇ξ of the particles at `points`, in free space at `places`, (n_places, n_factors); of a widened energy."""
+        """∇ξ of the particles at `points`, in free space at `places`, (n_places, n_factors); of an extended energy."""
         raise noise_refusal(self.label)
 
 
@@ -165,20 +169,16 @@ def noise_refusal(label: str) -> InputError:
 def of_class(offered: Any, base: type) -> Any:
     """The object itself. Raises InputError for one that does not derive from the base class."""
     if not isinstance(offered, base):
-        name = f"{base.__module__}.{base.__name__}"
-        raise InputError(
-            f"an object of the class {type(offered).__name__} as an energy", f"a {name}", f"let the class derive from {name}"
-        )
+        received, name = f"an object of the class {type(offered).__name__} as an energy", f"{base.__module__}.{base.__name__}"
+        raise InputError(received, f"a {name}", f"let the class derive from {name}")
     return offered
 
 
 def bound_to(grid: Grid, energy: Energy) -> BoundEnergy:
     """An energy bound to a grid. Raises InputError for objects that do not derive from the base classes."""
-    bound: BoundEnergy = of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
-    return bound
+    return of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
 
 
 def particles_of(energy: Energy, factors: tuple[Factor, ...]) -> ParticleEnergy:
     """An energy for particles. Raises InputError for objects that do not derive from the base classes."""
-    found: ParticleEnergy = of_class(of_class(energy, Energy).particles(factors), ParticleEnergy)
-    return found
+    return of_class(of_class(energy, Energy).particles(factors), ParticleEnergy)

@@ -1,7 +1,7 @@
 """Potential energies E(ρ) = ∫V dρ, ξ = V, with V a sum of named terms, one per factor.
 
-A term has `value(factor, x)`, (n,), and `derivative(factor, x)`, (n, n_columns), at positions x of its factor. On a surface the
-derivative is a vector of R³.
+A term has `value(factor, x)`, (n,), and `derivative(factor, x)`, (n, n_columns), at positions x of its factor, and is `periodic`
+where circles admit it. On a surface the derivative is a vector of R³.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import unit
@@ -80,6 +80,7 @@ class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_fiel
     """−slope·T(b), T(b) = b/‖b‖, on a surface: a minimum in the direction of `slope`; a spherical harmonic of degree 1."""
 
     slope: tuple[float, float, float]
+    periodic: ClassVar[bool] = True
 
     def value(self, factor: Factor, x: Array) -> Array:
         return -unit(x) @ np.array(self.slope)
@@ -98,6 +99,7 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
     terms: dict[str, Term] = {}
 
     def load(self, directory: Path) -> "PotentialEnergy":
+        """The energy: it has no files."""
         return PotentialEnergy(self.terms)
 
 
@@ -122,16 +124,12 @@ class PotentialEnergy(Energy):
     def check(self, factors: tuple[Factor, ...]) -> None:
         """Raises InputError for a term of an unknown factor, and for one that its factor cannot have."""
         for name, term in self.terms.items():
-            factor = factors[factor_index(factors, name, f"energy.terms.{name}")]
-            kind = term.__struct_config__.tag
-            surface = factor.columns > 1
-            if surface != isinstance(term, Tilt):
-                place, needs = ("surface", 'kind = "tilt"') if surface else (factor.kind, "any other kind")
-                raise InputError(f"a {kind} potential on the {place} {name!r}", needs, "choose another kind of term")
-            if not isinstance(term, Tilt) and factor.period > 0 and not term.periodic:
-                raise InputError(
-                    f"a {kind} potential on the circle {name!r}", f"{kind} on intervals and labels", 'use kind = "cosine"'
-                )
+            factor, kind = factors[factor_index(factors, name, f"energy.terms.{name}")], term.__struct_config__.tag
+            tilt, surface = isinstance(term, Tilt), factor.columns > 1
+            place, needs = ("surface", 'kind = "tilt"') if surface else (factor.kind, "any other kind")
+            require(surface == tilt, f"a {kind} potential on the {place} {name!r}", needs, "choose another kind of term")
+            fits, allowed = factor.period == 0 or term.periodic, f"{kind} on intervals and labels"
+            require(fits, f"a {kind} potential on the circle {name!r}", allowed, 'use kind = "cosine"')
 
 
 @dataclass(frozen=True, eq=False)

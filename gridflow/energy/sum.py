@@ -26,7 +26,7 @@ from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
 from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
@@ -45,6 +45,7 @@ class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field=
             raise ValueError("certificates in a sum of energies: they bound an MMD along its own flow alone; remove them")
 
     def load(self, directory: Path) -> "SumEnergy":
+        """The sum of the parts, with their files in a folder."""
         return SumEnergy(tuple(part.load(directory) for part in self.parts))
 
 
@@ -71,33 +72,25 @@ def first(values: list[Any]) -> Any:
 
 def no_drive(values: list[Any]) -> bool:
     """False. Potentials that are no first variation make no flow of the sum."""
-    if any(values):
-        raise InputError(
-            "a sum with a Sobolev transport, or with another flow that ξ does not drive", "gradient flows", 'use flow = "descent"'
-        )
+    received = "a sum with a Sobolev transport, or with another flow that ξ does not drive"
+    require(not any(values), received, "gradient flows", 'use flow = "descent"')
     return False
 
 
 def no_diagnostics(values: list[Records]) -> Records:
     """None. Diagnostics describe a part along its own flow."""
-    names = [name for value in values for name in value]
-    if names:
-        raise InputError(
-            f"a sum with a part that adds {', '.join(names)}", "parts without diagnostics, which describe one energy alone",
-            "remove them, or solve that part alone",
-        )  # fmt: skip
+    received = f"a sum with a part that adds {', '.join(name for value in values for name in value)}"
+    allowed = "parts without diagnostics, which describe one energy alone"
+    require(not any(values), received, allowed, "remove them, or solve that part alone")
     return NO_RECORDS
 
 
 def one_strata(values: list[str | None]) -> str | None:
     """The factor that all parts share which name one."""
     names = sorted({name for name in values if name is not None})
-    if len(names) > 1:
-        raise InputError(
-            f"a sum whose parts need the exact masses of the labels of {' and of '.join(map(repr, names))}",
-            "one such factor", "give the residual networks of the sum the same depth",
-        )  # fmt: skip
-    return names[0] if names else None
+    received = f"a sum whose parts need the exact masses of the labels of {' and of '.join(map(repr, names))}"
+    require(len(names) <= 1, received, "one such factor", "give the residual networks of the sum the same depth")
+    return next(iter(names), None)
 
 
 Rule = Callable[[list[Any]], Any]
@@ -108,7 +101,7 @@ BOUND_RULES: dict[str, Rule] = {
     "driven": no_drive,
     "diagnostics": no_diagnostics,
     "data": first,
-    "displaces": lambda values: False,
+    "has_displacement_moments": lambda values: False,
     "label": lambda values: "a sum of energies",
 }
 """A rule for every field of `BoundEnergy`."""
@@ -142,8 +135,7 @@ class BoundSum(BoundEnergy):
 
 
 class SumParticles(ParticleEnergy):
-    """Sum of energies of particles: values, gradients and, where all parts give it, ξ are added; the prediction is that of the
-    first part that has one."""
+    """The same at particles; ξ is given where all parts give it."""
 
     def __init__(self, parts: list[ParticleEnergy]) -> None:
         self.parts = parts
@@ -154,8 +146,7 @@ class SumParticles(ParticleEnergy):
         terms = [part.evaluate(points, weights, batch) for part in self.parts]
         no_drive([t.drive is not None for t in terms])
         predictions = [t.prediction for t in terms if t.prediction is not None]
-        if batch is not None and len(predictions) > 1:
-            raise InputError("a minibatch for a sum of several networks", "one network", "remove batch")
+        require(batch is None or len(predictions) < 2, "a minibatch for a sum of several networks", "one network", "remove batch")
         variations = [t.first_variation for t in terms if t.first_variation is not None]
         xi = reduce(np.add, variations) if len(variations) == len(terms) else None
         gradient = reduce(np.add, [t.gradient for t in terms])

@@ -5,18 +5,23 @@ solution is an ordinary differential equation, later times continue from earlier
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from msgspec import Struct
 
-from gridflow.errors import InputError, SolveError
+from gridflow.energy.base import Energy
+from gridflow.errors import SolveError, require
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
 
+EnergyKind = TypeVar("EnergyKind", bound=Energy)
+
 
 class Exact(Struct, frozen=True, forbid_unknown_fields=True):
-    """An exact solution of some cases."""
+    """An exact solution of some cases. needs : what it requires of a case, for messages"""
+
+    needs: ClassVar[str]
 
     def solution(self, problem: Problem) -> Callable[[float], Array]:
         """t ↦ cell masses, shape of the grid. Raises InputError for a case that it does not solve."""
@@ -27,10 +32,16 @@ class Exact(Struct, frozen=True, forbid_unknown_fields=True):
         at = self.solution(problem)
         return np.stack([at(t) for t in times])
 
+    def require(self, condition: bool) -> None:
+        """Raises InputError unless the condition, a part of what it needs, holds."""
+        received = f'exact solution "{self.__struct_config__.tag}" for this case'
+        require(condition, received, self.needs, "remove [exact], or change the case")
 
-def require_exact(condition: bool, name: str, needs: str) -> None:
-    if not condition:
-        raise InputError(f'exact solution "{name}" for this case', needs, "remove [exact], or change the case")
+    def energy_of(self, problem: Problem, kind: type[EnergyKind]) -> EnergyKind:
+        """The energy of a problem. Raises InputError for another kind."""
+        self.require(isinstance(problem.energy, kind))
+        assert isinstance(problem.energy, kind)
+        return problem.energy
 
 
 class Trajectory:

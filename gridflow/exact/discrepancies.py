@@ -1,13 +1,14 @@
 """Flows of discrepancies between measures with exact solutions."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
 from gridflow.energy.mmd.kernels import Riesz
-from gridflow.energy.mmd.mmd import MMDEnergy, target_masses
+from gridflow.energy.mmd.mmd import MMDEnergy
 from gridflow.energy.sobolev.sobolev import SobolevEnergy
-from gridflow.exact.base import Exact, Trajectory, require_exact
+from gridflow.exact.base import Exact, Trajectory
 from gridflow.exact.normals import normals
 from gridflow.problem import Problem
 from gridflow.space.densities import Normal
@@ -25,18 +26,14 @@ class RieszQuantiles(Exact, frozen=True, forbid_unknown_fields=True, tag="riesz-
     interpolation between many starting points.
     """
 
+    needs: ClassVar[str] = "one interval, normal densities, an MMD with kernel −|x − y|; no mobility, temperature, reaction"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "riesz-quantiles", "one interval, normal components, an MMD with kernel −|x − y| to normal densities"
-        start = normals(problem, name, needs)
-        energy = problem.energy
-        require_exact(
-            isinstance(energy, MMDEnergy) and energy.kernel == Riesz(1.0) and problem.flow.temperature == 0, name, needs
-        )
-        assert isinstance(energy, MMDEnergy)
-        total = sum(c.weight for c in energy.target)
-        targets = [(c.weight / total, next(iter(c.density.values()), None)) for c in energy.target]
-        target = [(w, d) for w, d in targets if isinstance(d, Normal)]
-        require_exact(len(target) == len(targets), name, needs)
+        start, energy = normals(self, problem), self.energy_of(problem, MMDEnergy)
+        self.require(energy.kernel == Riesz(1.0) and problem.flow.temperature == 0)
+        densities = [(w, next(iter(c.density.values()), None)) for w, c in energy.target.densities]
+        target = [(w, d) for w, d in densities if isinstance(d, Normal)]
+        self.require(len(target) == len(energy.target.components))
         factor = problem.grid.factors[0]
         begin: Array = np.linspace(factor.edges[0], factor.edges[-1], 1 + max(STARTS, 4 * factor.size))
         level, density = distribution(start, begin)
@@ -58,15 +55,14 @@ class RieszQuantiles(Exact, frozen=True, forbid_unknown_fields=True, tag="riesz-
 class SobolevTransport(Exact, frozen=True, forbid_unknown_fields=True, tag="sobolev-transport", tag_field="kind"):
     """v = ∇g with −div(ν∇g) = ν* − ν: ∂ν/∂t = ν* − ν, and so ν_t = ν* + e^{−t}(ν₀ − ν*), on any space."""
 
+    needs: ClassVar[str] = "a Sobolev energy with transport, no regularization, temperature or reaction, a target without samples"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "sobolev-transport", "a Sobolev energy with transport, no regularization, temperature or reaction"
-        energy, flow = problem.energy, problem.flow
-        transports = isinstance(energy, SobolevEnergy) and energy.spec.flow == "transport" and energy.spec.regularization == 0
-        require_exact(transports and flow.temperature == 0 and flow.reaction.rate == 0, name, needs)
-        assert isinstance(energy, SobolevEnergy)
-        target, samples = target_masses(energy.spec.target, problem.grid, energy.directory)
-        require_exact(samples is None, name, needs + ", a target without samples")
-        start = problem.start
+        energy, flow = self.energy_of(problem, SobolevEnergy), problem.flow
+        self.require(energy.spec.flow == "transport" and energy.spec.regularization == 0)
+        self.require(flow.temperature == 0 and flow.reaction.rate == 0)
+        self.require(len(energy.target.densities) == len(energy.target.components))
+        start, target = problem.start, energy.target.masses(problem.grid)
         return lambda t: target + np.exp(-t) * (start - target)
 
 

@@ -1,11 +1,12 @@
 """Linear Fokker–Planck equations in quadratic and linear potentials, with and without reaction."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
 from gridflow.energy.potential import Linear, PotentialEnergy, Quadratic
-from gridflow.exact.base import Exact, Trajectory, require_exact
+from gridflow.exact.base import Exact, Trajectory
 from gridflow.exact.normals import affine, normal_masses, normals
 from gridflow.problem import Problem
 from gridflow.space.densities import Normal
@@ -15,11 +16,11 @@ from gridflow.space.factor import Array
 class OrnsteinUhlenbeck(Exact, frozen=True, forbid_unknown_fields=True, tag="ornstein-uhlenbeck", tag_field="kind"):
     """V = k(x − c)²/2 and temperature D: means relax like e^{−kt}, variances to D/k (Uhlenbeck and Ornstein 1930)."""
 
+    needs: ClassVar[str] = "one interval, normal components and a quadratic potential, no mobility or reaction"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "ornstein-uhlenbeck", "one interval, normal components and a quadratic potential"
-        components = normals(problem, name, needs)
-        potential = single_term(problem, name, needs)
-        require_exact(isinstance(potential, Quadratic) and potential.stiffness > 0, name, needs)
+        components, potential = normals(self, problem), single_term(self, problem)
+        self.require(isinstance(potential, Quadratic) and potential.stiffness > 0)
         assert isinstance(potential, Quadratic)
 
         def at(t: float) -> Array:
@@ -41,10 +42,10 @@ class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-react
     for every component by itself, the equation being linear; with `conserve` the sum is divided by its mass.
     """
 
+    needs: ClassVar[str] = "one interval, normal components, a quadratic or linear potential"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "normal-reaction", "one interval, normal components, a quadratic or linear potential"
-        components = normals(problem, name, needs, reaction=True)
-        a, b, c = potential_coefficients(problem, name, needs)
+        components, (a, b, c) = normals(self, problem, reaction=True), potential_coefficients(self, problem)
         mobility = float(problem.grid.mobility[0].ravel()[0])  # a number: the one factor has no other to depend on
         rate, diffusion = problem.flow.reaction.rate, mobility * problem.flow.temperature
 
@@ -67,18 +68,17 @@ class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-react
         return at
 
 
-def single_term(problem: Problem, name: str, needs: str) -> Quadratic | Linear:
+def single_term(exact: Exact, problem: Problem) -> Quadratic | Linear:
     """The one term of a potential. Raises InputError."""
-    terms = list(problem.energy.terms.values()) if isinstance(problem.energy, PotentialEnergy) else []
-    term = terms[0] if len(terms) == 1 else None
-    require_exact(isinstance(term, Quadratic | Linear), name, needs)
-    assert isinstance(term, Quadratic | Linear)
-    return term
+    terms = list(exact.energy_of(problem, PotentialEnergy).terms.values())
+    exact.require(len(terms) == 1 and isinstance(terms[0], Quadratic | Linear))
+    assert isinstance(terms[0], Quadratic | Linear)
+    return terms[0]
 
 
-def potential_coefficients(problem: Problem, name: str, needs: str) -> tuple[float, float, float]:
+def potential_coefficients(exact: Exact, problem: Problem) -> tuple[float, float, float]:
     """(a, b, c) of V = a x²/2 + b x + c."""
-    term = single_term(problem, name, needs)
+    term = single_term(exact, problem)
     if isinstance(term, Quadratic):
         return term.stiffness, -term.stiffness * term.centre, term.stiffness * term.centre**2 / 2
     return 0.0, term.slope, 0.0

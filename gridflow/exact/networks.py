@@ -1,12 +1,13 @@
 """Networks of one weight with exact solutions: their velocities are linear in the weight, with coefficients that move."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.spec import NetworkEnergy
-from gridflow.exact.base import Exact, Trajectory, require_exact
+from gridflow.exact.base import Exact, Trajectory
 from gridflow.exact.normals import affine, first_moment, normal_masses, normals, second_moment
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
@@ -15,13 +16,13 @@ from gridflow.space.factor import Array
 class QuadraticActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="quadratic-activation", tag_field="kind"):
     """φ = (θx)², d = 1: E = (c/2)(m₂ − m₂*)², c = E x⁴; ρ is scaled by s, ṡ = −2c(m₂ − m₂*)s, ṁ₂ = −4c(m₂ − m₂*)m₂."""
 
+    needs: ClassVar[str] = "one interval, normal components, a quadratic teacher and student; no temperature, mobility, reaction"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "quadratic-activation", "one interval, normal components, a quadratic teacher and student, no temperature"
-        components = normals(problem, name, needs)
-        data = single_neuron_data(problem, name, needs, "quadratic")
+        components, data = normals(self, problem), single_neuron_data(self, problem, "quadratic")
         fourth = float(data.weights @ data.inputs[:, 0] ** 4)
         target = float(data.weights @ (data.inputs[:, 0] ** 2 * data.targets[:, 0])) / fourth  # y = m₂* x²
-        require_exact(np.allclose(data.targets[:, 0], target * data.inputs[:, 0] ** 2), name, needs)
+        self.require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0] ** 2))
 
         def rate(_: float, state: Array) -> list[float]:
             pull = 2 * fourth * (state[1] - target)
@@ -34,13 +35,13 @@ class QuadraticActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="q
 class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="identity-activation", tag_field="kind"):
     """φ = θx, d = 1: translation, ṁ₁ = −c(m₁ − m₁*), c = E x²."""
 
+    needs: ClassVar[str] = "one interval, normal components, an identity teacher and student; no temperature, mobility, reaction"
+
     def solution(self, problem: Problem) -> Callable[[float], Array]:
-        name, needs = "identity-activation", "one interval, normal components, an identity teacher and student, no temperature"
-        components = normals(problem, name, needs)
-        data = single_neuron_data(problem, name, needs, "identity")
+        components, data = normals(self, problem), single_neuron_data(self, problem, "identity")
         rate = float(data.weights @ data.inputs[:, 0] ** 2)
         target = float(data.weights @ (data.inputs[:, 0] * data.targets[:, 0])) / rate
-        require_exact(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]), name, needs)
+        self.require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]))
         start = first_moment(components)
 
         def at(t: float) -> Array:
@@ -49,15 +50,13 @@ class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="id
         return at
 
 
-def single_neuron_data(problem: Problem, name: str, needs: str, activation: str) -> Data:
+def single_neuron_data(exact: Exact, problem: Problem, activation: str) -> Data:
     """The data of a network of one weight per neuron, without anything beside its squared loss. Raises InputError."""
-    energy = problem.energy
-    require_exact(isinstance(energy, NetworkEnergy), name, needs)
-    assert isinstance(energy, NetworkEnergy)
+    energy = exact.energy_of(problem, NetworkEnergy)
     spec, data = energy.spec, energy.data
-    plain = spec.loss == "squared" and spec.decay == 0 and not spec.bias and not spec.normalization
-    require_exact(plain and spec.activation == activation and problem.flow.temperature == 0, name, needs)
-    require_exact(data.inputs.shape[1] == data.targets.shape[1] == 1, name, needs)
+    exact.require(spec.loss == "squared" and spec.decay == 0 and not spec.bias and not spec.normalization)
+    exact.require(spec.activation == activation and problem.flow.temperature == 0)
+    exact.require(data.inputs.shape[1] == data.targets.shape[1] == 1)
     return data
 
 

@@ -74,7 +74,7 @@ class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
         return self.level * (1 + time / self.time) ** -self.power if self.schedule == "decaying" else self.level
 
     def largest(self, holds: Callable[[float], bool]) -> float:
-        """The largest level for which (1) holds, by bisection of the ladder; its lowest rung is not asked."""
+        """The largest level for which (1) holds, by bisection of the ladder; its lowest rung is not tried."""
         low, high = 0, LADDER  # rungs above `low` fail, `high` holds
         while low < high:
             middle = (low + high) // 2
@@ -107,5 +107,4 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
 
     def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
         """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that."""
-        widened: ParticleEnergy = energy.widened(REACH * self.spec.level)
-        return widened
+        return energy.extend(REACH * self.spec.level)

@@ -20,7 +20,7 @@ EXP_COEFFICIENTS = tuple(1.0 / factorial(k) for k in range(10, -1, -1))
 def exp_decaying(x):
     """e^x for x ≤ 0 as (Taylor polynomial of e^(x/256))^256: relative error 1e−12, and loops that vectorise.
 
-    Below −64 it stays at e^−64 = 2e−28, which no sum of kernels can see.
+    Below −64 it stays at e^−64 = 2e−28, which is below the round-off of any sum of kernels.
     """
     y = max(x, -64.0) / 2.0**EXP_SQUARINGS
     value = EXP_COEFFICIENTS[0]

@@ -4,7 +4,7 @@
 
 for fields f of any range: the products with the Gibbs kernel of a surface whose matrix does not fit. `log_sum_compiled` visits
 points in blocks of neighbours and leaves out blocks that cannot reach e^−40 of a sum; its cost follows the width of the Gaussian.
-`log_sum_keops` takes all pairs and is made for GPUs. `log_sum` chooses: KeOps where it sees a GPU.
+`log_sum_keops` takes all pairs and is made for GPUs. `log_sum` chooses: KeOps where there is a GPU.
 """
 
 import os
@@ -16,7 +16,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array
 from gridflow.sums.elementary import compiled, exp_decaying, inlined
 from gridflow.sums.keops import KeOpsUnavailable, Reduction, gpu_available
@@ -42,6 +42,7 @@ class Ball:
 
     @classmethod
     def of(cls, points: Array) -> "Ball":
+        """Of unit vectors (n, 3)."""
         order = np.concatenate(blocks_of_neighbours(points, np.arange(len(points))))
         sorted_points = points[order]
         starts = np.arange(0, len(points), BLOCK)
@@ -73,14 +74,16 @@ def log_sum(ball: Ball, field: Array, epsilon: float) -> Array:
 
 
 def engine() -> str:
+    """The chosen engine, or the faster one. Raises InputError for an unknown one."""
     chosen = os.environ.get("GRIDFLOW_REDUCTIONS", "")
-    if chosen and chosen not in ENGINES:
-        raise InputError(f"GRIDFLOW_REDUCTIONS = {chosen!r}", " or ".join(ENGINES), "change or unset the environment variable")
+    received, allowed = f"GRIDFLOW_REDUCTIONS = {chosen!r}", " or ".join(ENGINES)
+    require(chosen in ("", *ENGINES), received, allowed, "change or unset the environment variable")
     return chosen or ("keops" if gpu_available() else "numba")
 
 
 @lru_cache
 def warn_once(reason: str) -> None:
+    """A warning that sums are computed on the CPU."""
     warnings.warn(f"pykeops does not work here ({reason}); sums are computed on the CPU instead", RuntimeWarning, stacklevel=3)
 
 
@@ -99,6 +102,7 @@ def log_sum_keops(points: Array, field: Array, epsilon: float) -> Array:
 
 
 def log_sum_compiled(ball: Ball, field: Array, epsilon: float) -> Array:
+    """Block by block."""
     out = np.empty_like(field)
     out[ball.order] = log_sum_in_blocks(ball.points[ball.order], ball.centres, ball.radii, field[ball.order], epsilon)
     return out

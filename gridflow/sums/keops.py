@@ -2,7 +2,7 @@
 
 It compiles formulas when they are first used and keeps them in a folder, from which it also unpickles: the folder is one of our
 own that nobody else can write, and one process at a time looks for, compiles and loads a formula. A process that was killed
-while it compiled leaves a folder that fails for good; it is emptied once and filled again. pykeops speaks on stdout unless
+while it compiled leaves a folder that fails for good; it is emptied once and filled again. pykeops writes to stdout unless
 silenced, and does not survive a fork.
 """
 
@@ -30,12 +30,11 @@ class KeOpsUnavailable(Exception):
 
 @lru_cache
 def gpu_available() -> bool:
-    """Whether pykeops sees a GPU. Without a driver on the machine it is not even imported."""
+    """Whether pykeops finds a GPU. Without a driver on the machine it is not even imported."""
     if ctypes.util.find_library("cuda") is None:
         return False
     try:
-        with private_folder():
-            return bool(import_pykeops().config.gpu_available)
+        return bool(attempt_twice(lambda: import_pykeops().config.gpu_available))
     except KeOpsUnavailable:
         return False
 
@@ -60,17 +59,11 @@ class Reduction:
         if self.call is not None:
             return self.call(*values, backend=backend())
         backend()  # looks for a GPU, which takes the lock of the folder
-        with private_folder() as folder:  # a first call looks up, compiles and loads
-            try:
-                return self.first_call(*values)
-            except BROKEN:
-                empty(folder)
-            try:
-                return self.first_call(*values)
-            except BROKEN as error:
-                raise KeOpsUnavailable(f"{type(error).__name__}: {error}") from error
+        result: Array = attempt_twice(lambda: self.first_call(*values))
+        return result
 
     def first_call(self, *values: Array) -> Array:
+        """The sum, with the formula looked up, compiled and loaded. To be called in `private_folder`."""
         formula, arguments, operation = self.recipe
         import_pykeops()
         from pykeops.numpy import Genred
@@ -81,21 +74,27 @@ class Reduction:
         return result
 
 
+def attempt_twice(work: Callable[[], Any]) -> Any:
+    """What `work` returns in `private_folder`, which is emptied after a first failure. Raises KeOpsUnavailable after a second."""
+    with private_folder() as folder:
+        try:
+            return work()
+        except BROKEN:
+            empty(folder)
+        try:
+            return work()
+        except BROKEN as error:
+            raise KeOpsUnavailable(f"{type(error).__name__}: {error}") from error
+
+
 def import_pykeops() -> Any:
-    """The package, silent. To be called in `private_folder`. Raises KeOpsUnavailable."""
+    """The package, silent. To be called in `private_folder`."""
     os.environ.setdefault("PYKEOPS_VERBOSE", "0")
     os.environ.setdefault("KEOPS_VERBOSE", "0")
-    for attempt in range(2):
-        try:
-            load_shared_libstdcxx()
-            import pykeops
-        except BROKEN as error:
-            if attempt == 1:
-                raise KeOpsUnavailable(f"{type(error).__name__}: {error}") from error
-            empty(Path(os.environ["KEOPS_CACHE_FOLDER"]))
-        else:
-            return pykeops
-    raise AssertionError("unreachable")
+    load_shared_libstdcxx()
+    import pykeops
+
+    return pykeops
 
 
 def load_shared_libstdcxx() -> None:

@@ -86,7 +86,7 @@ def gaussian_sum_windings(values, gradient, points, sources, weights, scale, ban
                     value += image
                     slope -= scale * d * image
                 term *= value
-                slopes[k] = slope / value if value > 0.0 else 0.0  # beyond 38 bandwidths nothing is felt
+                slopes[k] = slope / value if value > 0.0 else 0.0  # beyond 38 bandwidths all is 0
             values[i] += term
             for k in range(dim):
                 gradient[i, k] += term * slopes[k]

@@ -19,7 +19,6 @@ displaces them by less than a cell. Then the left side of (1) is ∫ξ d(ν − 
 
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -27,9 +26,8 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import Records
 from gridflow.energy.sobolev.poisson import WeightedPoisson
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid
 
 if TYPE_CHECKING:
     import xarray
@@ -43,11 +41,10 @@ class Certificates(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, eq=False)
 class BoundCertificates:
-    """target : cell masses of ν*."""
+    """The certificates on a grid. target : cell masses of ν*."""
 
-    grid: Grid
+    problem: WeightedPoisson
     target: Array
-    spec: Certificates
 
     records: ClassVar[Records] = {
         "sobolev": ("1", "negative Sobolev distance S to the target, regularized"),
@@ -55,16 +52,9 @@ class BoundCertificates:
         "sobolev_ratio": ("1", "2F/(S*sqrt(sobolev_dissipation)), at most 1 by the inequality of Cauchy and Schwarz"),
     }
 
-    @cached_property
-    def problem(self) -> WeightedPoisson:
-        return WeightedPoisson(self.grid, self.spec.regularization)
-
-    def __post_init__(self) -> None:
-        assert self.problem.delta > 0  # built at once, so that a space that it refuses is refused before any work
-
     def numbers(self, density: Array, xi: Array) -> dict[str, float]:
         """S, ∫|∇ξ|² d(ν + δ) and the ratio of both sides of (1), by name."""
-        source = self.target - density * self.grid.volume
+        source = self.target - density * self.problem.grid.volume
         g = self.problem.solve(density, source)
         sobolev = float(np.sqrt(self.problem.form(density, g, g)))
         dissipation = self.problem.form(density, xi, xi)
@@ -81,16 +71,14 @@ def energy_bound(dataset: "xarray.Dataset") -> "xarray.DataArray":
     """
     need(dataset, "sobolev", "certificates = {} in [energy]")
     flow = tomllib.loads(dataset.attrs["case"])["flow"]
-    if "noise_level" in dataset or flow["temperature"] > 0 or flow["reaction"]["rate"] > 0:
-        raise InputError(
-            "the bound on F for a flow with noise, temperature or reaction", "flows of F alone", "remove them from [flow]"
-        )
+    alone = "noise_level" not in dataset and flow["temperature"] == 0 and flow["reaction"]["rate"] == 0
+    require(alone, "the bound on F for a flow with noise, temperature or reaction", "flows of F alone", "remove them from [flow]")
     rate = (dataset["dissipation"] / (dataset["sobolev"] ** 2 * dataset["sobolev_dissipation"])).to_numpy()
     return curve(dataset, 1 / (1 / float(dataset["energy"][0]) + 4 * lower_sum(dataset, rate)), "bound on F by S")
 
 
 def rate_bound(dataset: "xarray.Dataset") -> "xarray.DataArray":
-    """F(0) exp(−½∫D_β/F ds): what `gridflow.flow.noise` (2) says with λ_t measured on the run itself, (n_times,).
+    """F(0) exp(−½∫D_β/F ds): `gridflow.flow.noise` (2) with λ_t measured on the run itself, (n_times,).
 
     It holds where −dF/dt ≥ ½D_β all along: `dissipation` over `injected_dissipation`. Raises InputError without noise.
     """
@@ -114,5 +102,4 @@ def lower_sum(dataset: "xarray.Dataset", rate: Array) -> Array:
 
 def need(dataset: "xarray.Dataset", name: str, key: str) -> None:
     """Raises InputError for a dataset without a variable."""
-    if name not in dataset:
-        raise InputError(f"a dataset without {name!r}", f"one of a case with {key}", "solve the case with it")
+    require(name in dataset, f"a dataset without {name!r}", f"one of a case with {key}", "solve the case with it")

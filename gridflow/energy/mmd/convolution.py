@@ -59,22 +59,17 @@ def line_matrix(kernel: Radial, factor: Factor) -> Array:
     return matrix + np.diag(self_correction(kernel, int(factor.moves), factor.volumes))
 
 
+@dataclass(frozen=True)
 class Products:
     """One symmetric matrix per factor, applied along its axis, last factor first."""
 
-    def __init__(self, matrices: list[Array]) -> None:
-        self.matrices = matrices
+    matrices: list[Array]
 
     def __call__(self, mass: Array) -> Array:
         field = mass
         for axis in reversed(range(len(self.matrices))):
-            matrix = self.matrices[axis]
-            before, after = int(np.prod(mass.shape[:axis])), int(np.prod(mass.shape[axis + 1 :]))
-            field = (
-                np.matmul(matrix, field.reshape(before, mass.shape[axis], after))
-                if after > 1
-                else field.reshape(before, -1) @ matrix
-            )
+            matrix, before, after = self.matrices[axis], prod(mass.shape[:axis]), prod(mass.shape[axis + 1 :])
+            field = matrix @ field.reshape(before, -1, after) if after > 1 else field.reshape(before, -1) @ matrix
         return np.ascontiguousarray(field.reshape(mass.shape))
 
 
@@ -104,14 +99,14 @@ class Fourier:
 
     def __init__(self, kernel: Radial, grid: Grid) -> None:
         lines = [f for f in grid.factors if f.moves]
-        fixed = Grid([f for f in grid.factors if not f.moves]) if len(lines) < len(grid.factors) else None
-        self.shape, self.cells = grid.shape, [f.size for f in lines]
-        self.labels = fixed.size if fixed is not None else 1
+        labels = [f for f in grid.factors if not f.moves]
+        combinations = cell_points(Grid(labels)) if labels else np.zeros((1, 1))
+        self.shape, self.cells, self.labels = grid.shape, [f.size for f in lines], len(combinations)
         self.padded = [scipy.fft.next_fast_len(2 * f.size - 1, real=f is lines[-1]) for f in lines]
         turns = [np.minimum(np.arange(n), n - np.arange(n)) for n in self.padded]
         offsets = [turn * (f.total_volume / f.size) for turn, f in zip(turns, lines, strict=True)]
         squared = reduce(np.add.outer, [o**2 for o in offsets])
-        gaps = np.zeros((1, 1)) if fixed is None else label_gaps(fixed)
+        gaps = ((combinations[:, None] - combinations[None]) ** 2).sum(axis=2)  # squared distances of labels
         correction = self_correction(kernel, len(lines), lines[0].volumes[:1])[0]
         numbers, position = np.unique(gaps, return_inverse=True)
         spectra = np.empty((numbers.size, *self.padded[:-1], self.padded[-1] // 2 + 1))
@@ -137,17 +132,10 @@ class Fourier:
         return np.ascontiguousarray(field).reshape(self.shape)
 
 
-def label_gaps(fixed: Grid) -> Array:
-    """Squared distances of the combinations of labels, (n, n)."""
-    points = cell_points(fixed)
-    return ((points[:, None] - points[None]) ** 2).sum(axis=2)
-
-
 class Pairs:
     """The sum over all pairs of cells."""
 
     def __init__(self, kernel: Radial, grid: Grid) -> None:
-        assert not isinstance(kernel, Gaussian)
         self.kernel, self.points, self.lengths = kernel, cell_points(grid), np.zeros(len(grid.factors))
         lines = [k for k, f in enumerate(grid.factors) if f.moves]
         axis = lines[0] if lines else 0

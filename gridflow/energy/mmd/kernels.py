@@ -4,13 +4,14 @@ r is the Euclidean distance over all factors, labels included; a Gaussian alone 
 circles. Riesz kernels are positive definite for measures of mass 0 only: mass is 1 on both sides, so that a constant added to k
 changes nothing.
 
-A kernel is a class with its numbers, `radial(r²)` where it is one, and `sum` over scattered points, compiled for a scalar
-function of the kernel (`gridflow.sums.pairs`). numba's cache of the sums looks at this file alone: touch it after a change there.
+A kernel is a class with its numbers, `radial(r²)` where it is one, and `sum` over scattered points, compiled (`laplace_sum`, …)
+for a scalar function of the kernel (`laplace`, …), see `gridflow.sums.pairs`. numba's cache of the sums looks at this file alone:
+touch it after a change there.
 """
 
 from functools import reduce
 from math import ceil, gamma, pi, sin
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -22,7 +23,7 @@ from gridflow.sums.pairs import WINDINGS, contiguous, gaussian_sum, product_sum,
 
 Bandwidth = Annotated[float, Meta(gt=0.0)]
 Sums = tuple[Array, Array]
-"""Σ_j w_j k(x_i, y_j), (n_points,), and its gradient in x_i, (n_points, n_dim); 0 or left out where it is not wanted."""
+"""Σ_j w_j k(x_i, y_j), (n_points,), and its gradient in x_i, (n_points, n_dim); 0 or left out without `gradient`."""
 
 
 TINY = 1e-200
@@ -78,7 +79,6 @@ class Laplace(Struct, frozen=True, forbid_unknown_fields=True, tag="laplace", ta
     """exp(−r/bandwidth)."""
 
     bandwidth: Bandwidth
-    word: ClassVar[str] = "laplace"
 
     def radial(self, squared: Array) -> Array:
         return np.exp(-np.sqrt(squared) / self.bandwidth)
@@ -103,7 +103,6 @@ class InverseMultiquadric(Struct, frozen=True, forbid_unknown_fields=True, tag="
     """(1 + r²/bandwidth²)^(−1/2)."""
 
     bandwidth: Bandwidth
-    word: ClassVar[str] = "imq"
 
     def radial(self, squared: Array) -> Array:
         return 1 / np.sqrt(1 + squared / self.bandwidth**2)
@@ -139,7 +138,6 @@ class Riesz(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz", tag_fi
     """−r^exponent, 0 < exponent < 2."""
 
     exponent: Annotated[float, Meta(gt=0.0, lt=2.0)] = 1.0
-    word: ClassVar[str] = "riesz"
 
     def radial(self, squared: Array) -> Array:
         return -(squared ** (self.exponent / 2))
@@ -165,10 +163,9 @@ def polynomial_sum(points: Array, sources: Array, weights: Array, degree: float,
 
 
 class Polynomial(Struct, frozen=True, forbid_unknown_fields=True, tag="polynomial", tag_field="kind"):
-    """(1 + x·y)^degree: sees moments up to that degree only."""
+    """(1 + x·y)^degree: depends on moments up to that degree only."""
 
     degree: Annotated[int, Meta(ge=1, le=12)]
-    word: ClassVar[str] = "polynomial"
 
     def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
         return polynomial_sum(*contiguous(points, sources, weights), float(self.degree), gradient)
@@ -176,6 +173,11 @@ class Polynomial(Struct, frozen=True, forbid_unknown_fields=True, tag="polynomia
 
 Radial = Gaussian | Laplace | InverseMultiquadric | Riesz
 Kernel = Radial | Polynomial
+
+
+def periods(factors: tuple[Factor, ...]) -> Array:
+    """Circumferences, 0 for lines and labels, (n_factors,): the `lengths` of sums."""
+    return np.array([f.period for f in factors])
 
 
 def self_correction(kernel: Kernel, lines: int, volumes: Array) -> Array:

@@ -12,16 +12,15 @@ by Gauss–Hermite quadrature, for (leaky) ReLUs in closed form, with the predic
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, ParticleEvaluation, Variation
 from gridflow.energy.network.activation import ActivationName, normal_average
-from gridflow.energy.network.branch import Branch, embedded_weights
+from gridflow.energy.network.branch import Branch, weight_vectors
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.features import FeatureMatrix
 from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
@@ -29,8 +28,8 @@ from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, Uni
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.particles import NetworkParticles
 from gridflow.energy.network.spec import Network, NetworkEnergy
-from gridflow.errors import InputError
-from gridflow.space.factor import Array, Factor
+from gridflow.errors import require
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
 
@@ -57,35 +56,18 @@ class BoundFeatures(BoundEnergy):
     convex = True
 
     def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
-        self.energy, self.grid = energy, grid
-        self.model = energy.model(grid)
+        self.energy, self.grid, self.model = energy, grid, energy.model(grid)
         self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], self.model)
         self.data, self.smooth = energy.data, self.network.smooth
-        self.smoothed_at = lru_cache(8)(self.make_smoothed)
 
     def evaluate(self, mass: Array) -> Evaluation:
         return self.network.evaluate(mass)
 
-    def smoothed(self, level: float) -> "SmoothedFeatures":
-        return self.smoothed_at(level)
-
-    def make_smoothed(self, level: float) -> "SmoothedFeatures":
-        pairs = zip(self.energy.spec.branches, self.model.branches, strict=True)
-        smooth = [smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs]
-        return SmoothedFeatures(self.network, BranchModel(smooth))
-
-
-@dataclass(frozen=True)
-class SmoothedFeatures(BoundEnergy):
-    """E_u ξ(θ + βu): residuals of the network, pulled back through its smoothed features. Only ξ counts."""
-
-    network: BoundNetwork
-    smooth_model: BranchModel
-
-    def evaluate(self, mass: Array) -> Evaluation:
-        prediction = self.network.predict(mass)
-        _, residual = self.network.loss.evaluate(self.network.data, prediction)
-        return Evaluation(0.0, self.smooth_model.pull_back(residual), 0.0, prediction)
+    def smooth_variation(self, level: float) -> Variation:
+        """Residuals of the network, pulled back through its smoothed features."""
+        network, pairs = self.network, zip(self.energy.spec.branches, self.model.branches, strict=True)
+        smooth = BranchModel([smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs])
+        return lambda mass: smooth.pull_back(network.loss.evaluate(network.data, network.predict(mass))[1])
 
 
 def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:
@@ -93,14 +75,15 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
     by_name = {f.name: f for f in grid.factors}
     named = {*branch.weights, *(n for names in branch.outputs for n in names)}
     others = sorted(n for n in named if not by_name[n].walls and (by_name[n].moves or n in branch.weights))
-    if others:
-        raise InputError(
-            f"noise injection for features with weights on {others}", "weights on intervals, and labels in `outputs`",
-            "use intervals",
-        )  # fmt: skip
+    require(
+        not others,
+        f"noise injection for features with weights on {others}",
+        "weights on intervals, and labels in `outputs`",
+        "use intervals",
+    )
     inputs = energy.data.inputs_with_bias(energy.spec.bias)
     amplitude = level * np.linalg.norm(inputs, axis=1)
-    directions = np.hstack(embedded_weights(branch, grid.factors, grid.flat_coordinates(bound.split.inner)))
+    directions = weight_vectors(branch, grid.factors, grid.flat_coordinates(bound.split.inner))
 
     def rows(block: slice) -> Array:
         return normal_average(energy.spec.activation, directions[block] @ inputs.T, amplitude)
@@ -117,18 +100,11 @@ class FeatureParticles(ParticleEnergy):
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         return self.network.evaluate(points, weights, batch)
 
-    def widened(self, reach: float) -> "FeatureParticles":
+    def extend(self, reach: float) -> "FeatureParticles":
         """Itself: features are defined everywhere."""
         return self
 
     def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
-        """∇ξ[ν](places): particles of weight 0 have the field of the others and no field of their own."""
+        """∇ξ at places: particles of weight 0 have the field of the others and no field of their own."""
         both, none = np.concatenate([points, places]), np.concatenate([weights, np.zeros(len(places))])
         return self.network.evaluate(both, none).gradient[len(points) :]
-
-
-def predictions_of(kernel: Features, factors: tuple[Factor, ...], points: Array, weights: Array) -> Array:
-    """∫φ dν of weighted points, (n_data, n_outputs)."""
-    found = kernel.energy().particles(factors).evaluate(points, weights).prediction
-    assert found is not None
-    return found

@@ -7,7 +7,6 @@ cubic spline per factor; for other kernels a cubic spline over the space, throug
 independent of the grid of the case.
 """
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.convolution import operator
-from gridflow.energy.mmd.kernels import Gaussian, Kernel, Riesz
-from gridflow.errors import InputError
+from gridflow.energy.mmd.kernels import Gaussian, Kernel, Riesz, periods
+from gridflow.energy.mmd.target import Samples
+from gridflow.errors import require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -31,19 +31,6 @@ NODES_PER_BANDWIDTH = 16
 
 OUTER_NODES_PER_BANDWIDTH = 32
 """The same beyond the walls, where particles with noise evaluate the field of the target."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """points : (n_samples, n_factors); weights : (n_samples,), whose sum is the share of the target that they are."""
-
-    points: Array
-    weights: Array
-
-
-def periods(factors: tuple[Factor, ...]) -> Array:
-    """Circumferences, 0 for lines and labels, (n_factors,)."""
-    return np.array([f.period for f in factors])
 
 
 class MMDParticles(ParticleEnergy):
@@ -66,17 +53,13 @@ class MMDParticles(ParticleEnergy):
         self.order = 1 if kernel == Riesz(1.0) and len(factors) == 1 else 2
         self.fixed = [not f.moves for f in factors]
         self.tables: ProductTables | SpaceTable | None = None
-        self.constant = 0.0
-        if components:
-            self.tables = (
-                ProductTables(kernel, factors, components, reach)
-                if isinstance(kernel, Gaussian)
-                else SpaceTable(kernel, factors, components, reach)
-            )
-            self.constant = self.tables.constant
+        if components and isinstance(kernel, Gaussian):
+            self.tables = ProductTables(kernel, factors, components, reach)
+        elif components:
+            self.tables = SpaceTable(kernel, factors, components, reach)
+        self.constant = 0.0 if self.tables is None else self.tables.constant
         if samples is not None:
-            mutual = kernel.sum(samples.points, samples.points, samples.weights, self.lengths)[0]
-            self.constant += float(samples.weights @ mutual)
+            self.constant += samples.self_energy(kernel, factors)
             if self.tables is not None:
                 self.constant += 2 * float(samples.weights @ self.tables.at(samples.points)[0])
 
@@ -84,16 +67,14 @@ class MMDParticles(ParticleEnergy):
         """∫k(x, u)ν*(du) at the particles, (n,), and its gradient, (n, n_factors)."""
         value, gradient = self.tables.at(points) if self.tables is not None else (np.zeros(len(points)), np.zeros(points.shape))
         if self.samples is not None:
-            more, slope = self.kernel.sum(points, self.samples.points, self.samples.weights, self.lengths)
+            more, slope = self.samples.field(self.kernel, points, self.factors)
             value, gradient = value + more, gradient + slope
         return value, gradient
 
-    def widened(self, reach: float) -> "MMDParticles":
-        """The same energy with `gradient_at` for places so far beyond the walls."""
+    def extend(self, reach: float) -> "MMDParticles":
         return MMDParticles(self.kernel, self.factors, self.components, self.samples, reach)
 
     def gradient_at(self, places: Array, points: Array, weights: Array) -> Array:
-        """∇ξ[ν](places), (n, n_factors), in free space, of the particles at `points`: not necessarily at the particles."""
         gradient = self.kernel.sum(places, points, weights, self.lengths)[1] - self.target_at(places)[1]
         gradient[:, self.fixed] = 0.0
         return gradient
@@ -111,28 +92,24 @@ class ProductTables:
     """Mixtures of products smoothed by a Gaussian; constant : ∬k of the mixture with itself."""
 
     def __init__(
-        self, kernel: Gaussian, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float = 0.0
+        self, kernel: Gaussian, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float
     ) -> None:
         self.factors, self.kernel, self.reach = factors, kernel, reach
-        self.components = [(weight, [self.smoothed(c, f) for f in factors]) for weight, c in components]
+        self.components = [(weight, [self.smooth(c, f) for f in factors]) for weight, c in components]
         self.constant = sum(
             w1 * w2 * float(np.prod([np.vdot(m2, t1(x2)) for (t1, _, _), (_, x2, m2) in zip(one, two, strict=True)]))
             for w1, one in self.components
             for w2, two in self.components
         )
 
-    def smoothed(self, component: Component, factor: Factor) -> tuple[Any, Array, Array]:
+    def smooth(self, component: Component, factor: Factor) -> tuple[Any, Array, Array]:
         """(x ↦ ∫κ(x − u)ν*(du) along one factor, quadrature points, their masses)."""
         nodes_needed = max(FINE_CELLS[1] // 4, int(np.ceil(NODES_PER_BANDWIDTH * factor.total_volume / self.kernel.bandwidth)))
         fine = factor.refinement(4 * nodes_needed)
         masses = component.density[factor.name].masses(fine)
         masses = masses / masses.sum()
         if not factor.moves:
-            return (
-                (lambda x: self.kernel.along(x[:, None] - factor.points, 0.0) @ masses),
-                factor.points,
-                masses,
-            )
+            return (lambda x: self.kernel.along(x[:, None] - factor.points, 0.0) @ masses), factor.points, masses
         reach = self.reach if factor.walls else 0.0
         nodes = np.linspace(fine.edges[0], fine.edges[-1], nodes_needed + 1)
         if reach > 0:  # a value every 32nd of a bandwidth beyond the walls: 1e-7 of its size, where noise takes it
@@ -142,6 +119,7 @@ class ProductTables:
         return scipy.interpolate.CubicSpline(nodes, values), fine.points, masses
 
     def at(self, points: Array) -> tuple[Array, Array]:
+        """∫k(x, u)ν*(du) at points, (n,), and its gradient, (n, n_factors)."""
         value, gradient = np.zeros(len(points)), np.zeros(points.shape)
         x = np.stack([(f.fold(points[:, k]) if f.period else points[:, k]) for k, f in enumerate(self.factors)], axis=1)
         for weight, parts in self.components:
@@ -159,17 +137,16 @@ class SpaceTable:
     """Mixtures smoothed by any kernel: one spline over the lines for every combination of labels."""
 
     def __init__(
-        self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float = 0.0
+        self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]], reach: float
     ) -> None:
-        self.lines = [k for k, f in enumerate(factors) if f.moves]
+        self.factors, self.lines = factors, [k for k, f in enumerate(factors) if f.moves]
         self.labels = [k for k, f in enumerate(factors) if not f.moves]
-        self.factors = factors
-        if len(self.lines) not in FINE_CELLS:
-            raise InputError(
-                f"particles of an MMD with a kernel other than the Gaussian on {len(self.lines)} intervals",
-                "1 to 3 intervals where the target is a density",
-                "give the target as samples, or use the Gaussian kernel",
-            )
+        require(
+            len(self.lines) in FINE_CELLS,
+            f"particles of an MMD with a kernel other than the Gaussian on {len(self.lines)} intervals",
+            "1 to 3 intervals where the target is a density",
+            "give the target as samples, or use the Gaussian kernel",
+        )
         cells = FINE_CELLS[len(self.lines)]
         inside = tuple(f.refinement(max(cells, f.size + 1)) for f in factors)
         grid = Grid([coordinate_of(f).extension(reach) for f in inside])
@@ -184,6 +161,7 @@ class SpaceTable:
         self.splines = [spline([fine[k].points for k in self.lines], part) for part in field]
 
     def at(self, points: Array) -> tuple[Array, Array]:
+        """∫k(x, u)ν*(du) at points, (n,), and its gradient, (n, n_factors)."""
         value, gradient = np.zeros(len(points)), np.zeros(points.shape)
         combination = np.zeros(len(points), dtype=np.int64)
         for k in self.labels:

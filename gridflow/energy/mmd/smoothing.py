@@ -23,8 +23,8 @@ from scipy.special import gammaln, hyp1f1
 
 from gridflow.energy.base import REACH
 from gridflow.energy.mmd.convolution import Operator, Products, cell_points, operator
-from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
-from gridflow.energy.mmd.particles import Samples, periods
+from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
+from gridflow.energy.mmd.target import Samples
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -37,7 +37,7 @@ TABLE = 4096
 
 
 @dataclass(frozen=True)
-class Smoothed:
+class SmoothKernel:
     """A radial kernel other than the Gaussian, smoothed in `dim` dimensions."""
 
     kernel: Laplace | InverseMultiquadric | Riesz
@@ -52,6 +52,7 @@ class Smoothed:
         return scipy.interpolate.CubicSpline(nodes, self.exact(nodes**2), bc_type=((1, 0.0), "not-a-knot"))(np.sqrt(squared))
 
     def exact(self, squared: Array) -> Array:
+        """Values at squared distances, without a spline."""
         kernel, double = self.kernel, 2 * self.level**2
         if isinstance(kernel, Riesz):
             half, d = kernel.exponent / 2, self.dim / 2
@@ -79,11 +80,11 @@ def smoothed_operator(kernel: Kernel, grid: Grid, level: float) -> Operator:
     lines = all(f.walls and f.uniform for f in grid.factors)
     if isinstance(kernel, Polynomial) or not (lines or (len(grid.factors) == 1 and grid.factors[0].walls)):
         raise InputError(
-            f"noise injection with the kernel {kernel.word!r} on this grid",
+            f"noise injection with the kernel {kernel.__struct_config__.tag!r} on this grid",
             "the Gaussian; Laplace, imq and Riesz on uniform intervals and on one graded interval",
             'use kernel = {kind = "gaussian", bandwidth = …}',
         )
-    return operator(Smoothed(kernel, level, len(grid.factors)), grid)  # type: ignore[arg-type]
+    return operator(SmoothKernel(kernel, level, len(grid.factors)), grid)  # type: ignore[arg-type]
 
 
 def smoothed_gaussian(kernel: Gaussian, factor: Factor, level: float) -> tuple[float, float]:
@@ -102,15 +103,15 @@ def smoothed_samples(kernel: Kernel, samples: Samples, grid: Grid, level: float)
         values, _ = gaussian_sum(points * scale, samples.points * scale, samples.weights, kernel.bandwidth, lengths)
         return float(np.prod([height for _, height in parts])) * values.reshape(grid.shape)
     assert not isinstance(kernel, Polynomial)
-    smooth = Smoothed(kernel, level, len(grid.factors))
+    smooth = SmoothKernel(kernel, level, len(grid.factors))
     field = np.zeros(len(points))
     for place, weight in zip(samples.points, samples.weights, strict=True):
         field += weight * smooth.radial(((points - place) ** 2).sum(axis=1))
     return field.reshape(grid.shape)
 
 
-class Displaced:
-    """First and second moments of ∇f(z + βu) over u at the cells, for a Gaussian kernel on a product of factors.
+class DisplacementMoments:
+    """Cell masses ↦ moments of ∇f(z + βu) over u at the cells, for a Gaussian kernel.
 
     ∇f is evaluated at points that reach REACH·β beyond the walls, at distances of (1/β² + 2/σ²)^{−1/2}: the spectrum of |∇f|²
     falls like e^{−k²σ²/4}, so that sums over them err by e^{−2π²} = 3e−9 of what they average. The average over u is a normalised
@@ -129,11 +130,10 @@ class Displaced:
         self.pull: Array | None = None
         if samples is not None:
             points = np.stack([c.ravel() for c in np.meshgrid(*places, indexing="ij")], axis=1)
-            gradient = gaussian_sum(points, samples.points, samples.weights, kernel.bandwidth, periods(grid.factors))[1]
-            self.pull = gradient.T.reshape(len(places), *[p.size for p in places])
+            self.pull = samples.field(kernel, points, grid.factors)[1].T.reshape(len(places), *[p.size for p in places])
 
-    def moments(self, mass: Array) -> tuple[list[Array], Array]:
-        """([E ∂f of every factor that moves], E|∇f|²) at the cells."""
+    def __call__(self, mass: Array) -> tuple[list[Array], Array]:
+        """([E ∂f of every factor that moves], E|∇f|²)."""
         difference = mass - self.target
         first, second = [], np.zeros(self.grid.shape)
         for axis, factor in enumerate(self.grid.factors):

@@ -76,13 +76,25 @@ def compiled_gaussian(z):
     return value, -z * value
 
 
+def pair_arctan(z):
+    """For numbers and arrays."""
+    return np.arctan(z), 1.0 / (1.0 + z * z)
+
+
+def pair_quadratic(z):
+    """For numbers and arrays."""
+    return z * z, 2.0 * z
+
+
 def average_relu(z: Array, amplitude: Array) -> Array:
+    """E max(z + a n, 0)."""
     a = np.maximum(amplitude, 1e-300)
     with np.errstate(over="ignore"):
         return a * np.exp(-((z / a) ** 2) / 2) / np.sqrt(2 * np.pi) + z * ndtr(z / a)
 
 
 def jet_tanh(z: Array) -> tuple[Array, Array]:
+    """In place: fresh memory costs more than the arithmetic."""
     value = np.tanh(z, out=z)
     slope = value * value
     return value, np.subtract(1.0, slope, out=slope)
@@ -99,19 +111,9 @@ ACTIVATIONS = {
     "tanh": Activation(np.tanh, compiled_tanh, jet=jet_tanh, curvature=lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)),
     "sigmoid": Activation(expit, compiled_sigmoid),
     "softplus": Activation(lambda z: np.logaddexp(0.0, z), compiled_softplus),
-    "arctan": Activation(
-        np.arctan,
-        lambda z: (np.arctan(z), 1.0 / (1.0 + z * z)),
-        jet=lambda z: (np.arctan(z), 1 / (1 + z * z)),
-        curvature=lambda z: -2 * z / (1 + z * z) ** 2,
-    ),
+    "arctan": Activation(np.arctan, pair_arctan, jet=pair_arctan, curvature=lambda z: -2 * z / (1 + z * z) ** 2),
     "gaussian": Activation(lambda z: np.exp(-(z**2) / 2), compiled_gaussian),
-    "quadratic": Activation(
-        np.square,
-        lambda z: (z * z, 2.0 * z),
-        jet=lambda z: (z * z, 2 * z),
-        curvature=lambda z: np.full(z.shape, 2.0),
-    ),
+    "quadratic": Activation(np.square, pair_quadratic, jet=pair_quadratic, curvature=lambda z: np.full(z.shape, 2.0)),
     "identity": Activation(lambda z: z.copy(), lambda z: (z, 1.0), jet=lambda z: (z, np.ones_like(z)), curvature=np.zeros_like),
 }
 ActivationName: TypeAlias = Literal[tuple(ACTIVATIONS)]  # type: ignore[valid-type]

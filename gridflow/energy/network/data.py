@@ -8,14 +8,14 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.errors import InputError, suggestion
+from gridflow.errors import InputError, require, suggestion
 from gridflow.files import open_netcdf
 from gridflow.space.factor import Array
 
 
 @dataclass(frozen=True)
 class Data:
-    """inputs (n_data, n_dim), targets (n_data, n_outputs), weights (n_data,) with sum 1; notes say what was done to them."""
+    """inputs (n_data, n_dim), targets (n_data, n_outputs), weights (n_data,) with sum 1; notes : what was done to them."""
 
     inputs: Array
     targets: Array
@@ -48,17 +48,14 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
     standardize: bool = False
 
     def load(self, directory: Path, activation: str) -> Data:
+        """The data. Raises InputError for columns that do not make any."""
         columns = read_columns(directory / self.file, self.file)
         inputs, targets = self.pick(columns, self.inputs), self.pick(columns, self.targets)
-        if len(inputs) != len(targets):
-            raise InputError(
-                f"{len(inputs)} inputs and {len(targets)} targets in {self.file!r}", "equally many", "correct the file"
-            )
+        received = f"{len(inputs)} inputs and {len(targets)} targets in {self.file!r}"
+        require(len(inputs) == len(targets), received, "equally many", "correct the file")
         weights = np.ones(len(inputs)) if self.weights is None else self.pick(columns, [self.weights])[:, 0]
-        if not (weights >= 0).all() or not weights.sum() > 0:
-            raise InputError(
-                f"weights column {self.weights!r} of {self.file!r}", "numbers ≥ 0 with a positive sum", "correct the column"
-            )
+        received, positive = f"weights column {self.weights!r} of {self.file!r}", (weights >= 0).all() and weights.sum() > 0
+        require(bool(positive), received, "numbers ≥ 0 with a positive sum", "correct the column")
         weights = weights / weights.sum()
         notes: tuple[str, ...] = ()
         if self.standardize:
@@ -67,26 +64,18 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         return Data(inputs, targets, weights, notes)
 
     def pick(self, columns: dict[str, Array], names: list[str]) -> Array:
+        """The named columns, (n_rows, n_names). Raises InputError for missing ones, and for numbers that are not finite."""
         for name in names:
-            if name not in columns:
-                raise InputError(
-                    f"column {name!r} of {self.file!r}",
-                    f"its columns: {', '.join(columns)}",
-                    suggestion(name, columns) or "use one of them",
-                )
-        sizes = {columns[n].size for n in names}
-        if len(sizes) > 1:
-            raise InputError(
-                f"{', '.join(names)} of {self.file!r} have {sorted(sizes)} entries", "equally many", "correct the file"
-            )
+            allowed, fix = f"its columns: {', '.join(columns)}", suggestion(name, columns) or "use one of them"
+            require(name in columns, f"column {name!r} of {self.file!r}", allowed, fix)
+        sizes = sorted({columns[n].size for n in names})
+        received = f"{', '.join(names)} of {self.file!r} have {sizes} entries"
+        require(len(sizes) == 1, received, "equally many", "correct the file")
         picked = np.stack([columns[n] for n in names], axis=1)
-        if not np.isfinite(picked).all():
-            row = int(np.argwhere(~np.isfinite(picked).all(axis=1))[0, 0])
-            raise InputError(
-                f"{self.file!r} has a missing or non-finite value in data row {row + 1} of {', '.join(names)}",
-                "finite numbers",
-                "remove or complete the row",
-            )
+        finite = np.isfinite(picked).all(axis=1)
+        row = 1 + int(np.argmin(finite))
+        received = f"{self.file!r} has a missing or non-finite value in data row {row} of {', '.join(names)}"
+        require(bool(finite.all()), received, "finite numbers", "remove or complete the row")
         return picked
 
 
@@ -94,10 +83,8 @@ def standard_scores(values: Array, names: list[str], weights: Array) -> Array:
     """Columns (n_data, n_columns) with mean 0 and standard deviation 1. Raises InputError for constant ones."""
     centred = values - weights @ values
     deviation = np.sqrt(weights @ centred**2)
-    if not (deviation > 0).all():
-        raise InputError(
-            f"column {names[int(np.argmin(deviation))]!r} is constant", "columns that vary", "set standardize = false"
-        )
+    received = f"column {names[int(np.argmin(deviation))]!r} is constant"
+    require(bool((deviation > 0).all()), received, "columns that vary", "set standardize = false")
     return centred / deviation
 
 
@@ -107,10 +94,8 @@ def read_columns(path: Path, shown: str) -> dict[str, Array]:
         with open_netcdf(path, "energy.data") as dataset:
             columns = {str(n): np.asarray(v, dtype=float).ravel() for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
         return columns
-    if not path.is_file():
-        raise InputError(
-            f"the data file {shown!r} does not exist", "a CSV or NetCDF file", "check the path; it is relative to the case file"
-        )
+    received, fix = f"the data file {shown!r} does not exist", "check the path; it is relative to the case file"
+    require(path.is_file(), received, "a CSV or NetCDF file", fix)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -119,19 +104,15 @@ def read_columns(path: Path, shown: str) -> dict[str, Array]:
         ) from error
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     rows = [[entry.strip() for entry in line.split(",")] for line in lines if line]
-    if len(rows) < 2:
-        raise InputError(
-            f"{shown!r} holds no data", "one row of column names and at least one row of numbers", "complete the file"
-        )
+    allowed = "one row of column names and at least one row of numbers"
+    require(len(rows) >= 2, f"{shown!r} holds no data", allowed, "complete the file")
     names, body = rows[0], rows[1:]
-    if len(set(names)) < len(names):
-        raise InputError(f"{shown!r} has columns of the same name: {', '.join(names)}", "distinct names", "rename them")
+    received = f"{shown!r} has columns of the same name: {', '.join(names)}"
+    require(len(set(names)) == len(names), received, "distinct names", "rename them")
     values = np.empty((len(body), len(names)))
     for number, row in enumerate(body, start=1):
-        if len(row) != len(names):
-            raise InputError(
-                f"data row {number} of {shown!r} has {len(row)} entries", f"{len(names)}, one per column name", "correct the row"
-            )
+        received = f"data row {number} of {shown!r} has {len(row)} entries"
+        require(len(row) == len(names), received, f"{len(names)}, one per column name", "correct the row")
         for k, entry in enumerate(row):
             try:
                 values[number - 1, k] = float(entry or "nan")

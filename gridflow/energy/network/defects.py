@@ -1,12 +1,12 @@
 """What is left of ρ − ρ* on a grid: modes, conditions, parity, moments, harmonics. `gridflow.energy.network.stationarity` has the
 theory.
 
-Each class is set up once for a grid and a teacher. `numbers(masses, evaluation)` reads the masses ∫u ρ du of the weight vectors
-of the cells and the evaluation of the energy there; `records` are their units and long names.
+Each class is set up once for a grid and a teacher. `records` are units and long names of its numbers; `numbers(masses,
+evaluation)`, in their order, takes the masses ∫u ρ du of the weight vectors of the cells and the evaluation of the energy there.
+Weight vectors are points (n_inner, n_dim) of the cells, neurons (n_neurons, n_dim) of the teacher with weights (n_neurons,).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, Evaluation, Records
 from gridflow.energy.network.teacher import TeacherData
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 
 SINGULAR_MIN = 1e-7
@@ -23,23 +23,14 @@ MODES_BYTES = 2**29
 """The largest matrix of features whose modes are computed; the work holds three of them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """Weight vectors of the cells, points (n_inner, n_dim); of the teacher neurons (n_neurons, n_dim), weights (n_neurons,)."""
-
-    points: Array
-    neurons: Array
-    weights: Array
-
-
 def check_modes(n_inner: int, n_values: int) -> None:
     """Raises InputError for a feature matrix that is too large to decompose."""
-    if n_inner * n_values * 8 > MODES_BYTES:
-        raise InputError(
-            f'energy.stationarity: "modes" on {n_inner} weight vectors × {n_values} data, {n_inner * n_values / 2**27:.1f} GiB',
-            f"at most {MODES_BYTES / 2**30:g} GiB",
-            'use fewer cells or data, or leave "modes" out of statements',
-        )
+    require(
+        n_inner * n_values * 8 <= MODES_BYTES,
+        f'energy.stationarity: "modes" on {n_inner} weight vectors × {n_values} data, {n_inner * n_values / 2**27:.1f} GiB',
+        f"at most {MODES_BYTES / 2**30:g} GiB",
+        'use fewer cells or data, or leave "modes" out of statements',
+    )
 
 
 class Modes:
@@ -63,25 +54,22 @@ class Modes:
         _, singular, transposed = np.linalg.svd(triangle)
         kept = singular >= SINGULAR_MIN * singular[0]
         self.singular, self.tolerance = singular[kept], tolerance
-        directions = transposed[: singular.size][kept].T / self.singular  # (n_values, n_modes)
-        self.functions = features @ directions  # (n_inner, n_modes)
-        self.target = target @ directions
+        basis = transposed[: singular.size][kept].T / self.singular  # (n_values, n_modes)
+        self.functions = features @ basis  # (n_inner, n_modes)
+        self.target = target @ basis
         self.floor = ROUNDOFF * float(np.linalg.norm(target))  # of ‖A(ρ − ρ*)‖, where the loss is 0 exactly
 
     def coefficients(self, masses: Array) -> Array:
         """∫e_i d(ρ − ρ*), (n_modes,), from masses (n_inner,)."""
         return masses @ self.functions - self.target
 
-    def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
+    def numbers(self, masses: Array, evaluation: Evaluation) -> tuple[float, ...]:
+        """(determined modes, largest determined and other coefficient, largest over its bound)."""
         c = np.abs(self.coefficients(masses))
         bound = max(np.sqrt(2 * max(evaluation.value, evaluation.roundoff)), self.floor) / self.singular
         determined = bound <= self.tolerance
-        return {
-            "determined_modes": float(determined.sum()),
-            "determined_defect": float(c[determined].max(initial=0.0)),
-            "undetermined_defect": float(c[~determined].max(initial=0.0)),
-            "mode_ratio_max": float((c / bound).max()),
-        }
+        defects = float(c[determined].max(initial=0.0)), float(c[~determined].max(initial=0.0))
+        return float(determined.sum()), *defects, float((c / bound).max())
 
 
 class Condition:
@@ -91,14 +79,15 @@ class Condition:
     """
 
     records: ClassVar[Records] = {
-        "condition_defect": ("1", "largest mean feature of rho - teacher, over inputs that may lie between the data"),
+        "condition_defect": ("1", "largest mean feature of rho - teacher, over inputs that may lie between the data")
     }
 
     def __init__(self, predict: Callable[[Array], Array], targets: Array) -> None:
         self.predict, self.targets = predict, targets
 
-    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
-        return {"condition_defect": float(np.abs(self.predict(masses) - self.targets).max())}
+    def numbers(self, masses: Array, _: Evaluation) -> tuple[float, ...]:
+        """(largest component,)."""
+        return (float(np.abs(self.predict(masses) - self.targets).max()),)
 
 
 class Parity:
@@ -128,13 +117,13 @@ class Parity:
         cumulative = np.concatenate([[0.0], np.cumsum(masses)])
         return np.interp(self.places, self.edges, cumulative) - self.target
 
-    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
+    def numbers(self, masses: Array, _: Evaluation) -> tuple[float, ...]:
+        """(norm of the part that vanishes, of the other part, their ratio)."""
         left, right, mirrored_left, mirrored_right = self.distribution(masses)
         even = self.integral((left - mirrored_left) / 2, (right - mirrored_right) / 2)
         odd = self.integral((left + mirrored_left) / 2, (right + mirrored_right) / 2)
         vanishing, other = (even, odd) if self.becomes == "odd" else (odd, even)
-        ratio = vanishing / other if other > 0 else np.inf
-        return {"defect_right": vanishing, "defect_wrong": other, "defect_ratio": ratio}
+        return vanishing, other, vanishing / other if other > 0 else np.inf
 
     def integral(self, a: Array, b: Array) -> float:
         """2∫|f| of f linear from a to b on every segment."""
@@ -157,19 +146,18 @@ def below(teacher: TeacherData, places: Array, inside: Array) -> Array:
 class Moment:
     """|∫θ^power d(ρ − ρ*)|."""
 
-    records: ClassVar[Records] = {
-        "moment_defect": ("1", "difference to the teacher in the moment that the loss determines"),
-    }
+    records: ClassVar[Records] = {"moment_defect": ("1", "difference to the teacher in the moment that the loss determines")}
 
-    def __init__(self, setting: Setting, power: int) -> None:
-        self.values = setting.points[:, 0] ** power
-        self.target = float(setting.weights @ setting.neurons[:, 0] ** power)
+    def __init__(self, points: Array, neurons: Array, weights: Array, power: int) -> None:
+        self.values = points[:, 0] ** power
+        self.target = float(weights @ neurons[:, 0] ** power)
 
-    def numbers(self, masses: Array, _: Evaluation) -> dict[str, float]:
-        return {"moment_defect": abs(float(masses @ self.values) - self.target)}
+    def numbers(self, masses: Array, _: Evaluation) -> tuple[float, ...]:
+        """(difference of the moments,)."""
+        return (abs(float(masses @ self.values) - self.target),)
 
 
-class Directions:
+class Harmonics:
     """Harmonics a_k = ∫|θ|e^{−ik·angle} d(ρ − ρ*), k = 0, …, harmonics, and their bounds (for more data than 2·harmonics)."""
 
     records: ClassVar[Records] = {
@@ -178,24 +166,20 @@ class Directions:
         "harmonic_ratio_max": ("1", "largest harmonic of the moments of rho - teacher per direction over its bound by the loss"),
     }
 
-    def __init__(self, setting: Setting, harmonics: int, radius: float) -> None:
+    def __init__(self, points: Array, neurons: Array, weights: Array, harmonics: int, radius: float) -> None:
         self.degrees = np.arange(harmonics + 1)
         self.visible = (self.degrees < 2) | (self.degrees % 2 == 0)
         self.sizes = radius * np.abs(relu_harmonics(self.degrees)) * np.where(self.degrees == 0, 1.0, np.sqrt(2))
-        self.waves = waves(setting.points, self.degrees)
-        self.target = setting.weights @ waves(setting.neurons, self.degrees)
+        self.waves, self.target = waves(points, self.degrees), weights @ waves(neurons, self.degrees)
 
     def harmonics(self, masses: Array) -> NDArray[np.complex128]:
         """a_k, (harmonics + 1,), from masses (n_inner,)."""
         return masses @ self.waves - self.target
 
-    def numbers(self, masses: Array, evaluation: Evaluation) -> dict[str, float]:
+    def numbers(self, masses: Array, evaluation: Evaluation) -> tuple[float, ...]:
+        """(largest visible and invisible harmonic, largest over its bound)."""
         size, root = np.abs(self.harmonics(masses)), np.sqrt(2 * max(evaluation.value, evaluation.roundoff))
-        return {
-            "visible_defect": float(size[self.visible].max()),
-            "invisible_defect": float(size[~self.visible].max()),
-            "harmonic_ratio_max": float((size * self.sizes).max() / root),
-        }
+        return float(size[self.visible].max()), float(size[~self.visible].max()), float((size * self.sizes).max() / root)
 
 
 def relu_harmonics(degrees: NDArray[np.int64]) -> Array:

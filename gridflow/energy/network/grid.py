@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
-from gridflow.energy.network.branch import Branch, base, coordinate, embedded_weights, norms_of_weights, output_weights
+from gridflow.energy.network.branch import Branch, base, coordinate, norms_of_weights, output_weights, weight_vectors
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.features import FeatureMatrix
 from gridflow.energy.network.loss import Loss
@@ -86,7 +86,10 @@ class BranchModel(Model):
 
 
 class BoundNetwork(BoundEnergy):
-    """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model. penalty : λG at the cells, or None"""
+    """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model.
+
+    penalty : λG at the cells, or None
+    """
 
     data: Data
 
@@ -108,7 +111,6 @@ class BoundNetwork(BoundEnergy):
         self.model.check_start(masses)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        """Defects of the student from its teacher (`gridflow.energy.network.stationarity`)."""
         return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def predict(self, mass: Array) -> Array:
@@ -137,7 +139,7 @@ def bind_branch(
     inside = {base(n) for n in branch.weights}
     split = grid.split(tuple(f.name for f in grid.factors if f.name not in inside))
     inner = grid.flat_coordinates(split.inner)
-    directions = np.hstack(embedded_weights(branch, grid.factors, inner))
+    directions = weight_vectors(branch, grid.factors, inner)
     if covariance is not None:
         directions = directions / norms_of_weights(directions, covariance)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -20,7 +20,7 @@ def product_rule(rules: list[tuple[Array, Array]]) -> tuple[Array, Array]:
 
 
 class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_field="kind"):
-    """Normal sample, whitened: its mean is 0 and its covariance is exactly the one asked for (the Σ of S1)."""
+    """Normal sample, whitened: its mean is 0 and its covariance is exactly the given one (the Σ of S1)."""
 
     count: Count
     covariance: list[list[float]]
@@ -31,16 +31,12 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
         allowed = "a symmetric positive definite matrix"
         square = dim > 0 and all(len(row) == dim for row in self.covariance)
         covariance = np.array(self.covariance if square else [[np.nan]], dtype=float)
-        if not np.allclose(covariance, covariance.T):
-            raise InputError(f"covariance {self.covariance}", allowed, "write it row by row, [[5.0, 0.0], [0.0, 1.0]]")
-        if np.linalg.eigvalsh(covariance).min() <= 0:
-            raise InputError(
-                f"covariance {self.covariance} with eigenvalues {np.linalg.eigvalsh(covariance)}",
-                allowed,
-                "make all eigenvalues positive",
-            )
-        if self.count <= dim:
-            raise InputError(f"{self.count} samples in dimension {dim}", f"more than {dim}", "raise count")
+        fix = "write it row by row, [[5.0, 0.0], [0.0, 1.0]]"
+        require(np.allclose(covariance, covariance.T), f"covariance {self.covariance}", allowed, fix)
+        values = np.linalg.eigvalsh(covariance)
+        received = f"covariance {self.covariance} with eigenvalues {values}"
+        require(bool(values.min() > 0), received, allowed, "make all eigenvalues positive")
+        require(self.count > dim, f"{self.count} samples in dimension {dim}", f"more than {dim}", "raise count")
         sample = np.random.default_rng(self.seed).standard_normal((self.count, dim))
         sample -= sample.mean(axis=0)
         whiten = np.linalg.inv(np.linalg.cholesky(sample.T @ sample / self.count)).T
@@ -67,8 +63,7 @@ class UniformInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="unifor
 
     def points(self) -> tuple[Array, Array]:
         lower, upper = self.bounds
-        if not upper > lower:
-            raise InputError(f"bounds {list(self.bounds)}", "increasing bounds", "write bounds = [lower, upper]")
+        require(upper > lower, f"bounds {list(self.bounds)}", "increasing bounds", "write bounds = [lower, upper]")
         nodes = lower + (upper - lower) * (np.arange(self.count) + 0.5) / self.count
         return nodes[:, None], np.full(self.count, 1 / self.count)
 

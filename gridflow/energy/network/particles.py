@@ -16,10 +16,11 @@ from gridflow.energy.network.branch import (
     Branch,
     base,
     component,
-    embedded_weights,
+    components,
     norms_of_weights,
     output_weights,
     squared_length,
+    weight_vectors,
 )
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
@@ -109,20 +110,19 @@ def branch_at(branch: Branch, factors: tuple[Factor, ...], points: Array, covari
         # u is linear in each of its factors: its derivative is u without the factor, where it occurs
         present = np.array([name in names for names in branch.outputs])
         slopes[first_column(name)] = present * outer([[n for n in names if n != name] for names in branch.outputs])
-    parts = embedded_weights(branch, factors, coordinates)
-    directions = np.hstack(parts)
+    directions = weight_vectors(branch, factors, coordinates)
     tangents, start = {}, 0
     by_name = {f.name: f for f in factors}
-    for name, part in zip(branch.weights, parts, strict=True):
-        factor, stop = by_name[base(name)], start + part.shape[1]
+    for name in branch.weights:
+        factor, column, n_components = by_name[base(name)], first_column(name), components(name, by_name)
         if factor.one_dimensional:
-            tangents[first_column(name)] = np.zeros(directions.shape)
-            tangents[first_column(name)][:, start:stop] = coordinate_of(factor).embed_tangent(coordinates[name])
+            tangents[column] = np.zeros(directions.shape)
+            tangents[column][:, start : start + n_components] = coordinate_of(factor).embed_tangent(coordinates[name])
         else:  # labels, and the components of a surface: b is linear in them
-            for number in range(part.shape[1]):
-                tangents[first_column(name) + number] = np.zeros(directions.shape)
-                tangents[first_column(name) + number][:, start + number] = 1.0
-        start = stop
+            for number in range(n_components):
+                tangents[column + number] = np.zeros(directions.shape)
+                tangents[column + number][:, start + number] = 1.0
+        start += n_components
     if covariance is not None:
         norms = norms_of_weights(directions, covariance)
         directions = directions / norms

@@ -20,9 +20,9 @@ from gridflow.energy.network.data import Data, FileData
 from gridflow.energy.network.grid import BoundNetwork, BranchModel, bind_branch
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.particles import NetworkParticles
-from gridflow.energy.network.stationarity import BoundStationarity, Stationarity, refusal
+from gridflow.energy.network.stationarity import BoundStationarity, Stationarity, require_stated
 from gridflow.energy.network.teacher import TeacherData
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array, Factor, factor_index
 from gridflow.space.grid import Grid
 
@@ -49,21 +49,17 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
     stationarity: Stationarity | None = None
 
     def load(self, directory: Path) -> "NetworkEnergy":
-        """The energy with its data; batch normalisation centres the inputs (S1 (2)), as a note of the data says."""
+        """The energy with its data; batch normalisation centres the inputs (S1 (2)), and a note says so."""
         data = self.data.load(directory, self.activation)
         if self.normalization:
-            mean = data.weights @ data.inputs
-            data = replace(
-                data, inputs=data.inputs - mean, notes=(*data.notes, "inputs centred for batch normalisation (S1 (2))")
-            )
-        if self.normalization and self.bias:
-            raise InputError(
-                "a bias under batch normalisation", "one of the two", "remove bias: normalised inputs have mean 0 (S1 (2))"
-            )
-        if self.loss == "logistic" and not np.isin(data.targets, (-1.0, 1.0)).all():
-            raise InputError(
-                "targets other than ±1 with the logistic loss", "targets −1 and 1", "recode the targets or choose another loss"
-            )
+            centred, note = data.inputs - data.weights @ data.inputs, "inputs centred for batch normalisation (S1 (2))"
+            data = replace(data, inputs=centred, notes=(*data.notes, note))
+        both = self.normalization and self.bias
+        fix = "remove bias: normalised inputs have mean 0 (S1 (2))"
+        require(not both, "a bias under batch normalisation", "one of the two", fix)
+        binary = self.loss != "logistic" or bool(np.isin(data.targets, (-1.0, 1.0)).all())
+        fix = "recode the targets or choose another loss"
+        require(binary, "targets other than ±1 with the logistic loss", "targets −1 and 1", fix)
         return NetworkEnergy(self, data)
 
 
@@ -88,12 +84,12 @@ class NetworkEnergy(Energy):
     def particles(self, factors: tuple[Factor, ...]) -> NetworkParticles:
         self.check(factors)
         spec = self.spec
-        if spec.activation not in NUMBERS:
-            raise InputError(
-                f"particles of a network with the activation {spec.activation!r}, which has no compiled form",
-                f"one of: {', '.join(NUMBERS)}",
-                "give it one in gridflow.energy.network.activation, or use a grid",
-            )
+        require(
+            spec.activation in NUMBERS,
+            f"particles of a network with the activation {spec.activation!r}, which has no compiled form",
+            f"one of: {', '.join(NUMBERS)}",
+            "give it one in gridflow.energy.network.activation, or use a grid",
+        )
         number, loss = NUMBERS[spec.activation], LOSSES[spec.loss]
         return NetworkParticles(spec.branches, number, loss, self.data, factors, spec.bias, spec.normalization, self.decay)
 
@@ -107,9 +103,9 @@ class NetworkEnergy(Energy):
         spec = self.spec
         for branch in spec.branches:
             check_branch(branch, self.data, spec.bias, spec.normalization, factors)
-        if spec.decay > 0 and not spec.decay_on:
-            names = ", ".join(f.name for f in factors)
-            raise InputError("weight decay without factors to act on", f"factors: {names}", "list them in energy.decay_on")
+        names = ", ".join(f.name for f in factors)
+        acts = spec.decay == 0 or spec.decay_on != []
+        require(acts, "weight decay without factors to act on", f"factors: {names}", "list them in energy.decay_on")
         for name in spec.decay_on:
             factor_index(factors, name, "energy.decay_on")
 
@@ -124,16 +120,17 @@ class NetworkEnergy(Energy):
         return total
 
     def stationarity(self, grid: Grid) -> BoundStationarity | None:
-        """Raises InputError for a network or a teacher of which S3 says nothing."""
-        spec = self.spec
+        """The statements on a grid. Raises InputError for a network or a teacher of which S3 makes none."""
+        spec, branch, teacher = self.spec, self.spec.branches[0], self.spec.data
         if spec.stationarity is None:
             return None
-        if not isinstance(spec.data, TeacherData):
-            raise refusal("data without a teacher", 'energy.data with kind = "teacher"')
-        if spec.loss != "squared" or spec.decay > 0 or spec.bias or spec.normalization or spec.data.normalization:
-            raise refusal("another loss, weight decay, a bias or batch normalisation", "the squared loss and σ(x·θ) alone")
-        if spec.data.activation not in (None, spec.activation):
-            raise refusal(f"a {spec.activation} student of a {spec.data.activation} teacher", "one activation for both")
-        if len(spec.branches) != 1 or len(spec.branches[0].outputs) != 1 or spec.branches[0].scale != 1.0:
-            raise refusal("several branches or outputs, or a scale", "one branch with one output")
-        return spec.stationarity.bind(spec.branches[0], spec.activation, spec.data, self.data, grid)
+        require_stated(isinstance(teacher, TeacherData), "data without a teacher", 'energy.data with kind = "teacher"')
+        assert isinstance(teacher, TeacherData)
+        plain = spec.loss == "squared" and spec.decay == 0 and not (spec.bias or spec.normalization or teacher.normalization)
+        received = "another loss, weight decay, a bias or batch normalisation"
+        require_stated(plain, received, "the squared loss and σ(x·θ) alone")
+        received = f"a {spec.activation} student of a {teacher.activation} teacher"
+        require_stated(teacher.activation in (None, spec.activation), received, "one activation for both")
+        single = len(spec.branches) == len(branch.outputs) == 1 and branch.scale == 1.0
+        require_stated(single, "several branches or outputs, or a scale", "one branch with one output")
+        return spec.stationarity.bind(branch, spec.activation, teacher, self.data, grid)

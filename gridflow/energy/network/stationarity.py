@@ -20,6 +20,7 @@ directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·a
 ρ* is never put on cells: its neurons, or the nodes of its densities, count where they are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Annotated, Any, Literal
@@ -29,12 +30,12 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import Evaluation, Records
 from gridflow.energy.network.activation import ACTIVATIONS
-from gridflow.energy.network.branch import Branch, output_weights
+from gridflow.energy.network.branch import Branch, output_weights, weight_vectors
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.defects import Directions, Modes, Moment, Parity, Setting, check_modes
+from gridflow.energy.network.defects import Harmonics, Modes, Moment, Parity, check_modes
 from gridflow.energy.network.inputs import CircleInputs, InputsSpec
 from gridflow.energy.network.teacher import TeacherData, check_inside
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Split
@@ -47,7 +48,7 @@ MOMENT = {"quadratic": 2, "softplus": 1, "identity": 1}
 
 
 class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
-    """Numbers at every save of a network with a teacher.
+    """The statements of a case on a network with a teacher, whose numbers every save has.
 
     statements : see the module; tolerance : coefficients at most so large call a mode determined; harmonics : the largest degree
     in `directions`
@@ -58,50 +59,66 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
     harmonics: Annotated[int, Meta(ge=3, le=64)] = 8
 
     def bind(self, branch: Branch, activation: str, teacher: TeacherData, data: Data, grid: Grid) -> "BoundStationarity":
-        """The numbers on a grid, for the one branch of a student. Raises InputError for a teacher of which S3 says nothing."""
+        """The numbers on a grid, for the one branch of a student. Raises InputError where S3 makes no statement."""
         by_name = {f.name: f for f in grid.factors}
         factors = [by_name[name] for name in branch.weights]
-        if any(f.walls is None for f in factors):
-            raise refusal(f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}", "weights on intervals")
-        check_inside(np.array([n.direction for n in teacher.neurons]).reshape(-1, len(factors)), teacher.densities, factors)
+        received = f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}"
+        require_stated(all(f.walls is not None for f in factors), received, "weights on intervals")
+        for k, factor in enumerate(factors):
+            check_inside(np.array([n.direction[k] for n in teacher.neurons]), [c.density[k] for c in teacher.densities], factor)
         check_mass(branch, teacher, grid)
         for statement in self.statements:
             check_statement(statement, branch, activation, teacher.inputs)
-        if "directions" in self.statements and len(data.inputs) <= 2 * self.harmonics:
-            raise refusal(
-                f"{self.harmonics} harmonics of {len(data.inputs)} inputs", "more than twice as many inputs", "raise inputs.count"
-            )
-        return bound_network(self, branch, activation, teacher, data, grid)
+        n_data, most = len(data.inputs), self.harmonics if "directions" in self.statements else 0
+        resolved, received = n_data > 2 * most, f"{most} harmonics of {n_data} inputs"
+        require_stated(resolved, received, "more than twice as many inputs", "raise inputs.count")
+        sigma = ACTIVATIONS[activation].value
+        split = grid.split(tuple(n for n in grid.order if n not in branch.weights))
+        outer = output_weights(branch.outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
+        points, (neurons, weights) = (
+            weight_vectors(branch, grid.factors, grid.flat_coordinates(split.inner)),
+            teacher.as_neurons(),
+        )
+        measures = points, neurons, weights[:, 0]
+
+        def modes() -> Modes:
+            check_modes(split.n_inner, len(data.inputs))
+            root = np.sqrt(data.weights)
+            wanted = weights[:, 0] @ (sigma(neurons @ data.inputs.T) * root)
+            return Modes(sigma(points @ data.inputs.T) * root, volumes_of(grid, split), wanted, self.tolerance)
+
+        parts: dict[str, Callable[[], Any]] = {
+            "modes": modes,
+            "parity": lambda: Parity(grid.factors[split.inner[0]], teacher, PARITY[activation]),
+            "moment": lambda: Moment(*measures, MOMENT[activation]),
+            "directions": lambda: Harmonics(*measures, self.harmonics, float(np.linalg.norm(data.inputs[0]))),
+        }
+        return BoundStationarity(grid.volume, split, outer, tuple(parts[name]() for name in dict.fromkeys(self.statements)))
 
 
-def refusal(received: str, allowed: str, fix: str = "remove energy.stationarity, or change the case") -> InputError:
-    """The error of a case of which S3 makes no statement."""
-    return InputError(f"energy.stationarity for {received}", allowed, fix)
+def require_stated(
+    condition: bool, received: str, allowed: str, fix: str = "remove energy.stationarity, or change the case"
+) -> None:
+    """Raises InputError, unless the condition holds, for a case of which S3 makes no statement."""
+    require(condition, f"energy.stationarity for {received}", allowed, fix)
 
 
 def check_mass(branch: Branch, teacher: TeacherData, grid: Grid) -> None:
     """Raises InputError for a teacher that no probability on Θ represents."""
-    weights = np.array([float(np.sum(w)) for w in teacher.weights()])
-    names = branch.outputs[0]
+    weights, names = np.array([float(np.sum(w)) for w in teacher.weights()]), branch.outputs[0]
+    received = f"a teacher with the weights {weights.tolist()}"
     if not names:
-        if (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
-            raise refusal(
-                f"a teacher with the weights {weights.tolist()}",
-                "weights > 0 with the sum 1: the student is a probability, without output weights",
-                "divide the weights by their sum",
-            )
-        return
+        probability = (weights > 0).all() and abs(weights.sum() - 1) <= 1e-9
+        allowed = "weights > 0 with the sum 1: the student is a probability, without output weights"
+        return require_stated(bool(probability), received, allowed, "divide the weights by their sum")
     values = np.ones(1)
     for factor in (f for f in grid.factors if f.name in names):
         values = np.outer(values, coordinate_of(factor).extent).ravel()
     lower, upper = float(values.min()), float(values.max())
     mass = least_mass(weights[weights > 0].sum(), upper) + least_mass(-weights[weights < 0].sum(), -lower)
-    if not (mass <= 1 and lower <= weights.sum() <= upper):
-        raise refusal(
-            f"a teacher with the weights {weights.tolist()}, outside of Θ",
-            f"means of output weights between {lower:g} and {upper:g}",
-            f"widen the bounds of {', '.join(names)}, or make the weights smaller",
-        )
+    allowed, fix = f"means of output weights between {lower:g} and {upper:g}", f"widen the bounds of {', '.join(names)}"
+    inside = mass <= 1 and lower <= weights.sum() <= upper
+    require_stated(bool(inside), received + ", outside of Θ", allowed, f"{fix}, or make the weights smaller")
 
 
 def least_mass(total: float, largest: float) -> float:
@@ -124,36 +141,9 @@ def check_statement(statement: str, branch: Branch, sigma: str, inputs: InputsSp
             'σ = relu (S3 Examples 1 and 3) and inputs = { kind = "circle", … }',
         ),
     }[statement]
-    if not admits:
-        numbered = f"{dim} inputs{' and trained weights' if weighted else ''}"
-        received = f"inputs of kind {inputs.__struct_config__.tag!r}" if statement == "directions" else numbered
-        raise refusal(f'"{statement}" with σ = {sigma}, {received}', allowed, f'leave "{statement}" out of statements')
-
-
-def bound_network(
-    spec: Stationarity, branch: Branch, activation: str, teacher: TeacherData, data: Data, grid: Grid
-) -> "BoundStationarity":
-    """The statements of a network, which depends on ρ through the measure ∫u ρ du on the weight vectors alone."""
-    sigma = ACTIVATIONS[activation].value
-    split = grid.split(tuple(n for n in grid.order if n not in branch.weights))
-    outer = output_weights(branch.outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
-    inner = grid.flat_coordinates(split.inner)
-    measure = teacher.measure()
-    setting = Setting(np.stack([inner[n] for n in branch.weights], axis=1), measure.points, measure.weights[:, 0])
-
-    def modes() -> Modes:
-        check_modes(split.n_inner, len(data.inputs))
-        root = np.sqrt(data.weights)
-        wanted = setting.weights @ (sigma(setting.neurons @ data.inputs.T) * root)
-        return Modes(sigma(setting.points @ data.inputs.T) * root, volumes_of(grid, split), wanted, spec.tolerance)
-
-    parts: dict[str, Any] = {
-        "modes": modes,
-        "parity": lambda: Parity(grid.factors[split.inner[0]], teacher, PARITY[activation]),
-        "moment": lambda: Moment(setting, MOMENT[activation]),
-        "directions": lambda: Directions(setting, spec.harmonics, float(np.linalg.norm(data.inputs[0]))),
-    }
-    return BoundStationarity(grid.volume, split, outer, tuple(parts[name]() for name in dict.fromkeys(spec.statements)))
+    numbered = f"{dim} inputs{' and trained weights' if weighted else ''}"
+    received = f"inputs of kind {inputs.__struct_config__.tag!r}" if statement == "directions" else numbered
+    require_stated(admits, f'"{statement}" with σ = {sigma}, {received}', allowed, f'leave "{statement}" out of statements')
 
 
 def volumes_of(grid: Grid, split: Split) -> Array:
@@ -175,6 +165,7 @@ class BoundStationarity:
 
     @property
     def records(self) -> Records:
+        """Units and long names of all numbers."""
         return {name: record for part in self.parts for name, record in part.records.items()}
 
     def weight_masses(self, mass: Array) -> Array:
@@ -184,5 +175,5 @@ class BoundStationarity:
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """The numbers by name, for a density in storage order and its evaluation."""
         masses = self.weight_masses(density * self.volume)
-        numbers = [part.numbers(masses, evaluation) for part in self.parts]
-        return {name: value for part in numbers for name, value in part.items()}
+        numbers = [number for part in self.parts for number in part.numbers(masses, evaluation)]
+        return dict(zip(self.records, numbers, strict=True))

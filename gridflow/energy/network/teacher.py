@@ -7,17 +7,18 @@ converges exponentially; for the ReLU in two dimensions, whose kinks lie oblique
 With trained weights (S3 §5.1) α is the mean output weight ∫w ρ*(θ, w)dw, all that the network depends on.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 
+from gridflow.energy.base import REACH
 from gridflow.energy.network.activation import ACTIVATIONS, ActivationName
 from gridflow.energy.network.data import Data
+from gridflow.energy.network.features import row_blocks
 from gridflow.energy.network.inputs import InputsSpec, product_rule
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.densities import Normal, Uniform
 from gridflow.space.factor import Array, Factor
 from gridflow.space.mixture import CUT_MAX
@@ -26,8 +27,6 @@ NODES = {1: 400, 2: 64, 3: 32}
 """Nodes per coordinate, by the number of coordinates."""
 BLOCK_ENTRIES = 2**22
 """Pre-activations of a teacher that are held at once: 32 MiB."""
-REACH = 7.0
-"""Deviations of a normal density that are integrated: all but 2.6e−12 of it."""
 
 
 class TeacherDensity(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,25 +47,13 @@ class Neuron(Struct, frozen=True, forbid_unknown_fields=True):
     weight: float | list[float] = 1.0
 
 
-@dataclass(frozen=True)
-class TeacherMeasure:
-    """A weighted sum of neurons: points (n_neurons, n_dim), weights (n_neurons, n_outputs)."""
-
-    points: Array
-    weights: Array
-
-
-def support(density: Normal | Uniform) -> tuple[float, float]:
-    """The interval on which a density is integrated."""
-    if isinstance(density, Uniform):
-        assert density.bounds is not None
-        return density.bounds
-    return density.mean - REACH * density.deviation, density.mean + REACH * density.deviation
-
-
 def rule(density: Normal | Uniform, count: int) -> tuple[Array, Array]:
     """Nodes and weights (sum 1) of a density on the line: Gauss–Legendre on each side of 0, or on the support of one sign."""
-    lower, upper = support(density)
+    if isinstance(density, Uniform):
+        assert density.bounds is not None
+        lower, upper = density.bounds
+    else:  # all but 2.6e−12 of it
+        lower, upper = density.mean - REACH * density.deviation, density.mean + REACH * density.deviation
     pieces = [(lower, 0.0), (0.0, upper)] if lower < 0 < upper else [(lower, upper)]
     unit, unit_weights = np.polynomial.legendre.leggauss(count // len(pieces))
     nodes = np.concatenate([a + (b - a) * (unit + 1) / 2 for a, b in pieces])
@@ -74,11 +61,6 @@ def rule(density: Normal | Uniform, count: int) -> tuple[Array, Array]:
     if isinstance(density, Normal):
         weights = weights * np.exp(-(((nodes - density.mean) / density.deviation) ** 2) / 2)
     return nodes, weights / weights.sum()
-
-
-def quadrature(component: TeacherDensity) -> tuple[Array, Array]:
-    """Nodes (n, n_dim) and weights (n,) with sum 1."""
-    return product_rule([rule(d, NODES[len(component.density)]) for d in component.density])
 
 
 class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher", tag_field="kind"):
@@ -103,76 +85,55 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
         """Of the neurons, then of the densities."""
         return [n.weight for n in self.neurons] + [d.weight for d in self.densities]
 
-    def measure(self) -> TeacherMeasure:
-        """The teacher as a weighted sum of neurons: those of `neurons`, and the quadrature nodes of `densities`."""
+    def as_neurons(self) -> tuple[Array, Array]:
+        """Points (n_neurons, n_dim) and weights (n_neurons, n_outputs): `neurons`, then quadrature nodes of `densities`."""
         points = [np.array([n.direction]) for n in self.neurons]
         weights = [np.array([np.atleast_1d(n.weight)]) for n in self.neurons]
-        for density in self.densities:
-            nodes, masses = quadrature(density)
+        for component in self.densities:
+            nodes, masses = product_rule([rule(d, NODES[len(component.density)]) for d in component.density])
             points.append(nodes)
-            weights.append(masses[:, None] * np.atleast_1d(density.weight))
-        return TeacherMeasure(np.concatenate(points), np.concatenate(weights))
+            weights.append(masses[:, None] * np.atleast_1d(component.weight))
+        return np.concatenate(points), np.concatenate(weights)
 
     def load(self, directory: Path, activation: str) -> Data:
+        """Inputs and targets. Raises InputError for a teacher that does not fit the inputs."""
         inputs, weights = self.inputs.points()
         self.check(inputs.shape[1])
-        sigma, teacher = ACTIVATIONS[self.activation or activation].value, self.measure()
+        sigma, (points, outer) = ACTIVATIONS[self.activation or activation].value, self.as_neurons()
         if self.normalization:
-            z = self.batch_normalization(inputs @ teacher.points.T, weights)
-            return Data(inputs, sigma(z) @ teacher.weights, weights)
-        step = max(1, BLOCK_ENTRIES // len(teacher.points))
-        blocks = [inputs[k : k + step] for k in range(0, len(inputs), step)]
-        return Data(inputs, np.concatenate([sigma(x @ teacher.points.T) @ teacher.weights for x in blocks]), weights)
+            return Data(inputs, sigma(self.batch_normalization(inputs @ points.T, weights)) @ outer, weights)
+        blocks = row_blocks(len(inputs), len(points), BLOCK_ENTRIES)
+        return Data(inputs, np.concatenate([sigma(inputs[b] @ points.T) @ outer for b in blocks]), weights)
 
     def check(self, dim: int) -> None:
         """Raises InputError for neurons or densities that do not fit the inputs, or each other."""
-        outputs = {np.size(w) for w in self.weights()}
-        if len(outputs) > 1:
-            raise InputError(
-                f"teacher neurons with {sorted(outputs)} outputs",
-                "one number of outputs",
-                "give every neuron equally many weights",
-            )
+        outputs = sorted({np.size(w) for w in self.weights()})
+        received, fix = f"teacher neurons with {outputs} outputs", "give every neuron equally many weights"
+        require(len(outputs) == 1, received, "one number of outputs", fix)
         for neuron in self.neurons:
-            if len(neuron.direction) != dim:
-                raise InputError(
-                    f"teacher direction {neuron.direction}", f"{dim} numbers, one per input", "match the dimension of the inputs"
-                )
-        for density in self.densities:
-            if len(density.density) != dim:
-                raise InputError(
-                    f"a teacher density of {len(density.density)} coordinates", f"{dim}, one per input", "match the inputs"
-                )
+            received, fits = f"teacher direction {neuron.direction}", len(neuron.direction) == dim
+            require(fits, received, f"{dim} numbers, one per input", "match the dimension of the inputs")
+        for component in self.densities:
+            n = len(component.density)
+            require(n == dim, f"a teacher density of {n} coordinates", f"{dim}, one per input", "match the inputs")
 
     def batch_normalization(self, z: Array, weights: Array) -> Array:
         """Pre-activations (n_data, n_neurons) centred, then divided by ‖direction‖_Σ, their deviation (S1 (2))."""
         z = z - weights @ z
         norms = np.sqrt(weights @ z**2)
-        if not (norms > 0).all():
-            raise InputError(
-                f"teacher direction {self.neurons[int(np.argmin(norms))].direction} under batch normalisation",
-                "a direction in which the inputs vary",
-                "change it",
-            )
+        received = f"teacher direction {self.neurons[int(np.argmin(norms))].direction} under batch normalisation"
+        require(bool((norms > 0).all()), received, "a direction in which the inputs vary", "change it")
         return z / norms
 
 
-def check_inside(neurons: Array, densities: list[TeacherDensity], factors: list[Factor]) -> None:
-    """Raises InputError for a teacher outside Θ: neurons beyond the walls, or a density of which they cut off more than 1e−6."""
-    for k, factor in enumerate(factors):
-        lower, upper = factor.edges[0], factor.edges[-1]
-        beyond = (neurons[:, k] < lower) | (neurons[:, k] > upper)
-        if beyond.any():
-            raise InputError(
-                f"a teacher neuron at {neurons[beyond][0].tolist()}, outside of Θ along {factor.name!r}",
-                f"[{lower:g}, {upper:g}]",
-                f"widen space.{factor.name}.bounds, or move the neuron",
-            )
-        for component in densities:
-            cut = 1 - float(component.density[k].masses(factor).sum())
-            if cut > CUT_MAX:
-                raise InputError(
-                    f"a teacher density of which Θ cuts off {cut:.2g} along {factor.name!r}",
-                    f"at most {CUT_MAX:g} outside of [{lower:g}, {upper:g}]",
-                    f"widen space.{factor.name}.bounds, or make the density narrower",
-                )
+def check_inside(places: Array, densities: list[Normal | Uniform], factor: Factor) -> None:
+    """Raises InputError for a teacher outside of a factor: neurons, or densities of which the walls cut off more than 1e−6."""
+    along = f"along {factor.name!r}"
+    (lower, upper), fix = (factor.edges[0], factor.edges[-1]), f"widen space.{factor.name}.bounds"
+    for place in places:
+        received = f"a teacher neuron at {place:g}, outside of Θ {along}"
+        require(bool(lower <= place <= upper), received, f"[{lower:g}, {upper:g}]", f"{fix}, or move the neuron")
+    for density in densities:
+        cut = 1 - float(density.masses(factor).sum())
+        received = f"a teacher density of which Θ cuts off {cut:.2g} {along}"
+        require(cut <= CUT_MAX, received, f"at most {CUT_MAX:g}", f"{fix}, or make the density narrower")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.energy.network.data import Data
-from gridflow.errors import InputError
+from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor, factor_index
 from gridflow.space.grid import Grid
 
@@ -23,57 +23,48 @@ LAYER_MASS_ERROR = 1e-9
 
 @dataclass(frozen=True)
 class Layout:
-    """Factors of θ and of the depth, by their numbers.
-
-    columns : (d, d), for an ensemble (L, d, d); n_layers : L, or 0 where the depth is continuous or missing
-    """
+    """Factors of θ and of the depth, by their numbers. columns : (d, d), for an ensemble (L, d, d)"""
 
     factors: tuple[Factor, ...]
     columns: NDArray[np.int64]
     depth: int | None
-    dim: int
-    n_layers: int
 
     @staticmethod
     def of(model: str, weights: list[str], depth: str | None, data: Data, factors: tuple[Factor, ...]) -> "Layout":
         """Of a model with named factors. Raises InputError for factors that do not fit the model or the data."""
         dim = data.inputs.shape[1]
-        if data.targets.shape[1] != dim:
-            raise InputError(
-                f"a ResNet with {dim} inputs and {data.targets.shape[1]} targets",
-                "as many targets as inputs (S3 §3)",
-                "correct energy.data",
-            )
+        n_targets = data.targets.shape[1]
+        received, allowed = f"a ResNet with {dim} inputs and {n_targets} targets", "as many targets as inputs (S3 §3)"
+        require(n_targets == dim, received, allowed, "correct energy.data")
         numbers = [factor_index(factors, name, "energy.weights") for name in weights]
         entries, ensemble = dim * dim, model == "ensemble"
-        if len(set(numbers)) < len(numbers) or len(numbers) % entries or (not ensemble and len(numbers) > entries):
-            raise InputError(
-                f"energy.weights = {weights} for matrices θ of {dim} × {dim} entries",
-                f"{entries} different factors{' for each layer' if ensemble else ''}",
-                "name one factor per entry of θ, row by row",
-            )
-        for k in numbers:
-            if factors[k].components != 1:
-                raise InputError(f"a weight on the {factors[k].kind} {factors[k].name!r}", "intervals", "use an interval")
+        fits = len(numbers) % entries == 0 if ensemble else len(numbers) == entries
+        require(
+            fits and len(set(numbers)) == len(numbers),
+            f"energy.weights = {weights} for matrices θ of {dim} × {dim} entries",
+            f"{entries} different factors{' for each layer' if ensemble else ''}",
+            "name one factor per entry of θ, row by row",
+        )
+        for weight in (factors[k] for k in numbers):
+            received = f"a weight on the {weight.kind} {weight.name!r}"
+            require(weight.components == 1, received, "intervals", "use an interval")
         axis = None if depth is None else factor_index(factors, depth, "energy.depth")
         check_depth(model, None if axis is None else factors[axis], axis in numbers)
         idle = [f.name for k, f in enumerate(factors) if k not in numbers and k != axis]
-        if idle:
-            raise InputError(
-                f"the factor {idle[0]!r}, on which the ResNet does not depend",
-                "factors that energy.weights and energy.depth name",
-                "name it there, or remove it from the space",
-            )
-        layered = axis is not None and not factors[axis].moves
-        n_layers = len(numbers) // entries if ensemble else factors[axis or 0].size if layered else 0
-        columns = np.array(numbers).reshape((n_layers, dim, dim) if ensemble else (dim, dim))
-        return Layout(factors, columns, axis, dim, n_layers)
+        received = f"the factor {', '.join(map(repr, idle))}, on which the ResNet does not depend"
+        require(not idle, received, "those of energy.weights and energy.depth", "name it there, or remove it from the space")
+        return Layout(factors, np.array(numbers).reshape((-1, dim, dim) if ensemble else (dim, dim)), axis)
 
     @property
     def layers(self) -> Factor | None:
         """The labels that are layers, or None for a continuous depth and without depth."""
         factor = None if self.depth is None else self.factors[self.depth]
         return factor if factor is not None and not factor.moves else None
+
+    @property
+    def n_layers(self) -> int:
+        """L, or 0 where the depth is continuous or missing."""
+        return len(self.columns) if self.columns.ndim == 3 else 0 if self.layers is None else self.layers.size
 
     @property
     def diagonal(self) -> float:
@@ -87,13 +78,15 @@ class Layout:
 
     def check_frozen(self, grid: Grid) -> None:
         """S3 (10): parameters stay at their depth. Raises InputError."""
-        if self.depth is not None and self.factors[self.depth].moves and grid.mobility[self.depth].max() > 0:
-            name = self.factors[self.depth].name
-            raise InputError(
-                f"a ResNet whose depth {name!r} has a mobility",
-                "mobility only in θ (S3 (10))",
-                f"set flow.mobility.{name} = {{ value = 0.0 }}; flow.diffusion.{name} lets parameters change their depth",
-            )
+        if self.depth is None:
+            return
+        depth = self.factors[self.depth]
+        require(
+            not depth.moves or bool(grid.mobility[self.depth].max() == 0),
+            f"a ResNet whose depth {depth.name!r} has a mobility",
+            "mobility only in θ (S3 (10))",
+            f"set flow.mobility.{depth.name} = {{ value = 0.0 }}; flow.diffusion.{depth.name} lets parameters change their depth",
+        )
 
 
 def check_depth(model: str, depth: Factor | None, is_weight: bool) -> None:
@@ -106,15 +99,16 @@ def check_depth(model: str, depth: Factor | None, is_weight: bool) -> None:
             f"energy.depth: {' or '.join(kind or 'none' for kind in DEPTHS[model])}",
             "an ensemble names the factors of all its layers in energy.weights; other models need one label or depth per layer",
         )
-    if depth is not None and (np.diff(depth.points) <= 0).any():
-        raise InputError(f"layers {depth.points.tolist()}", "increasing values", f"order the values of space.{depth.name}")
+    if depth is not None:
+        received, fix = f"layers {depth.points.tolist()}", f"order the values of space.{depth.name}"
+        require(bool((np.diff(depth.points) > 0).all()), received, "increasing values", fix)
 
 
 def check_layers(masses: Array, layers: Factor, purpose: str) -> None:
     """Raises InputError for masses (L,) of the layers that are not 1/L."""
-    if np.abs(masses * layers.size - 1).max() > LAYER_MASS_ERROR:
-        raise InputError(
-            f"{purpose} with masses {np.array2string(masses, precision=4)} of the layers {layers.name!r}",
-            f"the same mass in all of them, 1/{layers.size}",
-            "give the labels equal volumes and a uniform density, or weight the particles of every layer alike",
-        )
+    require(
+        bool(np.abs(masses * layers.size - 1).max() <= LAYER_MASS_ERROR),
+        f"{purpose} with masses {np.array2string(masses, precision=4)} of the layers {layers.name!r}",
+        f"the same mass in all of them, 1/{layers.size}",
+        "give the labels equal volumes and a uniform density, or weight the particles of every layer alike",
+    )

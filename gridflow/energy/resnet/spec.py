@@ -37,7 +37,7 @@ from gridflow.energy.resnet.layout import DEPTHS, Layout
 from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import mixture_masses
@@ -61,14 +61,11 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
 
     def load(self, directory: Path) -> "ResNetEnergy":
         """The energy with its data. Raises InputError for an activation or a stationarity that S3 does not admit."""
-        if self.activation not in JETS:
-            sigma = ACTIVATIONS[self.activation]
-            flaw = f"σ(0) = {float(sigma.value(np.zeros(1))[0]):.3g}" if sigma.is_smooth else "a kink at 0"
-            raise InputError(
-                f"a ResNet with the activation {self.activation!r}, which has {flaw}",
-                f"smooth activations with σ(0) = 0 (S3 §3.2): {', '.join(JETS)}",
-                "choose one of them",
-            )
+        sigma = ACTIVATIONS[self.activation]
+        flaw = f"σ(0) = {float(sigma.value(np.zeros(1))[0]):.3g}" if sigma.is_smooth else "a kink at 0"
+        received = f"a ResNet with the activation {self.activation!r}, which has {flaw}"
+        allowed = f"smooth activations with σ(0) = 0 (S3 §3.2): {', '.join(JETS)}"
+        require(self.activation in JETS, received, allowed, "choose one of them")
         if self.stationarity is not None:
             self.stationarity.check(self.model, self.data, self.loss)
         return ResNetEnergy(self, self.data.load(directory, self.activation), directory)
@@ -120,8 +117,7 @@ class ResNetEnergy(Energy):
             model = self.model(layout, grid)
             model.check_start(masses)
             return replace(self.data, targets=model.forward(masses)[0])
-        factors = [layout.factors[k] for k in layout.columns.ravel()]
-        teacher.check(spec.model, layout.n_layers, layout.dim, factors)
+        teacher.check(spec.model, layout)
         return replace(self.data, targets=teacher.targets(spec.model, spec.activation, self.data.inputs, layout.diagonal))
 
     def stationarity(self, layout: Layout, grid: Grid, data: Data) -> BoundStationarity | None:

@@ -6,11 +6,11 @@ approximation has ∫σ(θx)(∫ρ dε − ∫ρ* dε)dθ = 0 (S3 (11)), which l
 2E = Σ_j μ_j|∫φ(θ; x_j)dη|²:
 
 condition   max |∫φ(θ; x)dη| over the components of φ and x in `inputs`. At a datum it is at most √(2E/μ_j); S3 claims it for
-            every x, so that inputs between the data say more than the loss.
+            every x, so that inputs between the data show more than the loss.
 modes       as for two-layer networks (`gridflow.energy.network.stationarity`): |∫e_i dη| ≤ √(2E)/s_i for every singular function
             e_i of the operator with the kernel √μ_j φ_k(θ; x_j) from L²(Θ^L) or L²(Θ).
 
-S3 says nothing of the wide network and of its quadratic approximation, whose loss is not convex in ρ.
+S3 makes no statement on the wide network and of its quadratic approximation, whose loss is not convex in ρ.
 """
 
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from gridflow.energy.network.activation import JETS
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.defects import Condition, Modes, check_modes
-from gridflow.energy.network.stationarity import BoundStationarity, refusal, volumes_of
+from gridflow.energy.network.stationarity import BoundStationarity, require_stated, volumes_of
 from gridflow.energy.resnet.ensemble import ensemble_features
 from gridflow.energy.resnet.layout import Layout
 from gridflow.energy.resnet.particles import FORWARD, Neurons
@@ -31,7 +31,7 @@ from gridflow.space.grid import Grid
 
 
 class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
-    """Numbers at every save of a residual network with a teacher.
+    """The statements of a case on a residual network with a teacher, whose numbers every save has.
 
     statements : see the module; tolerance : coefficients at most so large call a mode determined; inputs : where the condition is
     taken, those of the data if missing
@@ -42,15 +42,15 @@ class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
     inputs: ResNetInputs | None = None
 
     def check(self, model: str, data: Struct, loss: str) -> None:
-        """Raises InputError for a network or a teacher of which S3 says nothing."""
-        if model not in ("ensemble", "linear"):
-            raise refusal(f"a {model} ResNet", 'model = "ensemble" (S3 Theorem 3) or "linear" (Theorem 4)')
-        if not isinstance(data, ResNetTeacher):
-            raise refusal("data without a teacher of the same model", 'energy.data with kind = "resnet-teacher"')
-        if loss != "squared":
-            raise refusal(f"the loss {loss!r}", "the squared loss")
-        if self.inputs is not None and self.inputs.points()[0].shape[1] != data.inputs.points()[0].shape[1]:
-            raise refusal("inputs of another dimension than the data", "inputs of the same dimension", "correct its inputs")
+        """Raises InputError for a network or a teacher of which S3 makes no statement."""
+        allowed = 'model = "ensemble" (S3 Theorem 3) or "linear" (Theorem 4)'
+        require_stated(model in ("ensemble", "linear"), f"a {model} ResNet", allowed)
+        received, allowed = "data without a teacher of the same model", 'energy.data with kind = "resnet-teacher"'
+        require_stated(isinstance(data, ResNetTeacher), received, allowed)
+        assert isinstance(data, ResNetTeacher)
+        require_stated(loss == "squared", f"the loss {loss!r}", "the squared loss")
+        same = self.inputs is None or self.inputs.points()[0].shape[1] == data.inputs.points()[0].shape[1]
+        require_stated(same, "inputs of another dimension than the data", "inputs of the same dimension", "correct its inputs")
 
     def bind(self, model: str, activation: str, layout: Layout, data: Data, between: Data, grid: Grid) -> BoundStationarity:
         """The numbers on a grid.

@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
+from gridflow.energy.resnet.layout import Layout
 from gridflow.energy.resnet.particles import FORWARD, Neurons
-from gridflow.errors import InputError
+from gridflow.errors import require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.mixture import Component
@@ -50,34 +51,23 @@ class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet
         inputs, weights = self.inputs.points()
         return Data(inputs, inputs, weights)
 
-    def check(self, model: str, n_layers: int, dim: int, factors: list[Factor]) -> None:
-        """Raises InputError for a teacher that the student cannot represent.
-
-        n_layers : of the student, or 0 for a continuous depth; factors : of the weights, (L·d²) or (d²) of them
-        """
-        if model != "ensemble" and len(self.networks) > 1:
-            raise InputError(
-                f"a teacher of {len(self.networks)} networks for a {model} ResNet", "one network", 'use model = "ensemble"'
-            )
+    def check(self, model: str, layout: Layout) -> None:
+        """Raises InputError for a teacher that the student cannot represent."""
+        ensemble, n_layers, n_entries = model == "ensemble", layout.n_layers, layout.columns.shape[-1] ** 2
+        received = f"a teacher of {len(self.networks)} networks for a {model} ResNet"
+        require(ensemble or len(self.networks) == 1, received, "one network", 'use model = "ensemble"')
         for network in self.networks:
-            if n_layers and len(network.layers) != n_layers:
-                raise InputError(
-                    f"a teacher of {len(network.layers)} layers",
-                    f"{n_layers} layers, as the student has",
-                    "give every layer its θ",
-                )
+            n, allowed = len(network.layers), f"{n_layers} layers, as the student has"
+            require(n_layers in (0, n), f"a teacher of {n} layers", allowed, "give every layer its θ")
             for number, neurons in enumerate(network.layers):
-                if model == "ensemble" and len(neurons) != 1:
-                    raise InputError(
-                        f"{len(neurons)} neurons in layer {number} of a teacher for an ensemble", "one: vanilla ResNets",
-                        "write several networks",
-                    )  # fmt: skip
-                start = number * dim * dim if model == "ensemble" else 0
+                received = f"{len(neurons)} neurons in layer {number} of a teacher for an ensemble"
+                require(not ensemble or len(neurons) == 1, received, "one: vanilla ResNets", "write several networks")
+                columns = layout.columns[number] if ensemble else layout.columns
                 for theta in neurons:
-                    if len(theta) != dim * dim:
-                        raise InputError(f"teacher parameters {theta}", f"{dim * dim} numbers, θ row by row", "complete them")
-                    for entry, factor in zip(theta, factors[start:], strict=False):
-                        check_inside(entry, factor)
+                    allowed = f"{n_entries} numbers, θ row by row"
+                    require(len(theta) == n_entries, f"teacher parameters {theta}", allowed, "complete them")
+                    for entry, k in zip(theta, columns.ravel(), strict=True):
+                        check_inside(entry, layout.factors[k])
 
     def targets(self, model: str, activation: str, inputs: Array, diagonal: float) -> Array:
         """y, (n_data, d)."""
@@ -98,8 +88,5 @@ class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet
 def check_inside(entry: float, factor: Factor) -> None:
     """Raises InputError for a parameter of the teacher outside of its factor."""
     lower, upper = coordinate_of(factor).extent
-    if not lower <= entry <= upper:
-        raise InputError(
-            f"the teacher parameter {entry} outside of {factor.name!r}", f"numbers in [{lower:g}, {upper:g}]",
-            "move the teacher, or widen the bounds of the space",
-        )  # fmt: skip
+    received, allowed = f"the teacher parameter {entry} outside of {factor.name!r}", f"numbers in [{lower:g}, {upper:g}]"
+    require(lower <= entry <= upper, received, allowed, "move the teacher, or widen the bounds of the space")

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import SolveError, require
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -47,15 +47,16 @@ class FluxFaces:
     rate: Array
 
     def mean(self, field: Array) -> Array:
+        """Of both sides of every face."""
         return 0.5 * (np.take(field, self.left, self.axis) + np.take(field, self.right, self.axis))
 
     def jump(self, field: Array) -> Array:
+        """Right minus left side of every face."""
         return np.take(field, self.right, self.axis) - np.take(field, self.left, self.axis)
 
     def gather(self, values: Array, size: int) -> Array:
         """Sum of face values over the faces of every cell, `size` cells along the axis."""
-        shape = [size if k == self.axis else n for k, n in enumerate(values.shape)]
-        total = np.zeros(shape)
+        total = np.zeros([size if k == self.axis else n for k, n in enumerate(values.shape)])
         moved, source = np.moveaxis(total, self.axis, 0), np.moveaxis(values, self.axis, 0)
         moved[self.left] += source  # no cell occurs twice on the same side
         moved[self.right] += source
@@ -67,20 +68,15 @@ class WeightedPoisson:
 
     def __init__(self, grid: Grid, regularization: float) -> None:
         for factor, mobility in zip(grid.factors, grid.mobility, strict=True):
-            if not factor.one_dimensional or not mobility.min() > 0:
-                what = "frozen factor" if factor.one_dimensional else factor.kind
-                raise InputError(
-                    f"a Sobolev distance on the {what} {factor.name!r}",
-                    "intervals and circles with mobilities > 0: where no mass moves, S is infinite",
-                    "leave out the certificates, or the factor",
-                )
-        limit = UNKNOWNS_MAX.get(len(grid.factors), 2**12 if len(grid.factors) > 1 else grid.size)
-        if grid.size > limit:
-            raise InputError(
-                f"a Sobolev distance on {grid.size} cells in {len(grid.factors)} dimensions",
-                f"at most {limit}",
-                "use fewer cells",
+            require(
+                factor.one_dimensional and bool(mobility.min() > 0),
+                f"a Sobolev distance on the {'frozen factor' if factor.one_dimensional else factor.kind} {factor.name!r}",
+                "intervals and circles with mobilities > 0: where no mass moves, S is infinite",
+                "leave out the certificates, or the factor",
             )
+        dim, size = len(grid.factors), grid.size
+        limit = UNKNOWNS_MAX.get(dim, 2**12 if dim > 1 else size)
+        require(size <= limit, f"a Sobolev distance on {size} cells in {dim} dimensions", f"at most {limit}", "use fewer cells")
         self.grid = grid
         self.delta = regularization / float(grid.volume.sum())
         self.faces = [self.faces_along(axis) for axis in range(len(grid.factors))]
@@ -90,6 +86,7 @@ class WeightedPoisson:
         self.factors: Any = None
 
     def faces_along(self, axis: int) -> FluxFaces:
+        """The faces of one factor."""
         grid, factor = self.grid, self.grid.factors[axis]
         left, right, rate = factor.faces
         others = [np.ones(1) if k == axis else f.volumes for k, f in enumerate(grid.factors)]

@@ -30,11 +30,9 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.energy.mmd.mmd import Target, target_masses, target_parts
-from gridflow.energy.mmd.particles import Samples
+from gridflow.energy.mmd.target import Samples, Target, TargetMeasure
 from gridflow.energy.sobolev.poisson import TOLERANCE, WeightedPoisson
-from gridflow.errors import InputError
-from gridflow.space.deposit import deposit
+from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
@@ -56,7 +54,8 @@ class Sobolev(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev", ta
     modes: Annotated[int, Meta(ge=1, le=512)] = 24
 
     def load(self, directory: Path) -> "SobolevEnergy":
-        return SobolevEnergy(self, directory)
+        """The energy, with its target in files of a folder."""
+        return SobolevEnergy(self, TargetMeasure(self.target, directory))
 
 
 @dataclass(frozen=True)
@@ -64,30 +63,29 @@ class SobolevEnergy(Energy):
     """½S² to a target."""
 
     spec: Sobolev
-    directory: Path
+    target: TargetMeasure
 
     def bind(self, grid: Grid) -> "BoundSobolev":
-        if any(m.min() != 1 or m.max() != 1 for m in grid.mobility):
-            raise InputError("a Sobolev energy with flow.mobility", "mobility 1", "remove flow.mobility")
-        target, samples = target_masses(self.spec.target, grid, self.directory)
-        if samples is not None:
-            target = target + deposit(samples.points, samples.weights, grid)
-        return BoundSobolev(WeightedPoisson(grid, self.spec.regularization), target, self.spec.flow == "transport")
+        plain = all(m.min() == m.max() == 1 for m in grid.mobility)
+        require(plain, "a Sobolev energy with flow.mobility", "mobility 1", "remove flow.mobility")
+        problem, target = WeightedPoisson(grid, self.spec.regularization), self.target.masses_with_samples(grid)
+        return BoundSobolev(problem, target, self.spec.flow == "transport")
 
     def particles(self, factors: tuple[Factor, ...]) -> "SobolevParticles":
-        densities, samples = target_parts(self.spec.target, factors, self.directory)
-        if any(not f.one_dimensional for f in factors) or any(not c.density for c in densities):
-            raise InputError(
-                "particles of a Sobolev energy on labels or surfaces, or with a target from a density file",
-                "intervals and circles, and named densities or samples", "write the target as a mixture",
-            )  # fmt: skip
-        if (self.spec.modes + 1) ** len(factors) > MODES_MAX:
-            raise InputError(
-                f"particles of a Sobolev energy with {self.spec.modes} modes along {len(factors)} factors",
-                f"at most {MODES_MAX} products of modes", "lower energy.modes",
-            )  # fmt: skip
-        total = sum(c.weight for c in self.spec.target)
-        return SobolevParticles(self.spec, factors, [(c.weight / total, c) for c in densities], samples)
+        densities, samples = self.target.densities, self.target.samples(factors)
+        require(
+            all(f.one_dimensional for f in factors) and all(c.density for _, c in densities),
+            "particles of a Sobolev energy on labels or surfaces, or with a target from a density file",
+            "intervals and circles, and named densities or samples",
+            "write the target as a mixture",
+        )
+        require(
+            (self.spec.modes + 1) ** len(factors) <= MODES_MAX,
+            f"particles of a Sobolev energy with {self.spec.modes} modes along {len(factors)} factors",
+            f"at most {MODES_MAX} products of modes",
+            "lower energy.modes",
+        )
+        return SobolevParticles(self.spec, factors, densities, samples)
 
 
 class BoundSobolev(BoundEnergy):
@@ -108,7 +106,6 @@ class BoundSobolev(BoundEnergy):
         return Evaluation(value, xi, roundoff, drive=-g if self.driven else None)
 
 
-# ---------------------------------------------------------------------------------------------------------- particles
 class SobolevParticles(ParticleEnergy):
     """½S² with g among products of waves. All moments are those of ψ_k, (n_modes,), the constant left out."""
 
@@ -134,6 +131,7 @@ class SobolevParticles(ParticleEnergy):
         return whole[:, 1:]
 
     def moments_of(self, component: Component) -> Array:
+        """∫ψ_k of a product density, by quadrature."""
         along = []
         for factor in self.factors:
             fine = factor.refinement(FINE_CELLS)

@@ -41,7 +41,7 @@ class Drive:
         if self.injection is None:
             return self.problem.evaluate(density)
         evaluation = self.problem.bound.evaluate(density * self.problem.grid.volume)
-        return finite(self.injection.driven(density, evaluation, time, level))
+        return finite(self.injection.evaluation_with_drive(density, evaluation, time, level))
 
     def level(self, density: Array, time: float) -> dict[str, float]:
         """The report of a new state: the level of its noise."""
