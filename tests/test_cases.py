@@ -83,7 +83,7 @@ def test_long_runs_stay_monotone(name):
     case = load_case(name)
     changes = coarse(case)
     dataset = solve(case.replace({**changes, "time.stop": 10 * case.time.stop, "time.save": 5}))
-    assert dataset.attrs["status"] == "completed"
+    assert dataset.attrs["status"] in ("completed", "steady")
     assert dataset.attrs["mass_error_max"] <= 1e-12
     if name not in EXEMPT:
         assert dataset.attrs["energy_rise_max"] <= dataset.attrs["energy_roundoff"]
@@ -106,20 +106,18 @@ def test_the_widest_cells_of_a_quick_validation_are_admitted(name):
 
 
 def test_the_double_well_ends_in_its_gibbs_density():
-    """ρ ∝ exp(−(V + (m − m*)x)/D) with its own mean m, up to what a dissipation below 1e−6 leaves."""
-    case = load_case("double-well").replace({"space.x.cells": 64})
+    """ρ ∝ exp(−(V + (m − m*)x)/D) with its own mean m, up to what the dissipation leaves: fitted fluxes keep it on any grid."""
+    case = load_case("double-well").replace({"space.x.cells": 32, "time.stop": 30.0, "time.steady": 1e-8})
     dataset = solve(case)
     assert dataset.attrs["status"] == "steady"
     x, volume, density = (dataset[name].to_numpy() for name in ("x", "cell_volume", "density"))
     mean = density[-1] @ (x * volume)
     gibbs = np.exp(-(0.5 * (x**2 - 1) ** 2 + (mean - 0.3) * x) / case.flow.temperature)
     gibbs /= gibbs @ volume
-    dissipation = dataset["dissipation"].to_numpy()
-    rate = np.log(dissipation[-3] / dissipation[-2])  # of the decay, saves are 1 apart; the free energy above its minimum is D·KL
-    kl = dissipation[-1] / (rate * case.flow.temperature)
-    assert 0 < kl < 5e-5
+    rate = np.sqrt(8) / np.pi * np.exp(-0.5 / 0.25)  # Kramers: the spectral gap at a fixed mean
+    kl = float(dataset["dissipation"][-1]) / (2 * 0.25 * rate)  # D·KL is at most the dissipation over twice the gap
     assert np.abs(density[-1] - gibbs) @ volume <= np.sqrt(2 * kl)  # Pinsker
-    assert gibbs @ (x * volume) == pytest.approx(mean, abs=5e-3)  # |x| ≤ 1 on most of the mass
+    assert gibbs @ (x * volume) == pytest.approx(mean, abs=1e-3)  # ½·L1 times the distance 2 of the wells
 
 
 def test_dipoles_end_in_the_langevin_function():
