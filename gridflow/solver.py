@@ -14,7 +14,7 @@ from gridflow.energy.base import Energy
 from gridflow.errors import SolveError, require
 from gridflow.output import dataset as results
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
-from gridflow.output.schema import RECORDS, REPORTS
+from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.distances import wasserstein1
@@ -131,6 +131,8 @@ class Run:
             without |= {"error_w1", "error_l1"}
         if self.line is None:  # W1 to the exact solution is computed in one dimension
             without |= {"error_w1"}
+        taken = sorted(set(self.bound.diagnostics) & {*RECORDS, *RESERVED})
+        require(not taken, f"an energy that records {taken}", "names that no dataset of gridflow has", "rename its diagnostics")
         return {**{n: RECORDS[n] for n in RECORDS if n not in without}, **self.bound.diagnostics}
 
     @property
@@ -205,7 +207,10 @@ class Run:
             **self.stepper.report(state),
         }
         if self.bound.diagnostics:
-            numbers |= self.bound.diagnose(state.density, state.evaluation)
+            found, declared = self.bound.diagnose(state.density, state.evaluation), self.bound.diagnostics
+            received = f"diagnostics {sorted(found)} of an energy that declares {sorted(declared)}"
+            require(set(found) == set(declared), received, "the declared ones", "return a number for each of them from diagnose")
+            numbers |= found
         if self.exact is not None:
             exact = self.exact(state.time)
             masses = state.density * grid.volume

@@ -172,7 +172,7 @@ DRIFT = '''class Drift(Exact, frozen=True, forbid_unknown_fields=True, tag="drif
 
     needs: ClassVar[str] = "one interval, normal components, a linear potential"
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, (_, slope, _) = normals(self, problem), potential_coefficients(self, problem)
         return lambda t: normal_masses(affine(components, 1.0, -slope * t), problem.grid.factors[0])
 

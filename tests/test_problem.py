@@ -5,6 +5,7 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 import gridflow
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError
 from gridflow.flow.flow import KEYS, TERMS, Flow
 from gridflow.flow.reaction import Reaction
@@ -188,3 +189,127 @@ def test_a_term_that_lacks_what_it_declares_is_no_term():
 
         class Incomplete(FlowTerm[float]):
             splits = weighs = acts = True
+
+
+SPHERE = {
+    "title": "noise on a sphere",
+    "space": {"b": {"kind": "sphere", "level": 1}},
+    "energy": {
+        "kind": "mmd",
+        "kernel": {
+            "kind": "features",
+            "activation": "tanh",
+            "inputs": {"kind": "normal", "count": 20, "covariance": np.eye(3).tolist()},
+            "branches": [{"weights": ["b"]}],
+        },
+        "target": [{"density": {"b": {"kind": "fisher", "direction": [0.0, 0.0, 1.0], "concentration": 3.0}}}],
+    },
+    "initial": [{"density": {"b": {"kind": "uniform"}}}],
+    "flow": {"noise_injection": {"level": 0.5}},
+    "scheme": {"kind": "finite-volume"},
+    "time": {"stop": 1.0, "save": 2},
+}
+
+
+def test_noise_does_not_leave_a_surface():
+    case = gridflow.Case.from_dict(SPHERE)
+    for run in (gridflow.solve, lambda case: gridflow.simulate(case, 8, integrator=GradientDescent(step=0.1))):
+        with pytest.raises(InputError, match="noise"):
+            run(case)
+
+
+def test_densities_of_particles_fit_their_factors():
+    table = {**SPHERE, "flow": {}, "initial": [{"density": {"b": {"kind": "uniform", "bounds": [0.0, 1.0]}}}]}
+    with pytest.raises(InputError, match="uniform"):
+        gridflow.simulate(gridflow.Case.from_dict(table), 8, integrator=GradientDescent(step=0.1))
+
+
+# ---------------------------------------------------------------------------------------------------- energies of one's own
+class Own(Energy):
+    """E = 0, with numbers of its own; as long as nothing."""
+
+    def __init__(self, declared, returned):
+        self.declared, self.returned = declared, returned
+
+    def __len__(self):
+        return 0
+
+    def bind(self, grid):
+        return BoundOwn(self.declared, self.returned)
+
+
+class BoundOwn(BoundEnergy):
+    def __init__(self, declared, returned):
+        self.diagnostics, self.returned = declared, returned
+
+    def evaluate(self, mass):
+        return Evaluation(0.0, np.zeros(mass.shape), 0.0)
+
+    def diagnose(self, density, evaluation):
+        return self.returned
+
+
+def solved(energy):
+    return gridflow.solve(case_of(QUADRATIC, exact=None, time__stop=0.1), energy=energy)
+
+
+def test_an_own_energy_is_taken_even_if_it_is_empty():
+    dataset = solved(Own({"length": ("1", "mine")}, {"length": 2.0}))
+    assert dataset["length"].to_numpy().tolist() == [2.0] * 5
+    for nothing in (0, [], "", False):
+        with pytest.raises(InputError, match="as an energy"):
+            solved(nothing)
+    with pytest.raises(InputError, match="pass an instance"):
+        solved(Own)
+
+
+@pytest.mark.parametrize("name", ["energy", "steps", "error_l1", "noise_level", "density", "time"])
+def test_an_own_energy_does_not_record_under_a_name_of_the_dataset(name):
+    with pytest.raises(InputError, match="rename its diagnostics"):
+        solved(Own({name: ("1", "mine")}, {name: -7.0}))
+
+
+def test_an_own_energy_returns_the_numbers_that_it_declares():
+    with pytest.raises(InputError, match="for each of them"):
+        solved(Own({"length": ("1", "mine")}, {"other": 1.0}))
+    with pytest.raises(InputError, match="units, long name"):
+        solved(Own(("length",), {"length": 1.0}))
+
+
+# ------------------------------------------------------------------------------------------------------- values of tables
+def nested(depth):
+    return {"x": nested(depth - 1)} if depth else {}
+
+
+CYCLIC: dict = {}
+CYCLIC["x"] = CYCLIC
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"initial": ({"density": {"theta": {"kind": "normal", "mean": "a", "deviation": 0.4}}},)}, "mean"),
+        ({"energy": CYCLIC}, "at most 32 levels"),
+        ({"energy": nested(100)}, "at most 32 levels"),
+        ({"space": {1: QUADRATIC["space"]["theta"]}}, r"keys \[1\]"),
+        ({"space": range(3)}, "space"),
+        ({"title": "\ud800"}, "Unicode"),
+        ({"time": {"stop": 10**160}}, "an integer of 532 bits"),
+        ({"energy": {1, 2}}, "of type set"),
+    ],
+)
+def test_values_that_no_case_is_made_of_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        gridflow.Case.from_dict({**QUADRATIC, **change})
+
+
+def test_numbers_of_numpy_are_numbers():
+    table = {**QUADRATIC, "title": np.str_("mine"), "time": {"stop": np.float64(1.0), "save": np.linspace(0.0, 1.0, 5)}}
+    case = gridflow.Case.from_dict(table)
+    assert case.time.save == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert type(case.title) is str
+
+
+def test_an_exact_solution_refuses_terms_that_it_does_not_contain():
+    with pytest.raises(InputError, match="ornstein-uhlenbeck"):
+        gridflow.solve(case_of(ORNSTEIN_UHLENBECK, flow={"temperature": 0.3, "diffusion": {"x": 0.3}}))

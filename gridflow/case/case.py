@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 
 from gridflow.case.changes import apply_changes
 from gridflow.case.explain import HIDDEN, input_error
+from gridflow.case.plain import plain
 from gridflow.case.shipped import shipped_cases
 from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
@@ -108,7 +109,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def problem(self, energy: Energy | None = None) -> Problem:
         """The case made concrete; energy : one of your own, instead of that in the case."""
-        model = energy or self.energy.load(Path(self.directory))
+        model = self.energy.load(Path(self.directory)) if energy is None else energy
         return Problem(self.grid(), model, self.flow, tuple(self.initial), Path(self.directory))
 
     @classmethod
@@ -120,6 +121,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         received = f"a case of type {type(table).__name__}"
         require(isinstance(table, dict), received, "a dict of tables", "read files with gridflow.load_case")
         check_hidden(table)
+        is_path = isinstance(directory, str | Path) and "\0" not in str(directory)
+        require(is_path, f"the directory {directory!r}", "a path", "name the folder where relative paths start")
         return checked_case({**table, "name": name, "directory": str(Path(directory).resolve())})
 
     def replace(self, changes: dict[str, Any]) -> "Case":
@@ -190,17 +193,8 @@ def find_case(case: str) -> Path:
 
 def checked_case(table: dict[str, Any]) -> Case:
     """The case of its tables, name and directory. Raises InputError."""
-    check_numbers(table, "")
+    table = plain(table)
     try:
         return msgspec.convert(table, Case)
     except msgspec.ValidationError as error:
         raise input_error(str(error), table, Case) from None
-
-
-def check_numbers(value: Any, path: str) -> None:
-    """Raises InputError for NaN, infinities, and numbers whose squares overflow."""
-    if isinstance(value, float) and not abs(value) < 1e150:
-        raise InputError(f"{path} = {value}", "finite numbers below 1e150", "write a number")
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    for key, entry in items:
-        check_numbers(entry, f"{path}.{key}" if path else str(key))

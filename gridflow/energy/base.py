@@ -169,14 +169,21 @@ def noise_refusal(label: str) -> InputError:
 def of_class(offered: Any, base: type) -> Any:
     """The object itself. Raises InputError for one that does not derive from the base class."""
     if not isinstance(offered, base):
-        received, name = f"an object of the class {type(offered).__name__} as an energy", f"{base.__module__}.{base.__name__}"
+        name = f"{base.__module__}.{base.__name__}"
+        if isinstance(offered, type):
+            raise InputError(f"the class {offered.__name__} itself as an energy", f"a {name}", "pass an instance of it")
+        received = f"an object of the class {type(offered).__name__} as an energy"
         raise InputError(received, f"a {name}", f"let the class derive from {name}")
     return offered
 
 
 def bound_to(grid: Grid, energy: Energy) -> BoundEnergy:
     """An energy bound to a grid. Raises InputError for objects that do not derive from the base classes."""
-    return of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
+    bound: BoundEnergy = of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
+    if not isinstance(bound.diagnostics, Mapping):
+        received = f"diagnostics of type {type(bound.diagnostics).__name__}"
+        raise InputError(received, "{name: (units, long name)}", "declare units and a long name of every number")
+    return bound
 
 
 def particles_of(energy: Energy, factors: tuple[Factor, ...]) -> ParticleEnergy:

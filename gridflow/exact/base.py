@@ -19,12 +19,21 @@ EnergyKind = TypeVar("EnergyKind", bound=Energy)
 
 
 class Exact(Struct, frozen=True, forbid_unknown_fields=True):
-    """An exact solution of some cases. needs : what it requires of a case, for messages"""
+    """An exact solution of some cases.
+
+    needs : what it requires of a case, for messages; knows : keys of the terms of a flow that it contains
+    """
 
     needs: ClassVar[str]
+    knows: ClassVar[frozenset[str]] = frozenset()
 
     def solution(self, problem: Problem) -> Callable[[float], Array]:
         """t ↦ cell masses, shape of the grid. Raises InputError for a case that it does not solve."""
+        self.require(all(term.key in self.knows for term in problem.terms))
+        return self.solution_of(problem)
+
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
+        """The same for a problem without terms that it does not contain."""
         raise NotImplementedError
 
     def masses(self, problem: Problem, times: list[float]) -> Array:

@@ -28,9 +28,9 @@ class RieszQuantiles(Exact, frozen=True, forbid_unknown_fields=True, tag="riesz-
 
     needs: ClassVar[str] = "one interval, normal densities, an MMD with kernel −|x − y|; no mobility, temperature, reaction"
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         start, energy = normals(self, problem), self.energy_of(problem, MMDEnergy)
-        self.require(energy.kernel == Riesz(1.0) and problem.flow.temperature == 0)
+        self.require(energy.kernel == Riesz(1.0))
         densities = [(w, next(iter(c.density.values()), None)) for w, c in energy.target.densities]
         target = [(w, d) for w, d in densities if isinstance(d, Normal)]
         self.require(len(target) == len(energy.target.components))
@@ -57,10 +57,9 @@ class SobolevTransport(Exact, frozen=True, forbid_unknown_fields=True, tag="sobo
 
     needs: ClassVar[str] = "a Sobolev energy with transport, no regularization, temperature or reaction, a target without samples"
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
-        energy, flow = self.energy_of(problem, SobolevEnergy), problem.flow
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
+        energy = self.energy_of(problem, SobolevEnergy)
         self.require(energy.spec.flow == "transport" and energy.spec.regularization == 0)
-        self.require(flow.temperature == 0 and flow.reaction.rate == 0)
         self.require(len(energy.target.densities) == len(energy.target.components))
         start, target = problem.start, energy.target.masses(problem.grid)
         return lambda t: target + np.exp(-t) * (start - target)

@@ -16,9 +16,10 @@ class Heat(Exact, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field
     """No energy, temperature D, one cosine or spherical harmonic: it decays by exp(−D k² t), k² = l(l + 1) on the sphere."""
 
     needs: ClassVar[str] = "one factor, no labels; one cosine or harmonic; a potential without terms; no mobility, reaction"
+    knows: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
-        self.require(problem.flow.mobility == {} and problem.flow.reaction.rate == 0)
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
+        self.require(problem.flow.mobility == {})
         self.require(not self.energy_of(problem, PotentialEnergy).terms)
         self.require(len(problem.initial) == len(problem.grid.factors) == 1)
         density: Any = next(iter(problem.initial[0].density.values()), None)

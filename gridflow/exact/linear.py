@@ -17,8 +17,9 @@ class OrnsteinUhlenbeck(Exact, frozen=True, forbid_unknown_fields=True, tag="orn
     """V = k(x − c)²/2 and temperature D: means relax like e^{−kt}, variances to D/k (Uhlenbeck and Ornstein 1930)."""
 
     needs: ClassVar[str] = "one interval, normal components and a quadratic potential, no mobility or reaction"
+    knows: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, potential = normals(self, problem), single_term(self, problem)
         self.require(isinstance(potential, Quadratic) and potential.stiffness > 0)
         assert isinstance(potential, Quadratic)
@@ -42,10 +43,11 @@ class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-react
     for every component by itself, the equation being linear; with `conserve` the sum is divided by its mass.
     """
 
-    needs: ClassVar[str] = "one interval, normal components, a quadratic or linear potential"
+    needs: ClassVar[str] = "one interval, normal components, a quadratic or linear potential, no diffusion along a factor"
+    knows: ClassVar[frozenset[str]] = frozenset({"temperature", "reaction"})
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
-        components, (a, b, c) = normals(self, problem, reaction=True), potential_coefficients(self, problem)
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
+        components, (a, b, c) = normals(self, problem, mobility=True), potential_coefficients(self, problem)
         mobility = float(problem.grid.mobility[0].ravel()[0])  # a number: the one factor has no other to depend on
         rate, diffusion = problem.flow.reaction.rate, mobility * problem.flow.temperature
 

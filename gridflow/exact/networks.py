@@ -18,7 +18,7 @@ class QuadraticActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="q
 
     needs: ClassVar[str] = "one interval, normal components, a quadratic teacher and student; no temperature, mobility, reaction"
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, data = normals(self, problem), single_neuron_data(self, problem, "quadratic")
         fourth = float(data.weights @ data.inputs[:, 0] ** 4)
         target = float(data.weights @ (data.inputs[:, 0] ** 2 * data.targets[:, 0])) / fourth  # y = m₂* x²
@@ -37,7 +37,7 @@ class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="id
 
     needs: ClassVar[str] = "one interval, normal components, an identity teacher and student; no temperature, mobility, reaction"
 
-    def solution(self, problem: Problem) -> Callable[[float], Array]:
+    def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, data = normals(self, problem), single_neuron_data(self, problem, "identity")
         rate = float(data.weights @ data.inputs[:, 0] ** 2)
         target = float(data.weights @ (data.inputs[:, 0] * data.targets[:, 0])) / rate
@@ -55,7 +55,7 @@ def single_neuron_data(exact: Exact, problem: Problem, activation: str) -> Data:
     energy = exact.energy_of(problem, NetworkEnergy)
     spec, data = energy.spec, energy.data
     exact.require(spec.loss == "squared" and spec.decay == 0 and not spec.bias and not spec.normalization)
-    exact.require(spec.activation == activation and problem.flow.temperature == 0)
+    exact.require(spec.activation == activation)
     exact.require(data.inputs.shape[1] == data.targets.shape[1] == 1)
     return data
 

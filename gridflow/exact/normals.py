@@ -8,9 +8,9 @@ from gridflow.space.densities import Normal
 from gridflow.space.factor import Array, Factor
 
 
-def normals(exact: Exact, problem: Problem, reaction: bool = False) -> list[tuple[float, Normal]]:
+def normals(exact: Exact, problem: Problem, mobility: bool = False) -> list[tuple[float, Normal]]:
     """Weights (sum 1) and normal components of the initial density of a problem on one interval. Raises InputError."""
-    exact.require(reaction or (problem.flow.mobility == {} and problem.flow.reaction.rate == 0))
+    exact.require(mobility or problem.flow.mobility == {})
     exact.require(len(problem.grid.factors) == 1 and problem.grid.factors[0].walls is not None)
     total = sum(c.weight for c in problem.initial)
     found = [(c.weight / total, d) for c in problem.initial for d in c.density.values() if isinstance(d, Normal)]

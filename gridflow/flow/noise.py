@@ -35,6 +35,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from gridflow.energy.base import REACH, ParticleEnergy
+from gridflow.errors import require
 from gridflow.flow.term import FlowTerm
 
 LADDER = 16
@@ -106,5 +107,8 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
         return f"flow.noise_injection.level = {self.spec.level:g}"
 
     def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
-        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that."""
+        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that, and on surfaces."""
+        surfaces = [f.name for f in self.grid.factors if f.columns > 1]
+        received = f"{self.stated} on the surfaces {surfaces}"
+        require(not surfaces, received, "intervals, circles and labels", f"remove flow.{self.key}")
         return energy.extend(REACH * self.spec.level)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from gridflow.errors import InputError, require
 from gridflow.files import open_netcdf
 from gridflow.space.densities import DensitySpec
-from gridflow.space.factor import Array
+from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
 CUT_MAX = 1e-6
@@ -38,8 +38,10 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     require(len(components) > 0, f"{purpose}: no density", "one component or more", "name an initial density")
     total = np.zeros(grid.shape)
     for component in components:
-        named = component.density != {}
-        masses = product_masses(component, grid, purpose) if named else file_masses(component, grid, directory, purpose)
+        if component.density:
+            masses = reduce(np.multiply.outer, factor_masses(component, grid.factors, purpose))
+        else:
+            masses = file_masses(component, grid, directory, purpose)
         inside = masses.sum()
         received = f"{purpose}: a density without any mass on the grid"
         require(inside > 0, received, "positive mass", "move the density or the bounds of its space")
@@ -53,15 +55,15 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     return total / total.sum()
 
 
-def product_masses(component: Component, grid: Grid, purpose: str) -> Array:
-    """Cell masses of a product of named densities, shape of the grid. Raises InputError for other factors."""
-    names = [f.name for f in grid.factors]
+def factor_masses(component: Component, factors: tuple[Factor, ...], purpose: str) -> list[Array]:
+    """Cell masses of the named densities along every factor. Raises InputError for other factors, and densities not for them."""
+    names = [f.name for f in factors]
     missing = [n for n in names if n not in component.density]
     unknown = [n for n in component.density if n not in names]
     fix = "; ".join([f"add density.{n}" for n in missing] + [f"remove density.{n}" for n in unknown])
     received = f"{purpose}: densities for {sorted(component.density)}"
     require(not fix, received, f"one for each factor of the space: {sorted(names)}", fix)
-    return reduce(np.multiply.outer, [component.density[f.name].masses(f) for f in grid.factors])
+    return [component.density[f.name].masses(f) for f in factors]
 
 
 def cut_detail(component: Component, grid: Grid) -> str:
