@@ -256,7 +256,17 @@ def test_debug_shows_the_traceback(here):
 
 def test_the_solver_comes_without_xarray_and_what_few_cases_need():
     """They are imported on first use: half of the time that the import of everything takes."""
-    heavy = {"xarray", "pandas", "netCDF4", "matplotlib", "scipy.sparse", "scipy.interpolate", "scipy.integrate", "scipy.spatial"}
+    heavy = {
+        "xarray",
+        "pandas",
+        "netCDF4",
+        "matplotlib",
+        "scipy.sparse",
+        "scipy.special",
+        "scipy.interpolate",
+        "scipy.integrate",
+        "scipy.spatial",
+    }
     code = f"import sys, gridflow; gridflow.solve; print(*({heavy!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
+import scipy
 from msgspec import Meta, Struct
-from scipy.special import eval_legendre, ndtr, ndtri
 
 from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor
@@ -50,20 +50,21 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions with the given levels in (0, 1); the density is cut at the walls of an interval, as the grid's is."""
         if factor.period > 0:
-            return np.mod(self.mean + self.deviation * ndtri(level), factor.period)
-        lower, upper = ndtr((factor.edges[[0, -1]] - self.mean) / self.deviation)
-        return np.clip(self.mean + self.deviation * ndtri(lower + (upper - lower) * level), *factor.edges[[0, -1]])
+            return np.mod(self.mean + self.deviation * scipy.special.ndtri(level), factor.period)
+        lower, upper = scipy.special.ndtr((factor.edges[[0, -1]] - self.mean) / self.deviation)
+        return np.clip(self.mean + self.deviation * scipy.special.ndtri(lower + (upper - lower) * level), *factor.edges[[0, -1]])
 
     def between(self, edges: Array) -> Array:
         """Mass between neighbouring edges, accurate in relative terms in both tails."""
         z = (edges - self.mean) / self.deviation
         lower, upper = z[:-1], z[1:]
         right = lower > 0
+        ndtr = scipy.special.ndtr
         return np.where(right, ndtr(-lower) - ndtr(-upper), ndtr(upper) - ndtr(lower))
 
     def below(self, x: Array) -> Array:
         """The distribution function on the line."""
-        return ndtr((x - self.mean) / self.deviation)
+        return scipy.special.ndtr((x - self.mean) / self.deviation)
 
 
 class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):
@@ -188,7 +189,7 @@ class Harmonic(Struct, frozen=True, forbid_unknown_fields=True, tag="harmonic", 
     def masses(self, factor: Factor) -> Array:
         """Masses of the cells, (n_cells,)."""
         return surface_under(factor, "harmonic").zonal_masses(
-            lambda cosine: (1 + self.amplitude * eval_legendre(self.degree, cosine)) / (4 * np.pi), self.axis
+            lambda cosine: (1 + self.amplitude * scipy.special.eval_legendre(self.degree, cosine)) / (4 * np.pi), self.axis
         )
 
     def quantile(self, level: Array, factor: Factor) -> Array:
@@ -196,7 +197,7 @@ class Harmonic(Struct, frozen=True, forbid_unknown_fields=True, tag="harmonic", 
         n = self.degree
 
         def below(x: Array) -> Array:
-            wave = (eval_legendre(n + 1, x) - eval_legendre(n - 1, x)) / (2 * n + 1)
+            wave = (scipy.special.eval_legendre(n + 1, x) - scipy.special.eval_legendre(n - 1, x)) / (2 * n + 1)
             return (x + 1 + self.amplitude * wave) / 2
 
         cosine = inverse(below, level[:, 0], -1.0, 1.0, 55)

@@ -14,8 +14,8 @@ from math import ceil, gamma, pi, sin
 from typing import Annotated
 
 import numpy as np
+import scipy
 from msgspec import Meta, Struct
-from scipy.special import zeta
 
 from gridflow.space.factor import Array, Factor
 from gridflow.sums.elementary import compiled, exp_decaying, inlined, power
@@ -192,5 +192,5 @@ def self_correction(kernel: Kernel, lines: int, volumes: Array) -> Array:
     if not isinstance(kernel, Riesz) or kernel.exponent >= 1 or lines != 1:
         return np.zeros_like(volumes)
     p = kernel.exponent
-    zeta_negative = -(2**-p) * pi ** (-p - 1) * sin(pi * p / 2) * gamma(1 + p) * float(zeta(1 + p))  # ζ(−p)
+    zeta_negative = -(2**-p) * pi ** (-p - 1) * sin(pi * p / 2) * gamma(1 + p) * float(scipy.special.zeta(1 + p))  # ζ(−p)
     return 2 * zeta_negative * volumes**p

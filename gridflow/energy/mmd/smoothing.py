@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from scipy.special import gammaln, hyp1f1
 
 from gridflow.energy.base import REACH
 from gridflow.energy.mmd.convolution import Operator, Products, cell_points, operator
@@ -56,8 +55,8 @@ class SmoothKernel:
         kernel, double = self.kernel, 2 * self.level**2
         if isinstance(kernel, Riesz):
             half, d = kernel.exponent / 2, self.dim / 2
-            factor = double**half * np.exp(gammaln(d + half) - gammaln(d))
-            return -factor * hyp1f1(-half, d, -squared / double)
+            factor = double**half * np.exp(scipy.special.gammaln(d + half) - scipy.special.gammaln(d))
+            return -factor * scipy.special.hyp1f1(-half, d, -squared / double)
         log_s = np.arange(-75.0, 75.0, LOG_STEP)
         s = np.exp(log_s)
         if isinstance(kernel, InverseMultiquadric):

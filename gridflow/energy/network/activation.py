@@ -13,8 +13,8 @@ from functools import reduce
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import scipy
 from numba import njit
-from scipy.special import expit, ndtr
 
 from gridflow.space.factor import Array
 from gridflow.sums.elementary import REORDER
@@ -90,7 +90,7 @@ def average_relu(z: Array, amplitude: Array) -> Array:
     """E max(z + a n, 0)."""
     a = np.maximum(amplitude, 1e-300)
     with np.errstate(over="ignore"):
-        return a * np.exp(-((z / a) ** 2) / 2) / np.sqrt(2 * np.pi) + z * ndtr(z / a)
+        return a * np.exp(-((z / a) ** 2) / 2) / np.sqrt(2 * np.pi) + z * scipy.special.ndtr(z / a)
 
 
 def jet_tanh(z: Array) -> tuple[Array, Array]:
@@ -109,7 +109,7 @@ ACTIVATIONS = {
         average=lambda z, a: (1 - LEAK) * average_relu(z, a) + LEAK * z,
     ),
     "tanh": Activation(np.tanh, compiled_tanh, jet=jet_tanh, curvature=lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)),
-    "sigmoid": Activation(expit, compiled_sigmoid),
+    "sigmoid": Activation(lambda z: scipy.special.expit(z), compiled_sigmoid),
     "softplus": Activation(lambda z: np.logaddexp(0.0, z), compiled_softplus),
     "arctan": Activation(np.arctan, pair_arctan, jet=pair_arctan, curvature=lambda z: -2 * z / (1 + z * z) ** 2),
     "gaussian": Activation(lambda z: np.exp(-(z**2) / 2), compiled_gaussian),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from gridflow.energy.network.data import Data
 from gridflow.space.factor import Array
@@ -32,6 +32,6 @@ def huber(f: Array, y: Array) -> Array:
 
 LOSSES = {
     "squared": Loss(lambda f, y: (f - y) ** 2 / 2, lambda f, y: f - y),
-    "logistic": Loss(lambda f, y: np.logaddexp(0.0, -y * f), lambda f, y: -y * expit(-y * f)),  # labels y = ±1
+    "logistic": Loss(lambda f, y: np.logaddexp(0.0, -y * f), lambda f, y: -y * scipy.special.expit(-y * f)),  # labels y = ±1
     "huber": Loss(huber, lambda f, y: np.clip(f - y, -1.0, 1.0)),
 }
