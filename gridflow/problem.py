@@ -64,6 +64,7 @@ class Problem:
 
     @property
     def keeps_mass(self) -> bool:
+        """Whether every term of the flow conserves the mass."""
         return all(term.keeps_mass for term in self.terms)
 
     @property

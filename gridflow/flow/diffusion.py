@@ -26,6 +26,7 @@ class HeatSemigroup:
         self.operators = lru_cache(maxsize=16)(self.make_operators)  # the same few times again and again
 
     def make_operators(self, time: float) -> list[Callable[[Array], Array] | None]:
+        """The operator of every factor for a time; None where nothing moves."""
         moving = [f.moves and rate > 0 for f, rate in zip(self.grid.factors, self.rates, strict=True)]
         return [
             f.heat_operator(time * rate) if moves else None

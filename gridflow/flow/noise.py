@@ -64,10 +64,12 @@ class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def acts(self) -> bool:
+        """Whether there is noise."""
         return self.level > 0
 
     @property
     def adapts(self) -> bool:
+        """Whether the level follows the density."""
         return self.acts and self.schedule == "adaptive"
 
     def at(self, time: float) -> float:

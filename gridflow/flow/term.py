@@ -32,6 +32,7 @@ class Point:
 
     @property
     def evaluation(self) -> Evaluation:
+        """The energy at the density."""
         if self.known is None:
             self.known = self.evaluate(self.density)
         return self.known

@@ -42,6 +42,7 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
 
     @property
     def knows(self) -> frozenset[str]:
+        """Keys of the terms that it admits: noise injection with all data alone."""
         return EXPLICIT if self.batch is not None else KEYS
 
     def __post_init__(self) -> None:
@@ -50,6 +51,7 @@ class GradientDescent(Struct, frozen=True, forbid_unknown_fields=True, tag="grad
 
     @property
     def step_falls_with_count(self) -> bool:
+        """Whether more particles have shorter steps: dt = η/N."""
         return self.learning_rate is not None
 
     def run(self, dynamics: Dynamics, points: Array, times: list[float]) -> Iterator[Array]:

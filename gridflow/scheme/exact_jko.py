@@ -107,6 +107,7 @@ class TransportCost:
 
 
 def check_memory(entries: int) -> None:
+    """Raises InputError for an array of more than BYTES_MAX."""
     if entries * 8 > BYTES_MAX:
         raise InputError(
             f"exact optimal transport on a grid that needs an array of {entries * 8 / 2**30:.3g} GiB",
@@ -235,9 +236,11 @@ class Plans:
     costs: Array
 
     def with_plan(self, mass: Array, cost: float) -> "Plans":
+        """One plan more, of weight 0."""
         return Plans(np.append(self.weights, 0.0), np.vstack([self.masses, mass]), np.append(self.costs, cost))
 
     def without_zeros(self) -> "Plans":
+        """The plans of positive weight."""
         used = self.weights > 0
         return Plans(self.weights[used], self.masses[used], self.costs[used])
 

@@ -67,10 +67,11 @@ class Curvature:
 
     @staticmethod
     def of_arrays(arrays: dict[str, Array]) -> "Curvature":
+        """The curvature that the arrays of a state hold."""
         largest, due, wait = arrays["curvature"]
         return Curvature(float(largest), arrays["curvature_mode"], int(due), int(wait))
 
-    def stepped(self) -> "Curvature":
+    def after_step(self) -> "Curvature":
         """One step nearer to the next renewal."""
         return Curvature(self.largest, self.mode, self.due - 1, self.wait)
 
@@ -97,9 +98,10 @@ class Linearised:
         return change
 
     def inner(self, one: Array, two: Array) -> float:
+        """Σ V·one·two, in which K and H are symmetric."""
         return float(np.vdot(one, two * self.volume))
 
-    def scaled(self, mode: Array) -> tuple[Array, Array]:
+    def unit_mode(self, mode: Array) -> tuple[Array, Array]:
         """(ψ, Kψ) with ⟨ψ, Kψ⟩ = 1, or twice 0 for a mode that moves nothing."""
         move = self.moves(mode)
         square = self.inner(mode, move)
@@ -108,23 +110,24 @@ class Linearised:
 
     def largest(self, mode: Array | None, iterations: int) -> tuple[float, Array]:
         """(λ, its mode) by the power method, from random numbers and from a mode found before."""
-        psi, move = self.scaled(np.random.default_rng(0).standard_normal(self.density.shape))
+        psi, move = self.unit_mode(np.random.default_rng(0).standard_normal(self.density.shape))
         if mode is not None:
-            psi, move = self.scaled(self.scaled(mode)[0] + MIX * psi)
+            psi, move = self.unit_mode(self.unit_mode(mode)[0] + MIX * psi)
         value = 0.0
         for _ in range(iterations):
             if not np.abs(move).max() > 0:
                 break
             image = self.second_derivative(move)
             value = max(value, abs(self.inner(move, image)))
-            psi, move = self.scaled(image - image.mean() if self.constants_rest else image)  # less round-off
+            psi, move = self.unit_mode(image - image.mean() if self.constants_rest else image)  # less round-off
         return value, psi
 
     def first(self) -> Curvature:
+        """The curvature from a random start, by many steps of the power method."""
         value, mode = self.largest(None, ITERATIONS_FIRST)
         return Curvature(value, mode, WAIT_FIRST, WAIT_FIRST)
 
-    def renewed(self, before: Curvature, dt: float) -> Curvature:
+    def renewal(self, before: Curvature, dt: float) -> Curvature:
         """The curvature some steps later. The next renewal is twice as far where it grew little or is far from limiting dt."""
         value, mode = self.largest(before.mode, ITERATIONS)
         limits = dt * value > 0.25 * 2 * SHARE

@@ -29,6 +29,7 @@ class Limits:
 
     @classmethod
     def of(cls, cfl: float, accuracy: float, grid: Grid, transport: Transport) -> "Limits":
+        """The limits of a scheme on a grid."""
         moving = [(f, m) for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
         tolerance = accuracy * min((resolution(f) / float(np.sqrt(m.max())) for f, m in moving), default=np.inf)
         cells = max(int(f.size ** (1 / f.dimension)) for f in grid.factors)  # along one direction

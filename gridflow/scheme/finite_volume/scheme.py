@@ -107,6 +107,7 @@ class FiniteVolumeStepper:
 
     @property
     def reports(self) -> tuple[str, ...]:
+        """Names of the numbers that it adds to every save."""
         return self.drive.reports
 
     def report(self, state: State) -> dict[str, float]:
@@ -115,6 +116,7 @@ class FiniteVolumeStepper:
 
     @property
     def conserves_mass(self) -> bool:
+        """Whether every step conserves the mass."""
         return self.problem.keeps_mass
 
     @property
@@ -171,7 +173,7 @@ class FiniteVolumeStepper:
         if before is not None and before.due > 0:
             return before
         linearised = self.linearised(state)
-        return linearised.first() if before is None else linearised.renewed(before, state.dt)
+        return linearised.first() if before is None else linearised.renewal(before, state.dt)
 
     def linearised(self, state: State) -> Linearised:
         """The flow linearised around a state; with upwind fluxes of ψ and of −ψ, whose mean has the mean density at each face."""
@@ -232,7 +234,7 @@ class FiniteVolumeStepper:
             density_min=min(state.density_min, stages.first.low, stages.second.low, low),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
-            arrays={} if curvature is None else curvature.stepped().arrays(),
+            arrays={} if curvature is None else curvature.after_step().arrays(),
             reports=reports,
         )
         return new, dt

@@ -93,6 +93,7 @@ class GibbsKernel:
         ]
 
     def check_sizes(self) -> None:
+        """Raises InputError for factors whose matrices do not fit."""
         for factor, surface in zip(self.factors, self.surfaces, strict=True):
             if factor.size > DENSE_MAX and surface is None:
                 raise InputError(

@@ -43,6 +43,7 @@ class StepSolver:
 
     @cached_property
     def hierarchy(self) -> Hierarchy:
+        """The coarser grids, for starts."""
         return Hierarchy.below(self.equation.grid, self.equation.kernel)
 
     def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:

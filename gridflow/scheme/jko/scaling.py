@@ -71,6 +71,7 @@ class Hierarchy:
 
     @classmethod
     def below(cls, grid: Grid, kernel: GibbsKernel) -> "Hierarchy":
+        """The grids with two, four, … times wider cells."""
         grids, kernels = [grid], [kernel]
         while (coarse := coarse_grid(grids[-1])) is not None:
             grids.append(coarse)

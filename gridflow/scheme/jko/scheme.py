@@ -234,6 +234,7 @@ class JKOStepper:
         return {"constr_even": even, "constr_odd": odd}
 
     def norm(self, density: Array) -> float:
+        """L² norm over the volumes."""
         return float(np.sqrt(np.vdot(density**2, self.grid.volume)))
 
 
