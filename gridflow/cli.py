@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--overwrite", action="store_true", help="replace existing files")
     for command in (solve, validate):
         command.add_argument("--quiet", action="store_true", help="no progress, no messages")
+        command.add_argument("--threads", type=int, metavar="N", help="of BLAS, or particle runs side by side")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -136,12 +137,25 @@ def command_solve(arguments: argparse.Namespace) -> int:
         check_new_file(picture, {".png"}, arguments.overwrite)
     signal.signal(signal.SIGTERM, interrupt)
     progress = None if arguments.quiet else progress_for(case.name, case.time.stop)
-    dataset = solve(case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress)
+    dataset = solve(
+        case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress, threads=arguments.threads
+    )
     status = dataset.attrs["status"]
     if status == "interrupted":
         flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
-        words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *(f"--{flag}" for flag in flags), "--resume"]
+        threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
+        words = [
+            "gridflow",
+            "solve",
+            arguments.case,
+            "-o",
+            str(output),
+            *settings,
+            *threads,
+            *(f"--{f}" for f in flags),
+            "--resume",
+        ]
         message(f"interrupted after time {float(dataset['time'][-1]):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}")
         return EXIT_FAILED
     failed = status.startswith(("failed", "unconverged"))
@@ -181,7 +195,9 @@ def command_validate(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     directory = arguments.output or Path()
     progress = None if arguments.quiet else RunTally(case.name)
-    result = validate(case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress)
+    result = validate(
+        case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress, threads=arguments.threads
+    )
     print(table(result))
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED

@@ -19,6 +19,7 @@ from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
 from gridflow.space.distances import wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
+from gridflow.threads import blas_threads
 
 if TYPE_CHECKING:
     import xarray
@@ -54,6 +55,7 @@ def solve(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    threads: int | None = None,
 ) -> "xarray.Dataset":
     """The dataset of a case, solved on its grid, and written to the NetCDF file `output` if given.
 
@@ -65,6 +67,7 @@ def solve(
     overwrite : replace an existing file
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
+    threads : of BLAS; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
     "unconverged: how many steps" (where the scheme goes on from them) or "failed: reason", with the last good state saved. An
@@ -79,7 +82,8 @@ def solve(
     if path is not None:
         results.check_output(path, overwrite, resume)
     check_one_energy(case, energy)
-    return Run(case, energy, path, resume, progress or Progress()).result()
+    with blas_threads(threads):
+        return Run(case, energy, path, resume, progress or Progress()).result()
 
 
 def check_one_energy(case: Case, energy: Energy | None) -> None:

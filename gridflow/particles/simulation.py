@@ -18,6 +18,7 @@ from gridflow.particles.integrator import IntegratorSpec
 from gridflow.problem import Problem
 from gridflow.space.factor import Array, columns_of
 from gridflow.space.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
+from gridflow.threads import blas_threads
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,18 @@ def simulate(
     sampling: Sampling = "random",
     integrator: IntegratorSpec | None = None,
     energy: Energy | None = None,
+    threads: int | None = None,
 ) -> ParticleRun:
     """Run N particles drawn from the initial density of a case, or a weighted cloud of one's own.
 
     times : of the saves, increasing from 0; default those of the case; integrator : default that of [particles];
     energy : an energy of one's own with `particles(factors)`, instead of the one in the case
+    threads : of BLAS; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     Raises InputError for a case or a choice that cannot run, SolveError for a run that diverges.
     """
-    return Simulator.of(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
+    with blas_threads(threads):
+        return Simulator.of(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
 
 
 def particle_mobility(problem: Problem) -> Any:

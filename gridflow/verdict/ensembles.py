@@ -1,6 +1,5 @@
 """The particle runs of a verdict: independent ensembles of every N, and one run beside itself with refined steps."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,10 +38,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Runs:
-    """Particle runs of a case, as sketches at the validated times."""
+    """Particle runs of a case, as sketches at the validated times; so many side by side."""
 
     plan: Plan
     simulator: Simulator
+    side_by_side: int = 1
 
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """The run `number` of N particles, from a seed of its own. Raises SolveError if it diverges."""
@@ -99,7 +99,7 @@ class Runs:
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
         """Runs 0 to `number` − 1 of N particles: the first alone, then the others side by side."""
         yield self.run(count, sampling, 0)
-        pool = ThreadPoolExecutor(os.cpu_count())
+        pool = ThreadPoolExecutor(self.side_by_side)
         try:
             yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))
         finally:

@@ -41,10 +41,13 @@ class Experiment:
     particle_order: int
 
 
-def run_experiment(case: Case, energy: Energy | None, tally: Progress) -> Experiment:
-    """The experiment of a case. Raises InputError where it cannot be validated, SolveError for a run that fails or diverges."""
+def run_experiment(case: Case, energy: Energy | None, tally: Progress, side_by_side: int = 1) -> Experiment:
+    """The experiment of a case, with so many particle runs at a time.
+
+    Raises InputError where it cannot be validated, SolveError for a run that fails or diverges.
+    """
     plan = plan_of(case, energy)
-    runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy)), plan.particles
+    runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy), side_by_side), plan.particles
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
     tally.start(len(LEVELS) + 1 + particle_runs)
     tally.stage("time step of the particles")  # first: it is cheap and finds out whether particles can run at all

@@ -12,6 +12,7 @@ from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
 from gridflow.progress import Progress
 from gridflow.solver import check_one_energy
+from gridflow.threads import blas_threads, runs_side_by_side
 from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
 from gridflow.verdict.dataset import verdict_dataset
 from gridflow.verdict.experiment import run_experiment
@@ -33,6 +34,7 @@ def validate(
     energy: Energy | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    threads: int | None = None,
 ) -> xarray.Dataset:
     """The verdict on the grid solution of a case: compared with particle runs and, where there is one, its exact solution.
 
@@ -43,6 +45,7 @@ def validate(
     quick : cells twice as wide, a quarter of the particles, thresholds four times as large
     energy : an energy of one's own, for grids and for particles (`gridflow.energy.base`)
     overwrite : replace existing files
+    threads : particle runs side by side; default that of GRIDFLOW_THREADS, else the number of CPUs (`gridflow.threads`)
 
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
     `gridflow.verdict.verdict`), `outcome` and `reason` say so per quantity, `worth` is the particle count the grid is worth.
@@ -56,7 +59,8 @@ def validate(
     chosen = quick_case(case) if quick else case
     tally = progress or Progress()
     try:
-        experiment = run_experiment(chosen, energy, tally)
+        with blas_threads(1):
+            experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads))
     finally:
         tally.close()
     scale = QUICK_SCALE if quick else 1.0

@@ -1,0 +1,96 @@
+"""Threads: what a call chooses holds while it lasts, and the process is as it was before when it ends, however it ends."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import scipy.linalg  # noqa: F401 - loads its BLAS, so that the fixture reaches it
+from helpers import QUADRATIC, case_of
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import gridflow
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation
+from gridflow.errors import InputError
+from gridflow.particles.integrator import RungeKutta2
+from gridflow.threads import blas_threads, runs_side_by_side, thread_count
+
+
+def of_blas() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+class Watching(Energy, BoundEnergy):
+    """E = 0; remembers the threads of BLAS at every evaluation, and fails at one of them."""
+
+    def __init__(self, fails=None):
+        self.seen, self.fails = [], fails
+
+    def bind(self, grid):
+        return self
+
+    def evaluate(self, mass):
+        self.seen.append(of_blas())
+        if self.fails is not None and len(self.seen) == self.fails:
+            raise RuntimeError("on purpose")
+        return Evaluation(0.0, np.zeros(mass.shape), 0.0)
+
+
+CASE = {**{k: v for k, v in QUADRATIC.items() if k != "exact"}, "time": {"stop": 0.1, "save": 3}}
+
+
+@pytest.fixture(autouse=True)
+def three_threads(monkeypatch):
+    """A process with three threads of BLAS, whatever the machine, and no choice in the environment."""
+    monkeypatch.delenv("GRIDFLOW_THREADS", raising=False)
+    with threadpool_limits(3, user_api="blas"):
+        yield
+
+
+@pytest.mark.parametrize(("chosen", "environment", "expected"), [(None, None, 1), (2, None, 2), (None, "2", 2), (1, "2", 1)])
+def test_a_run_has_the_threads_that_it_chooses(chosen, environment, expected, monkeypatch):
+    if environment is not None:
+        monkeypatch.setenv("GRIDFLOW_THREADS", environment)
+    energy = Watching()
+    gridflow.solve(case_of(CASE), energy=energy, threads=chosen)
+    assert all(seen == {expected} for seen in energy.seen)
+    assert of_blas() == {3}
+
+
+def test_threads_are_restored_after_an_error():
+    with pytest.raises(RuntimeError, match="on purpose"):
+        gridflow.solve(case_of(CASE), energy=Watching(fails=5))
+    assert of_blas() == {3}
+
+
+def test_calls_side_by_side_share_one_limit():
+    """The first sets it, the last restores it, in whatever order they end."""
+    one, two = blas_threads(1), blas_threads(2)
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert of_blas() == {1}
+    two.__exit__(None, None, None)
+    assert of_blas() == {3}
+    with ThreadPoolExecutor(4) as pool:
+        runs = pool.map(lambda seed: gridflow.simulate(case_of(CASE), 8, seed=seed, integrator=RungeKutta2(0.05)), range(12))
+    assert len(list(runs)) == 12
+    assert of_blas() == {3}
+
+
+def test_particle_runs_side_by_side(monkeypatch):
+    assert runs_side_by_side(3) == 3
+    assert runs_side_by_side(None) >= 1
+    monkeypatch.setenv("GRIDFLOW_THREADS", "5")
+    assert runs_side_by_side(None) == 5
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "two", 1.5, True, 10**6])
+def test_wrong_numbers_are_refused(wrong):
+    with pytest.raises(InputError, match=r"threads = (?s:.)*a whole number"):
+        gridflow.solve(case_of(CASE), threads=wrong)
+
+
+def test_a_wrong_environment_is_named(monkeypatch):
+    monkeypatch.setenv("GRIDFLOW_THREADS", "many")
+    with pytest.raises(InputError, match="GRIDFLOW_THREADS = 'many'"):
+        thread_count(None)
