@@ -125,7 +125,6 @@ def command_solve(arguments: argparse.Namespace) -> int:
     """Solves a case into a file, and draws it with --plot."""
     from gridflow.files import check_new_file
     from gridflow.output.dataset import check_output
-    from gridflow.output.plotting import plot
     from gridflow.progress import progress_for
     from gridflow.solver import solve
 
@@ -145,22 +144,15 @@ def command_solve(arguments: argparse.Namespace) -> int:
         flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
-        words = [
-            "gridflow",
-            "solve",
-            arguments.case,
-            "-o",
-            str(output),
-            *settings,
-            *threads,
-            *(f"--{f}" for f in flags),
-            "--resume",
-        ]
+        words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads]
+        words += [*(f"--{flag}" for flag in flags), "--resume"]
         message(f"interrupted after time {float(dataset['time'][-1]):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}")
         return EXIT_FAILED
     failed = status.startswith(("failed", "unconverged"))
     message(summary(dataset, output), arguments.quiet and not failed)
     if arguments.plot:
+        from gridflow.output.plotting import plot
+
         plot(dataset, picture, arguments.overwrite)
         message(f"wrote {picture}", arguments.quiet)
     return EXIT_FAILED if failed else 0

@@ -6,8 +6,8 @@ An ellipsoid is drawn as the sphere that it is isometric to.
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import xarray
-from scipy.spatial import KDTree
 
 from gridflow.output.projections import label_selections
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons, unit_vectors
@@ -81,7 +81,7 @@ def draw_map(axes: "Axes", points: Array, field: Array, colours: "Normalize") ->
     """Every pixel in the colour of its cell; longitude 0 in the middle."""
     lat = (np.arange(PIXELS) + 0.5) / PIXELS * np.pi - np.pi / 2
     lon = (np.arange(2 * PIXELS) + 0.5) / PIXELS * np.pi - np.pi
-    values = field[KDTree(points).query(unit_vectors(lon, lat[:, None]))[1]]
+    values = field[scipy.spatial.KDTree(points).query(unit_vectors(lon, lat[:, None]))[1]]
     edges = np.linspace(-np.pi, np.pi, 2 * PIXELS + 1), np.linspace(-np.pi / 2, np.pi / 2, PIXELS + 1)
     mesh = axes.pcolormesh(*edges, raised_to_scale(values, colours), norm=colours, cmap="magma", rasterized=True)
     axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])

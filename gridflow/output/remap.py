@@ -12,9 +12,9 @@ and a density becomes its average (Wρ)_i / area of box i, which is of second or
 from math import ceil, cos, floor, pi, sqrt
 
 import numpy as np
+import scipy
 import xarray
 from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
-from scipy.spatial import KDTree
 
 from gridflow.errors import InputError, require
 from gridflow.output.schema import attributes_of
@@ -116,7 +116,7 @@ def box_areas(n_lat: int) -> Array:
 def overlaps(points: Array, areas: Array, n_lat: int) -> csr_matrix:
     """W (n_boxes, n_cells), boxes row by row from the south; `points` (n_cells, 3) on the unit sphere."""
     width = pi / n_lat
-    tree = KDTree(points)
+    tree = scipy.spatial.KDTree(points)
     lines = max(2, ceil(SUBPOINTS * width / sqrt(4 * pi / len(points))))
     rows = []
     for k in range(n_lat):
