@@ -241,7 +241,7 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        warnings = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
+        warnings = [*wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID), *self.stepper.warnings(self.state)]
         if warnings:
             attrs["warnings"] = "\n".join(warnings)
         if isinstance(self.writer, results.MemoryWriter):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, case_of, problem_of
+from helpers import HEAT_CIRCLE, ORNSTEIN_UHLENBECK, QUADRATIC, Linear, case_of, problem_of
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.energy.mmd.mmd import MMD, Target
@@ -16,6 +16,7 @@ from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.diffusion import HeatSemigroup
 from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
+from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal, Uniform
@@ -293,3 +294,21 @@ def test_an_energy_that_rises_whatever_the_step_is_reported():
     stepper = FiniteVolume().init(problem_of(grid, Rising(0), 0.0))
     with pytest.raises(SolveError, match="no acceptable step"):
         stepper.step(stepper.start(np.full(8, 0.5)), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "diffusion", "warns"),
+    [(1e-3, "scharfetter-gummel", True), (1e-3, "heat-semigroup", False), (0.3, "scharfetter-gummel", False)],
+)
+def test_fitted_fluxes_that_diffuse_by_the_grid_carry_a_warning(temperature, diffusion, warns):
+    """At D = 10⁻³ cells of ⅛ have the Péclet number 1.5·|x − ⅕|·⅛/10⁻³: beyond 3.83 for |x − ⅕| > 0.02, a sixth of a cell."""
+    case = case_of(ORNSTEIN_UHLENBECK, exact=None, flow__temperature=temperature, scheme__diffusion=diffusion)
+    assert ("fitted fluxes" in solve(case).attrs.get("warnings", "")) == warns
+
+
+def test_the_mass_that_fitted_fluxes_do_not_resolve():
+    """ξ rises by 0, 3 and 5 temperatures between four cells: the last face alone is too steep, and has half of two masses."""
+    grid = Grid([Interval(bounds=(0.0, 4.0), cells=4).factor("x")])
+    transport = Transport(problem_of(grid, Linear(np.zeros(4)), 0.1), temperature=0.1)
+    share = transport.unresolved_mass(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.0, 0.0, 0.3, 0.8]))
+    assert share == pytest.approx((0.3 + 0.4) / 2)

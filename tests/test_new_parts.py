@@ -132,6 +132,9 @@ class EulerStepper:
     def report(self, state):
         return {}
 
+    def warnings(self, state):
+        return []
+
     def step(self, state, dt_max, interval=np.inf):
         dt, view = min(self.scheme.tau, dt_max), self.transport.view
         after = np.empty(view)

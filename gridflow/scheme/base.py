@@ -60,3 +60,6 @@ class Stepper(Protocol):
 
     def report(self, state: State) -> dict[str, float]:
         """The numbers of `reports` at a save."""
+
+    def warnings(self, state: State) -> list[str]:
+        """What makes the result doubtful, judged by its last state, a sentence each."""

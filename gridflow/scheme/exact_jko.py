@@ -174,6 +174,10 @@ class ExactWassersteinStepper:
     def report(self, state: State) -> dict[str, float]:
         return {name: state.reports.get(name, 0.0) for name in self.reports}
 
+    def warnings(self, state: State) -> list[str]:
+        """None."""
+        return []
+
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One step of length min(τ, dt_max). Raises SolveError if the duality gap does not fall below the tolerance."""
         tau = min(self.scheme.tau, dt_max)

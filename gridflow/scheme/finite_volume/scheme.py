@@ -114,6 +114,10 @@ class FiniteVolumeStepper:
         """The numbers of `reports` for a state."""
         return self.drive.numbers(state.density, state.reports)
 
+    def warnings(self, state: State) -> list[str]:
+        """Of fitted fluxes that are not resolved."""
+        return self.transport.warnings(state.density, state.evaluation.first_variation)
+
     @property
     def conserves_mass(self) -> bool:
         """Whether every step conserves the mass."""
@@ -148,7 +152,6 @@ class FiniteVolumeStepper:
             reports=reports,
         )
 
-    # ------------------------------------------------------------------------------------------------------ steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
         curvature = self.curvature(state)

@@ -12,6 +12,11 @@ from gridflow.scheme.finite_volume.stage import moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Array
 
+PECLET_MAX = 3.83
+"""(P/2) coth(P/2) = 2."""
+UNRESOLVED_MAX = 0.05
+"""Share of the mass whose diffusion may be mostly that of the grid before a result carries a warning."""
+
 
 class Swept(NamedTuple):
     """What a sweep measures: largest outflow rate (first stages), Σ V ξ (out − ρ), Σ V ξ (ρ − base) (second stages), min out."""
@@ -85,6 +90,29 @@ class Transport:
             rise_roundoff=max(before.rise_roundoff, roundoff),
             **rest,
         )
+
+    def unresolved_mass(self, density: Array, xi: Array) -> float:
+        """Share of the mass at faces of lines and circles where fitted fluxes diffuse more than twice as much as they should.
+
+        Their diffusivity is D·(P/2) coth(P/2), P = |ξ_c − ξ_o|/D the Péclet number of the cell, as for first-order upwinding.
+        """
+        if self.fitted is None:
+            return 0.0
+        grid, worst = self.problem.grid, 0.0
+        masses = density * grid.volume
+        for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.mobility, strict=True)):
+            if factor.one_dimensional and mobility.max() > 0:
+                lower, upper = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+                steep = np.abs(xi[upper] - xi[lower]) > PECLET_MAX * self.fitted
+                worst = max(worst, float(((masses[lower] + masses[upper]) / 2)[steep].sum() / masses.sum()))
+        return worst
+
+    def warnings(self, density: Array, xi: Array) -> list[str]:
+        """A sentence where that share is more than UNRESOLVED_MAX."""
+        share = self.unresolved_mass(density, xi)
+        where = f"{share:.0%} of the mass ends where |grad ξ| times a cell exceeds {PECLET_MAX:g} times the temperature"
+        fix = 'fitted fluxes diffuse more than twice as much there; use scheme.diffusion = "heat-semigroup" or more cells'
+        return [f"{where}: {fix}"] if share > UNRESOLVED_MAX else []
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """−dF/dt of the flow discrete in space: Σ F_f (ξ_c − ξ_o) over faces; its terms are ≥ 0 where ξ drives the flow.

@@ -149,6 +149,10 @@ class JKOStepper:
         found = self.constraints(state) if "solution" in state.arrays else {}
         return dict.fromkeys(self.reports, 0.0) | state.reports | found
 
+    def warnings(self, state: State) -> list[str]:
+        """None."""
+        return []
+
     # ---------------------------------------------------------------------------------------------------------- steps
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One step of at most dt_max. Raises SolveError if the iteration does not converge."""
