@@ -16,6 +16,8 @@ from gridflow.errors import InputError
 
 VARIABLE = "GRIDFLOW_THREADS"
 """The environment variable that chooses where a call does not."""
+THREADS_MAX = 4096
+"""More is a slip of the keyboard: no machine has as many CPUs, and every thread takes memory."""
 
 
 def thread_count(threads: int | None) -> int | None:
@@ -27,8 +29,9 @@ def thread_count(threads: int | None) -> int | None:
         number = int(chosen) if not isinstance(chosen, bool | float) else 0
     except ValueError:
         number = 0
-    if not 1 <= number <= 4096:
-        raise InputError(f"{name} = {chosen!r}", "a whole number from 1 on", "use the number of CPUs, or leave it out")
+    if not 1 <= number <= THREADS_MAX:
+        allowed = f"a whole number from 1 to {THREADS_MAX}"
+        raise InputError(f"{name} = {chosen!r}", allowed, "use the number of CPUs, or leave it out")
     return number
 
 

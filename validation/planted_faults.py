@@ -41,6 +41,7 @@ from gridflow.progress import Progress
 from gridflow.space.factor import Factor, columns_of
 from gridflow.space.grid import Grid
 from gridflow.space.line import LineFactor
+from gridflow.threads import runs_side_by_side
 from gridflow.verdict.ensembles import Runs
 from gridflow.verdict.experiment import Experiment, run_ensembles
 from gridflow.verdict.grids import Grids, run_grids
@@ -309,7 +310,7 @@ class Trial:
         self.level = float(judgement.detects.min())
 
     def experiment(self, grids: Grids | None = None, simulator: Simulator | None = None) -> Experiment:
-        runs = Runs(self.plan, simulator or self.particles)
+        runs = Runs(self.plan, simulator or self.particles, runs_side_by_side(None))
         return run_ensembles(runs, runs.time_step(Progress()), grids or self.grids, Progress())
 
     def row(self, side: str, fault: str, make: Callable[[], Any], size: float = 0.0) -> Row:

@@ -8,7 +8,7 @@ import numpy as np
 from gridflow.errors import require
 from gridflow.space.densities import Weights
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
-from gridflow.space.mixture import Component, factor_masses
+from gridflow.space.mixture import Component
 
 Sampling = Literal["random", "sobol"]
 
@@ -58,8 +58,6 @@ def draw_cloud(
     require(len(components) > 0, "particles without an initial density", "one component or more", "name an initial density")
     named = all(c.density for c in components)
     require(named, "particles from an initial density in a file", "named densities", "write the density as a mixture")
-    for component in components:
-        factor_masses(component, factors, "initial")  # refuses densities that do not fit their factors
     if strata is not None:
         return draw_strata(components, factors, count, seed, sampling, strata)
     columns = columns_of(factors)

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec
 from gridflow.problem import Problem
 from gridflow.space.factor import Array, columns_of
+from gridflow.space.mixture import Component, factor_masses
 from gridflow.space.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
 from gridflow.threads import blas_threads
 
@@ -58,6 +59,14 @@ class Simulator:
             self.energy = term.at_particles(self.energy)
         self.mobility = particle_mobility(problem)
 
+    @cached_property
+    def initial(self) -> list[Component]:
+        """The components from which particles are drawn. Raises InputError for densities that do not fit their factors."""
+        for component in self.problem.initial:
+            if component.density:
+                factor_masses(component, self.factors, "initial")
+        return list(self.problem.initial)
+
     @classmethod
     def of(cls, case: Case, energy: Energy | None = None, **options: Any) -> Self:
         """Particle runs of a case, with the integrator and the save times that it names."""
@@ -82,7 +91,7 @@ class Simulator:
         saves = [float(t) for t in (times if times is not None else self.times or [])]
         cloud = particles
         if not isinstance(cloud, Cloud):
-            cloud = draw_cloud(list(problem.initial), self.factors, cloud, seed, sampling, self.energy.strata)
+            cloud = draw_cloud(self.initial, self.factors, cloud, seed, sampling, self.energy.strata)
         self.energy.check_start(cloud.points, cloud.weights)
         increase = len(saves) >= 2 and saves[0] == 0 and all(a < b < np.inf for a, b in pairwise(saves))
         require(increase, f"times {saves}", "at least two, increasing from 0", "begin with 0.0")

@@ -141,16 +141,7 @@ class FiniteVolumeStepper:
             drive = evaluation.potential.reshape(self.transport.view)
             rho, out = density.reshape(drive.shape), np.empty(drive.shape)
             dt = self.limits.positivity(self.transport.stage(out, None, rho, drive, 0.0, evaluation.diffusivity).outflow)
-        return State(
-            density=density,
-            time=time,
-            dt=dt,
-            evaluation=evaluation,
-            free_energy=self.problem.free_energy(density, evaluation)[0],
-            dissipation=self.dissipation(density, evaluation),
-            density_min=float(density.min()),
-            reports=reports,
-        )
+        return self.transport.state(density, time, dt, evaluation, reports=reports)
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
@@ -286,8 +277,11 @@ class FiniteVolumeStepper:
         """The step for which the split terms change by no more than the tolerance while they act."""
         limit, start = np.inf, before[-1]
         for term, own in zip(self.split_terms, before[1:], strict=True):
-            others = 2 * abs(float(np.vdot(start.evaluation.first_variation, (start.density - own.density) * self.grid.volume)))
-            change = term.change(state.evaluation, after, density, abs(moved) + others)
+            carried = abs(moved)
+            if own is not start:  # moved by the terms behind it
+                shift = (start.density - own.density) * self.grid.volume
+                carried += 2 * abs(float(np.vdot(start.evaluation.first_variation, shift)))
+            change = term.change(state.evaluation, after, density, carried)
             if change is not None:
                 limit = min(limit, self.limits.change(dt, change), max(2 * dt, state.dt))
         return limit

@@ -15,7 +15,8 @@ from gridflow.space.factor import Array
 PECLET_MAX = 3.83
 """(P/2) coth(P/2) = 2."""
 UNRESOLVED_MAX = 0.05
-"""Share of the mass whose diffusion may be mostly that of the grid before a result carries a warning."""
+"""Share of the mass that diffuses more than twice as much as it should before a result carries a warning: the mean diffusivity is
+then wrong by more than this share of D."""
 
 
 class Swept(NamedTuple):
@@ -58,10 +59,13 @@ class Transport:
         """One Euler step of length 1 with upwind fluxes of first order."""
         stage(out, None, rho, drive, 1.0, self.tables, None, None)
 
-    def state(self, density: Array, time: float, dt: float) -> State:
-        """The state of a density in a flow that ξ drives. Raises SolveError where its energy is not finite."""
+    def state(self, density: Array, time: float, dt: float, evaluation: Evaluation | None = None, **rest: Any) -> State:
+        """The state of a density; evaluation : there, where ξ does not drive the flow; rest : further fields.
+
+        Raises SolveError where the energy is not finite.
+        """
         density = np.ascontiguousarray(density, dtype=float)
-        evaluation = self.problem.evaluate(density)
+        evaluation = self.problem.evaluate(density) if evaluation is None else evaluation
         return State(
             density=density,
             time=time,
@@ -70,6 +74,7 @@ class Transport:
             free_energy=self.problem.free_energy(density, evaluation)[0],
             dissipation=self.dissipation(density, evaluation),
             density_min=float(density.min()),
+            **rest,
         )
 
     def state_after(self, before: State, density: Array, tau: float, dt: float, **rest: Any) -> State:
