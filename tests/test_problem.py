@@ -9,7 +9,7 @@ from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError
 from gridflow.flow.flow import KEYS, TERMS, Flow
 from gridflow.flow.reaction import Reaction
-from gridflow.flow.term import Advance, FlowTerm
+from gridflow.flow.term import Advance, FlowTerm, Point
 from gridflow.particles.integrator import Adaptive, GradientDescent, ProximalPoint, RungeKutta2
 from gridflow.particles.simulation import Simulator
 from gridflow.problem import DRIVE, Problem
@@ -108,6 +108,29 @@ def test_a_step_is_a_palindrome():
     new = stepper.step(state, 1e-3)
     assert [name for name, _ in calls] == list("abccba")
     np.testing.assert_allclose([time for _, time in calls], (new.time - state.time) / 2)
+
+
+class Carried(Recorded):
+    """A term that writes down how much it is carried in a step."""
+
+    def change(self, before, after, density, carried):
+        self.calls.append((self.name, carried))
+        return carried
+
+
+def test_a_term_is_carried_by_the_transport_and_by_the_terms_behind_it():
+    """|moved| + 2|∫ξ d(start − own)|, twice for the half steps on both sides; nothing is behind the last term."""
+    problem, calls = case_of(QUADRATIC, exact=None).problem(), []
+    problem.__dict__["terms"] = tuple(Carried(name, calls, problem.grid) for name in "ab")
+    stepper = FiniteVolume().init(problem)
+    densities = [problem.start / problem.grid.volume]
+    densities += [np.roll(densities[0], 3), np.roll(densities[0], 5)]
+    points = [Point(density, problem.evaluate) for density in densities]
+    state = stepper.start(densities[0])
+    stepper.limit_of_changes(state, points, state.evaluation, densities[0], -0.3, 0.1)
+    behind = abs(float(np.vdot(points[2].evaluation.first_variation, (densities[2] - densities[1]) * problem.grid.volume)))
+    assert behind > 1e-3  # far above the tolerance of the comparison
+    assert dict(calls) == pytest.approx({"a": 0.3 + 2 * behind, "b": 0.3})
 
 
 def test_a_reaction_does_not_go_with_noise_injection():
