@@ -15,7 +15,8 @@ from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.energy.potential import DoubleWell, Potential, Wave
 from gridflow.errors import InputError, SolveError
 from gridflow.flow.diffusion import HeatSemigroup
-from gridflow.scheme.finite_volume.scheme import FiniteVolume, FiniteVolumeStepper
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
@@ -49,7 +50,8 @@ ENERGIES = {
 SCHEMES = {
     "first order": (FiniteVolume(order=1), 0.0),
     "second order": (FiniteVolume(), 0.0),
-    "fitted": (FiniteVolume(), 0.2),
+    "fitted": (FiniteVolume(diffusion="scharfetter-gummel"), 0.2),
+    "implicit": (FiniteVolume(), 0.2),
     "Strang": (FiniteVolume(diffusion="heat-semigroup"), 0.2),
 }
 
@@ -164,7 +166,7 @@ def test_fitted_fluxes_keep_the_discrete_equilibrium():
     energy = ENERGIES["potential"](grid.order).load(Path()).bind(grid)
     density = np.exp(-energy.potential / 0.2)
     density /= grid.integrate(density)
-    stepper = FiniteVolume().init(problem_of(grid, energy, 0.2))
+    stepper = FiniteVolume(diffusion="scharfetter-gummel").init(problem_of(grid, energy, 0.2))
     new = stepper.step(stepper.start(density), np.inf)
     np.testing.assert_allclose(new.density, density, rtol=1e-12)
 
@@ -178,7 +180,7 @@ def test_strang_says_by_how_much_the_free_energy_rose():
 
 
 def test_a_large_first_step_is_cut_to_an_accepted_one():
-    case = case_of(HEAT_CIRCLE)
+    case = case_of(HEAT_CIRCLE, scheme__diffusion="scharfetter-gummel")
     grid = case.grid()
     stepper = case.scheme.init(problem_of(grid, case.energy.load(Path()).bind(grid), 0.2))
     density = mixture_masses(case.initial, grid, Path(), "initial") / grid.volume

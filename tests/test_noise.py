@@ -308,7 +308,7 @@ def test_an_adaptive_level_keeps_the_decrease():
 
     assert (dataset["energy"] <= rate_bound(dataset) * (1 + 1e-12)).all()
     higher = case_of(FLOW, flow__noise_injection={**noise, "level": float(level[4]) * 2**0.5, "schedule": "constant"})
-    from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
+    from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
     bound = higher.energy.load(HERE).bind(higher.grid())
     stepper = higher.scheme.init(problem_of(higher.grid(), bound, 0.0, noise=higher.flow.noise_injection))

@@ -11,6 +11,7 @@ from gridflow.case.case import load_case
 from gridflow.solver import solve
 
 CELLS = (256, 512, 1024)
+FITTED = {"scheme__diffusion": "scharfetter-gummel"}
 STRANG = {"scheme__diffusion": "heat-semigroup"}
 
 SECOND_ORDER = {
@@ -19,11 +20,11 @@ SECOND_ORDER = {
     # discrete rate, times the amplitude
     "quadratic activation": (QUADRATIC, "theta", {}, 4e-4),
     "identity activation": (IDENTITY, "theta", {}, 1e-3),
-    "Ornstein–Uhlenbeck, fitted": (ORNSTEIN_UHLENBECK, "x", {}, 4e-4),
+    "Ornstein–Uhlenbeck, fitted": (ORNSTEIN_UHLENBECK, "x", FITTED, 4e-4),
     "Ornstein–Uhlenbeck, Strang": (ORNSTEIN_UHLENBECK, "x", STRANG, 4e-4),
-    "heat on an interval, fitted": (HEAT_INTERVAL, "x", {}, 1e-4),
+    "heat on an interval, fitted": (HEAT_INTERVAL, "x", FITTED, 1e-4),
     "heat on an interval, semigroup": (HEAT_INTERVAL, "x", STRANG, 1e-4),
-    "heat on a circle, fitted": (HEAT_CIRCLE, "x", {}, 1e-4),
+    "heat on a circle, fitted": (HEAT_CIRCLE, "x", FITTED, 1e-4),
     "heat on a circle, semigroup": (HEAT_CIRCLE, "x", STRANG, 1e-4),
 }
 

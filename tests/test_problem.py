@@ -127,7 +127,7 @@ def test_a_term_is_carried_by_the_transport_and_by_the_terms_behind_it():
     densities += [np.roll(densities[0], 3), np.roll(densities[0], 5)]
     points = [Point(density, problem.evaluate) for density in densities]
     state = stepper.start(densities[0])
-    stepper.limit_of_changes(state, points, state.evaluation, densities[0], -0.3, 0.1)
+    stepper.limit_of_changes(state, points, points[0], -0.3, 0.1)
     behind = abs(float(np.vdot(points[2].evaluation.first_variation, (densities[2] - densities[1]) * problem.grid.volume)))
     assert behind > 1e-3  # far above the tolerance of the comparison
     assert dict(calls) == pytest.approx({"a": 0.3 + 2 * behind, "b": 0.3})

@@ -16,7 +16,7 @@ from gridflow.errors import InputError, SolveError
 from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
 from gridflow.output.dataset import part_path
 from gridflow.scheme.finite_volume.drive import Drive
-from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
+from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.solver import solve
 
 

@@ -75,7 +75,7 @@ def test_harmonics_decay_at_their_rates(degree):
     assert slopes(errors).min() >= 1.9, errors
 
 
-@pytest.mark.parametrize("diffusion", ["scharfetter-gummel", "heat-semigroup"])
+@pytest.mark.parametrize("diffusion", ["implicit", "scharfetter-gummel", "heat-semigroup"])
 def test_heat_through_the_scheme(diffusion):
     start, errors = Harmonic(0.9, 2), []
     for level in (2, 3):

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import gridflow
-from gridflow.scheme.finite_volume.scheme import FiniteVolumeStepper
 from gridflow.scheme.finite_volume.stage import stage
+from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.scheme.finite_volume.tables import Tables, sweep_tables
 from gridflow.space.grid import Grid
 from gridflow.space.line import Interval

@@ -59,6 +59,7 @@ class BoundEnergy(ABC):
     """An energy on a grid, with all that evaluations share. `evaluate` must be given, the rest may be.
 
     convex : E is convex in ρ (along straight lines): SSP schemes then inherit the energy decrease of an Euler step
+    linear : ξ does not depend on ρ
     smooth : False where the first variation has kinks
     driven : the flow follows the `drive` of the evaluations instead of ξ
     diagnostics : of the numbers that `diagnose` adds to every save, (units, long name) by name
@@ -70,6 +71,7 @@ class BoundEnergy(ABC):
     """
 
     convex: bool = False
+    linear: bool = False
     smooth: bool = True
     driven: bool = False
     diagnostics: Records = NO_RECORDS

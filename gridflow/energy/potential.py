@@ -138,7 +138,8 @@ class BoundPotential(BoundEnergy):
 
     potential: Array
 
-    convex = True  # linear in ρ
+    convex = True
+    linear = True
 
     def evaluate(self, mass: Array) -> Evaluation:
         roundoff = ROUNDOFF * float(np.abs(self.potential * mass).sum())

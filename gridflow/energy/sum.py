@@ -97,6 +97,7 @@ Rule = Callable[[list[Any]], Any]
 """The values of a field in all parts → its value in the sum."""
 BOUND_RULES: dict[str, Rule] = {
     "convex": all,
+    "linear": all,
     "smooth": all,
     "driven": no_drive,
     "diagnostics": no_diagnostics,

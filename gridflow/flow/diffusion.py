@@ -67,6 +67,9 @@ class Diffusion(FlowTerm[dict[str, float]]):
     def advance(self, point: Point, time: float) -> Advance:
         return Advance(self.semigroup(point.density, time))
 
+    def diffusion_rates(self) -> list[float]:
+        return self.rates
+
     def dissipation(self, density: Array, xi: Array) -> float:
         """−Σ_k D_k ∫(ξ + D log ρ) ∂²ρ/∂θ_k² dV, which may be negative."""
         potential = xi

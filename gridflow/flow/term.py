@@ -13,7 +13,7 @@ schemes that list keys instead of admitting every term, its key in their `knows`
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,16 @@ class Advance:
 
     density: Array | None
     limit: float = np.inf
+
+
+class SplitStep(Protocol):
+    """What a scheme needs of a part of a step that it splits off: see the methods of `FlowTerm`."""
+
+    def advance(self, point: Point, time: float) -> Advance:
+        """The density after `time`, which is half of a step."""
+
+    def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float | None:
+        """How much the part itself changes over a step."""
 
 
 class FlowTerm(ABC, Generic[Spec]):
@@ -91,6 +101,10 @@ class FlowTerm(ABC, Generic[Spec]):
     def advance(self, point: Point, time: float) -> Advance:
         """The density after `time`, which is half of a step."""
         raise NotImplementedError
+
+    def diffusion_rates(self) -> list[float] | None:
+        """D_k of every factor where Σ_k D_k ∂²ρ/∂θ_k² is all that the term does: a scheme may have its own step for it."""
+        return None
 
     def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float | None:
         """How much the term itself changes over a step, `carried` of it by the transport; None for one that does not change."""

@@ -1,4 +1,4 @@
-"""Limits on the time step of finite volumes: positivity, energy, curvature, accuracy (`gridflow.scheme.finite_volume.scheme`)."""
+"""Limits on the step of finite volumes: positivity, energy, curvature, accuracy (`gridflow.scheme.finite_volume.stepper`)."""
 
 from dataclasses import dataclass
 

@@ -59,8 +59,16 @@ class Transport:
         """One Euler step of length 1 with upwind fluxes of first order."""
         stage(out, None, rho, drive, 1.0, self.tables, None, None)
 
-    def state(self, density: Array, time: float, dt: float, evaluation: Evaluation | None = None, **rest: Any) -> State:
-        """The state of a density; evaluation : there, where ξ does not drive the flow; rest : further fields.
+    def state(
+        self,
+        density: Array,
+        time: float,
+        dt: float,
+        evaluation: Evaluation | None = None,
+        dissipation: float | None = None,
+        **rest: Any,
+    ) -> State:
+        """The state of a density; evaluation, dissipation : there, where they are known; rest : further fields.
 
         Raises SolveError where the energy is not finite.
         """
@@ -72,7 +80,7 @@ class Transport:
             dt=dt,
             evaluation=evaluation,
             free_energy=self.problem.free_energy(density, evaluation)[0],
-            dissipation=self.dissipation(density, evaluation),
+            dissipation=self.dissipation(density, evaluation) if dissipation is None else dissipation,
             density_min=float(density.min()),
             **rest,
         )

@@ -1,0 +1,204 @@
+"""Finite volumes with an implicit temperature: steps as long as accuracy allows.
+
+How the drift is carried depends on the cell Péclet number P = |ξ_c − ξ_o|/D, in the mean square over the mass
+(`Implicit.peclet`):
+
+* P ≤ PECLET_LOW, *fitted* steps: exponentially fitted lines carry drift and diffusion together, implicitly. Positive, mass kept,
+  e^{−ξ/D}/Z at rest; the free energy is checked in every step. Their diffusivity is too large by DP²/12, which is small there;
+* P ≥ PECLET_HIGH, *split* steps: the second-order sweep carries the drift, explicitly, between two implicit half steps of
+  diffusion alone (Strang). As D → 0 it is the scheme without temperature. The free energy may rise by the splitting error;
+* between the two the new density is a mean of both, with weights that change smoothly: where their errors are about equal.
+
+Beside the limits of the sweep, where there is one, dt obeys an estimate of the error in time: now and then a step is done again
+as two of half its length. At order 2 their errors are 4 : 1, so that 4/3 of the difference is that of the long step. In L1 it may
+be `ERROR_MAX`·(√accuracy/n)³, n the cells along one direction. At rest, where nothing moves, fitted steps grow without bound.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gridflow.energy.base import Evaluation
+from gridflow.errors import SolveError
+from gridflow.flow.term import FlowTerm, Point, SplitStep
+from gridflow.problem import Problem
+from gridflow.scheme.base import State
+from gridflow.scheme.finite_volume.curvature import Curvature
+from gridflow.scheme.finite_volume.implicit import Implicit, Spread
+from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY
+from gridflow.scheme.finite_volume.stepper import ATTEMPTS, FiniteVolumeStepper
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+PECLET_LOW, PECLET_HIGH = 0.1, 0.15
+"""Where both errors are about equal, for densities that move over one or two of their widths (`tests/test_implicit.py`)."""
+ERROR_MAX = 100.0
+"""Steps are then proportional to 1/n, and their errors add up, and fade, to at most about the error in space."""
+SAFETY, GROWTH = 0.9, 4.0
+"""Share of the step that meets the tolerance; largest factor between two measured steps."""
+WAIT, WAIT_LONG = 8, 32
+"""Steps between two measurements, where dt has settled and where something else binds it: one costs two steps more."""
+
+
+class ImplicitStepper(FiniteVolumeStepper):
+    """Finite volumes with implicit temperature and diffusion, bound to a problem.
+
+    A state carries among its `reports`: "peclet"; "error_step", the step that the estimate allows; "due", steps to the next one.
+    """
+
+    def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float) -> None:
+        super().__init__(problem, order, cfl, accuracy, fitted=False)
+        self.dyadic = False
+        grid, temperature = problem.grid, problem.flow.temperature
+        self.others = [split_step(grid, term) for term in problem.terms if term.splits and not term.fits]
+        self.implicit = Implicit(grid, grid.mobility, temperature, problem.bound.linear)
+        self.split_steps = [*self.others, *([Spread(self.implicit)] if self.implicit.moving else [])]
+        cells = max(int(f.size ** (1 / f.dimension)) for f in grid.factors)
+        self.tolerance = ERROR_MAX * (accuracy**0.5 / cells) ** 3
+
+    def share(self, state: State) -> float:
+        """Weight of the fitted step."""
+        if self.problem.driven or not self.implicit.moving:
+            return 0.0  # no free energy falls, or nothing diffuses that the energy knows of
+        x = (state.reports["peclet"] - PECLET_LOW) / (PECLET_HIGH - PECLET_LOW)
+        x = min(max(x, 0.0), 1.0)
+        return 1 - x * x * (3 - 2 * x)
+
+    def splits(self, state: State) -> bool:
+        return not self.energy_decreases or self.share(state) < 1
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        return (*super().reports, *(("peclet", "fitted_share") if self.implicit.moving else ()))
+
+    def report(self, state: State) -> dict[str, float]:
+        own = {"peclet": state.reports["peclet"], "fitted_share": self.share(state)} if self.implicit.moving else {}
+        return {**super().report(state), **own}
+
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+        """Of fitted steps where a temperature drives the flow; second order for split ones."""
+        if self.problem.driven or not self.implicit.moving:
+            return super().dissipation(density, evaluation)
+        xi = evaluation.first_variation
+        return self.implicit.dissipation(density, xi) + sum(term.dissipation(density, xi) for term in self.problem.terms)
+
+    def carried(self, state: State, reports: dict[str, float]) -> dict[str, float]:
+        own = {name: state.reports[name] for name in ("peclet", "error_step")}
+        return {**reports, **own, "due": max(0.0, state.reports["due"] - 1)}
+
+    def first_step(self, density: Array, evaluation: Evaluation) -> float:
+        """No other limit than `Implicit.first_time`: what sweeps need is found when one is done."""
+        return np.inf
+
+    def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
+        state = super().start(density, time, dt)
+        diffusions = [self.implicit, *(step.implicit for step in self.others if isinstance(step, Spread))]
+        error_step = min(diffusion.first_time() for diffusion in diffusions)
+        reports = {**state.reports, "peclet": self.peclet(state), "error_step": error_step, "due": 0.0}
+        return replace(state, dt=min(state.dt, error_step), reports=reports)
+
+    def peclet(self, state: State) -> float:
+        """See `Implicit.peclet`."""
+        return self.implicit.peclet(state.density, state.evaluation.potential) if self.implicit.moving else np.inf
+
+    def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
+        state = self.with_curvature(state)
+        dt = min(state.dt, dt_max)
+        for _ in range(ATTEMPTS):
+            try_step = self.attempt if state.reports["due"] > 0 else self.measured
+            new, dt_retry = try_step(state, dt)
+            if new is not None:
+                return replace(new, dt=min(new.dt, new.reports["error_step"]))
+            dt = min(dt_retry, dt / 2)
+        raise SolveError(self.no_step(state))
+
+    def measured(self, state: State, dt: float) -> tuple[State | None, float]:
+        """Two steps of dt/2, compared with one of dt."""
+        long, dt_retry = self.attempt(state, dt)
+        if long is None:
+            return None, dt_retry
+        middle, dt_retry = self.attempt(state, dt / 2)
+        new = None if middle is None else self.attempt(middle, dt / 2)[0]
+        if new is None:
+            return None, dt / 2
+        error = 4 / 3 * float(np.vdot(np.abs(new.density - long.density), self.grid.volume))
+        factor = SAFETY * float(np.cbrt(self.tolerance / error)) if error > 0 else np.inf
+        if factor < 0.5:
+            return None, factor * dt
+        error_step = dt * min(factor, GROWTH)
+        settled = 0.0 if factor > 2 and error_step < new.dt else float(WAIT if error_step < 2 * new.dt else WAIT_LONG)
+        reports = {**new.reports, "peclet": self.peclet(new), "error_step": error_step, "due": settled}
+        return replace(new, reports=reports), dt
+
+    def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
+        share = self.share(state)
+        if share == 1:
+            return self.fitted_step(state, dt)
+        split, dt_retry = super().attempt(state, dt)
+        if share == 0 or split is None:
+            return split, dt_retry
+        fitted, dt_retry = self.fitted_step(state, dt)
+        if fitted is None:
+            return None, dt_retry
+        density = share * fitted.density + (1 - share) * split.density
+        final = self.drive.evaluate(density, split.time)
+        value, roundoff = self.problem.free_energy(density, final)
+        return replace(
+            split,
+            density=density,
+            evaluation=final,
+            free_energy=value,
+            dissipation=(state.free_energy - value) / dt,
+            rise=max(state.rise, value - state.free_energy),
+            rise_roundoff=max(state.rise_roundoff, roundoff),
+        ), dt
+
+    def fitted_step(self, state: State, dt: float) -> tuple[State | None, float]:
+        """A step in which lines carry all of the drift: (new state, _) or (None, the step to try next)."""
+        end = state.time + dt
+        here = Point(state.density, partial(self.drive.evaluate, time=state.time), state.evaluation)
+        before, dt_terms = self.half_steps(here, self.others, dt / 2)
+        if before is None or dt * ENERGY_SAFETY > dt_terms:
+            return None, dt_terms
+        there = Point(self.implicit.step(before[-1], dt), here.evaluate)
+        behind, _ = self.half_steps(there, self.others[::-1], dt / 2)
+        if behind is None:
+            return None, dt / 2
+        density, final = behind[-1].density, behind[-1].evaluation
+        value, roundoff = self.problem.free_energy(density, final)
+        rise = value - state.free_energy
+        if self.energy_decreases and rise > roundoff:
+            return None, dt / 2
+        dt_new, arrays = dt_terms, state.arrays
+        if arrays:
+            curvature = Curvature.of_arrays(arrays)
+            dt_new, arrays = min(dt_new, curvature.step_max), curvature.after_step().arrays()
+        new = State(
+            density=density,
+            time=end,
+            dt=dt_new,
+            evaluation=final,
+            free_energy=value,
+            dissipation=-rise / dt,
+            density_min=min(state.density_min, float(density.min())),
+            rise=max(state.rise, rise),
+            rise_roundoff=max(state.rise_roundoff, roundoff),
+            split=state.split,
+            arrays=arrays,
+            reports=self.carried(state, {}),
+        )
+        return new, dt
+
+    def with_curvature(self, state: State) -> State:
+        """The state with the curvature measured where it is due; an energy that is linear has none."""
+        if self.problem.bound.linear and self.share(state) == 1:
+            return state
+        return super().with_curvature(state)
+
+
+def split_step(grid: Grid, term: FlowTerm[Any]) -> SplitStep:
+    """A term itself, or the implicit step of one that is nothing but diffusion along single factors."""
+    rates = term.diffusion_rates()
+    return term if rates is None else Spread(Implicit(grid, [np.full((1,) * len(grid.factors), rate) for rate in rates], 1.0))

@@ -1,0 +1,293 @@
+"""Finite volumes in space, SSP Runge–Kutta 2 in time, with a step that keeps ρ ≥ 0 and lets the energy decrease.
+
+One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gottlieb, Shu and Tadmor 2001, SIAM Review 43, 89–112):
+
+    ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
+
+with L the face sweep (`gridflow.scheme.finite_volume.stage`). Four limits on dt:
+
+* positivity: κ·dt·(largest outflow rate) ≤ cfl; every new density is checked, and a step that fails is redone;
+* energy: an Euler step lowers a quadratic energy exactly if dt ≤ 2·Dissipation/D²E[ρ̇, ρ̇], and ρ₂ is a convex combination of
+  ρ₀ and two Euler steps, so that E(ρ₂) ≤ E(ρ₀) for every convex energy if both stages keep the limit. The first stage keeps 0.9
+  of it; the outcome E(ρ₂) ≤ E(ρ₀) is checked, up to round-off, and a step that fails is redone. With positivity alone dt grows
+  without bound where the flow becomes stationary, and then the energy rises;
+* curvature: the same for every other direction than ρ̇, dt ≤ 0.8·2/λ, λ the largest eigenvalue of the linearised flow
+  (`gridflow.scheme.finite_volume.curvature`). Without it modes at grid scale grow in flows whose ξ contains ρ or derivatives of
+  its potential, while the energy falls. It is the limit that remains where a decrease is too small to be measured;
+* accuracy: the lengths of the Euler and the Heun step, measured in the metric of the flow, differ by ½dt|√D₁ − √D₀| (D the
+  dissipation = squared speed). They may differ by accuracy·L/n² (L, n: length and cells of the finest factor): the same power
+  of the cell size as the error in space, so that the order 2 survives where dt is not bound to the cell size.
+
+Temperature D > 0 adds D·M·Δρ: implicitly, without a parabolic limit on dt ("implicit", the default:
+`gridflow.scheme.finite_volume.implicit_stepper`); explicitly by exponentially fitted fluxes ("scharfetter-gummel": the free
+energy E + D∫ρ log ρ decreases; first order where |grad ξ| h ≫ D, order 2 as h → 0); or by the heat semigroup of each factor in
+Strang splitting ("heat-semigroup": second-order transport, but the free energy may rise by the splitting error, and the dataset
+says by how much).
+
+Diffusion along single factors (`flow.diffusion`), which is part of no energy, is always split off like that.
+
+Reaction (`gridflow.flow.reaction`) is added by Strang splitting too. Together a step is a palindrome: half steps of the split
+terms, the transport, the half steps in reverse. Reaction and transport lower the same energy, so that its decrease is kept by
+redoing steps, as above. With a temperature it is not claimed: the reaction leaves the entropy out. Two more limits on dt:
+
+* energy: the first stage of a reaction step is an Euler step, and keeps the limit above;
+* accuracy: along the paths of the flow ξ changes in a step by δ, part of it carried (−dt·M|grad ξ|²) and part because ρ changes,
+  so that the exponent of the reaction changes by κ·dt·δ; half of it, the difference of a step of first and of second order, may
+  be accuracy/n², n the cells of the largest factor (at least 64).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from gridflow.energy.base import Evaluation
+from gridflow.errors import SolveError
+from gridflow.flow.term import Point, SplitStep
+from gridflow.problem import Problem
+from gridflow.scheme.base import State
+from gridflow.scheme.finite_volume.curvature import Curvature, Linearised
+from gridflow.scheme.finite_volume.drive import Drive
+from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY, Limits
+from gridflow.scheme.finite_volume.transport import Swept, Transport
+from gridflow.space.factor import Array
+
+ATTEMPTS = 60
+"""Steps are redone with at most half the step: 60 halvings end below round-off of any time."""
+
+
+class Stages(NamedTuple):
+    """Both stages of a transport step: the density, what either sweep measured, and the limits on dt."""
+
+    density: Array
+    first: Swept
+    second: Swept
+    limit: float
+
+
+class FiniteVolumeStepper:
+    """Finite volumes bound to a problem: everything that is reused between steps. Diffusion is explicit, or the heat semigroup.
+
+    order, cfl, accuracy : see `gridflow.scheme.finite_volume.scheme`; fitted : whether the fluxes contain the temperature, which
+    is split off else
+    """
+
+    def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float, fitted: bool = True) -> None:
+        self.problem, self.grid = problem, problem.grid
+        self.transport = Transport(problem, order, problem.flow.temperature if fitted else 0.0)
+        self.limits = Limits.of(cfl, accuracy, problem.grid, self.transport)
+        terms = [t for t in problem.terms if t.splits and not (t.fits and fitted)]
+        self.split_steps: list[SplitStep] = list(terms)
+        self.dyadic = any(t.diffuses for t in terms)
+        self.drive = Drive(problem, self.transport)
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Names of the numbers that it adds to every save."""
+        return self.drive.reports
+
+    def report(self, state: State) -> dict[str, float]:
+        """The numbers of `reports` for a state."""
+        return self.drive.numbers(state.density, state.reports)
+
+    def warnings(self, state: State) -> list[str]:
+        """Of fitted fluxes that are not resolved."""
+        return self.transport.warnings(state.density, state.evaluation.first_variation)
+
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether every step conserves the mass."""
+        return self.problem.keeps_mass
+
+    @property
+    def energy_decreases(self) -> bool:
+        """Whether this scheme claims that the (free) energy never increases."""
+        return self.problem.bound.convex and not self.dyadic and self.problem.lowers_energy
+
+    def splits(self, state: State) -> bool:
+        """Whether a step from this state errs by splitting what lowers the energy, so that its decrease is not enforced."""
+        return not self.energy_decreases
+
+    def carried(self, state: State, reports: dict[str, float]) -> dict[str, float]:
+        """The reports of a new state, with what else it carries from the one before."""
+        return reports
+
+    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+        """−dF/dt of the flow discrete in space (`gridflow.scheme.finite_volume.transport`)."""
+        return self.transport.dissipation(density, evaluation)
+
+    def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
+        """The state of a density; without `dt` the first step is bound by positivity alone."""
+        density = np.ascontiguousarray(density, dtype=float)
+        reports = self.drive.level(density, time)
+        evaluation = self.drive.evaluate(density, time, reports.get("noise_level", 0.0))
+        dt = self.first_step(density, evaluation) if np.isinf(dt) else dt
+        return self.transport.state(density, time, dt, evaluation, self.dissipation(density, evaluation), reports=reports)
+
+    def first_step(self, density: Array, evaluation: Evaluation) -> float:
+        """The step that positivity allows."""
+        drive = evaluation.potential.reshape(self.transport.view)
+        rho, out = density.reshape(drive.shape), np.empty(drive.shape)
+        return self.limits.positivity(self.transport.stage(out, None, rho, drive, 0.0, evaluation.diffusivity).outflow)
+
+    def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
+        """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
+        state = self.with_curvature(state)
+        dt = min(state.dt, dt_max)
+        for _ in range(ATTEMPTS):
+            if self.dyadic:  # a ladder below the time between saves: the matrices of the semigroup are reused
+                unit = interval if np.isfinite(interval) else 1.0
+                dt = unit * 2.0 ** np.floor(np.log2(dt / unit * (1 + 1e-9)))
+            new, dt_retry = self.attempt(state, dt)
+            if new is not None:
+                return new
+            dt = min(dt_retry, dt / 2)
+        raise SolveError(self.no_step(state))
+
+    def no_step(self, state: State) -> str:
+        """The message where every attempt failed."""
+        return (
+            f"no acceptable step at time {state.time:.6g}: the energy or the density fails its check however small dt;"
+            " try another scheme or a finer grid"
+        )
+
+    def with_curvature(self, state: State) -> State:
+        """The state with the curvature of the energy, measured where it is due, and the step that it allows."""
+        curvature = self.curvature(state)
+        dt = min(state.dt, curvature.step_max) if state.arrays else self.limits.curvature(state.dt, curvature.step_max)
+        return replace(state, arrays=curvature.arrays(), dt=dt)
+
+    def curvature(self, state: State) -> Curvature:
+        """The curvature that a state carries, measured anew where it is due."""
+        before = Curvature.of_arrays(state.arrays) if state.arrays else None
+        if before is not None and before.due > 0:
+            return before
+        linearised = self.linearised(state)
+        return linearised.first() if before is None else linearised.renewal(before, state.dt)
+
+    def linearised(self, state: State) -> Linearised:
+        """The flow linearised around a state; with upwind fluxes of ψ and of −ψ, whose mean has the mean density at each face."""
+        view, level = self.transport.view, state.reports.get("noise_level", 0.0)
+        rho = state.density.reshape(view)
+
+        def moves(potential: Array) -> Array:
+            psi, ahead, back = potential.reshape(view), np.empty(view), np.empty(view)
+            self.transport.first_order(ahead, rho, psi)
+            self.transport.first_order(back, rho, -psi)
+            moved: Array = 0.5 * (back - ahead).reshape(potential.shape)
+            for term in self.problem.terms:
+                response = term.response(state.density, potential)
+                moved = moved if response is None else moved - response
+            return moved
+
+        def variation(density: Array) -> Array:
+            return self.drive.evaluate(density, state.time, level).potential
+
+        return Linearised(moves, variation, state.density, self.grid.volume, self.problem.keeps_mass)
+
+    def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
+        """(new state, _) or (None, the step to try next)."""
+        level, end = state.reports.get("noise_level", 0.0), state.time + dt
+        here = Point(state.density, partial(self.drive.evaluate, time=state.time, level=level), state.evaluation)
+        before, dt_terms = self.half_steps(here, self.split_steps, dt / 2)
+        if before is None or dt * ENERGY_SAFETY > dt_terms:
+            return None, dt_terms
+        start = before[-1]
+        stages, dt_retry = self.stages(start, state, dt)
+        if stages is None:
+            return None, dt_retry
+        there = Point(stages.density, partial(self.drive.evaluate, time=end, level=self.drive.level_later(end, level)))
+        behind, _ = self.half_steps(there, self.split_steps[::-1], dt / 2)
+        if behind is None:
+            return None, dt / 2
+        density = behind[-1].density
+        reports = self.drive.level(density, end)
+        final = self.drive.evaluate(density, end, reports.get("noise_level", 0.0))
+        after = Point(density, self.drive.evaluate, final)
+        dt_change = self.limit_of_changes(state, before, after, stages.first.moved, dt)
+        if dt_change < dt / 2:
+            return None, dt_change
+        value, roundoff = self.problem.free_energy(density, final)
+        rise = value - state.free_energy
+        if not self.splits(state) and rise > roundoff:
+            return None, dt / 2
+        dt_new, curvature = min(stages.limit, dt_terms, dt_change), None
+        if state.arrays:
+            curvature = Curvature.of_arrays(state.arrays)
+            dt_new = self.limits.curvature(dt_new, curvature.step_max)
+        low = float(density.min()) if self.split_steps else np.inf
+        new = State(
+            density=density,
+            time=end,
+            dt=float(dt_new),
+            evaluation=final,
+            free_energy=value,
+            dissipation=self.dissipation_in_step(start, stages.first.moved, rise, dt),
+            density_min=min(state.density_min, stages.first.low, stages.second.low, low),
+            rise=max(state.rise, rise),
+            rise_roundoff=max(state.rise_roundoff, roundoff),
+            split=state.split + self.splits(state),
+            arrays={} if curvature is None else curvature.after_step().arrays(),
+            reports=self.carried(state, reports),
+        )
+        return new, dt
+
+    def half_steps(self, point: Point, terms: Sequence[SplitStep], time: float) -> tuple[list[Point] | None, float]:
+        """(the point and those after each of the terms, or None where one is too long; limit on the whole step)."""
+        points, limit = [point], np.inf
+        for term in terms:
+            advance = term.advance(points[-1], time)
+            limit = min(limit, advance.limit)
+            if advance.density is None:
+                return None, limit
+            points.append(Point(advance.density, point.evaluate))
+        return points, limit
+
+    def stages(self, start: Point, state: State, dt: float) -> tuple[Stages | None, float]:
+        """(both stages of the transport, _) or (None, the step to try next)."""
+        view, evaluation = self.transport.view, start.evaluation
+        level, end = state.reports.get("noise_level", 0.0), state.time + dt
+        rho0, drive0 = start.density.reshape(view), evaluation.potential.reshape(view)
+        rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
+
+        # first stage: ρ₁, and the positivity limit
+        first = self.transport.stage(rho1, None, rho0, drive0, dt, evaluation.diffusivity)  # moved: −dt·D₀
+        dt_positive = self.limits.positivity(first.outflow)
+        if dt * self.limits.cfl > dt_positive or first.low < 0:
+            return None, dt_positive
+
+        # second stage: ρ₂, the energy limit, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
+        middle = self.drive.evaluate(rho1.reshape(start.density.shape), end, self.drive.level_later(end, level))
+        second = self.transport.stage(rho2, rho0, rho1, middle.potential.reshape(view), dt, middle.diffusivity)
+        dt_energy = self.limits.energy(dt, -first.moved, second.moved_before - first.moved, evaluation.roundoff)
+        if dt * ENERGY_SAFETY > dt_energy:
+            return None, dt_energy
+        if second.low < 0:
+            return None, dt / 2
+        decrease = -(2 * second.moved + second.moved_before)
+        dt_accurate = self.limits.accuracy(dt, -first.moved, decrease, max(2 * dt, state.dt))
+        if dt_accurate < dt / 2:
+            return None, dt_accurate
+        return Stages(rho2.reshape(start.density.shape), first, second, min(dt_positive, dt_energy, dt_accurate)), dt
+
+    def limit_of_changes(self, state: State, before: list[Point], after: Point, moved: float, dt: float) -> float:
+        """The step for which the split terms change by no more than the tolerance while they act."""
+        limit, start = np.inf, before[-1]
+        for term, own in zip(self.split_steps, before[1:], strict=True):
+            carried = abs(moved)
+            if own is not start:  # moved by the terms behind it
+                shift = (start.density - own.density) * self.grid.volume
+                carried += 2 * abs(float(np.vdot(start.evaluation.first_variation, shift)))
+            change = term.change(state.evaluation, after.evaluation, after.density, carried)
+            if change is not None:
+                limit = min(limit, self.limits.change(dt, change), max(2 * dt, state.dt))
+        return limit
+
+    def dissipation_in_step(self, start: Point, moved: float, rise: float, dt: float) -> float:
+        """−dF/dt during a step, as cheap as can be."""
+        if any(term.diffuses for term in self.problem.terms):
+            return -rise / dt
+        xi = start.evaluation.first_variation
+        return sum(term.dissipation(start.density, xi) for term in self.problem.terms) - moved / dt
