@@ -227,7 +227,7 @@ class Run:
 
     def final_dataset(self, status: str) -> "xarray.Dataset":
         """What was saved, with the status and the certificates as attributes; its file is complete, or can be resumed."""
-        claims = self.stepper.energy_decreases and self.state.split == 0
+        claims = self.stepper.energy_decreases
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
         self.counters.wall_seconds = time.monotonic() - self.began

@@ -15,7 +15,8 @@ RECORDS: dict[str, tuple[str, str]] = {
     "duality_gap": ("1", "bound on the suboptimality of the last exact JKO step"),
     "step_w2": ("1", "Wasserstein distance W2 moved in the last exact JKO step"),
     "noise_level": ("1", "standard deviation beta of the injected noise"),
-    "peclet": ("1", "cell Peclet number |difference of xi|/D, in the mean square over the mass"),
+    "peclet": ("1", "Peclet number, root mean square of the drift over that of diffusion: 1 at rest"),
+    "cell_peclet": ("1", "cell Peclet number |difference of xi|/D, root mean square over the mass"),
     "fitted_share": ("1", "share of fitted implicit steps in the steps there, the rest being transport and diffusion split"),
     "injected_dissipation": ("1", "mean of |grad xi|^2 at positions displaced by the injected noise"),
     "error_w1": ("1", "W1 distance to the exact solution"),
@@ -23,7 +24,7 @@ RECORDS: dict[str, tuple[str, str]] = {
 }
 INTEGERS = {"steps", "iterations"}
 JKO_REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
-REPORTS = JKO_REPORTS | {"noise_level", "injected_dissipation", "peclet", "fitted_share"}
+REPORTS = JKO_REPORTS | {"noise_level", "injected_dissipation", "peclet", "cell_peclet", "fitted_share"}
 """Records that only some schemes have. Those of some energies are their `diagnostics` (`gridflow.energy.base`)."""
 VARIABLES: dict[str, tuple[str, str]] = {
     # name: (units, long name)

@@ -16,8 +16,8 @@ class State:
     density : shape of the grid; time, dt (proposed next step) : mean-field time; evaluation : of the energy at the density, which
     a restart computes again; free_energy : the value that decreases; dissipation : −dE/dt during the step, cheaply measured;
     density_min : smallest density so far; rise : largest increase of the energy in a step so far; rise_roundoff : largest
-    round-off allowed for it; unconverged : steps so far that ended before their tolerance; split : those whose splitting may have
-    raised the energy; arrays, reports : whatever else a scheme needs to go on, numbers of a save among them.
+    round-off allowed for it; unconverged : steps so far that ended before their tolerance; arrays, reports : whatever else a
+    scheme needs to go on, numbers of a save among them.
     """
 
     density: Array
@@ -30,7 +30,6 @@ class State:
     rise: float = 0.0
     rise_roundoff: float = 0.0
     unconverged: float = 0.0
-    split: float = 0.0
     arrays: dict[str, Array] = field(default_factory=dict)
     reports: dict[str, float] = field(default_factory=dict)
 

@@ -36,6 +36,8 @@ class Drift(NamedTuple):
     line: Array | None = None
 
 
+RESOLVENTS_KEPT = 4
+"""Of a surface: those of a step and of half of it, on one matrix."""
 NO_DRIFT = Drift(np.zeros(1), 0.0)
 
 
@@ -76,6 +78,9 @@ class SurfaceAxis:
     def __init__(self, grid: Grid, axis: int, mobility: Array, mesh: Mesh) -> None:
         self.mesh, self.axis = mesh, axis
         self.mobility = of_lines(grid, axis, mobility)
+        self.slope: Array | None = None
+        self.matrix = scipy.sparse.csc_matrix((mesh.size, mesh.size))
+        self.resolvents: dict[float, scipy.sparse.linalg.SuperLU] = {}
 
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         mesh = self.mesh
@@ -86,8 +91,8 @@ class SurfaceAxis:
             slope = drift.factor * np.moveaxis(drift.field, self.axis, 0).reshape(mesh.size, -1)
         after = np.empty_like(masses)
         for group in self.groups(slope):
-            generator = self.generator(slope[:, group[0] % slope.shape[1]]) * (diffusivity * self.mobility[group[0]])
-            after[:, group] = self.advanced(masses[:, group], generator, time, second_order)
+            one, rate = slope[:, group[0] % slope.shape[1]], diffusivity * float(self.mobility[group[0]])
+            after[:, group] = self.advanced(masses[:, group], one, rate * time, second_order)
         densities = np.maximum(after, 0.0) / mesh.volumes[:, None]
         return np.ascontiguousarray(np.moveaxis(densities.reshape(columns.shape), 0, self.axis))
 
@@ -99,39 +104,53 @@ class SurfaceAxis:
         return [np.flatnonzero(which == k) for k in range(values.size)]
 
     def generator(self, slope: Array) -> "scipy.sparse.csc_matrix":
-        """A of one column, acting on masses, for unit diffusivity; slope : ξ/D."""
-        mesh = self.mesh
+        """A of one column, acting on masses, for unit diffusivity; slope : ξ/D, up to a constant. The last one is kept."""
+        mesh, slope = self.mesh, slope - slope[0]
+        if self.slope is not None and np.array_equal(slope, self.slope):
+            return self.matrix
+        self.slope = slope
+        self.resolvents.clear()
         left, right, rate = mesh.faces
         step = slope[left] - slope[right]
-        ahead, back = bernoulli(-step), bernoulli(step)
+        ahead, back = bernoulli(step)
         gives, takes = rate * ahead / mesh.volumes[left], rate * back / mesh.volumes[right]
         rows = np.concatenate([right, left, left, right])
         places = np.concatenate([left, right, left, right])
-        return scipy.sparse.csc_matrix((np.concatenate([gives, takes, -gives, -takes]), (rows, places)), (mesh.size, mesh.size))
+        entries = np.concatenate([gives, takes, -gives, -takes])
+        self.matrix = scipy.sparse.csc_matrix((entries, (rows, places)), (mesh.size, mesh.size))
+        return self.matrix
 
-    def advanced(self, masses: Array, generator: "scipy.sparse.csc_matrix", time: float, second_order: bool) -> Array:
-        """R of `lines`, or one resolvent; columns that R leaves negative are redone."""
+    def advanced(self, masses: Array, slope: Array, time: float, second_order: bool) -> Array:
+        """R of `lines`, or one resolvent; columns that R leaves negative are redone. time : in units of 1/diffusivity"""
+        generator = self.generator(slope)
         if not second_order:
-            return np.asarray(self.resolvent(generator, time).solve(masses))
-        resolvent = self.resolvent(generator, GAMMA * time)
+            return np.asarray(self.resolvent(time).solve(masses))
+        resolvent = self.resolvent(GAMMA * time)
         after: Array = resolvent.solve(resolvent.solve(masses + (1 - 2 * GAMMA) * time * (generator @ masses)))
         negative = after.min(axis=0) < 0
         if negative.any():
-            resolvent = self.resolvent(generator, 0.5 * time)
+            resolvent = self.resolvent(0.5 * time)
             after[:, negative] = resolvent.solve(resolvent.solve(masses[:, negative]))
         return after
 
-    def resolvent(self, generator: "scipy.sparse.csc_matrix", time: float) -> "scipy.sparse.linalg.SuperLU":
-        """The factors of I − time·A."""
-        matrix = (scipy.sparse.identity(generator.shape[0], format="csc") - time * generator).tocsc()
-        options = {"SymmetricMode": True}
-        return scipy.sparse.linalg.splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    def resolvent(self, time: float) -> "scipy.sparse.linalg.SuperLU":
+        """The factors of I − time·A for the last generator; the last few are kept."""
+        if time not in self.resolvents:
+            if len(self.resolvents) == RESOLVENTS_KEPT:
+                self.resolvents.pop(next(iter(self.resolvents)))
+            matrix = (scipy.sparse.identity(self.mesh.size, format="csc") - time * self.matrix).tocsc()
+            options = {"SymmetricMode": True}
+            factors = scipy.sparse.linalg.splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+            self.resolvents[time] = factors
+        return self.resolvents[time]
 
 
-def bernoulli(s: Array) -> Array:
-    """B(s) = s/(eˢ − 1)."""
-    safe = np.where(np.abs(s) > 1e-12, np.minimum(s, 700.0), 1.0)
-    return np.where(np.abs(s) > 1e-12, safe / np.expm1(safe), 1 - 0.5 * s)
+def bernoulli(s: Array) -> tuple[Array, Array]:
+    """(B(−s), B(s)), B(s) = s/(eˢ − 1), as (s/2)coth(s/2) ± s/2: to round-off of the larger one."""
+    half = 0.5 * s
+    with np.errstate(invalid="ignore"):
+        mean = np.where(np.abs(s) > 1e-8, half / np.tanh(half), 1.0)
+    return np.maximum(mean + half, 0.0), np.maximum(mean - half, 0.0)
 
 
 def alike_line(values: Array) -> Array | None:
@@ -206,28 +225,47 @@ class Implicit:
         """Along one factor."""
         return self.axes[axis].advance(density, drift, time, self.temperature, second_order)
 
+    def sides(self, field: Array, axis: int) -> tuple[Array, Array]:
+        """A field at the cells on both sides of the faces along a factor."""
+        factor = self.grid.factors[axis]
+        if factor.walls is None:
+            left, right, _ = factor.faces
+            return field.take(left, axis), field.take(right, axis)
+        before = (slice(None),) * axis
+        return field[(*before, slice(None, -1))], field[(*before, slice(1, None))]  # views
+
+    def weight(self, axis: int) -> Array:
+        """D·M·A/d of the faces along a factor times the volume across; broadcasts against `sides`."""
+        grid, factor = self.grid, self.grid.factors[axis]
+        volume, _ = self.sides(grid.volume / grid.along(axis, factor.volumes), axis)
+        return volume * grid.along(axis, factor.faces.rate) * (self.mobility[axis] * self.temperature)
+
     def peclet(self, density: Array, xi: Array) -> float:
+        """(∫ρM|grad ξ|² / ∫ρM|D grad log ρ|²)^½, the root mean square of the drift over that of diffusion: 1 at rest."""
+        log, drift, diffusion = np.log(np.maximum(density, np.finfo(float).tiny)), 0.0, 0.0
+        for axis in self.moving:
+            weight = self.weight(axis) * np.add(*self.sides(density, axis))
+            for_xi, for_log = np.subtract(*self.sides(xi, axis)), np.subtract(*self.sides(log, axis))
+            drift += float(np.vdot(weight, for_xi * for_xi))
+            diffusion += float(np.vdot(weight, for_log * for_log))
+        return float(np.sqrt(drift / diffusion)) / self.temperature if diffusion > 0 else np.inf if drift > 0 else 0.0
+
+    def cell_peclet(self, density: Array, xi: Array) -> float:
         """Root mean square of |ξ_c − ξ_o|/D over the mass at the faces, the largest of all factors."""
         masses, largest = density * self.grid.volume, 0.0
         for axis in self.moving:
-            left, right, _ = self.grid.factors[axis].faces
-            mass = masses.take(left, axis) + masses.take(right, axis)
-            steps = xi.take(left, axis) - xi.take(right, axis)
-            largest = max(largest, float(np.vdot(mass, steps * steps) / mass.sum()))
+            mass, step = np.add(*self.sides(masses, axis)), np.subtract(*self.sides(xi, axis))
+            largest = max(largest, float(np.vdot(mass, step * step) / mass.sum()))
         return largest**0.5 / self.temperature
 
     def dissipation(self, density: Array, xi: Array) -> float:
         """Σ F_f (ξ + D log ρ)|_o^c over the faces, ≥ 0, for the fitted fluxes F: −dF/dt of fitted steps, short ones."""
-        grid, temperature, total = self.grid, self.temperature, 0.0
-        potential = xi + temperature * np.log(np.maximum(density, np.finfo(float).tiny))
+        log, total = self.temperature * np.log(np.maximum(density, np.finfo(float).tiny)), 0.0
         for axis in self.moving:
-            factor = grid.factors[axis]
-            left, right, rate = factor.faces
-            step = (xi.take(left, axis) - xi.take(right, axis)) / temperature
-            flux = bernoulli(-step) * density.take(left, axis) - bernoulli(step) * density.take(right, axis)
-            flux *= grid.along(axis, rate) * self.mobility[axis] * temperature
-            across = (grid.volume / grid.along(axis, factor.volumes)).take(left, axis)
-            total += float(np.vdot(flux * across, potential.take(left, axis) - potential.take(right, axis)))
+            step = np.subtract(*self.sides(xi, axis))
+            ahead, back = bernoulli(step / self.temperature)
+            flux = np.subtract(*(rate * side for rate, side in zip((ahead, back), self.sides(density, axis), strict=True)))
+            total += float(np.vdot(self.weight(axis) * flux, step + np.subtract(*self.sides(log, axis))))
         return total
 
     def first_time(self) -> float:

@@ -106,8 +106,8 @@ class FiniteVolumeStepper:
         """Whether this scheme claims that the (free) energy never increases."""
         return self.problem.bound.convex and not self.dyadic and self.problem.lowers_energy
 
-    def splits(self, state: State) -> bool:
-        """Whether a step from this state errs by splitting what lowers the energy, so that its decrease is not enforced."""
+    def may_rise(self, state: State) -> bool:
+        """Whether an attempt from this state is a step where it raises the energy, too."""
         return not self.energy_decreases
 
     def carried(self, state: State, reports: dict[str, float]) -> dict[str, float]:
@@ -211,7 +211,7 @@ class FiniteVolumeStepper:
             return None, dt_change
         value, roundoff = self.problem.free_energy(density, final)
         rise = value - state.free_energy
-        if not self.splits(state) and rise > roundoff:
+        if not self.may_rise(state) and rise > roundoff:
             return None, dt / 2
         dt_new, curvature = min(stages.limit, dt_terms, dt_change), None
         if state.arrays:
@@ -228,7 +228,6 @@ class FiniteVolumeStepper:
             density_min=min(state.density_min, stages.first.low, stages.second.low, low),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
-            split=state.split + self.splits(state),
             arrays={} if curvature is None else curvature.after_step().arrays(),
             reports=self.carried(state, reports),
         )
