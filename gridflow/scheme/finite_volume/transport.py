@@ -124,7 +124,7 @@ class Transport:
         """A sentence where that share is more than UNRESOLVED_MAX."""
         share = self.unresolved_mass(density, xi)
         where = f"{share:.0%} of the mass ends where |grad ξ| times a cell exceeds {PECLET_MAX:g} times the temperature"
-        fix = 'fitted fluxes diffuse more than twice as much there; use scheme.diffusion = "heat-semigroup" or more cells'
+        fix = 'fitted fluxes diffuse more than twice as much there; use scheme.diffusion = "implicit" or more cells'
         return [f"{where}: {fix}"] if share > UNRESOLVED_MAX else []
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
