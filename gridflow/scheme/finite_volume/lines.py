@@ -82,7 +82,7 @@ def half_coth_large(s):
     return x + 0.5 * max(z - COTH_ONE, 0.0)
 
 
-@inlined
+@kernel
 def load(block, values, offsets, m, stride):
     """The lines that start at `offsets` as columns of a block."""
     n = block.shape[0]
@@ -96,7 +96,7 @@ def load(block, values, offsets, m, stride):
                 block[i, q] = values[offsets[q] + i * stride]
 
 
-@inlined
+@kernel
 def store(values, block, inverse_volume, offsets, m, stride):
     """Densities from masses of a block, into the lines that start at `offsets`."""
     n = block.shape[0]
@@ -135,7 +135,7 @@ def rates_viscous(right, left, viscosity, mobility, diffusivity, rate_a, rate_b,
         left[b, q] = rate_b * k
 
 
-@inlined
+@kernel
 def rates(right, left, field, mobility, rate, inverse_volume, diffusivity, factor, circle, m):
     """The rates of all faces of a block, from ξ where `factor` > 0, else from the viscosity."""
     n = right.shape[0]
@@ -152,7 +152,7 @@ def rates(right, left, field, mobility, rate, inverse_volume, diffusivity, facto
             right[n - 1, q] = 0.0
 
 
-@inlined
+@kernel
 def explicit_part(y, mass, right, left, length, circle, m):
     """y = mass + length·A mass."""
     n = y.shape[0]
@@ -169,7 +169,7 @@ def explicit_part(y, mass, right, left, length, circle, m):
             y[n - 1, q] += length * left[0, q] * mass[0, q]
 
 
-@inlined
+@kernel
 def eliminate(inverse, border, right, left, g, circle, m):
     """1/d of the pivots d of I − gA, first cell first: d_i = g·right_i + e_i, e_{i+1} = 1 + g·left_{i+1} e_i/d_i, sums alone.
 
@@ -202,7 +202,7 @@ def eliminate(inverse, border, right, left, g, circle, m):
                 border[end, q] += border[i, q]
 
 
-@inlined
+@kernel
 def resolve(y, inverse, border, right, left, g, circle, m):
     """y ← (I − gA)⁻¹ y."""
     n = right.shape[0]
@@ -224,7 +224,7 @@ def resolve(y, inverse, border, right, left, g, circle, m):
                 y[i, q] += border[i, q] * y[end, q]
 
 
-@inlined
+@kernel
 def take_negative(y, other, m):
     """Replace columns of y with a negative number by those of another; returns how many."""
     n, count = y.shape[0], 0
@@ -239,7 +239,7 @@ def take_negative(y, other, m):
     return count
 
 
-@inlined
+@kernel
 def redo_negative(y, mass, inverse, border, right, left, g, circle, m):
     """Replace columns of y with a negative number by (I − gA)⁻² mass; returns how many."""
     n, low = y.shape[0], 0.0

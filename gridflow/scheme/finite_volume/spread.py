@@ -15,7 +15,7 @@ kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
 inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 
 
-@inlined
+@kernel
 def explicit_part(y, mass, right, left, length, circle, m):
     """y = mass + length·A mass, where the rates are those of all columns, (n, 1)."""
     n = y.shape[0]
@@ -29,7 +29,7 @@ def explicit_part(y, mass, right, left, length, circle, m):
             y[i, q] = stays * mass[i, q] + from_w * mass[w, q] + from_e * mass[e, q]
 
 
-@inlined
+@kernel
 def resolve(y, inverse, border, right, left, g, circle, m):
     """y ← (I − gA)⁻¹ y for one matrix."""
     n = y.shape[0]
