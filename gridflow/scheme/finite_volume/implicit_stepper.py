@@ -13,7 +13,8 @@ square (`Implicit.peclet`); at rest it is 1, whatever the cells:
 
 Beside the limits of the sweep, where there is one, dt obeys an estimate of the error in time: now and then a step is done again
 as two of half its length. At order 2 their errors are 4 : 1, so that 4/3 of the difference is that of the long step. In L1 it may
-be `ERROR_MAX`·(√accuracy/n)³, n the cells along one direction. At rest, where nothing moves, fitted steps grow without bound.
+be `ERROR_MAX`·(√accuracy/n)³ of the mass, n the cells along one direction. The error of other steps is predicted from the last
+measurement, and a step of which too much is predicted is measured. At rest, where nothing moves, fitted steps grow without bound.
 """
 
 from dataclasses import replace
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from gridflow.energy.base import Evaluation
-from gridflow.errors import SolveError
+from gridflow.errors import SolveError, require
 from gridflow.flow.term import FlowTerm, Point, SplitStep
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
@@ -40,16 +41,27 @@ finer in two dimensions, where steps are proportional to cells: at equal cost bo
 about equal on the same cells for densities that move over one or two of their widths (`tests/test_implicit.py`)."""
 ERROR_MAX = 100.0
 """Steps are then proportional to 1/n, and their errors add up, and fade, to at most about the error in space."""
+CELLS_MIN = 16
+"""Cells that the tolerance counts at least: with fewer it would be a share of all mass."""
+ROUNDOFF = 1e-13
+"""Of an L1 distance of densities of mass 1: no tolerance is smaller."""
+TEMPERATURES = (1e-100, 1e30)
+"""Whose ratios with potentials and cells are numbers of the machine."""
 SAFETY, GROWTH = 0.9, 4.0
 """Share of the step that meets the tolerance; largest factor between two measured steps."""
 WAIT, WAIT_LONG = 8, 32
-"""Steps between two measurements, where dt has settled and where something else binds it: one costs two steps more."""
+"""Steps between two measurements, where the error binds dt and where something else does: one costs two steps more. The errors of
+those between are predicted."""
+CARRIED = ("peclet", "error_step", "measured_step", "measured_error", "measured_move")
+TINY = 1e-300
 
 
 class ImplicitStepper(FiniteVolumeStepper):
     """Finite volumes with implicit temperature and diffusion, bound to a problem.
 
-    A state carries among its `reports`: "peclet"; "error_step", the step that the estimate allows; "due", steps to the next one.
+    A state carries among its `reports` "peclet"; of the last measurement its length "measured_step", the error then
+    ("measured_error") and the L1 distance that it moved ("measured_move"); "error_step", the step that it allows; and "due", the
+    steps to the next one.
     """
 
     def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float) -> None:
@@ -59,8 +71,18 @@ class ImplicitStepper(FiniteVolumeStepper):
         self.others = [split_step(grid, term) for term in problem.terms if term.splits and not term.fits]
         self.implicit = Implicit(grid, grid.mobility, temperature, problem.bound.linear)
         self.split_steps = [*self.others, *([Spread(self.implicit)] if self.implicit.moving else [])]
-        cells = max(int(f.size ** (1 / f.dimension)) for f in grid.factors)
-        self.tolerance = ERROR_MAX * (accuracy**0.5 / cells) ** 3
+        require(
+            temperature == 0 or TEMPERATURES[0] <= temperature <= TEMPERATURES[1],
+            f"flow.temperature = {temperature:g}",
+            f"0, or {TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}",
+            "choose units in which it is of the size of the potentials",
+        )
+        spread = [step.implicit for step in self.others if isinstance(step, Spread)]
+        self.first_time = min(implicit.first_time() for implicit in (self.implicit, *spread))
+        moving = [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
+        moving += [grid.factors[axis] for implicit in spread for axis in implicit.moving]
+        cells = max(CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving))
+        self.tolerance = max(ERROR_MAX * (accuracy**0.5 / cells) ** 3, ROUNDOFF)
 
     def share(self, state: State) -> float:
         """Weight of the fitted step."""
@@ -92,7 +114,7 @@ class ImplicitStepper(FiniteVolumeStepper):
         return self.implicit.dissipation(density, xi) + sum(term.dissipation(density, xi) for term in self.problem.terms)
 
     def carried(self, state: State, reports: dict[str, float]) -> dict[str, float]:
-        own = {name: state.reports[name] for name in ("peclet", "error_step")}
+        own = {name: state.reports[name] for name in CARRIED}
         return {**reports, **own, "due": max(0.0, state.reports["due"] - 1)}
 
     def first_step(self, density: Array, evaluation: Evaluation) -> float:
@@ -101,10 +123,8 @@ class ImplicitStepper(FiniteVolumeStepper):
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         state = super().start(density, time, dt)
-        diffusions = [self.implicit, *(step.implicit for step in self.others if isinstance(step, Spread))]
-        error_step = min(diffusion.first_time() for diffusion in diffusions)
-        reports = {**state.reports, "peclet": self.peclet(state), "error_step": error_step, "due": 0.0}
-        return replace(state, dt=min(state.dt, error_step), reports=reports)
+        own = {**dict.fromkeys(CARRIED, 0.0), "peclet": self.peclet(state), "error_step": self.first_time, "due": 0.0}
+        return replace(state, dt=min(state.dt, self.first_time), reports={**state.reports, **own})
 
     def peclet(self, state: State) -> float:
         """See `Implicit.peclet`."""
@@ -112,14 +132,31 @@ class ImplicitStepper(FiniteVolumeStepper):
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         state = self.with_curvature(state)
-        dt = min(state.dt, dt_max)
+        dt, due = min(state.dt, dt_max), state.reports["due"] == 0
         for _ in range(ATTEMPTS):
-            try_step = self.attempt if state.reports["due"] > 0 else self.measured
-            new, dt_retry = try_step(state, dt)
+            new, dt_retry = self.measured(state, dt) if due else self.attempt(state, dt)
+            if new is not None and not due and self.predicted_error(state, new) > self.tolerance * self.mass(new):
+                due = True  # and the same once more
+                continue
             if new is not None:
-                return replace(new, dt=min(new.dt, new.reports["error_step"]))
+                reports = {**new.reports, "peclet": self.peclet(new)}
+                return replace(new, dt=min(new.dt, reports["error_step"]), reports=reports)
             dt = min(dt_retry, dt / 2)
         raise SolveError(self.no_step(state))
+
+    def mass(self, state: State) -> float:
+        """∫ρ dV."""
+        return self.grid.integrate(state.density)
+
+    def distance(self, one: State, two: State) -> float:
+        """L1 distance of two densities."""
+        return float(np.vdot(np.abs(one.density - two.density), self.grid.volume))
+
+    def predicted_error(self, state: State, new: State) -> float:
+        """Of a step, from the last measurement: proportional to the speed and to the cube of the step."""
+        reports, dt = state.reports, new.time - state.time
+        longer = dt / reports["measured_step"]
+        return reports["measured_error"] * longer**2 * self.distance(new, state) / max(reports["measured_move"], TINY)
 
     def measured(self, state: State, dt: float) -> tuple[State | None, float]:
         """Two steps of dt/2, compared with one of dt."""
@@ -130,14 +167,17 @@ class ImplicitStepper(FiniteVolumeStepper):
         new = None if middle is None else self.attempt(middle, dt / 2)[0]
         if new is None:
             return None, dt / 2
-        error = 4 / 3 * float(np.vdot(np.abs(new.density - long.density), self.grid.volume))
-        factor = SAFETY * float(np.cbrt(self.tolerance / error)) if error > 0 else np.inf
+        error = 4 / 3 * self.distance(new, long)
+        factor = SAFETY * float(np.cbrt(self.tolerance * self.mass(new) / error)) if error > 0 else np.inf
         if factor < 0.5:
             return None, factor * dt
         error_step = dt * min(factor, GROWTH)
-        settled = 0.0 if factor > 2 and error_step < new.dt else float(WAIT if error_step < 2 * new.dt else WAIT_LONG)
-        reports = {**new.reports, "peclet": self.peclet(new), "error_step": error_step, "due": settled}
-        return replace(new, reports=reports), dt
+        if dt < state.dt and factor > 1:  # cut short by a save
+            error_step = max(error_step, state.reports["error_step"])
+        grows = factor > 2 and dt == state.dt and error_step < new.dt
+        due = 0.0 if grows else float(WAIT if error_step < 2 * min(new.dt, dt) else WAIT_LONG)
+        own = {"measured_step": dt, "measured_error": error, "measured_move": self.distance(new, state)}
+        return replace(new, reports={**new.reports, **own, "error_step": error_step, "due": due}), dt
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """A fitted step, a split one, or their mean; a fitted one where another would raise the free energy."""
@@ -151,13 +191,16 @@ class ImplicitStepper(FiniteVolumeStepper):
             fitted, dt_retry = self.fitted_step(state, dt)
             if fitted is None:
                 return None, dt_retry
-            new = self.mean(state, fitted, new, share)
+            new = self.mean(state, fitted, new, share, dt)
         if self.energy_decreases and new.free_energy - state.free_energy > new.rise_roundoff:
             return self.fitted_step(state, dt)
         return new, dt
 
-    def mean(self, state: State, fitted: State, split: State, share: float) -> State:
-        """The state after a step from `state` that was done in two ways."""
+    def mean(self, state: State, fitted: State, split: State, share: float, dt: float) -> State:
+        """The state after a step dt from `state` that was done in two ways, which differ by the error in space alone.
+
+        (To second order in time; the mean adds ⅛dt²(A − B)²ρ, A and B the generators of the two, which fall like h².)
+        """
         density = share * fitted.density + (1 - share) * split.density
         final = self.drive.evaluate(density, split.time)
         value, roundoff = self.problem.free_energy(density, final)
@@ -166,7 +209,7 @@ class ImplicitStepper(FiniteVolumeStepper):
             density=density,
             evaluation=final,
             free_energy=value,
-            dissipation=(state.free_energy - value) / (split.time - state.time),
+            dissipation=(state.free_energy - value) / dt,
             rise=max(state.rise, value - state.free_energy),
             rise_roundoff=max(state.rise_roundoff, roundoff),
         )

@@ -9,12 +9,13 @@ exponentially fitted (Scharfetter and Gummel 1969); or, without drift, F = k(ρ_
 
     R = (I − γ dt A)⁻² (I + (1 − 2γ) dt A),   γ = 1 − 1/√2
 
-the diagonally implicit Runge–Kutta method of order 2 that is L-stable (Alexander 1977, SIAM J. Numer. Anal. 14, 1006–1021). Both
-of its resolvents are nonnegative; a line on which its explicit factor leaves something negative is redone by (I − dt/2 A)⁻², of
-order 1 and never negative. R keeps the mass of every line and, where ξ is fixed, the densities ∝ e^{−ξ/D} at rest.
+the diagonally implicit Runge–Kutta method of order 2 that is L-stable (Alexander 1977, SIAM J. Numer. Anal. 14, 1006–1021). With
+P = (I − γ dt A)⁻¹ it is R = P((1 + √2)P − √2 I), without the product dt·A, which would lose the mass of a line in long steps. P
+is nonnegative; a line that R leaves negative somewhere is redone by (I − dt/2 A)⁻², of order 1 and never negative. Where ξ is
+fixed, R keeps the densities ∝ e^{−ξ/D} at rest.
 
 The unknowns are masses, in which the columns of A sum to 0: elimination then needs no difference at all (`eliminate`), so that
-long steps lose no digits and nothing turns negative. Lines are worked on in blocks, side by side in vector registers.
+the mass of every line is kept to round-off however long the step. Lines are worked on in blocks, side by side in registers.
 
 numba's cache looks at this file alone, and all of the kernel is here.
 """
@@ -29,6 +30,7 @@ from gridflow.space.factor import Array
 kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
 inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
 
+ROOT = 2**0.5
 GAMMA = 1 - 0.5**0.5
 BLOCK = 16
 """Lines side by side: four registers of four numbers hide the latency of the divisions, and 256 cells stay in the cache."""
@@ -153,23 +155,6 @@ def rates(right, left, field, mobility, rate, inverse_volume, diffusivity, facto
 
 
 @kernel
-def explicit_part(y, mass, right, left, length, circle, m):
-    """y = mass + length·A mass."""
-    n = y.shape[0]
-    for i in range(n):
-        for q in range(m):
-            y[i, q] = mass[i, q] - length * ((right[i, q] + left[i, q]) * mass[i, q])
-    for i in range(1, n):
-        for q in range(m):
-            y[i, q] += length * right[i - 1, q] * mass[i - 1, q]
-            y[i - 1, q] += length * left[i, q] * mass[i, q]
-    if circle:
-        for q in range(m):
-            y[0, q] += length * right[n - 1, q] * mass[n - 1, q]
-            y[n - 1, q] += length * left[0, q] * mass[0, q]
-
-
-@kernel
 def eliminate(inverse, border, right, left, g, circle, m):
     """1/d of the pivots d of I − gA, first cell first: d_i = g·right_i + e_i, e_{i+1} = 1 + g·left_{i+1} e_i/d_i, sums alone.
 
@@ -226,32 +211,33 @@ def resolve(y, inverse, border, right, left, g, circle, m):
 
 @kernel
 def take_negative(y, other, m):
-    """Replace columns of y with a negative number by those of another; returns how many."""
-    n, count = y.shape[0], 0
+    """Replace columns of y with a negative number by those of another."""
+    n = y.shape[0]
     for q in range(m):
         lowest = 0.0
         for i in range(n):
             lowest = min(lowest, y[i, q])
         if lowest < 0.0:
-            count += 1
             for i in range(n):
                 y[i, q] = other[i, q]
-    return count
 
 
 @kernel
-def redo_negative(y, mass, inverse, border, right, left, g, circle, m):
-    """Replace columns of y with a negative number by (I − gA)⁻² mass; returns how many."""
-    n, low = y.shape[0], 0.0
-    for i in range(n):
+def extrapolate(y, mass, m):
+    """y ← (1 + √2)y − √2 mass."""
+    for i in range(y.shape[0]):
+        for q in range(m):
+            y[i, q] = (1 + ROOT) * y[i, q] - ROOT * mass[i, q]
+
+
+@kernel
+def is_negative(y, m):
+    """Whether a column has a negative number."""
+    low = 0.0
+    for i in range(y.shape[0]):
         for q in range(m):
             low = min(low, y[i, q])
-    if low >= 0.0:
-        return 0
-    eliminate(inverse, border, right, left, g, circle, m)
-    resolve(mass, inverse, border, right, left, g, circle, m)
-    resolve(mass, inverse, border, right, left, g, circle, m)
-    return take_negative(y, mass, m)
+    return low < 0.0
 
 
 @kernel
@@ -261,14 +247,12 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
     field : ξ where factor = 1/D > 0, else the viscosity; (1,) where there is none. mobility : of each line. L : `Line`.
     stride : cells from one to the next of a line, the product of the sizes of all later factors.
     second_order : R, else one resolvent of the whole time, of order 1.
-
-    Returns the number of lines that R left negative somewhere and that were redone.
     """
     n = L.volume.size
     mass, y, xi = np.empty((n, BLOCK)), np.empty((n, BLOCK)), np.zeros((n, BLOCK))
     right, left = np.empty((n, BLOCK)), np.empty((n, BLOCK))
     inverse, border = np.empty((n, BLOCK)), np.empty((n, BLOCK))
-    offsets, redone = np.empty(BLOCK, np.int64), 0
+    offsets = np.empty(BLOCK, np.int64)
     for block in range(first, last, BLOCK):
         m = min(BLOCK, last - block)
         for q in range(m):
@@ -277,15 +261,39 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
         for i in range(n):
             for q in range(m):
                 mass[i, q] *= L.volume[i]
+                y[i, q] = mass[i, q]
         if field.size > 1:
             load(xi, field, offsets, m, stride)
         rates(right, left, xi, mobility[block:], L.rate, L.inverse_volume, diffusivity, factor, L.circle, m)
         g = GAMMA * time if second_order else time
-        explicit_part(y, mass, right, left, (1 - 2 * GAMMA) * time if second_order else 0.0, L.circle, m)
         eliminate(inverse, border, right, left, g, L.circle, m)
         resolve(y, inverse, border, right, left, g, L.circle, m)
         if second_order:
+            extrapolate(y, mass, m)
             resolve(y, inverse, border, right, left, g, L.circle, m)
-            redone += redo_negative(y, mass, inverse, border, right, left, 0.5 * time, L.circle, m)
+            if is_negative(y, m):
+                eliminate(inverse, border, right, left, 0.5 * time, L.circle, m)
+                for _ in range(2):
+                    resolve(mass, inverse, border, right, left, 0.5 * time, L.circle, m)
+                take_negative(y, mass, m)
         store(out, y, L.inverse_volume, offsets, m, stride)
-    return redone
+
+
+@kernel
+def drift_and_diffusion(density, xi, across, L, stride):
+    """Σ ρ(Δξ)², Σ ρ(Δ log ρ)² and Σ ρ over the faces along all lines, weighed by A/d and `across`, (n_lines,); ρ of both cells.
+
+    Δ log ρ = 2Δρ/(ρ_c + ρ_o), at most 2: a jump between two cells is no steeper than what they resolve.
+    """
+    n, drift, diffusion, total = L.volume.size, 0.0, 0.0, 0.0
+    for block in range(across.size // stride):
+        for b in range(0 if L.circle else 1, n):
+            start, before, rate = block * n * stride, b - 1 if b > 0 else n - 1, L.rate[b]
+            for q in range(stride):
+                one, two = start + before * stride + q, start + b * stride + q
+                both, step = density[one] + density[two], density[one] - density[two]
+                weight, rise = rate * across[block * stride + q], xi[one] - xi[two]
+                drift += weight * both * rise * rise
+                diffusion += weight * 4.0 * step * step / (both + TINY)
+                total += weight * both
+    return drift, diffusion, total

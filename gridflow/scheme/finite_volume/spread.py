@@ -9,24 +9,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from gridflow.scheme.finite_volume.lines import BLOCK, GAMMA, eliminate, load, rates, store, take_negative
+from gridflow.scheme.finite_volume.lines import (
+    BLOCK,
+    GAMMA,
+    eliminate,
+    extrapolate,
+    is_negative,
+    load,
+    rates,
+    store,
+    take_negative,
+)
 
 kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
 inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
-
-
-@kernel
-def explicit_part(y, mass, right, left, length, circle, m):
-    """y = mass + length·A mass, where the rates are those of all columns, (n, 1)."""
-    n = y.shape[0]
-    for i in range(n):
-        w = i - 1 if i > 0 else (n - 1 if circle else 0)
-        e = i + 1 if i < n - 1 else (0 if circle else n - 1)
-        stays = 1.0 - length * (right[i, 0] + left[i, 0])
-        from_w = length * right[w, 0] if circle or i > 0 else 0.0
-        from_e = length * left[e, 0] if circle or i < n - 1 else 0.0
-        for q in range(m):
-            y[i, q] = stays * mass[i, q] + from_w * mass[w, q] + from_e * mass[e, q]
 
 
 @kernel
@@ -59,16 +55,15 @@ def spread_lines(out, rho, xi, L, stride, time, diffusivity, factor, first, last
     """Advance the lines first ≤ l < last by `time`, from `rho` into `out`, which may be the same: (n_cells,) each, in C order.
 
     xi : ξ of every line up to a constant, (n, 1); diffusivity : D·M of all lines; the rest as in `lines.advance_lines`.
-    Returns the number of lines that were redone.
     """
     n = L.volume.size
     right, left = np.zeros((n, 1)), np.zeros((n, 1))
     inverse, border, safe_inverse, safe_border = np.empty((n, 1)), np.empty((n, 1)), np.empty((n, 1)), np.empty((n, 1))
     rates(right, left, xi, np.ones(1), L.rate, L.inverse_volume, diffusivity, factor, L.circle, 1)
-    g, safe_g, length = GAMMA * time, 0.5 * time, (1 - 2 * GAMMA) * time
+    g, safe_g = GAMMA * time, 0.5 * time
     eliminate(inverse, border, right, left, g, L.circle, 1)
     eliminate(safe_inverse, safe_border, right, left, safe_g, L.circle, 1)
-    mass, y, offsets, redone = np.empty((n, BLOCK)), np.empty((n, BLOCK)), np.empty(BLOCK, np.int64), 0
+    mass, y, offsets = np.empty((n, BLOCK)), np.empty((n, BLOCK)), np.empty(BLOCK, np.int64)
     for block in range(first, last, BLOCK):
         m = min(BLOCK, last - block)
         for q in range(m):
@@ -77,16 +72,12 @@ def spread_lines(out, rho, xi, L, stride, time, diffusivity, factor, first, last
         for i in range(n):
             for q in range(m):
                 mass[i, q] *= L.volume[i]
-        explicit_part(y, mass, right, left, length, L.circle, m)
+                y[i, q] = mass[i, q]
         resolve(y, inverse, border, right, left, g, L.circle, m)
+        extrapolate(y, mass, m)
         resolve(y, inverse, border, right, left, g, L.circle, m)
-        low = 0.0
-        for i in range(n):
-            for q in range(m):
-                low = min(low, y[i, q])
-        if low < 0.0:
-            resolve(mass, safe_inverse, safe_border, right, left, safe_g, L.circle, m)
-            resolve(mass, safe_inverse, safe_border, right, left, safe_g, L.circle, m)
-            redone += take_negative(y, mass, m)
+        if is_negative(y, m):
+            for _ in range(2):
+                resolve(mass, safe_inverse, safe_border, right, left, safe_g, L.circle, m)
+            take_negative(y, mass, m)
         store(out, y, L.inverse_volume, offsets, m, stride)
-    return redone

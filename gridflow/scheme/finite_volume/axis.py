@@ -1,0 +1,88 @@
+"""The implicit step along one factor: what drives it, and how it is done along lines.
+
+`gridflow.scheme.finite_volume.surface_axis` has surfaces, `gridflow.scheme.finite_volume.implicit` puts factors together.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from gridflow.scheme.finite_volume.lines import Line, advance_lines, drift_and_diffusion
+from gridflow.scheme.finite_volume.spread import spread_lines
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+ALIKE = 64 * float(np.finfo(float).eps)
+"""Difference of two lines of ξ, relative to the largest |ξ|, that counts as round-off."""
+
+
+class Drift(NamedTuple):
+    """What drives the mass along a factor: factor·(ξ_c − ξ_o), factor = 1/D, 0 for diffusion alone.
+
+    field : ξ, shape of the grid; line : ξ of one line, (n, 1), where it is that of all lines up to constants
+    """
+
+    field: Array
+    factor: float
+    line: Array | None = None
+
+
+NO_DRIFT = Drift(np.zeros(1), 0.0)
+
+
+class Axis(Protocol):
+    """The implicit step along one factor."""
+
+    def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
+        """The density after `time`, of second or first order."""
+
+    def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
+        """See `lines.drift_and_diffusion`."""
+
+
+class LineAxis:
+    """Along an interval or a circle."""
+
+    def __init__(self, grid: Grid, axis: int, mobility: Array) -> None:
+        line = grid.factors[axis]
+        rate = np.ascontiguousarray((line.areas / line.distances)[:-1])
+        self.line = Line(line.volumes, 1 / line.volumes, rate, line.period > 0)
+        self.stride = int(np.prod(grid.shape[axis + 1 :]))
+        self.mobility = of_lines(grid, axis, mobility)
+        self.across = self.mobility * of_lines(grid, axis, grid.volume / grid.along(axis, line.volumes))
+        self.alike = bool(np.ptp(self.mobility) == 0)
+        self.still = np.zeros((line.size, 1))
+
+    def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
+        out = np.empty_like(density)
+        flat, before, factor, lines = out.reshape(-1), density.reshape(-1), drift.factor, self.mobility.size
+        one = self.still if factor == 0.0 else drift.line
+        if self.alike and second_order and one is not None:
+            spread_lines(flat, before, one, self.line, self.stride, time, diffusivity * self.mobility[0], factor, 0, lines)
+        else:
+            arrays = flat, before, drift.field.reshape(-1), self.mobility
+            advance_lines(*arrays, self.line, self.stride, time, diffusivity, factor, second_order, 0, lines)
+        return out
+
+    def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
+        drift, diffusion, total = drift_and_diffusion(density.reshape(-1), xi.reshape(-1), self.across, self.line, self.stride)
+        return drift, diffusion, total
+
+
+def alike_line(values: Array) -> Array | None:
+    """The first column of values (n, n_lines), where it is that of all of them up to constants; else None."""
+    differs = np.ptp(values - values[0], axis=1).max() > ALIKE * np.abs(values).max()
+    return None if differs else np.ascontiguousarray(values[:, :1])
+
+
+def of_lines(grid: Grid, axis: int, mobility: Array) -> Array:
+    """M of every line along a factor, (n_lines,), in the order of the cells."""
+    return np.ascontiguousarray(np.broadcast_to(mobility, grid.shape).take(0, axis=axis).reshape(-1))
+
+
+def bernoulli(s: Array) -> tuple[Array, Array]:
+    """(B(−s), B(s)), B(s) = s/(eˢ − 1), as (s/2)coth(s/2) ± s/2: to round-off of the larger one."""
+    half = 0.5 * s
+    with np.errstate(invalid="ignore"):
+        mean = np.where(np.abs(s) > 1e-8, half / np.tanh(half), 1.0)
+    return np.maximum(mean + half, 0.0), np.maximum(mean - half, 0.0)
