@@ -173,7 +173,8 @@ class Split:
 
     def expand(self, outer_values: Array, inner_values: Array) -> Array:
         """Σ_terms outer ⊗ inner, (n_terms, n_outer) and (n_terms, n_inner) → contiguous field on the grid."""
+        product = np.multiply if len(outer_values) == 1 else np.matmul  # BLAS is slow for one term
         if self.outer == tuple(range(len(self.inner), len(self.shape))):
-            return (inner_values.T @ outer_values).reshape(self.shape)
-        field = (outer_values.T @ inner_values).reshape([self.shape[k] for k in self.outer + self.inner])
+            return product(inner_values.T, outer_values).reshape(self.shape)
+        field = product(outer_values.T, inner_values).reshape([self.shape[k] for k in self.outer + self.inner])
         return np.ascontiguousarray(np.transpose(field, np.argsort(self.outer + self.inner)))

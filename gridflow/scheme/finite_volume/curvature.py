@@ -22,7 +22,7 @@ density of modes below the largest eigenvalue grows like (1 − x)^(d−1), x = 
 An energy that is not convex has negative eigenvalues too, of modes that shall grow; the step then resolves the largest of both
 signs.
 
-Cost: 16 evaluations of the energy at the start of a run, then 4 each 4 to 64 steps of 2 evaluations: 3 % of a long run, and up to
+Cost: 16 evaluations of the energy at the start of a run, then 4 each 4 to 64 steps of at least 2: 3 % of a long run, and up to
 10 % of one of some hundred steps.
 """
 
