@@ -42,6 +42,8 @@ from gridflow.space.factor import Array
 HEUN, STAGES_MAX = 2, 10
 """Fewest and most stages. Of s stages s − 1 bring the step forward: two cost twice as much as one Euler step for the same time,
 ten 1.11 times as much."""
+SHARE_OF_MANY = 0.5
+"""Of the accurate step that more than one Euler step may make."""
 ENERGY_MAX = "energy_max"
 """Key of the largest Euler step for the energy, as found in the last step, in the arrays of a state."""
 ROUNDOFF = 1e-9
@@ -101,7 +103,8 @@ class Stages:
         dt_accurate = self.limits.accuracy(dt, -energy, -count * last, max(2 * dt, state.dt))
         if dt_accurate < dt / 2:
             return None, dt_accurate
-        limit = min(self.euler_max * min(dt_positive, dt_energy), dt_accurate)
+        largest = min(dt_positive, dt_energy)
+        limit = max(min(largest, dt_accurate), min(self.euler_max * largest, SHARE_OF_MANY * dt_accurate))
         return Moved(rho.reshape(shape), energy, min(s.low for s in swept), limit, dt_energy), dt
 
     def euler_steps(self, state: State, dt: float, dt_positive: float) -> int:
