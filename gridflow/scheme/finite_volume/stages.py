@@ -42,6 +42,8 @@ from gridflow.space.factor import Array
 HEUN, STAGES_MAX = 2, 10
 """Fewest and most stages. Of s stages s − 1 bring the step forward: two cost twice as much as one Euler step for the same time,
 ten 1.11 times as much."""
+GROWTH_MAX = 2.0
+"""Of dt from one step to the next."""
 SHARE_OF_MANY = 0.5
 """Of the accurate step that more than one Euler step may make."""
 ENERGY_MAX = "energy_max"
@@ -100,11 +102,12 @@ class Stages:
                 return None, dt / 2
         energy = count * swept[0].moved
         last = (swept[-1].moved + (1 - share) * swept[-1].moved_before) / share  # −h·D₁: h·L(ρ) = (ρ' − (1 − share)ρ₀)/share − ρ
-        dt_accurate = self.limits.accuracy(dt, -energy, -count * last, max(2 * dt, state.dt))
+        dt_accurate = self.limits.accuracy(dt, -energy, -count * last)
         if dt_accurate < dt / 2:
             return None, dt_accurate
         largest = min(dt_positive, dt_energy)
         limit = max(min(largest, dt_accurate), min(self.euler_max * largest, SHARE_OF_MANY * dt_accurate))
+        limit = min(limit, max(GROWTH_MAX * dt, state.dt))
         return Moved(rho.reshape(shape), energy, min(s.low for s in swept), limit, dt_energy), dt
 
     def euler_steps(self, state: State, dt: float, dt_positive: float) -> int:
