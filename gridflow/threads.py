@@ -93,6 +93,10 @@ def helper_threads(number: int) -> ThreadPoolExecutor:
 def share_out(work: Callable[[int], None], parts: int) -> None:
     """work(0), …, work(parts − 1), on the threads that the work under way may use. Parts that have begun are waited for."""
     threads = min(LIMIT.number, parts)
+    if threads <= 1:
+        for number in range(parts):
+            work(number)
+        return
     numbers = iter(range(parts))
 
     def take() -> None:

@@ -4,6 +4,7 @@
 of it where it cannot know that they differ, which costs as much as some dozen cells: a tenth of the time of rows of 256. A
 pointer that comes out of a function whose result is declared `noalias`, and into which LLVM may not look, needs no comparison.
 The function here returns its argument. A kernel applies it once, at its top, and uses the result alone from then on.
+It must not do so with memory of its own: that is freed by the name under which it was taken, perhaps before its last use.
 
 `least` and `greatest` are the smaller and the larger of two numbers. For `min` and `max` numba writes a comparison that is exact
 for NaN and for the signs of zero, so that LLVM keeps the order of a minimum over a loop: one long chain of operations.

@@ -3,17 +3,16 @@
 A loop of its own, because one stage of a step needs it and the others do not.
 """
 
-import numpy as np
-
 from gridflow.scheme.finite_volume.compiler import apart, greatest
 from gridflow.scheme.finite_volume.rows import by_row, fill, inlined, kernel, outflow_of_face, scale
 
 
 @kernel
-def largest_outflow(xi, T, temperature, start, stop):
+def largest_outflow(xi, T, temperature, start, stop, work):
     """The largest rate in rows start to stop, with those of surfaces in T.mesh_outflow."""
     m, last = xi.shape[1], T.leading.shape[0] - 1
-    rates, speed, top = apart(np.zeros(m)), apart(np.empty(m + 1)), 0.0
+    rates, speed, top = apart(work[2, :m]), apart(work[0]), 0.0
+    fill(rates, T.mesh_outflow, 0)
     for r in range(start, stop):
         if r == start or T.mobility[last + 1, r] != T.mobility[last + 1, r - 1]:
             scale(speed, T.last_faces, T.mobility[last + 1, r])

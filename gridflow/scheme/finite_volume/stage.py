@@ -47,11 +47,10 @@ def stage(
         mesh_gain(T.mesh_gain, rho, xi, tables.surfaces, shrink, temperature)
     outflow = largest_rate(xi, tables, temperature) if base is None else 0.0
     base, share = (rho, 1.0) if base is None else (base, share)
-    measured = np.empty((len(tables.slabs) - 1, 3))
+    measured = np.empty((len(tables.slabs), 3))
 
-    def work(slab: int) -> None:
-        start, stop = tables.slabs[slab], tables.slabs[slab + 1]
-        measured[slab] = sweep(out, base, rho, xi, dt, share, T, shrink, temperature, start, stop)
+    def work(number: int) -> None:
+        measured[number] = sweep(out, base, rho, xi, dt, share, T, shrink, temperature, *tables.slabs[number])
 
     share_out(work, len(measured))
     moved, moved_before, low = measured.T.tolist()
@@ -60,12 +59,12 @@ def stage(
 
 def largest_rate(xi: Array, tables: Tables, temperature: float | None) -> float:
     """The largest outflow rate alone."""
-    T, rates = tables.rows, [0.0] * (len(tables.slabs) - 1)
+    T, rates = tables.rows, [0.0] * len(tables.slabs)
     if tables.surfaces is not None:
         mesh_outflow(T.mesh_outflow, xi, tables.surfaces, temperature)
 
-    def work(slab: int) -> None:
-        rates[slab] = largest_outflow(xi, T, temperature, tables.slabs[slab], tables.slabs[slab + 1])
+    def work(number: int) -> None:
+        rates[number] = largest_outflow(xi, T, temperature, *tables.slabs[number])
 
     share_out(work, len(rates))
     return max(rates)
@@ -78,11 +77,10 @@ def moved_energy(potential: Array, before: Array, after: Array, tables: Tables) 
 
 
 @kernel
-def sweep(out, base, rho, xi, dt, share, T, shrink, temperature, start, stop):
-    """Sweep the rows start to stop. Returns (Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out) over them."""
+def sweep(out, base, rho, xi, dt, share, T, shrink, temperature, start, stop, work):
+    """Sweep the rows start to stop; work : see `Slab`. Returns (Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out) over them."""
     m, last = rho.shape[1], T.leading.shape[0] - 1
-    speed, along, gain, through = np.empty(m + 1), np.empty(m + 1), np.empty(m), np.empty((T.buffers, m))
-    out, speed, along, gain, through = apart(out), apart(speed), apart(along), apart(gain), apart(through)
+    out, speed, along, gain, through = apart(out), apart(work[0]), apart(work[1]), apart(work[2, :m]), apart(work[3:])
     moved, moved_before, low = 0.0, 0.0, HUGE
     for r in range(start, stop):
         if r == start or T.mobility[last + 1, r] != T.mobility[last + 1, r - 1]:

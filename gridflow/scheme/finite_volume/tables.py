@@ -1,5 +1,6 @@
 """Tables of the face sweep: what it needs of a grid, as plain arrays. Leading factors are all but the last, K of them."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -56,12 +57,21 @@ class Surfaces(NamedTuple):
     weights: np.ndarray  # (n_faces, 4)
 
 
+class Slab(NamedTuple):
+    """Rows that are swept apart from others. work : (3 + buffers, m + 1) working memory; a kernel that took its own would free it
+    under the promises of `gridflow.scheme.finite_volume.compiler`."""
+
+    start: int
+    stop: int
+    work: np.ndarray
+
+
 class Tables(NamedTuple):
-    """Both, None without a surface; and slabs of rows that are swept apart: slab k has the rows slabs[k]:slabs[k + 1]."""
+    """All of them; `surfaces` is None without one."""
 
     rows: Rows
     surfaces: Surfaces | None
-    slabs: list[int]
+    slabs: list[Slab]
 
 
 def sweep_tables(grid: Grid) -> Tables:
@@ -70,9 +80,12 @@ def sweep_tables(grid: Grid) -> Tables:
     rows = int(np.prod(sizes))
     mobility = np.array([np.broadcast_to(m, (*sizes, 1)).reshape(rows) for m in grid.mobility], dtype=float)
     meshes = any(surface_of(f) is not None for f in grid.factors)
+    tables = row_tables(grid, mobility, meshes)
     count = min(rows, max(1, min(SLABS_MAX, grid.size // SLAB_CELLS)))
-    slabs = [rows * k // count for k in range(count + 1)]
-    return Tables(row_tables(grid, mobility, meshes), surface_tables(grid, mobility) if meshes else None, slabs)
+    ends = [rows * k // count for k in range(count + 1)]
+    shape = (3 + tables.buffers, grid.factors[-1].size + 1)
+    slabs = [Slab(start, stop, np.empty(shape)) for start, stop in pairwise(ends)]
+    return Tables(tables, surface_tables(grid, mobility) if meshes else None, slabs)
 
 
 def row_tables(grid: Grid, mobility: Array, meshes: bool) -> Rows:
