@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -21,6 +22,8 @@ from gridflow.errors import InputError
 
 VARIABLE = "GRIDFLOW_THREADS"
 """The environment variable that chooses where a call does not."""
+PARTS = 4
+"""Of shared work for each thread: a thread that another process holds up leaves its parts to the others."""
 THREADS_MAX = 4096
 """More is a slip of the keyboard: no machine has as many CPUs, and every thread takes memory."""
 
@@ -90,20 +93,18 @@ def helper_threads(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, thread_name_prefix="gridflow")
 
 
-def share_out(work: Callable[[int], None], parts: int) -> None:
-    """work(0), …, work(parts − 1), on the threads that the work under way may use. Parts that have begun are waited for."""
-    threads = min(LIMIT.number, parts)
-    if threads <= 1:
-        for number in range(parts):
-            work(number)
-        return
-    numbers = iter(range(parts))
+def share_out(work: Callable[[int, int], None], count: int) -> None:
+    """work(first, last) for ranges that make up range(count), on as many threads as the work under way may use."""
+    parts = min(count, PARTS * LIMIT.number) if LIMIT.number > 1 else 1
+    if parts <= 1:
+        return work(0, count)
+    ranges = pairwise(count * k // parts for k in range(parts + 1))
 
     def take() -> None:
-        for number in numbers:
-            work(number)
+        for first, last in ranges:
+            work(first, last)
 
-    others = [helper_threads(LIMIT.number - 1).submit(take) for _ in range(threads - 1)]
+    others = [helper_threads(LIMIT.number - 1).submit(take) for _ in range(min(LIMIT.number, parts) - 1)]
     try:
         take()
     finally:

@@ -103,7 +103,7 @@ def test_a_wrong_environment_is_named(monkeypatch):
 def test_every_part_is_done_once(threads, parts):
     done = []
     with blas_threads(threads):
-        share_out(done.append, parts)
+        share_out(lambda first, last: done.extend(range(first, last)), parts)
     assert sorted(done) == list(range(parts))
 
 
@@ -111,7 +111,7 @@ def test_parts_run_side_by_side():
     """Two parts that wait for each other end only on two threads."""
     meeting = Barrier(2, timeout=30)
     with blas_threads(2):
-        share_out(lambda part: meeting.wait() and None, 2)
+        share_out(lambda first, last: meeting.wait() and None, 2)
 
 
 def test_a_busy_helper_is_not_waited_for():
@@ -119,7 +119,7 @@ def test_a_busy_helper_is_not_waited_for():
     release, done = Event(), []
     with blas_threads(2):
         blocked = helper_threads(1).submit(release.wait)
-        share_out(done.append, 5)
+        share_out(lambda first, last: done.extend(range(first, last)), 5)
         release.set()
         blocked.result()
     assert done == list(range(5))
@@ -127,7 +127,7 @@ def test_a_busy_helper_is_not_waited_for():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_in_a_part_is_raised(threads):
-    def fails(part):
+    def fails(first, last):
         raise ValueError("on purpose")
 
     with blas_threads(threads), pytest.raises(ValueError, match="on purpose"):
@@ -136,5 +136,5 @@ def test_an_error_in_a_part_is_raised(threads):
 
 def test_without_a_choice_there_is_one_thread():
     seen = set()
-    share_out(lambda part: seen.add(threading.get_ident()), 20)
+    share_out(lambda first, last: seen.add(threading.get_ident()), 20)
     assert seen == {threading.get_ident()}

@@ -11,7 +11,7 @@ from gridflow.scheme.finite_volume.rows import by_row, fill, inlined, kernel, ou
 def largest_outflow(xi, T, temperature, start, stop, work):
     """The largest rate in rows start to stop, with those of surfaces in T.mesh_outflow."""
     m, last = xi.shape[1], T.leading.shape[0] - 1
-    rates, speed, top = apart(work[2, :m]), apart(work[0]), 0.0
+    rates, speed, top = apart(work[2, :m]), apart(work[0, : m + 1]), 0.0
     fill(rates, T.mesh_outflow, 0)
     for r in range(start, stop):
         if r == start or T.mobility[last + 1, r] != T.mobility[last + 1, r - 1]:

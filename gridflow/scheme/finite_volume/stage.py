@@ -47,27 +47,28 @@ def stage(
         mesh_gain(T.mesh_gain, rho, xi, tables.surfaces, shrink, temperature)
     outflow = largest_rate(xi, tables, temperature) if base is None else 0.0
     base, share = (rho, 1.0) if base is None else (base, share)
-    measured = np.empty((len(tables.slabs), 3))
+    measured = np.empty((3, tables.slabs.size - 1))
 
-    def work(number: int) -> None:
-        measured[number] = sweep(out, base, rho, xi, dt, share, T, shrink, temperature, *tables.slabs[number])
+    def work(first: int, last: int) -> None:
+        sweep(out, base, rho, xi, dt, share, T, shrink, temperature, tables.slabs, first, last, tables.work[first], measured)
 
-    share_out(work, len(measured))
-    moved, moved_before, low = measured.T.tolist()
+    share_out(work, measured.shape[1])
+    moved, moved_before, low = measured.tolist()
     return outflow, sum(moved), sum(moved_before), min(low)
 
 
 def largest_rate(xi: Array, tables: Tables, temperature: float | None) -> float:
     """The largest outflow rate alone."""
-    T, rates = tables.rows, [0.0] * len(tables.slabs)
+    T, rates = tables.rows, np.empty(tables.slabs.size - 1)
     if tables.surfaces is not None:
         mesh_outflow(T.mesh_outflow, xi, tables.surfaces, temperature)
 
-    def work(number: int) -> None:
-        rates[number] = largest_outflow(xi, T, temperature, *tables.slabs[number])
+    def work(first: int, last: int) -> None:
+        rates[first] = largest_outflow(xi, T, temperature, tables.slabs[first], tables.slabs[last], tables.work[first])
+        rates[first:last] = rates[first]
 
-    share_out(work, len(rates))
-    return max(rates)
+    share_out(work, rates.size)
+    return float(rates.max())
 
 
 def moved_energy(potential: Array, before: Array, after: Array, tables: Tables) -> float:
@@ -77,10 +78,19 @@ def moved_energy(potential: Array, before: Array, after: Array, tables: Tables) 
 
 
 @kernel
-def sweep(out, base, rho, xi, dt, share, T, shrink, temperature, start, stop, work):
-    """Sweep the rows start to stop; work : see `Slab`. Returns (Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out) over them."""
+def sweep(out, base, rho, xi, dt, share, T, shrink, temperature, slabs, first, last, work, measured):
+    """Sweep slabs first to last, and write what they measure; arrays : see `Tables`."""
+    for k in range(first, last):
+        measured[0, k], measured[1, k], measured[2, k] = sweep_rows(
+            out, base, rho, xi, dt, share, T, shrink, temperature, slabs[k], slabs[k + 1], work
+        )  # fmt: skip
+
+
+@kernel
+def sweep_rows(out, base, rho, xi, dt, share, T, shrink, temperature, start, stop, work):
+    """Sweep the rows start to stop. Returns (Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out) over them."""
     m, last = rho.shape[1], T.leading.shape[0] - 1
-    out, speed, along, gain, through = apart(out), apart(work[0]), apart(work[1]), apart(work[2, :m]), apart(work[3:])
+    out, speed, along, gain, through = apart(out), apart(work[0, : m + 1]), apart(work[1]), apart(work[2, :m]), apart(work[3:])
     moved, moved_before, low = 0.0, 0.0, HUGE
     for r in range(start, stop):
         if r == start or T.mobility[last + 1, r] != T.mobility[last + 1, r - 1]:

@@ -1,6 +1,5 @@
 """Tables of the face sweep: what it needs of a grid, as plain arrays. Leading factors are all but the last, K of them."""
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,10 @@ the product d·t may turn that negative."""
 SLAB_CELLS, SLABS_MAX = 2**15, 16
 """Cells that a slab has at least, and the most slabs. They depend on the grid alone, so that results do not depend on threads.
 A slab computes the fluxes into its first rows once more; it takes some microseconds to hand to a thread, and sixty to sweep."""
+
+
+PAGE, SHIFT = 512, 42
+"""Numbers in a page of memory, and between the places of a page at which two rows start."""
 
 
 class Rows(NamedTuple):
@@ -57,21 +60,13 @@ class Surfaces(NamedTuple):
     weights: np.ndarray  # (n_faces, 4)
 
 
-class Slab(NamedTuple):
-    """Rows that are swept apart from others. work : (3 + buffers, m + 1) working memory; a kernel that took its own would free it
-    under the promises of `gridflow.scheme.finite_volume.compiler`."""
-
-    start: int
-    stop: int
-    work: np.ndarray
-
-
 class Tables(NamedTuple):
-    """All of them; `surfaces` is None without one."""
+    """All of them."""
 
     rows: Rows
-    surfaces: Surfaces | None
-    slabs: list[Slab]
+    surfaces: Surfaces | None  # None without one
+    slabs: np.ndarray  # (n_slabs + 1,) rows slabs[k]:slabs[k + 1] are swept apart from others
+    work: list[np.ndarray]  # (3 + buffers, > m) for each slab: kernels own no memory (`gridflow.scheme.finite_volume.compiler`)
 
 
 def sweep_tables(grid: Grid) -> Tables:
@@ -82,10 +77,21 @@ def sweep_tables(grid: Grid) -> Tables:
     meshes = any(surface_of(f) is not None for f in grid.factors)
     tables = row_tables(grid, mobility, meshes)
     count = min(rows, max(1, min(SLABS_MAX, grid.size // SLAB_CELLS)))
-    ends = [rows * k // count for k in range(count + 1)]
-    shape = (3 + tables.buffers, grid.factors[-1].size + 1)
-    slabs = [Slab(start, stop, np.empty(shape)) for start, stop in pairwise(ends)]
-    return Tables(tables, surface_tables(grid, mobility) if meshes else None, slabs)
+    slabs = np.array([rows * k // count for k in range(count + 1)])
+    work = [working_memory(3 + tables.buffers, grid.factors[-1].size + 1) for _ in range(count)]
+    return Tables(tables, surface_tables(grid, mobility) if meshes else None, slabs, work)
+
+
+def working_memory(rows: int, columns: int) -> np.ndarray:
+    """Uninitialised memory of at least this shape, whose rows start at different places of a page.
+
+    Where the rows of fields are as long as a page, all of them start at one place, and processors confuse what is written and
+    what is read at the same place of two pages: on grids of 512² a sweep takes up to half as long again.
+    """
+    pitch = -(-columns // PAGE) * PAGE + SHIFT
+    memory = np.empty(rows * pitch + PAGE)
+    start = (SHIFT - memory.ctypes.data // memory.itemsize) % PAGE
+    return memory[start : start + rows * pitch].reshape(rows, pitch)
 
 
 def row_tables(grid: Grid, mobility: Array, meshes: bool) -> Rows:
