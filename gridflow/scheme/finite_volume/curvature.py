@@ -7,7 +7,7 @@ which the positivity limit bounds. K and H are symmetric, K ≥ 0, so that K H h
     R(ψ) = ⟨Kψ, H Kψ⟩/⟨ψ, Kψ⟩
 
 At ψ = ξ this is the curvature over the dissipation. Its largest value λ bounds the step: for dt·λ ≤ 2 an Euler step lowers a
-quadratic energy whatever ξ is, and Heun's method multiplies each mode by 1 − z + z²/2 ≤ 1, z = dt·λ. With the quotient at ξ alone
+quadratic energy whatever ξ is, and so does a convex combination of such steps (`gridflow.scheme.finite_volume.stages`). With the quotient at ξ alone
 a smooth flow takes steps for which the modes at grid scale grow, until they are as large as the flow itself lets them be: where ξ
 contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ grows like 1/h².
 
