@@ -36,7 +36,7 @@ from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY, Limits
-from gridflow.scheme.finite_volume.transport import Swept, Transport
+from gridflow.scheme.finite_volume.transport import EULER, Swept, Transport
 from gridflow.space.factor import Array
 
 HEUN, STAGES_MAX = 2, 10
@@ -87,7 +87,7 @@ class Stages:
             if i > 0:
                 time = state.time + i * h
                 evaluation = self.drive.evaluate(rho.reshape(shape), time, self.drive.level_later(time, level))
-            share, out = 1.0 if i < count else count / (count + 1), buffers[i % 2]
+            share, out = EULER if i < count else count / (count + 1), buffers[i % 2]
             potential = evaluation.potential.reshape(view)
             swept.append(self.transport.stage(out, rho0, rho, potential, h, evaluation.diffusivity, share))
             rho = out

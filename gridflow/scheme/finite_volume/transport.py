@@ -19,6 +19,10 @@ UNRESOLVED_MAX = 0.05
 then wrong by more than this share of D."""
 
 
+EULER = 1.0
+"""Share of an Euler step in a stage that is nothing else; the outflow is not measured."""
+
+
 class Swept(NamedTuple):
     """What a sweep measures: largest outflow rate (without `base`), Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out."""
 
@@ -72,7 +76,7 @@ class Transport:
 
     def first_order(self, out: Array, rho: Array, drive: Array) -> None:
         """One Euler step of length 1 with upwind fluxes of first order."""
-        stage(out, None, rho, drive, 1.0, self.tables, None, None)
+        stage(out, rho, rho, drive, 1.0, self.tables, None, None, EULER)
 
     def state(
         self,
@@ -152,9 +156,9 @@ class Transport:
         rho, xi = density.reshape(self.view), np.ascontiguousarray(evaluation.first_variation)
         drive, potential, after = evaluation.potential.reshape(self.view), xi.reshape(self.view), np.empty(self.view)
         if temperature == 0:
-            self.stage(after, None, rho, drive, 1.0, evaluation.diffusivity)
+            self.stage(after, rho, rho, drive, 1.0, evaluation.diffusivity, EULER)
         else:
-            stage(after, None, rho, drive, 1.0, self.tables, None, temperature)
+            stage(after, rho, rho, drive, 1.0, self.tables, None, temperature, EULER)
             potential = potential + temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
         falls = -float(moved_energy(potential, rho, after, self.tables))
         if evaluation.drive is None:
