@@ -8,8 +8,8 @@ which the positivity limit bounds. K and H are symmetric, K ≥ 0, so that K H h
 
 At ψ = ξ this is the curvature over the dissipation. Its largest value λ bounds the step: for dt·λ ≤ 2 an Euler step lowers a
 quadratic energy whatever ξ is, and so do the convex combinations of them that `gridflow.scheme.finite_volume.stages` takes. With
-the quotient at ξ alone a smooth flow takes steps for which the modes at grid scale grow, until they are as large as the flow itself lets them be: where ξ
-contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ grows like 1/h².
+the quotient at ξ alone a smooth flow takes steps for which the modes at grid scale grow, until they are as large as the flow
+itself lets them be: where ξ contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ grows like 1/h².
 
 The power method finds λ: ψ ← H Kψ. It takes nothing from the energy but ξ, from which it makes H by differences:
 H η = (ξ[ρ + s η⁺] − ξ[ρ + s η⁻])/s with the positive and the negative part of η, so that no density is negative. R ≤ λ.
