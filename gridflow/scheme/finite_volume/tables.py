@@ -1,4 +1,4 @@
-"""Tables of the face sweep: what it needs of a grid, as plain arrays. Leading factors are all but the last, K of them."""
+"""Tables of the face sweep: what it needs of a grid, as plain arrays. Leading factors are all but the last."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,10 @@ from gridflow.space.mesh import surface_of
 
 SHRINK = 1.0 - 16 * float(np.finfo(float).eps)
 """Face values are extrapolated over this share of the distance: beside an empty cell ρ_f = ρ_a − ρ_a, and no rounding of
-the product d·t may turn that negative."""
-
-
+the product may turn that negative."""
 SLAB_CELLS, SLABS_MAX = 2**15, 16
 """Cells that a slab has at least, and the most slabs. They depend on the grid alone, so that results do not depend on threads.
 A slab computes the fluxes into its first rows once more; it takes some microseconds to hand to a thread, and sixty to sweep."""
-
-
 PAGE, SHIFT = 512, 42
 """Numbers in a page of memory, and between the places of a page at which two rows start."""
 
@@ -83,12 +79,12 @@ def sweep_tables(grid: Grid) -> Tables:
 
 
 def working_memory(rows: int, columns: int) -> np.ndarray:
-    """Uninitialised memory of at least this shape, whose rows start at different places of a page.
+    """Uninitialised memory of at least this shape, whose long rows start at different places of a page.
 
     Where the rows of fields are as long as a page, all of them start at one place, and processors confuse what is written and
     what is read at the same place of two pages: on grids of 512² a sweep takes up to half as long again.
     """
-    pitch = -(-columns // PAGE) * PAGE + SHIFT
+    pitch = columns if columns < PAGE // 2 else -(-columns // PAGE) * PAGE + SHIFT
     memory = np.empty(rows * pitch + PAGE)
     start = (SHIFT - memory.ctypes.data // memory.itemsize) % PAGE
     return memory[start : start + rows * pitch].reshape(rows, pitch)
