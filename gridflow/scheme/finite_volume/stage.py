@@ -59,16 +59,15 @@ def stage(
 
 def largest_rate(xi: Array, tables: Tables, temperature: float | None) -> float:
     """The largest outflow rate alone."""
-    T, rates = tables.rows, np.empty(tables.slabs.size - 1)
+    T, rates = tables.rows, [0.0]
     if tables.surfaces is not None:
         mesh_outflow(T.mesh_outflow, xi, tables.surfaces, temperature)
 
     def work(first: int, last: int) -> None:
-        rates[first] = largest_outflow(xi, T, temperature, tables.slabs[first], tables.slabs[last], tables.work[first])
-        rates[first:last] = rates[first]
+        rates.append(largest_outflow(xi, T, temperature, tables.slabs[first], tables.slabs[last], tables.work[first]))
 
-    share_out(work, rates.size)
-    return float(rates.max())
+    share_out(work, tables.slabs.size - 1)
+    return max(rates)
 
 
 def moved_energy(potential: Array, before: Array, after: Array, tables: Tables) -> float:

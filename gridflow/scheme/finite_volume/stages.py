@@ -44,8 +44,8 @@ HEUN, STAGES_MAX = 2, 10
 ten 1.11 times as much."""
 GROWTH_MAX = 2.0
 """Of dt from one step to the next."""
-SHARE_OF_MANY = 0.5
-"""Of the accurate step that more than one Euler step may make."""
+SHARE_OF_MANY = 0.25
+"""Of the accurate step that more than one Euler step may make: the error in time stays a small part of that in space."""
 ENERGY_MAX = "energy_max"
 """Key of the largest Euler step for the energy, as found in the last step, in the arrays of a state."""
 ROUNDOFF = 1e-9

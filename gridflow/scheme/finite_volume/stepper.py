@@ -103,9 +103,8 @@ class FiniteVolumeStepper:
         return self.transport.state(density, time, dt, evaluation, self.dissipation(density, evaluation), reports=reports)
 
     def first_step(self, density: Array, evaluation: Evaluation) -> float:
-        """The step that positivity allows."""
-        outflow = self.transport.outflow(density.reshape(self.transport.view), evaluation)
-        return self.stages.euler_max * self.limits.positivity(outflow)
+        """The Euler step that positivity allows; the accuracy is not known yet."""
+        return self.limits.positivity(self.transport.outflow(density.reshape(self.transport.view), evaluation))
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
