@@ -162,7 +162,7 @@ def test_a_killed_run_leaves_a_readable_part(tmp_path):
 def test_a_stale_checkpoint_is_never_resumed(tmp_path):
     """Interrupt, start anew with overwrite, be killed at once: the first run's checkpoint is gone, and resume says so."""
     path = tmp_path / "a.nc"
-    solve(case_of(QUADRATIC), path, progress=InterruptAt(11))
+    solve(case_of(QUADRATIC), path, progress=InterruptAt(14))
     stale = checkpoint_path(path).read_bytes()
 
     class Killed(Exception):
