@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--overwrite", action="store_true", help="replace existing files")
     for command in (solve, validate):
         command.add_argument("--quiet", action="store_true", help="no progress, no messages")
-        command.add_argument("--threads", type=int, metavar="N", help="of BLAS, or particle runs side by side")
+        command.add_argument("--threads", type=int, metavar="N", help="of BLAS and face sweeps, or particle runs side by side")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

@@ -67,7 +67,7 @@ def solve(
     overwrite : replace an existing file
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
-    threads : of BLAS; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
+    threads : of BLAS and face sweeps; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
     "unconverged: how many steps" (where the scheme goes on from them) or "failed: reason", with the last good state saved. An

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from gridflow.scheme.finite_volume import tables as tables_module
 from gridflow.scheme.finite_volume.stage import moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
+from gridflow.threads import blas_threads
 from tests.reference.sweep import flux_divergence
 
 LINE = Interval(bounds=(0.0, 2.0), cells=9).factor("line")
@@ -109,3 +111,52 @@ def test_subnormal_densities_are_flushed():
     out = np.empty((1, 9))
     stage(out, None, np.full((1, 9), 1e-300), np.zeros((1, 9)), 0.1, sweep_tables(grid), True, None)
     assert (out == 0).all()
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
+def test_slabs_are_one_sweep_whatever_the_threads(grid, mode, rng, monkeypatch):
+    """As many slabs as rows allow, at most 16: the same as one slab, and bitwise the same on one, two and three threads."""
+    view = (grid.size // grid.shape[-1], grid.shape[-1])
+    rho, base, xi = rng.random(view), rng.random(view), rng.standard_normal(view)
+    whole, measured = both_stages(rho, base, xi, sweep_tables(grid), mode)
+    monkeypatch.setattr(tables_module, "SLAB_CELLS", 1)
+    tables = sweep_tables(grid)
+    assert len(tables.slabs) == 1 + min(16, view[0])
+    found = []
+    for threads in (1, 2, 3):
+        with blas_threads(threads):
+            found.append(both_stages(rho, base, xi, tables, mode))
+    np.testing.assert_allclose(found[0][0], whole, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[0][1], measured, rtol=1e-10, atol=1e-12)
+    for fields, numbers in found[1:]:
+        np.testing.assert_array_equal(fields, found[0][0])
+        assert numbers == found[0][1]
+
+
+def both_stages(rho, base, xi, tables, mode):
+    """New fields of an Euler and of an averaging stage, and what they measure."""
+    fields = np.empty((2, *rho.shape))
+    first = stage(fields[0], None, rho, xi, 0.01, tables, *mode)
+    second = stage(fields[1], base, rho, xi, 0.01, tables, *mode, 0.9)
+    return fields, [*first, *second]
+
+
+def test_a_share_of_the_base(rng):
+    """out = (1 − share)·base + share·(Euler step)."""
+    grid = GRIDS["line × circle"]
+    rho, base, xi = rng.random(grid.shape), rng.random(grid.shape), rng.standard_normal(grid.shape)
+    euler, out = np.empty(grid.shape), np.empty(grid.shape)
+    stage(euler, None, rho, xi, 0.01, sweep_tables(grid), True, None)
+    stage(out, base, rho, xi, 0.01, sweep_tables(grid), True, None, 0.9)
+    np.testing.assert_allclose(out, 0.1 * base + 0.9 * euler, rtol=0, atol=1e-14)
+
+
+def test_mass_is_exact_on_large_grids_and_across_slabs(rng):
+    grid = Grid([Interval(bounds=(0.0, 1.0), cells=300).factor("x"), Circle(cells=256).factor("angle")])
+    tables = sweep_tables(grid)
+    assert len(tables.slabs) > 2
+    rho, xi, out = rng.random(grid.shape), rng.standard_normal(grid.shape), np.empty(grid.shape)
+    stage(out, None, rho, xi, 1e-5, tables, True, None)
+    assert grid.integrate(out) == pytest.approx(grid.integrate(rho), rel=1e-14)
+    assert not np.allclose(out, rho, rtol=1e-3)

@@ -1,6 +1,8 @@
 """Threads: what a call chooses holds while it lasts, and the process is as it was before when it ends, however it ends."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import gridflow
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError
 from gridflow.particles.integrator import RungeKutta2
-from gridflow.threads import blas_threads, runs_side_by_side, thread_count
+from gridflow.threads import blas_threads, helper_threads, runs_side_by_side, share_out, thread_count
 
 
 def of_blas() -> set[int]:
@@ -94,3 +96,45 @@ def test_a_wrong_environment_is_named(monkeypatch):
     monkeypatch.setenv("GRIDFLOW_THREADS", "many")
     with pytest.raises(InputError, match="GRIDFLOW_THREADS = 'many'"):
         thread_count(None)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("parts", [0, 1, 2, 7, 100])
+def test_every_part_is_done_once(threads, parts):
+    done = []
+    with blas_threads(threads):
+        share_out(lambda first, last: done.extend(range(first, last)), parts)
+    assert sorted(done) == list(range(parts))
+
+
+def test_parts_run_side_by_side():
+    """Two parts that wait for each other end only on two threads."""
+    meeting = Barrier(2, timeout=30)
+    with blas_threads(2):
+        share_out(lambda first, last: meeting.wait() and None, 2)
+
+
+def test_a_busy_helper_is_not_waited_for():
+    """The calling thread does what nobody else has begun."""
+    release, done = Event(), []
+    with blas_threads(2):
+        blocked = helper_threads(1).submit(release.wait)
+        share_out(lambda first, last: done.extend(range(first, last)), 5)
+        release.set()
+        blocked.result()
+    assert done == list(range(5))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_in_a_part_is_raised(threads):
+    def fails(first, last):
+        raise ValueError("on purpose")
+
+    with blas_threads(threads), pytest.raises(ValueError, match="on purpose"):
+        share_out(fails, 3)
+
+
+def test_without_a_choice_there_is_one_thread():
+    seen = set()
+    share_out(lambda first, last: seen.add(threading.get_ident()), 20)
+    assert seen == {threading.get_ident()}

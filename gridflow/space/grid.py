@@ -160,12 +160,16 @@ class Split:
         self.inner = tuple(k for k in range(len(grid.shape)) if k not in self.outer)
         self.n_outer = int(np.prod([self.shape[k] for k in self.outer]))
         self.n_inner = int(np.prod([self.shape[k] for k in self.inner]))
+        order = self.outer + self.inner
+        self.outer_last = self.outer == tuple(range(len(self.inner), len(self.shape)))
+        self.outer_first = order == tuple(range(len(self.shape)))
+        self.order, self.back = order, np.argsort(order)
 
     def matrix(self, field: Array) -> Array:
         """(n_outer, n_inner); a view where the outer factors come first or last in memory, else a copy."""
-        if self.outer == tuple(range(len(self.inner), len(self.shape))):  # outer factors last: transpose of a view
+        if self.outer_last:  # transpose of a view
             return field.reshape(self.n_inner, self.n_outer).T
-        return np.transpose(field, self.outer + self.inner).reshape(self.n_outer, self.n_inner)
+        return (field if self.outer_first else np.transpose(field, self.order)).reshape(self.n_outer, self.n_inner)
 
     def contract(self, outer_values: Array, field: Array) -> Array:
         """Σ_outer values·field: (n_terms, n_outer) with a field on the grid → (n_terms, n_inner)."""
@@ -173,7 +177,11 @@ class Split:
 
     def expand(self, outer_values: Array, inner_values: Array) -> Array:
         """Σ_terms outer ⊗ inner, (n_terms, n_outer) and (n_terms, n_inner) → contiguous field on the grid."""
-        if self.outer == tuple(range(len(self.inner), len(self.shape))):
-            return (inner_values.T @ outer_values).reshape(self.shape)
-        field = (outer_values.T @ inner_values).reshape([self.shape[k] for k in self.outer + self.inner])
-        return np.ascontiguousarray(np.transpose(field, np.argsort(self.outer + self.inner)))
+        product = np.multiply if len(outer_values) == 1 else np.matmul  # BLAS is slow for one term
+        if self.outer_last:
+            return product(inner_values.T, outer_values).reshape(self.shape)
+        field = product(outer_values.T, inner_values)
+        if self.outer_first:
+            return field.reshape(self.shape)
+        field = field.reshape([self.shape[k] for k in self.order])
+        return np.ascontiguousarray(np.transpose(field, self.back))

@@ -7,9 +7,9 @@ which the positivity limit bounds. K and H are symmetric, K ≥ 0, so that K H h
     R(ψ) = ⟨Kψ, H Kψ⟩/⟨ψ, Kψ⟩
 
 At ψ = ξ this is the curvature over the dissipation. Its largest value λ bounds the step: for dt·λ ≤ 2 an Euler step lowers a
-quadratic energy whatever ξ is, and Heun's method multiplies each mode by 1 − z + z²/2 ≤ 1, z = dt·λ. With the quotient at ξ alone
-a smooth flow takes steps for which the modes at grid scale grow, until they are as large as the flow itself lets them be: where ξ
-contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ grows like 1/h².
+quadratic energy whatever ξ is, and so do the convex combinations of them that `gridflow.scheme.finite_volume.stages` takes. With
+the quotient at ξ alone a smooth flow takes steps for which the modes at grid scale grow, until they are as large as the flow
+itself lets them be: where ξ contains ρ (∫ρ²) or second derivatives of a potential of ρ (½S²), λ grows like 1/h².
 
 The power method finds λ: ψ ← H Kψ. It takes nothing from the energy but ξ, from which it makes H by differences:
 H η = (ξ[ρ + s η⁺] − ξ[ρ + s η⁻])/s with the positive and the negative part of η, so that no density is negative. R ≤ λ.
@@ -22,7 +22,7 @@ density of modes below the largest eigenvalue grows like (1 − x)^(d−1), x = 
 An energy that is not convex has negative eigenvalues too, of modes that shall grow; the step then resolves the largest of both
 signs.
 
-Cost: 16 evaluations of the energy at the start of a run, then 4 each 4 to 64 steps of 2 evaluations: 3 % of a long run, and up to
+Cost: 16 evaluations of the energy at the start of a run, then 4 each 4 to 64 steps of at least 2: 3 % of a long run, and up to
 10 % of one of some hundred steps.
 """
 

@@ -5,7 +5,7 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import Injection
 from gridflow.problem import Problem, finite
-from gridflow.scheme.finite_volume.transport import Transport
+from gridflow.scheme.finite_volume.transport import EULER, Transport
 from gridflow.space.factor import Array
 
 
@@ -33,7 +33,8 @@ class Drive:
     def change(self, density: Array, drive: Array) -> Array:
         """∂ρ/∂t where `drive` moves the mass."""
         after = np.empty(self.transport.view)
-        self.transport.stage(after, None, density.reshape(after.shape), drive.reshape(after.shape), 1.0)
+        rho = density.reshape(after.shape)
+        self.transport.stage(after, rho, rho, drive.reshape(after.shape), 1.0, share=EULER)
         return after.reshape(density.shape) - density
 
     def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:

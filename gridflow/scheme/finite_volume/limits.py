@@ -57,15 +57,15 @@ class Limits:
         rate = 1 / dt + 1 / step_max
         return 1 / rate if rate > 0 else np.inf
 
-    def accuracy(self, dt: float, decrease0: float, decrease1: float, largest: float) -> float:
-        """The step for which ½dt|√D₁ − √D₀| meets the tolerance, at most `largest`. Fitted fluxes have dt = O(h²) anyway.
+    def accuracy(self, dt: float, decrease0: float, decrease1: float) -> float:
+        """The step for which ½dt|√D₁ − √D₀| meets the tolerance. Fitted fluxes have dt = O(h²) anyway.
 
         decrease0, decrease1 : dt·D of the two stages
         """
         if self.fitted:
             return np.inf
         drift = 0.5 * np.sqrt(dt) * abs(np.sqrt(max(decrease1, 0.0)) - np.sqrt(max(decrease0, 0.0)))
-        return min(largest, dt * float(np.sqrt(self.tolerance / drift))) if drift > 0 else largest
+        return dt * float(np.sqrt(self.tolerance / drift)) if drift > 0 else np.inf
 
     def change(self, dt: float, rate: float) -> float:
         """The step in which a split term, changing at this rate, changes by no more than `change_max` in half the time."""

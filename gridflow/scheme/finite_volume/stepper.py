@@ -1,22 +1,6 @@
 """Finite volumes in space, SSP Runge–Kutta 2 in time, with a step that keeps ρ ≥ 0 and lets the energy decrease.
 
-One step from ρ₀ (Heun's method in its strong-stability-preserving form, Gottlieb, Shu and Tadmor 2001, SIAM Review 43, 89–112):
-
-    ρ₁ = ρ₀ + dt L(ρ₀; ξ[ρ₀]),     ρ₂ = (ρ₀ + ρ₁ + dt L(ρ₁; ξ[ρ₁]))/2
-
-with L the face sweep (`gridflow.scheme.finite_volume.stage`). Four limits on dt:
-
-* positivity: κ·dt·(largest outflow rate) ≤ cfl; every new density is checked, and a step that fails is redone;
-* energy: an Euler step lowers a quadratic energy exactly if dt ≤ 2·Dissipation/D²E[ρ̇, ρ̇], and ρ₂ is a convex combination of
-  ρ₀ and two Euler steps, so that E(ρ₂) ≤ E(ρ₀) for every convex energy if both stages keep the limit. The first stage keeps 0.9
-  of it; the outcome E(ρ₂) ≤ E(ρ₀) is checked, up to round-off, and a step that fails is redone. With positivity alone dt grows
-  without bound where the flow becomes stationary, and then the energy rises;
-* curvature: the same for every other direction than ρ̇, dt ≤ 0.8·2/λ, λ the largest eigenvalue of the linearised flow
-  (`gridflow.scheme.finite_volume.curvature`). Without it modes at grid scale grow in flows whose ξ contains ρ or derivatives of
-  its potential, while the energy falls. It is the limit that remains where a decrease is too small to be measured;
-* accuracy: the lengths of the Euler and the Heun step, measured in the metric of the flow, differ by ½dt|√D₁ − √D₀| (D the
-  dissipation = squared speed). They may differ by accuracy·L/n² (L, n: length and cells of the finest factor): the same power
-  of the cell size as the error in space, so that the order 2 survives where dt is not bound to the cell size.
+The steps in time, and the limits that keep ρ ≥ 0 and let the energy decrease: `gridflow.scheme.finite_volume.stages`.
 
 Temperature D > 0 adds D·M·Δρ: implicitly, without a parabolic limit on dt ("implicit", the default:
 `gridflow.scheme.finite_volume.implicit_stepper`); explicitly by exponentially fitted fluxes ("scharfetter-gummel": the free
@@ -39,7 +23,6 @@ redoing steps, as above. With a temperature it is not claimed: the reaction leav
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -51,20 +34,12 @@ from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature, Linearised
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY, Limits
-from gridflow.scheme.finite_volume.transport import Swept, Transport
+from gridflow.scheme.finite_volume.stages import ENERGY_MAX, HEUN, STAGES_MAX, Stages
+from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
 
 ATTEMPTS = 60
 """Steps are redone with at most half the step: 60 halvings end below round-off of any time."""
-
-
-class Stages(NamedTuple):
-    """Both stages of a transport step: the density, what either sweep measured, and the limits on dt."""
-
-    density: Array
-    first: Swept
-    second: Swept
-    limit: float
 
 
 class FiniteVolumeStepper:
@@ -82,6 +57,7 @@ class FiniteVolumeStepper:
         self.split_steps: list[SplitStep] = list(terms)
         self.dyadic = any(t.diffuses for t in terms)
         self.drive = Drive(problem, self.transport)
+        self.stages = Stages(self.transport, self.drive, self.limits, HEUN if terms else STAGES_MAX)
 
     @property
     def reports(self) -> tuple[str, ...]:
@@ -127,10 +103,8 @@ class FiniteVolumeStepper:
         return self.transport.state(density, time, dt, evaluation, self.dissipation(density, evaluation), reports=reports)
 
     def first_step(self, density: Array, evaluation: Evaluation) -> float:
-        """The step that positivity allows."""
-        drive = evaluation.potential.reshape(self.transport.view)
-        rho, out = density.reshape(drive.shape), np.empty(drive.shape)
-        return self.limits.positivity(self.transport.stage(out, None, rho, drive, 0.0, evaluation.diffusivity).outflow)
+        """The Euler step that positivity allows; the accuracy is not known yet."""
+        return self.limits.positivity(self.transport.outflow(density.reshape(self.transport.view), evaluation))
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         """One accepted step of at most dt_max. Raises SolveError if no step is acceptable or a value is not finite."""
@@ -156,8 +130,9 @@ class FiniteVolumeStepper:
     def with_curvature(self, state: State) -> State:
         """The state with the curvature of the energy, measured where it is due, and the step that it allows."""
         curvature = self.curvature(state)
-        dt = min(state.dt, curvature.step_max) if state.arrays else self.limits.curvature(state.dt, curvature.step_max)
-        return replace(state, arrays=curvature.arrays(), dt=dt)
+        largest = self.stages.euler_max * curvature.step_max
+        dt = min(state.dt, largest) if state.arrays else self.limits.curvature(state.dt, largest)
+        return replace(state, arrays={**state.arrays, **curvature.arrays()}, dt=dt)
 
     def curvature(self, state: State) -> Curvature:
         """The curvature that a state carries, measured anew where it is due."""
@@ -195,10 +170,10 @@ class FiniteVolumeStepper:
         if before is None or dt * ENERGY_SAFETY > dt_terms:
             return None, dt_terms
         start = before[-1]
-        stages, dt_retry = self.stages(start, state, dt)
-        if stages is None:
+        moved, dt_retry = self.stages.advance(start, state, dt)
+        if moved is None:
             return None, dt_retry
-        there = Point(stages.density, partial(self.drive.evaluate, time=end, level=self.drive.level_later(end, level)))
+        there = Point(moved.density, partial(self.drive.evaluate, time=end, level=self.drive.level_later(end, level)))
         behind, _ = self.half_steps(there, self.split_steps[::-1], dt / 2)
         if behind is None:
             return None, dt / 2
@@ -206,17 +181,18 @@ class FiniteVolumeStepper:
         reports = self.drive.level(density, end)
         final = self.drive.evaluate(density, end, reports.get("noise_level", 0.0))
         after = Point(density, self.drive.evaluate, final)
-        dt_change = self.limit_of_changes(state, before, after, stages.first.moved, dt)
+        dt_change = self.limit_of_changes(state, before, after, moved.energy, dt)
         if dt_change < dt / 2:
             return None, dt_change
         value, roundoff = self.problem.free_energy(density, final)
         rise = value - state.free_energy
         if not self.may_rise(state) and rise > roundoff:
             return None, dt / 2
-        dt_new, curvature = min(stages.limit, dt_terms, dt_change), None
+        dt_new, arrays = min(moved.limit, dt_terms, dt_change), {}
         if state.arrays:
             curvature = Curvature.of_arrays(state.arrays)
-            dt_new = self.limits.curvature(dt_new, curvature.step_max)
+            dt_new = self.limits.curvature(dt_new, self.stages.euler_max * curvature.step_max)
+            arrays = {**curvature.after_step().arrays(), ENERGY_MAX: np.array(moved.energy_max)}
         low = float(density.min()) if self.split_steps else np.inf
         new = State(
             density=density,
@@ -224,11 +200,11 @@ class FiniteVolumeStepper:
             dt=float(dt_new),
             evaluation=final,
             free_energy=value,
-            dissipation=self.dissipation_in_step(start, stages.first.moved, rise, dt),
-            density_min=min(state.density_min, stages.first.low, stages.second.low, low),
+            dissipation=self.dissipation_in_step(start, moved.energy, rise, dt),
+            density_min=min(state.density_min, moved.low, low),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
-            arrays={} if curvature is None else curvature.after_step().arrays(),
+            arrays=arrays,
             reports=self.carried(state, reports),
         )
         return new, dt
@@ -243,33 +219,6 @@ class FiniteVolumeStepper:
                 return None, limit
             points.append(Point(advance.density, point.evaluate))
         return points, limit
-
-    def stages(self, start: Point, state: State, dt: float) -> tuple[Stages | None, float]:
-        """(both stages of the transport, _) or (None, the step to try next)."""
-        view, evaluation = self.transport.view, start.evaluation
-        level, end = state.reports.get("noise_level", 0.0), state.time + dt
-        rho0, drive0 = start.density.reshape(view), evaluation.potential.reshape(view)
-        rho1, rho2 = np.empty_like(rho0), np.empty_like(rho0)
-
-        # first stage: ρ₁, and the positivity limit
-        first = self.transport.stage(rho1, None, rho0, drive0, dt, evaluation.diffusivity)  # moved: −dt·D₀
-        dt_positive = self.limits.positivity(first.outflow)
-        if dt * self.limits.cfl > dt_positive or first.low < 0:
-            return None, dt_positive
-
-        # second stage: ρ₂, the energy limit, and dt·D₁ from dt·L(ρ₁) = 2ρ₂ − ρ₀ − ρ₁
-        middle = self.drive.evaluate(rho1.reshape(start.density.shape), end, self.drive.level_later(end, level))
-        second = self.transport.stage(rho2, rho0, rho1, middle.potential.reshape(view), dt, middle.diffusivity)
-        dt_energy = self.limits.energy(dt, -first.moved, second.moved_before - first.moved, evaluation.roundoff)
-        if dt * ENERGY_SAFETY > dt_energy:
-            return None, dt_energy
-        if second.low < 0:
-            return None, dt / 2
-        decrease = -(2 * second.moved + second.moved_before)
-        dt_accurate = self.limits.accuracy(dt, -first.moved, decrease, max(2 * dt, state.dt))
-        if dt_accurate < dt / 2:
-            return None, dt_accurate
-        return Stages(rho2.reshape(start.density.shape), first, second, min(dt_positive, dt_energy, dt_accurate)), dt
 
     def limit_of_changes(self, state: State, before: list[Point], after: Point, moved: float, dt: float) -> float:
         """The step for which the split terms change by no more than the tolerance while they act."""

@@ -8,7 +8,7 @@ from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import diffusion
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
-from gridflow.scheme.finite_volume.stage import moved_energy, stage
+from gridflow.scheme.finite_volume.stage import largest_rate, moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Array
 
@@ -19,8 +19,12 @@ UNRESOLVED_MAX = 0.05
 then wrong by more than this share of D."""
 
 
+EULER = 1.0
+"""Share of an Euler step in a stage that is nothing else; the outflow is not measured."""
+
+
 class Swept(NamedTuple):
-    """What a sweep measures: largest outflow rate (first stages), Σ V ξ (out − ρ), Σ V ξ (ρ − base) (second stages), min out."""
+    """What a sweep measures: largest outflow rate (without `base`), Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out."""
 
     outflow: float
     moved: float
@@ -44,20 +48,35 @@ class Transport:
         self.kappa = upwind_ratio(grid) if self.second_order else 1.0
 
     def stage(
-        self, out: Array, base: Array | None, rho: Array, drive: Array, dt: float, diffusivity: Array | None = None
+        self,
+        out: Array,
+        base: Array | None,
+        rho: Array,
+        drive: Array,
+        dt: float,
+        diffusivity: Array | None = None,
+        share: float = 0.5,
     ) -> Swept:
-        """One sweep, and beside it diffusion along the only factor. All arrays have the shape `view`."""
-        swept = Swept(*stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted))
+        """One sweep (`stage`), and beside it diffusion along the only factor. All arrays have the shape `view`."""
+        swept = Swept(*stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted, share))
         if diffusivity is None:
             return swept
         added, rate = diffusion(self.problem.grid.factors[0], rho.ravel(), diffusivity)
-        out += (dt if base is None else dt / 2) * added.reshape(rho.shape)
+        change = dt * added.reshape(rho.shape)
+        out += change if base is None else share * change
         moved = moved_energy(drive, rho, out, self.tables)
-        return swept._replace(outflow=swept.outflow + rate / self.kappa, moved=float(moved), low=float(out.min()))
+        return swept._replace(outflow=swept.outflow + rate / self.kappa, moved=moved, low=float(out.min()))
+
+    def outflow(self, rho: Array, evaluation: Evaluation) -> float:
+        """The largest rate of what leaves a cell, per density, and 1/κ of that by diffusion."""
+        outflow = largest_rate(evaluation.potential.reshape(self.view), self.tables, self.fitted)
+        if evaluation.diffusivity is None:
+            return outflow
+        return outflow + diffusion(self.problem.grid.factors[0], rho.ravel(), evaluation.diffusivity)[1] / self.kappa
 
     def first_order(self, out: Array, rho: Array, drive: Array) -> None:
         """One Euler step of length 1 with upwind fluxes of first order."""
-        stage(out, None, rho, drive, 1.0, self.tables, None, None)
+        stage(out, rho, rho, drive, 1.0, self.tables, None, None, EULER)
 
     def state(
         self,
@@ -137,9 +156,9 @@ class Transport:
         rho, xi = density.reshape(self.view), np.ascontiguousarray(evaluation.first_variation)
         drive, potential, after = evaluation.potential.reshape(self.view), xi.reshape(self.view), np.empty(self.view)
         if temperature == 0:
-            self.stage(after, None, rho, drive, 1.0, evaluation.diffusivity)
+            self.stage(after, rho, rho, drive, 1.0, evaluation.diffusivity, EULER)
         else:
-            stage(after, None, rho, drive, 1.0, self.tables, None, temperature)
+            stage(after, rho, rho, drive, 1.0, self.tables, None, temperature, EULER)
             potential = potential + temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
         falls = -float(moved_energy(potential, rho, after, self.tables))
         if evaluation.drive is None:
