@@ -83,8 +83,9 @@ def rank_note(matrices: list[Array | SymmetricFactor], grid: Grid) -> str:
     """Ranks and errors along every factor."""
     notes = []
     for factor, matrix in zip(grid.factors, matrices, strict=True):
-        low = isinstance(matrix, SymmetricFactor)
-        form = f"rank {matrix.rank} of {factor.size}, relative error {matrix.error:.0e}" if low else "full matrix"
+        form = "full matrix"
+        if isinstance(matrix, SymmetricFactor):
+            form = f"rank {matrix.rank} of {factor.size}, relative error {matrix.error:.0e}"
         notes.append(f"{factor.name}: {form}")
     return "; ".join(notes)
 
