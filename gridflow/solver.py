@@ -223,6 +223,8 @@ class Run:
             if self.line is not None:
                 numbers["error_w1"] = wasserstein1(masses, exact, self.line)
         prediction = prediction_of(self.bound, masses, state.evaluation)
+        if prediction is not None and self.bound.data is not None:
+            prediction = self.bound.data.in_dataset(prediction)
         self.writer.append(results.Record(state.time, state.density, prediction, numbers))
         self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
         self.counters.saved += 1

@@ -19,7 +19,7 @@ from gridflow.sums.elementary import compiled
 
 TOLERANCE = 1e-13
 """Largest error over the largest entry that counts as round-off: what a sum of a thousand terms commits."""
-STOP = 1e-14
+STOP = 5e-15
 """Elimination goes on to this share of the largest entry, so that what is not seen of a matrix stays below the tolerance."""
 
 

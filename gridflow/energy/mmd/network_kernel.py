@@ -91,7 +91,7 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
     def entries(cells: Chosen, data: Chosen) -> Array:
         return normal_average(energy.spec.activation, directions[cells] @ inputs[data].T, amplitude[data])
 
-    return replace(bound, inner=features_of(entries, len(directions), len(inputs)))
+    return replace(bound, inner=features_of(entries, len(directions), inputs))
 
 
 @dataclass(frozen=True)

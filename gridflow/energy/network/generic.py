@@ -7,7 +7,7 @@ import numpy as np
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import Chosen, Entries, FeatureMatrix
+from gridflow.energy.network.features import Chosen, Entries, FeatureMatrix, Features
 from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel, features_of
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.low_rank import WHOLE_ENTRIES
@@ -43,7 +43,10 @@ class FeatureNetwork(Energy):
 
             return entries
 
-        few = split.n_inner * n_data <= WHOLE_ENTRIES  # larger matrices are evaluated at some data alone
-        form = features_of if few else FeatureMatrix
-        inner = [form(output_entries(k), split.n_inner, n_data) for k in range(n_outputs)]
+        def features(entries: Entries) -> Features:
+            if split.n_inner * n_data > WHOLE_ENTRIES:  # larger matrices would be evaluated at some data alone
+                return FeatureMatrix(entries, split.n_inner, n_data, f"full matrix of {n_data} data")
+            return features_of(entries, split.n_inner, self.data.inputs)
+
+        inner = [features(output_entries(k)) for k in range(n_outputs)]
         return BranchModel([BoundBranch(split, np.ones((1, 1)), values, [k]) for k, values in enumerate(inner)])

@@ -18,7 +18,7 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.features import Chosen, Entries, FeatureMatrix, Features
 from gridflow.energy.network.kinked import KinkedFeatures
 from gridflow.energy.network.loss import LOSSES, Loss
-from gridflow.energy.network.low_rank import low_rank_features
+from gridflow.energy.network.low_rank import low_rank_features, spread
 from gridflow.energy.network.reduced import SMALL, reduction
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.space.factor import Array
@@ -170,11 +170,12 @@ class BoundNetwork(BoundEnergy):
         return Evaluation(value, xi, roundoff, None if self.reduced else prediction)
 
 
-def features_of(entries: Entries, n_inner: int, n_data: int) -> Features:
+def features_of(entries: Entries, n_inner: int, inputs: Array) -> Features:
     """Of low rank where that is a gain, else as a matrix, whose note says so."""
+    n_data = len(inputs)
     if n_inner * n_data <= SMALL:
-        return FeatureMatrix(entries, n_inner, n_data)
-    found, note = low_rank_features(entries, n_inner, n_data), f"full matrix of {n_data} data, not of low rank"
+        return FeatureMatrix(entries, n_inner, n_data, f"full matrix of {n_data} data")
+    found, note = low_rank_features(entries, n_inner, n_data, spread(inputs)), f"full matrix of {n_data} data, not of low rank"
     return FeatureMatrix(entries, n_inner, n_data, note) if found is None else found
 
 
@@ -201,7 +202,7 @@ def bind_branch(branch: Branch, sigma: Activation, inputs: Array, covariance: Ar
                 return KinkedFeatures(directions, factor, inputs, sigma.slopes)
             if kinks:
                 return FeatureMatrix(entries, split.n_inner, len(inputs), f"full matrix of {len(inputs)} data")
-            return features_of(entries, split.n_inner, len(inputs))
+            return features_of(entries, split.n_inner, inputs)
 
         outer = output_weights(outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
         return BoundBranch(split, outer, features(), numbers)

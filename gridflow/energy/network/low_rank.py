@@ -19,12 +19,19 @@ from gridflow.sums.low_rank import TOLERANCE, Skeleton, skeleton
 Numbers = NDArray[np.int64]
 WHOLE_ENTRIES = 2**22
 """Matrices of so many entries are eliminated as they are: 32 MiB."""
-SIDE = 2048
+SIDE = 1024
 """Cells and data of the matrix that stands for a larger one."""
-CHECK_ENTRIES = 2**27
-"""Entries that are compared, about a second; in blocks of BLOCK."""
-BLOCK = 2**21
-ROUNDS = 8
+QUICK_SIDE = 2003
+"""Cells and data of a first comparison, mostly others than those."""
+CHECK_ENTRIES = 2**25
+"""Entries of the last one, which takes seconds."""
+BLOCK = 1024
+"""Cells and data of a block: it stays in the third-level cache with its coefficients."""
+SPREAD = 200
+"""Data that are spread over the inputs: those far from all others are few, and a feature may be largest there."""
+JOINING = 32
+"""Cells and data of a block that join in where it errs."""
+ROUNDS = 12
 """Comparisons after which a rank counts as not found."""
 RANK_MAX = 600
 """Elimination to a larger rank takes longer than the steps of most runs save."""
@@ -46,36 +53,60 @@ class LowRankFeatures(Features):
         return self.pivots.pull_back(residuals) @ self.coefficients.T
 
     def largest(self) -> Array:
-        blocks = row_blocks(self.n_inner, self.coefficients.shape[1], BLOCK)
+        blocks = row_blocks(self.n_inner, 1, BLOCK)
         return max(float(np.abs(self.coefficients[b]).sum(axis=1).max()) for b in blocks) * self.pivots.largest()
 
     def forgetful(self) -> "LowRankFeatures":
         return LowRankFeatures(self.coefficients, self.pivots.forgetful(), self.note)
 
 
-def low_rank_features(entries: Entries, n_inner: int, n_data: int) -> LowRankFeatures | None:
-    """Features of low rank; None where their rank is too large to be a gain, or does not reach the tolerance."""
+def low_rank_features(entries: Entries, n_inner: int, n_data: int, apart: Numbers) -> LowRankFeatures | None:
+    """Features of low rank; None where their rank is too large to be a gain, or does not reach the tolerance.
+
+    apart : data that are taken in any case, see `spread`
+    """
     rank_max = min(RANK_MAX, int(RANK_SHARE * min(n_inner, n_data)), STORED_BYTES // (8 * n_inner))
     whole = n_inner * n_data <= WHOLE_ENTRIES
     cells, data = (evenly(n, n if whole else SIDE) for n in (n_inner, n_data))
-    for _ in range(ROUNDS):
+    data = np.union1d(data, apart)
+    quick = [(evenly(n_inner, QUICK_SIDE), evenly(n_data, QUICK_SIDE))]
+    for _ in range(1 if whole else ROUNDS):
         found = skeleton(entries(cells, data), rank_max)
         if found is None or found.rank == 0:
             return None
-        cross = Cross.of(entries, found, cells, data, n_inner)
-        comparison = cross.compare(n_inner, n_data)
+        cross = Cross(entries, found, cells[found.rows], data[found.columns])
+        comparison = cross.compare(comparable(n_inner, n_data) if whole else quick)
+        if comparison.error <= TOLERANCE and not whole:
+            comparison = cross.compare(comparable(n_inner, n_data))
         if comparison.error <= TOLERANCE:
             note = f"rank {found.rank} of {n_data} data, relative error {comparison.error:.0e}"
-            return LowRankFeatures(cross.coefficients, cross.rows(n_data), note)
-        if whole:
-            return None
+            return LowRankFeatures(cross.coefficients(evenly(n_inner, n_inner)), cross.rows(n_data), note)
         cells, data = np.union1d(cells, comparison.cells), np.union1d(data, comparison.data)
     return None
 
 
+def comparable(n_inner: int, n_data: int) -> list[tuple[Numbers, Numbers]]:
+    """All cells and data; or some cells with all data, and all cells with some data, where those are too many."""
+    cells, data = evenly(n_inner, n_inner), evenly(n_data, n_data)
+    if n_inner * n_data <= CHECK_ENTRIES:
+        return [(cells, data)]
+    some_cells, some_data = (evenly(n, max(16, CHECK_ENTRIES // m)) for n, m in ((n_inner, n_data), (n_data, n_inner)))
+    return [(some_cells, data), (cells, some_data)]
+
+
 def evenly(total: int, count: int) -> Numbers:
     """At most so many numbers below the total, evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+    return np.arange(total) if count >= total else np.linspace(0, total - 1, count).round().astype(np.int64)
+
+
+def spread(inputs: Array) -> Numbers:
+    """Data whose inputs, (n_data, n_dim), lie evenly between the smallest and the largest, along every coordinate."""
+    found = []
+    for column in inputs.T:
+        order = np.argsort(column, kind="stable")
+        places = np.linspace(column[order[0]], column[order[-1]], SPREAD)
+        found.append(order[np.minimum(np.searchsorted(column[order], places), column.size - 1)])
+    return np.unique(np.concatenate(found))
 
 
 @dataclass(frozen=True)
@@ -89,47 +120,43 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cross:
-    """A skeleton found on some cells and data. pivots : its cells, by their numbers on the grid; coefficients : C."""
+    """A skeleton found on some cells and data. pivots, columns : its cells and data, by their numbers among all."""
 
     entries: Entries
+    found: Skeleton
     pivots: Numbers
-    coefficients: Array
+    columns: Numbers
 
-    @classmethod
-    def of(cls, entries: Entries, found: Skeleton, cells: Numbers, data: Numbers, n_inner: int) -> "Cross":
-        """From the cells and data on which it was found."""
-        coefficients, columns = np.empty((n_inner, found.rank)), data[found.columns]
-        for block in row_blocks(n_inner, found.rank, BLOCK):
-            coefficients[block] = found.coefficients(entries(block, columns))
-        return cls(entries, cells[found.rows], coefficients)
+    def coefficients(self, cells: Numbers) -> Array:
+        """C of cells, (n_cells, rank)."""
+        values = np.empty((cells.size, self.found.rank))
+        for block in row_blocks(cells.size, 1, 16 * BLOCK):
+            values[block] = self.found.coefficients(self.entries(cells[block], self.columns))
+        return values
 
     def rows(self, n_data: int) -> FeatureMatrix:
         """v of the pivots at all data."""
-        pivots = self.pivots
-        return FeatureMatrix(lambda cells, data: self.entries(pivots[cells], data), pivots.size, n_data)
+        return FeatureMatrix(lambda cells, data: self.entries(self.pivots[cells], data), self.pivots.size, n_data)
 
-    def compare(self, n_inner: int, n_data: int) -> Comparison:
-        """With all entries, or with the entries of all data for some cells and of all cells for some data."""
-        all_cells, all_data = evenly(n_inner, n_inner), evenly(n_data, n_data)
-        if n_inner * n_data <= CHECK_ENTRIES:
-            return self.difference([(all_cells, all_data)])
-        some_cells, some_data = (evenly(n, max(16, CHECK_ENTRIES // m)) for n, m in ((n_inner, n_data), (n_data, n_inner)))
-        return self.difference([(some_cells, all_data), (all_cells, some_data)])
-
-    def difference(self, parts: list[tuple[Numbers, Numbers]]) -> Comparison:
-        """The comparison with the entries of cells and data."""
+    def compare(self, parts: list[tuple[Numbers, Numbers]]) -> Comparison:
+        """The comparison with all entries of cells and data, for each pair of them."""
         largest, error = 0.0, 0.0
-        worst: list[tuple[float, int, int]] = []
+        bad_cells: list[Numbers] = []
+        bad_data: list[Numbers] = []
         for cells, data in parts:
-            c = self.coefficients if cells.size == len(self.coefficients) else self.coefficients[cells]
-            for block in row_blocks(data.size, cells.size + self.pivots.size, BLOCK):
-                values = self.entries(cells, data[block])
-                largest = max(largest, float(np.abs(values).max()))
-                left = np.abs(values - c @ self.entries(self.pivots, data[block]))
-                i, j = np.unravel_index(int(np.argmax(left)), left.shape)
-                error = max(error, float(left[i, j]))
-                worst.append((float(left[i, j]), int(cells[i]), int(data[block][j])))
-        limit = TOLERANCE * largest / 2
-        chosen = [(i, j) for size, i, j in worst if size > limit]
-        numbers = np.array(chosen, dtype=np.int64).reshape(-1, 2)
-        return Comparison(error / largest if largest > 0 else 0.0, numbers[:, 0], numbers[:, 1])
+            for rows in row_blocks(cells.size, 1, BLOCK):
+                c = self.coefficients(cells[rows])
+                for columns in row_blocks(data.size, cells[rows].size, BLOCK**2):
+                    values = self.entries(cells[rows], data[columns])
+                    largest = max(largest, float(np.abs(values).max()))
+                    values = np.abs(values - c @ self.entries(self.pivots, data[columns]))
+                    error, limit = max(error, float(values.max())), TOLERANCE * largest / 2
+                    bad_cells.append(cells[rows][worst(values.max(axis=1), limit)])
+                    bad_data.append(data[columns][worst(values.max(axis=0), limit)])
+        return Comparison(error / largest if largest > 0 else 0.0, np.concatenate(bad_cells), np.concatenate(bad_data))
+
+
+def worst(errors: Array, limit: float) -> Numbers:
+    """Numbers of the largest errors above a limit."""
+    found = np.argsort(-errors, kind="stable")[:JOINING]
+    return found[errors[found] > limit]

@@ -107,4 +107,4 @@ class StoredFeatures(Features):
         return residuals @ self.matrix.T
 
     def largest(self) -> Array:
-        return np.abs(self.matrix).max(axis=0)
+        return np.maximum(self.matrix.max(axis=0), -self.matrix.min(axis=0))
