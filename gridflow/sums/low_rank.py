@@ -19,8 +19,9 @@ from gridflow.sums.elementary import compiled
 
 TOLERANCE = 1e-13
 """Largest error over the largest entry that counts as round-off: what a sum of a thousand terms commits."""
-STOP = 5e-15
-"""Elimination goes on to this share of the largest entry, so that what is not seen of a matrix stays below the tolerance."""
+FACTOR_STOP, SKELETON_STOP = 1e-14, 5e-15
+"""Elimination goes on to these shares of the largest entry: below the tolerance by as much as a skeleton found on some entries
+may err at others."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def symmetric_factor(matrix: Array, rank_max: int) -> SymmetricFactor | None:
     largest = float(left.max())
     for k in range(rank_max):
         pivot = int(np.argmax(left))
-        if left[pivot] <= STOP * largest:
+        if left[pivot] <= FACTOR_STOP * largest:
             factor = np.ascontiguousarray(columns[:k].T)
             error = float(np.abs(matrix - factor @ factor.T).max()) / largest
             return SymmetricFactor(factor, error) if error <= TOLERANCE else None
@@ -79,10 +80,10 @@ class Skeleton:
 
 
 def skeleton(matrix: Array, rank_max: int) -> Skeleton | None:
-    """The skeleton of a matrix, within STOP of its largest entry; None where it takes more than `rank_max` rows."""
+    """The skeleton of a matrix, within SKELETON_STOP of its largest entry; None where it takes more than `rank_max` rows."""
     left = np.array(matrix)
     rows, columns = np.zeros(rank_max + 1, dtype=np.int64), np.zeros(rank_max + 1, dtype=np.int64)
-    rank = eliminate(left, rows, columns, STOP, rank_max)
+    rank = eliminate(left, rows, columns, SKELETON_STOP, rank_max)
     if rank > rank_max:
         return None
     rows, columns = rows[:rank], columns[:rank]
