@@ -1,4 +1,4 @@
-"""Sums over features and kernels with few numbers against sums term by term: values, ξ, predictions; and where there is no gain."""
+"""Sums over features and kernels with few numbers against sums term by term: values, ξ, predictions; where there is no gain."""
 
 from dataclasses import replace
 from pathlib import Path

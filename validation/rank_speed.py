@@ -1,9 +1,9 @@
 """What few numbers per step are worth: nanoseconds per cell and step, and a million rows of a CSV file against a thousand.
 
-Time loops of three shipped cases: networks of ReLUs, whose sums run over sorted angles, and an MMD with a Gaussian kernel of low
-rank. Beside them the same loops with full matrices. Then a network of ReLUs and one of tanh on rows of a CSV file, with the squared
-loss: each in a process of its own, which reports seconds per step and its peak of memory. CPU seconds on one thread: whoever else
-uses the machine counts little.
+Time loops of three shipped cases: networks of ReLUs, whose sums run over sorted angles, and an MMD with a Gaussian kernel of
+low rank. Beside them the same loops with full matrices. Then a network of ReLUs and one of tanh on rows of a CSV file, with the
+squared loss: each in a process of its own, which reports seconds per step and its peak of memory. CPU seconds on one thread:
+whoever else uses the machine counts little.
 """
 
 import json
@@ -65,7 +65,7 @@ def on_rows(activation: str, path: Path, cells: int) -> Case:
     """A network on the rows of a file."""
     data = {"kind": "file", "file": str(path), "inputs": ["x"], "targets": ["y"], "standardize": True, "predictions": 1000}
     changes = {"energy.activation": activation, "energy.data": data, "space.w.cells": cells, "space.b.cells": cells}
-    bounds = {f"space.{name}.bounds": [-3.0, 3.0] for name in ("w", "b")}
+    bounds = {f"space.{name}.bounds": [-5.0, 5.0] for name in ("w", "b")}
     return load_case("relu-regression").replace(changes | (bounds if activation == "tanh" else {}))
 
 

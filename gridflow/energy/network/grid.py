@@ -1,7 +1,9 @@
 """Two-layer networks on a grid: branches tabulated over cells, moments contracted before features.
 
 Features factorise over two groups of factors, φ = Σ u(θ_A) v(θ_B; x), so that an evaluation costs O(n_cells + n_B n_data), never
-n_cells².
+n_cells², with a full matrix of v; O(n_cells + n_data) for ReLUs with up to two weights (`gridflow.energy.network.kinked`),
+O(n_cells + (n_B + n_data) rank) for v of low rank (`gridflow.energy.network.low_rank`). For the squared loss few rows replace the
+n_data (`gridflow.energy.network.reduced`), and the predictions at the data are computed when a state is saved.
 """
 
 from abc import ABC, abstractmethod
