@@ -65,7 +65,7 @@ def on_rows(activation: str, path: Path, cells: int) -> Case:
     """A network on the rows of a file."""
     data = {"kind": "file", "file": str(path), "inputs": ["x"], "targets": ["y"], "standardize": True, "predictions": 1000}
     changes = {"energy.activation": activation, "energy.data": data, "space.w.cells": cells, "space.b.cells": cells}
-    bounds = {f"space.{name}.bounds": [-5.0, 5.0] for name in ("w", "b")}
+    bounds = {f"space.{name}.bounds": [-5.2, 5.2] for name in ("w", "b")}
     return load_case("relu-regression").replace(changes | (bounds if activation == "tanh" else {}))
 
 
