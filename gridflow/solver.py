@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridflow.case.case import Case
-from gridflow.energy.base import Energy
+from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.output import dataset as results
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
@@ -120,6 +120,7 @@ class Run:
                 self.exact(time_saved)
         saved = self.counters.saved
         static = results.static_dataset(case, self.grid, self.bound.data, self.records())
+        static.attrs.update(self.bound.attributes)
         if energy is not None:  # instead of the [energy] of the case
             static.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
         if path is not None and saved == 0:
@@ -200,6 +201,7 @@ class Run:
     def save_state(self) -> None:
         """Appends a record of the current state."""
         state, grid = self.state, self.grid
+        masses = state.density * grid.volume
         numbers = {
             "energy": state.free_energy,
             "dissipation": self.stepper.dissipation(state.density, state.evaluation),
@@ -217,11 +219,13 @@ class Run:
             numbers |= found
         if self.exact is not None:
             exact = self.exact(state.time)
-            masses = state.density * grid.volume
             numbers["error_l1"] = float(abs(masses - exact).sum())
             if self.line is not None:
                 numbers["error_w1"] = wasserstein1(masses, exact, self.line)
-        self.writer.append(results.Record(state.time, state.density, state.evaluation.prediction, numbers))
+        prediction = prediction_of(self.bound, masses, state.evaluation)
+        if prediction is not None and self.bound.data is not None:
+            prediction = self.bound.data.in_dataset(prediction)
+        self.writer.append(results.Record(state.time, state.density, prediction, numbers))
         self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
         self.counters.saved += 1
 

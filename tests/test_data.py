@@ -38,6 +38,39 @@ def test_columns_weights_and_standardisation(tmp_path):
     assert "standard deviation 1" in scaled.notes[0]
 
 
+def test_a_file_is_read_in_blocks(tmp_path, monkeypatch, rng):
+    """The same numbers as from the text as a whole; errors name the row of the file, not that of the block."""
+    monkeypatch.setattr("gridflow.energy.network.columns.BLOCK_ROWS", 4)
+    values = rng.standard_normal((11, 4)) * 10.0 ** rng.integers(-20, 20, (11, 4))
+    rows = [", ".join(map(repr, map(float, row))) + ("  # note" if k % 3 == 0 else "\n") for k, row in enumerate(values)]
+    folder = write(tmp_path, "a,text,x,y\n" + "\n".join(rows))
+    data = FileData("d.csv", ["x", "a"], ["y"]).load(folder, "relu")
+    np.testing.assert_array_equal(data.inputs, values[:, [2, 0]])
+    np.testing.assert_array_equal(data.targets[:, 0], values[:, 3])
+    scaled = FileData("d.csv", ["x"], ["y"], weights="y", standardize=True)
+    np.savetxt(folder / "d.csv", np.abs(values), delimiter=",", header="a,text,x,y", comments="", fmt="%.17g")
+    one, (_, _, x, y) = scaled.load(folder, "relu"), np.abs(values).T
+    deviation = np.sqrt(y @ (x - y @ x / y.sum()) ** 2 / y.sum())
+    np.testing.assert_allclose(one.inputs[:, 0], (x - y @ x / y.sum()) / deviation, rtol=1e-12)
+    np.testing.assert_allclose(one.weights, y / y.sum(), rtol=1e-15)
+    for wrong, message in (
+        ("1,2,3", "data row 12 of .* has 3 entries"),
+        ("1,2,z,4", "'z' in data row 12"),
+        ("1,2,,4", "in data row 12"),
+    ):
+        with (folder / "d.csv").open("a") as file:
+            file.write(wrong)
+        with pytest.raises(InputError, match=message):
+            FileData("d.csv", ["x"], ["y"]).load(folder, "relu")
+        text = (folder / "d.csv").read_text()
+        (folder / "d.csv").write_text(text[: -len(wrong)])
+
+
+def test_columns_that_are_not_named_may_hold_anything(tmp_path):
+    data = FileData("d.csv", ["x"], ["y"]).load(write(tmp_path, "name,x,y\nfirst,1,2\nsecond,3,4\n"), "relu")
+    np.testing.assert_array_equal(data.targets, [[2.0], [4.0]])
+
+
 def test_netcdf_variables_are_columns(tmp_path):
     xarray.Dataset({"x": ("data", [1.0, 2.0]), "y": ("data", [3, 4]), "name": ("data", ["a", "b"])}).to_netcdf(tmp_path / "d.nc")
     data = FileData("d.nc", ["x"], ["y"]).load(tmp_path, "relu")

@@ -38,7 +38,7 @@ class Evaluation:
 
     value : E(ρ); first_variation : ξ = δE/δρ at the cell points, contiguous, shape of the grid;
     roundoff : bound on the floating-point error of `value`: what "does not increase" means in practice;
-    prediction : (n_data, n_outputs) for networks, else None;
+    prediction : (n_data, n_outputs) for networks, else None, or where `BoundEnergy.predict` computes it;
     drive : the potential that moves the mass, v = −M grad drive, where it is not ξ; diffusivity : of a diffusion beside it.
     """
 
@@ -64,6 +64,7 @@ class BoundEnergy(ABC):
     driven : the flow follows the `drive` of the evaluations instead of ξ
     diagnostics : of the numbers that `diagnose` adds to every save, (units, long name) by name
     data : of a network, for the dataset
+    attributes : of the dataset, text by name
     has_displacement_moments : whether `displacement_moments` is given
     label : what messages call the energy
 
@@ -76,6 +77,7 @@ class BoundEnergy(ABC):
     driven: bool = False
     diagnostics: Records = NO_RECORDS
     data: Data | None = None
+    attributes: Mapping[str, str] = MappingProxyType({})
     has_displacement_moments: bool = False
     label: str = "this energy"
 
@@ -87,6 +89,10 @@ class BoundEnergy(ABC):
         """A number for each of the `diagnostics`."""
         return {}
 
+    def predict(self, mass: Array) -> Array | None:
+        """The prediction of cell masses, (n_data, n_outputs), for energies whose evaluations leave it out; else None."""
+        return None
+
     def check_start(self, masses: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for an initial density, as cell masses, that this energy cannot start from."""
 
@@ -97,6 +103,11 @@ class BoundEnergy(ABC):
     def displacement_moments(self, level: float) -> Moments:
         """Moments of ∇ξ over such displacements, where the energy has them."""
         raise noise_refusal(self.label)
+
+
+def prediction_of(bound: BoundEnergy, mass: Array, evaluation: Evaluation) -> Array | None:
+    """The prediction of cell masses, (n_data, n_outputs), with their evaluation at hand; None for energies without data."""
+    return bound.predict(mass) if evaluation.prediction is None else evaluation.prediction
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Energies: what a case may name under [energy], and sums of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -85,6 +85,12 @@ def no_diagnostics(values: list[Records]) -> Records:
     return NO_RECORDS
 
 
+def joined(values: list[Mapping[str, str]]) -> Mapping[str, str]:
+    """The attributes of all parts; those of one name in one text."""
+    names = dict.fromkeys(name for value in values for name in value)
+    return {name: "; ".join(dict.fromkeys(value[name] for value in values if name in value)) for name in names}
+
+
 def one_strata(values: list[str | None]) -> str | None:
     """The factor that all parts share which name one."""
     names = sorted({name for name in values if name is not None})
@@ -102,6 +108,7 @@ BOUND_RULES: dict[str, Rule] = {
     "driven": no_drive,
     "diagnostics": no_diagnostics,
     "data": first,
+    "attributes": joined,
     "has_displacement_moments": lambda values: False,
     "label": lambda values: "a sum of energies",
 }
@@ -113,6 +120,11 @@ PARTICLE_RULES: dict[str, Rule] = {
     "label": lambda values: "a sum of energies",
 }
 """A rule for every field of `ParticleEnergy`."""
+
+
+def has_prediction(part: BoundEnergy, evaluation: Evaluation) -> bool:
+    """Whether a part predicts, now or by `predict`."""
+    return part.data is not None or evaluation.prediction is not None
 
 
 class BoundSum(BoundEnergy):
@@ -128,7 +140,11 @@ class BoundSum(BoundEnergy):
         no_drive([t.drive is not None or t.diffusivity is not None for t in terms])
         xi = np.ascontiguousarray(reduce(np.add, [t.first_variation for t in terms]))
         value, roundoff = sum(t.value for t in terms), sum(t.roundoff for t in terms)
-        return Evaluation(value, xi, roundoff, first([t.prediction for t in terms]))
+        predictions = [t.prediction for t, part in zip(terms, self.parts, strict=True) if has_prediction(part, t)]
+        return Evaluation(value, xi, roundoff, next(iter(predictions), None))
+
+    def predict(self, mass: Array) -> Array | None:
+        return next((part.predict(mass) for part in self.parts if part.data is not None), None)
 
     def check_start(self, masses: Array) -> None:
         for part in self.parts:

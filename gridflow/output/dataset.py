@@ -94,9 +94,10 @@ def add_data(dataset: "xarray.Dataset", data: Any) -> None:
     """Adds the training data, and an empty variable for the predictions."""
     single = data.targets.shape[1] == 1
     outputs: tuple[str, ...] = ("data",) if single else ("data", "output")
-    dataset["input"] = (("data", "input_component"), data.inputs, attributes_of("input"))
-    dataset["target"] = (outputs, data.targets[:, 0] if single else data.targets, attributes_of("target"))
-    dataset["data_weight"] = ("data", data.weights, attributes_of("data_weight"))
+    inputs, targets, weights = (data.in_dataset(values) for values in (data.inputs, data.targets, data.weights))
+    dataset["input"] = (("data", "input_component"), inputs, attributes_of("input"))
+    dataset["target"] = (outputs, targets[:, 0] if single else targets, attributes_of("target"))
+    dataset["data_weight"] = ("data", weights, attributes_of("data_weight"))
     shape = (0, *dataset["target"].shape)
     dataset["prediction"] = (("time", *outputs), np.zeros(shape), attributes_of("prediction"))
     if data.notes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridflow.case.case import Case
+from gridflow.energy.base import prediction_of
 from gridflow.errors import SolveError
 from gridflow.problem import Problem
 from gridflow.progress import Progress
@@ -117,7 +118,7 @@ def grid_path(plan: Plan, case: Case) -> tuple[list[GridSnapshot], "xarray.Datas
 def grid_snapshot(problem: Problem, masses: Array) -> GridSnapshot:
     """The state of cell masses, shape of the grid."""
     evaluation = problem.bound.evaluate(masses)
-    return GridSnapshot(problem.grid, masses, evaluation.value, evaluation.prediction)
+    return GridSnapshot(problem.grid, masses, evaluation.value, prediction_of(problem.bound, masses, evaluation))
 
 
 def maxima_around(distances: Array, saves: list[int]) -> Array:

@@ -2,8 +2,8 @@
 
 `operator(kernel, grid)` chooses:
 
-    Gaussian                      one matrix product per factor, O(n_cells Σ n_k)
-    any radial kernel in 1D       one matrix product
+    Gaussian                      one matrix product per factor, O(n_cells Σ n_k); O(n_cells Σ r_k) where it has low rank r_k
+    any radial kernel in 1D       one matrix product, of low rank where it is analytic
     radial, uniform cells         FFT over zero-padded lines: the sum in free space, exactly; O(n_cells log n_cells)
     radial, graded cells          compiled sum over pairs, O(n_cells²) time and no memory
     polynomial                    moments up to its degree, O(n_cells·degree)
@@ -19,27 +19,37 @@ from math import factorial, prod
 import numpy as np
 import scipy
 
-from gridflow.energy.mmd.kernels import Gaussian, Kernel, Polynomial, Radial, self_correction
+from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.sums.low_rank import SymmetricFactor, symmetric_factor
 
 MATRIX_CELLS = 4096
 """Uniform lines with more cells go to the FFT: their matrix would have more than 128 MiB."""
 
 
+FACTOR_CELLS = 48
+"""Factors with fewer cells keep their matrix: the products of two factors take as long."""
+RANK_SHARE = 0.4
+"""Largest rank, as a share of the cells, that is used: at one half both cost the same."""
+
+
 @dataclass(frozen=True)
 class Operator:
-    """apply : cell masses, shape of the grid → field, the same shape, contiguous; bound : on |k| over the grid."""
+    """apply : cell masses, shape of the grid → field, the same shape, contiguous; bound : on |k| over the grid.
+
+    note : how the sums are computed, for the dataset
+    """
 
     apply: Callable[[Array], Array]
     bound: float
+    note: str = ""
 
 
 def operator(kernel: Kernel, grid: Grid) -> Operator:
     """∫k(·, u) m(du) on a grid, by the fastest method of the list above."""
     if isinstance(kernel, Gaussian):
-        matrices = [kernel.matrix(f) for f in grid.factors]
-        return Operator(Products(matrices), prod(float(m.max()) for m in matrices))
+        return product_operator([kernel.matrix(f) for f in grid.factors], grid)
     ends = [(float(f.points.min()), float(f.points.max())) for f in grid.factors]
     if isinstance(kernel, Polynomial):
         largest = 1 + sum(max(abs(a), abs(b)) ** 2 for a, b in ends)
@@ -49,8 +59,35 @@ def operator(kernel: Kernel, grid: Grid) -> Operator:
     lines = [f for f in grid.factors if f.moves]
     uniform = lines != [] and all(f.uniform for f in lines)
     if len(grid.factors) == 1 and not (uniform and grid.size > MATRIX_CELLS):
-        return Operator(Products([line_matrix(kernel, grid.factors[0])]), bound)
-    return Operator(Fourier(kernel, grid) if uniform else Pairs(kernel, grid), bound)
+        matrix = line_matrix(kernel, grid.factors[0])
+        found = compressed(matrix) if isinstance(kernel, InverseMultiquadric) else matrix
+        return Operator(Products([found]), bound, rank_note([found], grid))
+    if uniform:
+        return Operator(Fourier(kernel, grid), bound, "fast Fourier transforms")
+    return Operator(Pairs(kernel, grid), bound, "sums over all pairs of cells")
+
+
+def product_operator(matrices: list[Array], grid: Grid) -> Operator:
+    """The operator of one symmetric matrix ≥ 0 for each factor."""
+    found = [compressed(m) for m in matrices]
+    return Operator(Products(found), prod(float(m.max()) for m in matrices), rank_note(found, grid))
+
+
+def compressed(matrix: Array) -> Array | SymmetricFactor:
+    """The factor of a symmetric matrix ≥ 0 of low rank; the matrix itself where that is no gain."""
+    few = len(matrix) < FACTOR_CELLS
+    return matrix if few else symmetric_factor(matrix, int(RANK_SHARE * len(matrix))) or matrix
+
+
+def rank_note(matrices: list[Array | SymmetricFactor], grid: Grid) -> str:
+    """Ranks and errors along every factor."""
+    notes = []
+    for factor, matrix in zip(grid.factors, matrices, strict=True):
+        form = "full matrix"
+        if isinstance(matrix, SymmetricFactor):
+            form = f"rank {matrix.rank} of {factor.size}, relative error {matrix.error:.0e}"
+        notes.append(f"{factor.name}: {form}")
+    return "; ".join(notes)
 
 
 def line_matrix(kernel: Radial, factor: Factor) -> Array:
@@ -59,18 +96,27 @@ def line_matrix(kernel: Radial, factor: Factor) -> Array:
     return matrix + np.diag(self_correction(kernel, int(factor.moves), factor.volumes))
 
 
-@dataclass(frozen=True)
 class Products:
-    """One symmetric matrix per factor, applied along its axis, last factor first."""
+    """One symmetric matrix per factor, applied along its axis, the last factor first.
 
-    matrices: list[Array]
+    Those of low rank, F Fᵀ, act on all axes as Fᵀ before any matrix acts as F: what is in between is small.
+    """
+
+    def __init__(self, matrices: list[Array | SymmetricFactor]) -> None:
+        last = range(len(matrices))[::-1]
+        low = {k: m.factor for k, m in enumerate(matrices) if isinstance(m, SymmetricFactor)}
+        self.steps = [(k, np.ascontiguousarray(low[k].T)) for k in last if k in low]
+        self.steps += [(k, m.factor if isinstance(m, SymmetricFactor) else m) for k, m in enumerate(matrices)][::-1]
 
     def __call__(self, mass: Array) -> Array:
         field = mass
-        for axis in reversed(range(len(self.matrices))):
-            matrix, before, after = self.matrices[axis], prod(mass.shape[:axis]), prod(mass.shape[axis + 1 :])
-            field = matrix @ field.reshape(before, -1, after) if after > 1 else field.reshape(before, -1) @ matrix
-        return np.ascontiguousarray(field.reshape(mass.shape))
+        for axis, matrix in self.steps:
+            shape = field.shape
+            before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
+            flat = field.reshape(before, shape[axis], after)
+            field = matrix @ flat if after > 1 else flat[:, :, 0] @ matrix.T
+            field = field.reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])
+        return np.ascontiguousarray(field)
 
 
 class Moments:

@@ -101,7 +101,7 @@ class FeatureMMDEnergy(Energy):
     def predictions(self, grid: Grid) -> Array:
         """∫φ dν* at the inputs, (n_data, n_outputs): densities by the cell points of a grid."""
         network, samples = self.kernel.energy(), self.target.samples(grid.factors)
-        found = network.bind(grid).predict(self.target.masses(grid))
+        found = network.model(grid).forward(self.target.masses(grid))[0]
         if samples is None:
             return found
         sampled = network.particles(grid.factors).evaluate(samples.points, samples.weights).prediction
@@ -140,6 +140,7 @@ class BoundMMD(BoundEnergy):
     ) -> None:
         self.kernel, self.grid, self.target, self.samples, self.certificates = kernel, grid, target, samples, certificates
         self.operator = operator(kernel, grid)
+        self.attributes = {"kernel_sums": self.operator.note} if self.operator.note else {}
         self.has_displacement_moments = isinstance(kernel, Gaussian)
         if certificates is not None:
             self.diagnostics = certificates.records

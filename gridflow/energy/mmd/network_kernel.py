@@ -22,8 +22,8 @@ from gridflow.energy.base import BoundEnergy, Evaluation, ParticleEnergy, Partic
 from gridflow.energy.network.activation import ActivationName, normal_average
 from gridflow.energy.network.branch import Branch, weight_vectors
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import FeatureMatrix
-from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
+from gridflow.energy.network.features import Chosen
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel, features_of
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.particles import NetworkParticles
@@ -58,7 +58,10 @@ class BoundFeatures(BoundEnergy):
     def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
         self.energy, self.grid, self.model = energy, grid, energy.model(grid)
         self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], self.model)
-        self.data, self.smooth = energy.data, self.network.smooth
+        self.data, self.smooth, self.attributes = energy.data, self.network.smooth, self.network.attributes
+
+    def predict(self, mass: Array) -> Array:
+        return self.network.predict(mass)
 
     def evaluate(self, mass: Array) -> Evaluation:
         return self.network.evaluate(mass)
@@ -67,7 +70,7 @@ class BoundFeatures(BoundEnergy):
         """Residuals of the network, pulled back through its smoothed features."""
         network, pairs = self.network, zip(self.energy.spec.branches, self.model.branches, strict=True)
         smooth = BranchModel([smoothed_branch(b, self.energy, bound, self.grid, level) for b, bound in pairs])
-        return lambda mass: smooth.pull_back(network.loss.evaluate(network.data, network.predict(mass))[1])
+        return lambda mass: smooth.pull_back(network.loss.evaluate(network.data, self.model.forward(mass)[0])[1])
 
 
 def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, grid: Grid, level: float) -> BoundBranch:
@@ -85,10 +88,10 @@ def smoothed_branch(branch: Branch, energy: NetworkEnergy, bound: BoundBranch, g
     amplitude = level * np.linalg.norm(inputs, axis=1)
     directions = weight_vectors(branch, grid.factors, grid.flat_coordinates(bound.split.inner))
 
-    def rows(block: slice) -> Array:
-        return normal_average(energy.spec.activation, directions[block] @ inputs.T, amplitude)
+    def entries(cells: Chosen, data: Chosen) -> Array:
+        return normal_average(energy.spec.activation, directions[cells] @ inputs[data].T, amplitude[data])
 
-    return replace(bound, inner=FeatureMatrix(rows, len(directions), len(inputs)))
+    return replace(bound, inner=features_of(entries, len(directions), inputs))
 
 
 @dataclass(frozen=True)

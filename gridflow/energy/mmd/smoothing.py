@@ -21,7 +21,7 @@ import numpy as np
 import scipy
 
 from gridflow.energy.base import REACH
-from gridflow.energy.mmd.convolution import Operator, Products, cell_points, operator
+from gridflow.energy.mmd.convolution import Operator, cell_points, operator, product_operator
 from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
 from gridflow.energy.mmd.target import Samples
 from gridflow.errors import InputError
@@ -74,8 +74,7 @@ def smoothed_operator(kernel: Kernel, grid: Grid, level: float) -> Operator:
     """`operator` of the smoothed kernel. Raises InputError for kernels and grids for which there is none."""
     if isinstance(kernel, Gaussian):
         parts = [(f, *smoothed_gaussian(kernel, f, level)) for f in grid.factors]
-        matrices = [height * Gaussian(bandwidth).matrix(factor) for factor, bandwidth, height in parts]
-        return Operator(Products(matrices), float(np.prod([m.max() for m in matrices])))
+        return product_operator([height * Gaussian(bandwidth).matrix(factor) for factor, bandwidth, height in parts], grid)
     lines = all(f.walls and f.uniform for f in grid.factors)
     if isinstance(kernel, Polynomial) or not (lines or (len(grid.factors) == 1 and grid.factors[0].walls)):
         raise InputError(

@@ -7,7 +7,8 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from gridflow.energy.mmd.kernels import Kernel, Sums, periods
-from gridflow.energy.network.data import FileData, read_columns
+from gridflow.energy.network.columns import read_columns
+from gridflow.energy.network.data import FileData
 from gridflow.errors import require
 from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
@@ -92,7 +93,8 @@ def read_samples(component: Target, factors: tuple[Factor, ...], directory: Path
         "write columns = { FACTOR = COLUMN, … }",
     )
     chosen = [component.columns[n] for n in names]
-    points = FileData(component.file, chosen, chosen).pick(read_columns(directory / component.file, component.file), chosen)
+    columns = read_columns(directory / component.file, component.file, chosen)
+    points = FileData(component.file, chosen, chosen).pick(columns, chosen)
     for factor, column in zip(factors, points.T, strict=True):
         if factor.period > 0:
             column[:] = factor.fold(column)

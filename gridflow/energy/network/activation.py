@@ -32,6 +32,7 @@ class Activation:
     is_smooth : σ' is continuous
     jet, curvature : σ with σ', and σ'', elementwise, where σ is smooth with σ(0) = 0: what residual networks admit (S3 §3.2)
     average : (z, a) → E σ(z + a n), n standard normal, in closed form; `HERMITE` nodes suffice for smooth σ
+    slopes : σ' for z < 0 and for z > 0, where both are constant and σ(0) = 0
     """
 
     value: Callable[[Array], Array]
@@ -40,6 +41,7 @@ class Activation:
     jet: Jet | None = None
     curvature: Callable[[Array], Array] | None = None
     average: Callable[[Array, Array], Array] | None = None
+    slopes: tuple[float, float] | None = None
 
 
 LEAK = 0.01
@@ -101,12 +103,13 @@ def jet_tanh(z: Array) -> tuple[Array, Array]:
 
 
 ACTIVATIONS = {
-    "relu": Activation(lambda z: np.maximum(z, 0.0), compiled_relu, is_smooth=False, average=average_relu),
+    "relu": Activation(lambda z: np.maximum(z, 0.0), compiled_relu, is_smooth=False, average=average_relu, slopes=(0.0, 1.0)),
     "leaky-relu": Activation(
         lambda z: np.where(z > 0, z, LEAK * z),
         compiled_leaky_relu,
         is_smooth=False,
         average=lambda z, a: (1 - LEAK) * average_relu(z, a) + LEAK * z,
+        slopes=(LEAK, 1.0),
     ),
     "tanh": Activation(np.tanh, compiled_tanh, jet=jet_tanh, curvature=lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)),
     "sigmoid": Activation(lambda z: scipy.special.expit(z), compiled_sigmoid),

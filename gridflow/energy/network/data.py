@@ -1,4 +1,4 @@
-"""Training data of network energies, and files with columns. Teachers are in `gridflow.energy.network.teacher`."""
+"""Training data of network energies, from files and teachers (`gridflow.energy.network.teacher`)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,27 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.errors import InputError, require, suggestion
-from gridflow.files import open_netcdf
+from gridflow.energy.network.columns import check_names, read_columns
+from gridflow.errors import require
 from gridflow.space.factor import Array
 
 
 @dataclass(frozen=True)
 class Data:
-    """inputs (n_data, n_dim), targets (n_data, n_outputs), weights (n_data,) with sum 1; notes : what was done to them."""
+    """inputs (n_data, n_dim), targets (n_data, n_outputs), weights (n_data,) with sum 1; notes : what was done to them.
+
+    saved : numbers of the data that a dataset has, None for all
+    """
 
     inputs: Array
     targets: Array
     weights: Array
     notes: tuple[str, ...] = ()
+    saved: NDArray[np.int64] | None = None
+
+    def in_dataset(self, values: Array) -> Array:
+        """Of values of all data, (n_data, …), those that a dataset has."""
+        return values if self.saved is None else values[self.saved]
 
     def covariance(self) -> Array:
         """Σ_j μ_j x_j x_jᵀ, (n_dim, n_dim): the Σ of S1 where the inputs are centred."""
@@ -38,7 +46,9 @@ class Data:
 class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
     """Columns of a CSV file (first row: names; `#` starts a comment) or variables of a NetCDF file.
 
-    `standardize` shifts and scales inputs and targets to mean 0 and standard deviation 1 (weighted), one column at a time.
+    standardize : shift and scale inputs and targets to mean 0 and standard deviation 1 (weighted), one column at a time
+    predictions : so many of the data, evenly spaced in the order of the file, are in the dataset with their predictions at every
+        save; default all. It changes nothing else
     """
 
     file: str
@@ -46,10 +56,12 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
     targets: Annotated[list[str], Meta(min_length=1)]
     weights: str | None = None
     standardize: bool = False
+    predictions: Annotated[int, Meta(ge=1)] | None = None
 
     def load(self, directory: Path, activation: str) -> Data:
         """The data. Raises InputError for columns that do not make any."""
-        columns = read_columns(directory / self.file, self.file)
+        named = [*self.inputs, *self.targets, *([] if self.weights is None else [self.weights])]
+        columns = read_columns(directory / self.file, self.file, named)
         inputs, targets = self.pick(columns, self.inputs), self.pick(columns, self.targets)
         received = f"{len(inputs)} inputs and {len(targets)} targets in {self.file!r}"
         require(len(inputs) == len(targets), received, "equally many", "correct the file")
@@ -61,13 +73,15 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         if self.standardize:
             inputs, targets = (standard_scores(v, n, weights) for v, n in ((inputs, self.inputs), (targets, self.targets)))
             notes = ("inputs and targets shifted and scaled to mean 0 and standard deviation 1",)
-        return Data(inputs, targets, weights, notes)
+        saved = None
+        if self.predictions is not None and self.predictions < len(inputs):
+            saved = np.linspace(0, len(inputs) - 1, self.predictions).round().astype(np.int64)
+            notes = (*notes, f"{saved.size} of {len(inputs)} data, evenly spaced in the order of the file")
+        return Data(inputs, targets, weights, notes, saved)
 
     def pick(self, columns: dict[str, Array], names: list[str]) -> Array:
         """The named columns, (n_rows, n_names). Raises InputError for missing ones, and for numbers that are not finite."""
-        for name in names:
-            allowed, fix = f"its columns: {', '.join(columns)}", suggestion(name, columns) or "use one of them"
-            require(name in columns, f"column {name!r} of {self.file!r}", allowed, fix)
+        check_names(names, list(columns), self.file)
         sizes = sorted({columns[n].size for n in names})
         received = f"{', '.join(names)} of {self.file!r} have {sizes} entries"
         require(len(sizes) == 1, received, "equally many", "correct the file")
@@ -86,36 +100,3 @@ def standard_scores(values: Array, names: list[str], weights: Array) -> Array:
     received = f"column {names[int(np.argmin(deviation))]!r} is constant"
     require(bool((deviation > 0).all()), received, "columns that vary", "set standardize = false")
     return centred / deviation
-
-
-def read_columns(path: Path, shown: str) -> dict[str, Array]:
-    """Columns of a CSV or NetCDF file by name."""
-    if path.suffix == ".nc":
-        with open_netcdf(path, "energy.data") as dataset:
-            columns = {str(n): np.asarray(v, dtype=float).ravel() for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
-        return columns
-    received, fix = f"the data file {shown!r} does not exist", "check the path; it is relative to the case file"
-    require(path.is_file(), received, "a CSV or NetCDF file", fix)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the data file {shown!r} cannot be read as text", "a CSV file in UTF-8", "convert it, or check its permissions"
-        ) from error
-    lines = [line.split("#")[0].strip() for line in text.splitlines()]
-    rows = [[entry.strip() for entry in line.split(",")] for line in lines if line]
-    allowed = "one row of column names and at least one row of numbers"
-    require(len(rows) >= 2, f"{shown!r} holds no data", allowed, "complete the file")
-    names, body = rows[0], rows[1:]
-    received = f"{shown!r} has columns of the same name: {', '.join(names)}"
-    require(len(set(names)) == len(names), received, "distinct names", "rename them")
-    values = np.empty((len(body), len(names)))
-    for number, row in enumerate(body, start=1):
-        received = f"data row {number} of {shown!r} has {len(row)} entries"
-        require(len(row) == len(names), received, f"{len(names)}, one per column name", "correct the row")
-        for k, entry in enumerate(row):
-            try:
-                values[number - 1, k] = float(entry or "nan")
-            except ValueError:
-                raise InputError(f"{entry!r} in data row {number} of {shown!r}", "numbers", "correct the entry") from None
-    return dict(zip(names, values.T, strict=True))

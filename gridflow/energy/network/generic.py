@@ -7,9 +7,10 @@ import numpy as np
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import FeatureMatrix, Rows
-from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel
+from gridflow.energy.network.features import Chosen, Entries, FeatureMatrix, Features
+from gridflow.energy.network.grid import BoundBranch, BoundNetwork, BranchModel, features_of
 from gridflow.energy.network.loss import LOSSES
+from gridflow.energy.network.low_rank import WHOLE_ENTRIES
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -35,12 +36,17 @@ class FeatureNetwork(Energy):
         split = grid.split(())
         n_data, n_outputs = self.data.targets.shape
 
-        def output_rows(output: int) -> Rows:
-            def rows(block: slice) -> Array:
-                values = self.feature({n: c[block] for n, c in coordinates.items()}, self.data.inputs)
-                return values.reshape(-1, n_data, n_outputs)[:, :, output]
+        def output_entries(output: int) -> Entries:
+            def entries(cells: Chosen, data: Chosen) -> Array:  # a feature may depend on all inputs at once
+                values = self.feature({n: c[cells] for n, c in coordinates.items()}, self.data.inputs)
+                return values.reshape(-1, n_data, n_outputs)[:, data, output]
 
-            return rows
+            return entries
 
-        inner = [FeatureMatrix(output_rows(k), split.n_inner, n_data) for k in range(n_outputs)]
+        def features(entries: Entries) -> Features:
+            if split.n_inner * n_data > WHOLE_ENTRIES:  # larger matrices would be evaluated at some data alone
+                return FeatureMatrix(entries, split.n_inner, n_data, f"full matrix of {n_data} data")
+            return features_of(entries, split.n_inner, self.data.inputs)
+
+        inner = [features(output_entries(k)) for k in range(n_outputs)]
         return BranchModel([BoundBranch(split, np.ones((1, 1)), values, [k]) for k, values in enumerate(inner)])

@@ -1,24 +1,33 @@
 """Two-layer networks on a grid: branches tabulated over cells, moments contracted before features.
 
 Features factorise over two groups of factors, φ = Σ u(θ_A) v(θ_B; x), so that an evaluation costs O(n_cells + n_B n_data), never
-n_cells².
+n_cells², with a full matrix of v; O(n_cells + n_data) for ReLUs with up to two weights (`gridflow.energy.network.kinked`),
+O(n_cells + (n_B + n_data) rank) for v of low rank (`gridflow.energy.network.low_rank`). For the squared loss few rows replace the
+n_data (`gridflow.energy.network.reduced`), and the predictions at the data are computed when a state is saved.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Evaluation
+from gridflow.energy.network.activation import Activation
 from gridflow.energy.network.branch import Branch, base, coordinate, norms_of_weights, output_weights, weight_vectors
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import FeatureMatrix
-from gridflow.energy.network.loss import Loss
+from gridflow.energy.network.features import Chosen, Entries, FeatureMatrix, Features
+from gridflow.energy.network.kinked import KinkedFeatures
+from gridflow.energy.network.loss import LOSSES, Loss
+from gridflow.energy.network.low_rank import low_rank_features, spread
+from gridflow.energy.network.reduced import SMALL, reduction
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Split
+
+KINKED_MIN = 2**14
+"""Entries of a feature matrix of ReLUs beyond which sums by sorted angles take less time than products with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +39,7 @@ class BoundBranch:
 
     split: Split
     outer: Array
-    inner: FeatureMatrix
+    inner: Features
     outputs: list[int]
 
 
@@ -58,6 +67,19 @@ class Model(ABC):
     def check_start(self, masses: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for cell masses that the network cannot start from."""
 
+    def reduced(self, data: Data) -> "tuple[Model, Data, float] | None":
+        """(a model at few data, these, c) with the same squared loss up to the constant c, where there is one."""
+        return None
+
+    def forgetful(self) -> "Model":
+        """The same for rare use: nothing of the size of the data is stored."""
+        return self
+
+    @property
+    def note(self) -> str:
+        """How features are summed."""
+        return ""
+
 
 class BranchModel(Model):
     """Σ of branches: f is linear in ρ."""
@@ -84,11 +106,27 @@ class BranchModel(Model):
                 found[:, output] += np.abs(branch.outer[term]).max() * branch.inner.largest()
         return found
 
+    def with_features(self, features: list[Features]) -> "BranchModel":
+        """The same outer values with other features."""
+        return BranchModel([replace(b, inner=f) for b, f in zip(self.branches, features, strict=True)], self.smooth)
+
+    def reduced(self, data: Data) -> "tuple[BranchModel, Data, float] | None":
+        found = reduction([b.inner for b in self.branches], data)
+        return None if found is None else (self.with_features(found.features), found.data, found.constant)
+
+    def forgetful(self) -> "BranchModel":
+        return self.with_features([b.inner.forgetful() for b in self.branches])
+
+    @property
+    def note(self) -> str:
+        return "; ".join(dict.fromkeys(b.inner.note for b in self.branches))
+
 
 class BoundNetwork(BoundEnergy):
     """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model.
 
-    penalty : λG at the cells, or None
+    For the squared loss evaluations go without the data where few others do (`gridflow.energy.network.reduced`): they have no
+    prediction then, which `predict` computes. penalty : λG at the cells, or None
     """
 
     data: Data
@@ -101,11 +139,16 @@ class BoundNetwork(BoundEnergy):
         penalty: Array | None = None,
         stationarity: BoundStationarity | None = None,
     ) -> None:
-        self.data, self.loss, self.model, self.penalty, self.stationarity = data, loss, model, penalty, stationarity
+        self.data, self.loss, self.penalty, self.stationarity = data, loss, penalty, stationarity
+        reduced = model.reduced(data) if loss is LOSSES["squared"] else None
+        self.model = model if reduced is None else model.forgetful()
+        self.reduced = reduced is not None
+        self.summed, self.few, self.constant = (model, data, 0.0) if reduced is None else reduced
         self.convex, self.smooth = model.convex, model.smooth
+        self.attributes = {"features": self.summed.note} if self.summed.note else {}
         if stationarity is not None:
             self.diagnostics = stationarity.records
-        self.magnitude = model.magnitude(data.targets)
+        self.magnitude = self.summed.magnitude(self.few.targets)
 
     def check_start(self, masses: Array) -> None:
         self.model.check_start(masses)
@@ -114,24 +157,31 @@ class BoundNetwork(BoundEnergy):
         return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
 
     def predict(self, mass: Array) -> Array:
-        """f_ρ(x_j), (n_data, n_outputs)."""
         return self.model.forward(mass)[0]
 
     def evaluate(self, mass: Array) -> Evaluation:
-        prediction, pull_back = self.model.forward(mass)
-        value, residual = self.loss.evaluate(self.data, prediction)
-        roundoff = ROUNDOFF * (float((np.abs(residual) * self.magnitude).sum()) + abs(value))
+        prediction, pull_back = self.summed.forward(mass)
+        value, residual = self.loss.evaluate(self.few, prediction)
+        value += self.constant
+        roundoff = ROUNDOFF * (float(np.vdot(np.abs(residual), self.magnitude)) + abs(value))
         xi = pull_back(residual)
         if self.penalty is not None:
             penalty = float(np.vdot(self.penalty, mass))
             value, roundoff = value + penalty, roundoff + ROUNDOFF * penalty
             xi += self.penalty
-        return Evaluation(value, xi, roundoff, prediction)
+        return Evaluation(value, xi, roundoff, None if self.reduced else prediction)
 
 
-def bind_branch(
-    branch: Branch, sigma: Callable[[Array], Array], inputs: Array, covariance: Array | None, grid: Grid
-) -> list[BoundBranch]:
+def features_of(entries: Entries, n_inner: int, inputs: Array) -> Features:
+    """Of low rank where that is a gain, else as a matrix, whose note says so."""
+    n_data = len(inputs)
+    if n_inner * n_data <= SMALL:
+        return FeatureMatrix(entries, n_inner, n_data, f"full matrix of {n_data} data")
+    found, note = low_rank_features(entries, n_inner, n_data, spread(inputs)), f"full matrix of {n_data} data, not of low rank"
+    return FeatureMatrix(entries, n_inner, n_data, note) if found is None else found
+
+
+def bind_branch(branch: Branch, sigma: Activation, inputs: Array, covariance: Array | None, grid: Grid) -> list[BoundBranch]:
     """u tabulated over the outer cells and v over the inner ones, for inputs (n_data, n_dim).
 
     covariance : Σ under batch normalisation
@@ -144,12 +194,20 @@ def bind_branch(
         directions = directions / norms_of_weights(directions, covariance)
 
     def bound(outputs: list[list[str]], numbers: list[int], factor: Array | None) -> BoundBranch:
-        def rows(block: slice) -> Array:
-            values = sigma(directions[block] @ inputs.T)
-            return values if factor is None else values * factor[block, None]
+        def entries(cells: Chosen, data: Chosen) -> Array:
+            values = sigma.value(directions[cells] @ inputs[data].T)
+            return values if factor is None else values * factor[cells, None]
+
+        def features() -> Features:
+            kinks = sigma.slopes is not None and split.n_inner * len(inputs) > KINKED_MIN
+            if kinks and sigma.slopes is not None and inputs.shape[1] <= 2:
+                return KinkedFeatures(directions, factor, inputs, sigma.slopes)
+            if kinks:
+                return FeatureMatrix(entries, split.n_inner, len(inputs), f"full matrix of {len(inputs)} data")
+            return features_of(entries, split.n_inner, inputs)
 
         outer = output_weights(outputs, branch.scale, grid.flat_coordinates(split.outer), split.n_outer).T
-        return BoundBranch(split, outer, FeatureMatrix(rows, split.n_inner, len(inputs)), numbers)
+        return BoundBranch(split, outer, features(), numbers)
 
     if not any(base(n) in inside for names in branch.outputs for n in names):
         return [bound(branch.outputs, list(range(len(branch.outputs))), None)]

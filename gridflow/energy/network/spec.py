@@ -78,7 +78,7 @@ class NetworkEnergy(Energy):
         self.check(grid.factors)
         spec, data, sigma = self.spec, self.data, ACTIVATIONS[self.spec.activation]
         inputs, covariance = data.inputs_with_bias(spec.bias), data.covariance() if spec.normalization else None
-        branches = [b for branch in spec.branches for b in bind_branch(branch, sigma.value, inputs, covariance, grid)]
+        branches = [b for branch in spec.branches for b in bind_branch(branch, sigma, inputs, covariance, grid)]
         return BranchModel(branches, sigma.is_smooth)
 
     def particles(self, factors: tuple[Factor, ...]) -> NetworkParticles:
