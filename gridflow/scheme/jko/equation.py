@@ -8,6 +8,7 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.problem import Problem
 from gridflow.scheme.jko.gibbs import GibbsKernel
+from gridflow.scheme.jko.passes import exponentials, residual_pass, step_pass
 from gridflow.space.factor import Array
 
 LOG_FLOOR = -700.0
@@ -15,19 +16,26 @@ LOG_FLOOR = -700.0
 HIDDEN_MASS = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Defect:
-    """How far φ is from the solution: see `Equation.defect`. log_ka, log_kb, log_prox : of Ka, Kb, and of the prox of Kb."""
+    """How far φ is from the solution: see `Equation.defect`. log_ka, log_kb : of Ka and Kb; constant : of R(φ), taken out of it.
 
-    density: Array
+    change : estimate of what the step changes p by, in L1
+    """
+
     masses: Array
     drive: Array
-    residual: Array
     step: Array
     change: float
     log_ka: Array
     log_kb: Array
-    log_prox: Array
+    constant: float
+    g: float
+
+    @property
+    def log_prox(self) -> Array:
+        """Of the prox of Kb."""
+        return (self.log_kb - self.drive + self.constant) / (1 + self.g)
 
 
 class Equation:
@@ -41,6 +49,9 @@ class Equation:
         self.kernel, self.epsilon = kernel, epsilon
         self.sweeps = sweeps if bias == "debias" else 0
         self.beta = 0.0 if bias == "plain" else 0.5
+        self.volume = self.grid.volume.ravel()
+        self.symbols: dict[float, Array | None] = {}
+        """Of C⁻¹, of the last τ; None where it is one."""
 
     @cached_property
     def linearised_bias(self) -> Array | float:
@@ -75,28 +86,57 @@ class Equation:
         return potential - (potential.max() + potential.min()) / 2
 
     def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
-        """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
+        """p(φ), R(φ), the quasi-Newton step without its p-mean, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
         log_ka = self.kernel.apply_log(potential)
         log_kb = self.kernel.apply_log(log_before - log_ka)
-        logs = potential + log_kb
-        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
-        density = np.exp(logs)
-        masses = density * self.grid.volume
+        logs, masses, residual = potential + log_kb, np.empty(potential.shape), np.empty(potential.shape)
+        exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
         total = float(masses.sum())
-        drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
-        residual = potential + drive + g * logs
-        constant = np.vdot(masses, residual) / total
+        drive = force * self.energy.evaluate(masses).first_variation
+        if self.sweeps:
+            drive -= self.correction(logs)
+        constant = residual_pass(potential.ravel(), drive.ravel(), logs.ravel(), g, masses.ravel(), residual.ravel()) / total
         residual -= constant
-        _, sigma = self.kernel.modes
-        step = -self.kernel.filter(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
-        step -= np.vdot(masses, step) / total
-        change = 2 * float(np.vdot(masses, np.abs(step)))
-        log_prox = (log_kb - drive + constant) / (1 + g)
-        return Defect(density, masses, drive, residual, step, change, log_ka, log_kb, log_prox)
+        step = self.preconditioned(residual, tau)
+        change = 2 * step_pass(step.ravel(), masses.ravel(), total, step.ravel())
+        return Defect(masses, drive, step, change, log_ka, log_kb, constant, g)
+
+    def preconditioned(self, residual: Array, tau: float) -> Array:
+        """C⁻¹R."""
+        if tau not in self.symbols:
+            _, sigma = self.kernel.modes
+            g = self.weights(tau)[1]
+            symbol = 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2))
+            self.symbols = {tau: None if np.ptp(symbol) == 0 else symbol.astype(np.float32)}
+        symbol = self.symbols[tau]
+        return residual if symbol is None else self.kernel.filter(residual, symbol)
+
+    def change_by_flux(self, defect: Defect) -> float:
+        """The change of p in L1 that a smooth step makes, Σ|(ε/2) div(p M grad step)|; infinite on surfaces.
+
+        p(φ) changes by p·(1 − TT*)·step, where 1 − TT* ≈ −(ε/2)(Δ + ∇log p·∇) is small for steps that are smooth on the scale √ε,
+        and never larger than one: `defect.change` takes it as one.
+        """
+        if not all(f.one_dimensional or not f.moves for f in self.grid.factors):
+            return np.inf
+        divergence = np.zeros_like(defect.step)
+        for axis, (factor, mobility) in enumerate(zip(self.grid.factors, self.grid.mobility, strict=True)):
+            if not factor.moves:
+                continue
+            shape = [-1 if k == axis else 1 for k in range(divergence.ndim)]
+            density = defect.masses / factor.volumes.reshape(shape)
+            left, right = np.arange(factor.size), (np.arange(factor.size) + 1) % factor.size
+            rate = (factor.areas / factor.distances)[1:].reshape(shape)
+            flux = (density.take(right, axis) + density) * (defect.step.take(right, axis) - defect.step)
+            flux *= self.epsilon / 4 * mobility * rate
+            divergence += flux
+            divergence -= flux.take(left - 1, axis)
+        return float(np.abs(divergence).sum())
 
     def hides_mass(self, defect: Defect) -> bool:
         """Whether the prox, p·exp(−R/(1 + g)) without any floor, has mass where p has none."""
-        top = float(defect.log_prox.max())
-        mass = top + np.log(np.vdot(np.exp(defect.log_prox - top), self.grid.volume) / defect.masses.sum())
+        logs = defect.log_prox
+        top = float(logs.max())
+        mass = top + np.log(np.vdot(np.exp(logs - top), self.grid.volume) / defect.masses.sum())
         return not bool(mass < HIDDEN_MASS)

@@ -56,7 +56,7 @@ from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
 from gridflow.scheme.jko.equation import Equation
 from gridflow.scheme.jko.gibbs import GibbsKernel
-from gridflow.scheme.jko.newton import Solution, StepSolver
+from gridflow.scheme.jko.newton import Solution, StepSolver, next_differences
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -146,7 +146,7 @@ class JKOStepper:
         return self.transport.dissipation(density, evaluation)
 
     def report(self, state: State) -> dict[str, float]:
-        found = self.constraints(state) if "solution" in state.arrays else {}
+        found = self.constraints(state) if "differences" in state.arrays else {}
         return dict.fromkeys(self.reports, 0.0) | state.reports | found
 
     def warnings(self, state: State) -> list[str]:
@@ -196,11 +196,12 @@ class JKOStepper:
         if self.scheme.algorithm == "scaling":
             solution, constraints = self.scale(log_before, tau)
         else:
-            base = self.equation.potential_at_rest(state.density, state.evaluation, tau)
-            solution = self.solver.solve(state, log_before, tau, base)
-            arrays = {"potential": base, "tau": np.array([tau]), "solution": solution.potential, "log_before": log_before}
-            if solution.mixing.changes:
-                arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
+            solution = self.solver.solve(state, log_before, tau)
+            same = "tau" in state.arrays and tau == state.arrays["tau"][0]
+            differences = next_differences(solution.potential, state.arrays["differences"] if same else None)
+            arrays = {"differences": differences, "tau": np.array([tau]), "log_before": log_before}
+            if solution.history is not None:
+                arrays["history"] = solution.history
         reports = {"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints}
         unconverged = state.unconverged + (not solution.converged)
         return self.transport.state_after(
@@ -229,12 +230,12 @@ class JKOStepper:
         odd constraint is that a and b themselves violate, ‖a·Kb − p'‖/‖q‖. Both are 0 at the solution only.
         """
         log_before = state.arrays["log_before"]
-        defect = self.equation.defect(state.arrays["solution"], log_before, float(state.arrays["tau"][0]))
+        defect = self.equation.defect(state.arrays["differences"][0], log_before, float(state.arrays["tau"][0]))
         before = np.exp(log_before)
         log_ka = self.kernel.apply_log(defect.log_prox - defect.log_kb)
         with np.errstate(over="ignore"):  # far from the solution
             even = self.norm(before * np.expm1(log_ka - defect.log_ka)) / self.norm(before)
-            odd = self.norm(defect.density - np.exp(defect.log_prox)) / self.norm(before)
+            odd = self.norm(self.solver.density(defect) - np.exp(defect.log_prox)) / self.norm(before)
         return {"constr_even": even, "constr_odd": odd}
 
     def norm(self, density: Array) -> float:
