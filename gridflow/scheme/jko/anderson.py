@@ -1,9 +1,12 @@
 """Anderson mixing, which accelerates a fixed-point iteration and keeps its fixed point (Anderson 1965; Walker and Ni 2011)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gridflow.scheme.jko.passes import mixed, mixing_pass
 from gridflow.space.factor import Array
 
+Single = NDArray[np.float32]
 WINDOW = 4
 """Steps of the history; its coefficients are distrusted beyond a sum of 20."""
 COEFFICIENTS_MAX = 20.0
@@ -13,20 +16,20 @@ class Anderson:
     """Mixing of type II: the combination of the last steps that makes the residual smallest in a weighted norm.
 
     history : (2, k, n) for k ≤ WINDOW, differences of steps, and differences of points plus those, in any order; kept from one
-    JKO step to the next
+    JKO step to the next, in single precision: half the memory to read, and a relative error of the correction of 1e−7
     """
 
-    def __init__(self, history: Array | None = None) -> None:
+    def __init__(self, history: Single | None = None) -> None:
         self.kept = 0 if history is None else history.shape[1]
         self.oldest = 0
-        self.buffer: Array | None = None
+        self.buffer: Single | None = None
         if history is not None:
-            self.buffer = np.empty((2, WINDOW, history.shape[2]))
+            self.buffer = np.empty((2, WINDOW, history.shape[2]), np.float32)
             self.buffer[:, : self.kept] = history
         self.last: tuple[Array, Array] | None = None
 
     @property
-    def history(self) -> Array | None:
+    def history(self) -> Single | None:
         """What `__init__` takes; None where there is none."""
         return self.buffer[:, : self.kept] if self.buffer is not None and self.kept else None
 
@@ -38,24 +41,27 @@ class Anderson:
         self.last = (proposal, step)
         if self.kept == 0 or self.buffer is None:
             return proposal
-        changes, moves = self.buffer[:, : self.kept]
-        weighted = changes * weight.ravel()
-        gram = weighted @ changes.T
-        scale = 1 / np.sqrt(np.maximum(gram.diagonal(), 1e-300))
-        gram = gram * scale[:, None] * scale + 1e-10 * np.eye(len(gram))
-        coefficients = np.linalg.solve(gram, (weighted @ step.ravel()) * scale) * scale
+        changes, moves = self.buffer[0, : self.kept], self.buffer[1, : self.kept]
+        products = np.empty((self.kept + 1, self.kept))
+        mixing_pass(changes, step.ravel(), weight.ravel(), products)
+        scale = 1 / np.sqrt(np.maximum(products.diagonal(), 1e-300))
+        gram = np.tril(products[:-1]) * scale[:, None] * scale
+        gram += np.tril(gram, -1).T + 1e-10 * np.eye(len(gram))
+        coefficients = np.linalg.solve(gram, products[-1] * scale) * scale
         if not np.abs(coefficients).sum() < COEFFICIENTS_MAX:
             self.kept = 0
             return proposal
-        return proposal - (coefficients @ moves).reshape(point.shape)
+        mixture = proposal.ravel().copy()
+        mixed(mixture, coefficients, moves)
+        return mixture.reshape(point.shape)
 
     def remember(self, proposal: Array, step: Array, last_proposal: Array, last_step: Array) -> None:
         """Put the differences to the last call in the place of the oldest ones."""
         if self.buffer is None:
-            self.buffer = np.empty((2, WINDOW, step.size))
+            self.buffer = np.empty((2, WINDOW, step.size), np.float32)
         if self.kept < WINDOW:
             place, self.kept, self.oldest = self.kept, self.kept + 1, 0
         else:
             place, self.oldest = self.oldest, (self.oldest + 1) % WINDOW
-        np.subtract(step.ravel(), last_step.ravel(), out=self.buffer[0, place])
-        np.subtract(proposal.ravel(), last_proposal.ravel(), out=self.buffer[1, place])
+        self.buffer[0, place] = step.ravel() - last_step.ravel()
+        self.buffer[1, place] = proposal.ravel() - last_proposal.ravel()

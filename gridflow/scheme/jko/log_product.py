@@ -51,70 +51,83 @@ def log_product(logs, tops, scaled, field, out):
     Strips have the line first: columns of a field, or rows of one whose last axis is the line.
     """
     before, n, after = field.shape
-    groups, columns = (1, before) if after == 1 else (before, after)
-    for group in range(groups):
-        for start in range(0, columns, STRIP):
-            width = min(STRIP, columns - start)
-            strip, result = np.empty((n, width)), np.empty((n, width))
-            if after == 1:
-                for a in range(width):
-                    for j in range(n):
-                        strip[j, a] = field[start + a, j, 0]
-            else:
-                for j in range(n):
-                    for a in range(width):
-                        strip[j, a] = field[group, j, start + a]
-            strip_product(logs, tops, scaled, strip, result)
-            if after == 1:
-                for a in range(width):
-                    for j in range(n):
-                        out[start + a, j, 0] = result[j, a]
-            else:
-                for j in range(n):
-                    for a in range(width):
-                        out[group, j, start + a] = result[j, a]
+    if after == 1:
+        rows, target = field.reshape(1, before, n), out.reshape(1, before, n)
+        for start in range(0, before, STRIP):
+            strip_product(logs, tops, scaled, rows[0], target[0], start, min(STRIP, before - start), True)
+    else:
+        for group in range(before):
+            for start in range(0, after, STRIP):
+                strip_product(logs, tops, scaled, field[group], out[group], start, min(STRIP, after - start), False)
 
 
 @inlined
-def strip_product(logs, tops, scaled, strip, out):
-    """The same for one strip, (n, width).
+def load(block, field, first, size, start, rows):
+    """Cells first … first + size − 1 of the line, columns from `start`, or rows of the field."""
+    if rows:
+        for a in range(block.shape[1]):
+            for k in range(size):
+                block[k, a] = field[start + a, first + k]
+    else:
+        for k in range(size):
+            for a in range(block.shape[1]):
+                block[k, a] = field[first + k, start + a]
+
+
+@inlined
+def store(block, field, first, size, start, rows):
+    """The opposite of `load`."""
+    if rows:
+        for a in range(block.shape[1]):
+            for k in range(size):
+                field[start + a, first + k] = block[k, a]
+    else:
+        for k in range(size):
+            for a in range(block.shape[1]):
+                field[first + k, start + a] = block[k, a]
+
+
+@inlined
+def strip_product(logs, tops, scaled, field, out, start, width, rows):
+    """The same for one strip.
 
     A block row sums the products of its blocks, each scaled by the largest term that it can have. Rows with a sum so small that
     what is taken as zero could be felt are summed term by term.
     """
-    n, width = strip.shape
-    count = len(tops)
-    weights, largest, smallest = scaled_strip(strip, count)
+    n, count = len(logs), len(tops)
+    weights, largest, smallest = scaled_strip(field, n, count, start, width, rows)
     felt, top, total = np.empty(count, np.int64), np.empty(width, np.int64), np.empty((BLOCK, width))
     factor, part = np.empty(width), np.empty((BLOCK, width))
     for i in range(count):
+        size = min(BLOCK, n - i * BLOCK)
         near = felt[: felt_blocks(felt, top, tops[i], largest, smallest[i], i)]
         total[:] = 0.0
         for j in near:
             scaled_block(part, factor, weights[j * BLOCK : (j + 1) * BLOCK], largest[j], top, tops[i, j])
             add_product(total, scaled[i, j], part)
-        for k in range(min(BLOCK, n - i * BLOCK)):
-            for a in range(width):
-                out[i * BLOCK + k, a] = logarithm(total[k, a], top[a])
+        for k in range(size):
             least = ONE_BITS
             for a in range(width):
                 least = min(least, bits_of(total[k, a]))
+                part[k, a] = logarithm(total[k, a], top[a])
             if least < FELT_BITS:
-                row_sum(out, i * BLOCK + k, logs, strip, near, total[k])
+                row_sum(part[k], total[k], logs[i * BLOCK + k], field, near, start, rows)
+        store(part, out, i * BLOCK, size, start, rows)
 
 
 @inlined
-def scaled_strip(strip, count):
+def scaled_strip(field, n, count, start, width, rows):
     """(e^f/2^(the largest exponent of the block), zero below 2^SMALLEST; largest and smallest exponents, (n_blocks, width))."""
-    n, width = strip.shape
     weights, exponents = np.zeros((count * BLOCK, width)), np.empty((BLOCK, width), np.int64)
     largest, smallest = np.full((count, width), -MANY), np.full((count, width), MANY)
+    cells = np.empty((BLOCK, width))
     for block in range(count):
         first = block * BLOCK
         size = min(BLOCK, n - first)
+        load(cells, field, first, size, start, rows)
         for k in range(size):
             for a in range(width):
-                exponents[k, a], weights[first + k, a] = scaled_exponential(strip[first + k, a])
+                exponents[k, a], weights[first + k, a] = scaled_exponential(cells[k, a])
                 largest[block, a] = max(largest[block, a], exponents[k, a])
                 smallest[block, a] = min(smallest[block, a], exponents[k, a])
         for k in range(size):
@@ -171,19 +184,21 @@ def add_product(total, matrix, part):
 
 
 @inlined
-def row_sum(out, row, logs, strip, near, total):
-    """out[row] = log Σ_j exp(logs[row, j] + strip[j]) over the cells of the blocks `near`, where `total` is too small."""
-    n, width = strip.shape
-    top, terms = np.full(width, -np.inf), np.zeros(width)
+def row_sum(out, total, logs, field, near, start, rows):
+    """log Σ_j exp(logs[j] + f[j]) over the cells of the blocks `near`, into `out` where `total` is too small."""
+    n, width = logs.size, out.size
+    top, terms, cells = np.full(width, -np.inf), np.zeros(width), np.empty((1, width))
     for block in near:
         for j in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            load(cells, field, j, 1, start, rows)
             for a in range(width):
-                top[a] = max(top[a], logs[row, j] + strip[j, a])
+                top[a] = max(top[a], logs[j] + cells[0, a])
     for block in near:
         for j in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            load(cells, field, j, 1, start, rows)
             for a in range(width):
-                exponent, value = scaled_exponential(max(logs[row, j] + strip[j, a] - top[a], -700.0))
+                exponent, value = scaled_exponential(max(logs[j] + cells[0, a] - top[a], -700.0))
                 terms[a] += value * power_of_two(exponent)
     for a in range(width):
         if total[a] <= FELT:
-            out[row, a] = top[a] + logarithm(terms[a], 0)
+            out[a] = top[a] + logarithm(terms[a], 0)
