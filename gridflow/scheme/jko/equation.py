@@ -96,10 +96,10 @@ class Equation:
         drive = force * self.energy.evaluate(masses).first_variation
         if self.sweeps:
             drive -= self.correction(logs)
-        constant = residual_pass(potential.ravel(), drive.ravel(), logs.ravel(), g, masses.ravel(), residual.ravel()) / total
-        residual -= constant
-        step = self.preconditioned(residual, tau)
-        change = 2 * step_pass(step.ravel(), masses.ravel(), total, step.ravel())
+        flat = potential.ravel(), drive.ravel(), logs.ravel()
+        constant = residual_pass(*flat, g, masses.ravel(), total, residual.ravel())
+        step = np.empty(potential.shape)
+        change = 2 * step_pass(self.preconditioned(residual, tau).ravel(), masses.ravel(), total, step.ravel())
         return Defect(masses, drive, step, change, log_ka, log_kb, constant, g)
 
     def preconditioned(self, residual: Array, tau: float) -> Array:

@@ -64,27 +64,33 @@ def log_product(logs, tops, scaled, field, out):
 @inlined
 def load(block, field, first, size, start, rows):
     """Cells first … first + size − 1 of the line, columns from `start`, or rows of the field."""
+    width = block.shape[1]
     if rows:
-        for a in range(block.shape[1]):
+        for a in range(width):
+            line = field[start + a, first : first + size]
             for k in range(size):
-                block[k, a] = field[start + a, first + k]
+                block[k, a] = line[k]
     else:
         for k in range(size):
-            for a in range(block.shape[1]):
-                block[k, a] = field[first + k, start + a]
+            line, target = field[first + k, start : start + width], block[k]
+            for a in range(width):
+                target[a] = line[a]
 
 
 @inlined
 def store(block, field, first, size, start, rows):
     """The opposite of `load`."""
+    width = block.shape[1]
     if rows:
-        for a in range(block.shape[1]):
+        for a in range(width):
+            line = field[start + a, first : first + size]
             for k in range(size):
-                field[start + a, first + k] = block[k, a]
+                line[k] = block[k, a]
     else:
         for k in range(size):
-            for a in range(block.shape[1]):
-                field[first + k, start + a] = block[k, a]
+            line, source = field[first + k, start : start + width], block[k]
+            for a in range(width):
+                line[a] = source[a]
 
 
 @inlined
@@ -96,20 +102,23 @@ def strip_product(logs, tops, scaled, field, out, start, width, rows):
     """
     n, count = len(logs), len(tops)
     weights, largest, smallest = scaled_strip(field, n, count, start, width, rows)
+    highest = np.empty(count, np.int64)
+    for j in range(count):
+        highest[j] = largest[j].max()
     felt, top, total = np.empty(count, np.int64), np.empty(width, np.int64), np.empty((BLOCK, width))
     factor, part = np.empty(width), np.empty((BLOCK, width))
     for i in range(count):
         size = min(BLOCK, n - i * BLOCK)
-        near = felt[: felt_blocks(felt, top, tops[i], largest, smallest[i], i)]
+        near = felt[: felt_blocks(felt, top, tops[i], largest, highest, smallest[i], i)]
         total[:] = 0.0
         for j in near:
             scaled_block(part, factor, weights[j * BLOCK : (j + 1) * BLOCK], largest[j], top, tops[i, j])
             add_product(total, scaled[i, j], part)
         for k in range(size):
-            least = ONE_BITS
+            least, sums, result = ONE_BITS, total[k], part[k]
             for a in range(width):
-                least = min(least, bits_of(total[k, a]))
-                part[k, a] = logarithm(total[k, a], top[a])
+                least = min(least, bits_of(sums[a]))
+                result[a] = logarithm(sums[a], top[a])
             if least < FELT_BITS:
                 row_sum(part[k], total[k], logs[i * BLOCK + k], field, near, start, rows)
         store(part, out, i * BLOCK, size, start, rows)
@@ -125,29 +134,35 @@ def scaled_strip(field, n, count, start, width, rows):
         first = block * BLOCK
         size = min(BLOCK, n - first)
         load(cells, field, first, size, start, rows)
+        top, low = largest[block], smallest[block]
         for k in range(size):
+            weight, cell, exponent = weights[first + k], cells[k], exponents[k]
             for a in range(width):
-                exponents[k, a], weights[first + k, a] = scaled_exponential(cells[k, a])
-                largest[block, a] = max(largest[block, a], exponents[k, a])
-                smallest[block, a] = min(smallest[block, a], exponents[k, a])
+                exponent[a], weight[a] = scaled_exponential(cell[a])
+                top[a] = max(top[a], exponent[a])
+                low[a] = min(low[a], exponent[a])
         for k in range(size):
+            weight, exponent = weights[first + k], exponents[k]
             for a in range(width):
-                difference = exponents[k, a] - largest[block, a]
-                weights[first + k, a] *= power_of_two(difference) if difference > SMALLEST else 0.0
+                difference = exponent[a] - top[a]
+                weight[a] *= power_of_two(difference) if difference > SMALLEST else 0.0
     return weights, largest, smallest
 
 
 @inlined
-def felt_blocks(felt, top, tops, largest, smallest, own):
+def felt_blocks(felt, top, tops, largest, highest, smallest, own):
     """Number of the blocks of a block row that can be felt, listed in `felt`; `top` (width,) : exponents of their largest terms.
 
     No sum of the row is below the smallest value of its own block: K has its largest entry on the diagonal, of the order of one.
     """
     count, width = largest.shape
-    found = 0
+    found, lowest = 0, MANY
     for a in range(width):
         top[a] = tops[own] + largest[own, a]
+        lowest = min(lowest, smallest[a])
     for j in range(count):
+        if tops[j] + highest[j] < lowest - NEGLIGIBLE and j != own:
+            continue
         reach = -MANY
         for a in range(width):
             reach = max(reach, largest[j, a] - smallest[a])

@@ -140,10 +140,10 @@ def extrapolated(differences: Array, weight: Array) -> Array:
     """The next φ of a sequence of equal steps from its backward differences φ, ∇φ, ∇²φ, … (k, grid).
 
     Extrapolation of order m would have erred by ∇^m φ in the last step: that with the smallest error, over p and without a mean,
-    is taken.
+    is taken; a straight line where two φ are all.
     """
-    if len(differences) == 1:
-        return differences[0]
+    if len(differences) <= 2:
+        return differences.sum(axis=0)
     errors = [np.vdot(weight * d, d) - np.vdot(weight, d) ** 2 / weight.sum() for d in differences[1:]]
     return differences[: 1 + int(np.argmin(errors))].sum(axis=0)
 
@@ -151,7 +151,7 @@ def extrapolated(differences: Array, weight: Array) -> Array:
 def next_differences(potential: Array, differences: Array | None) -> Array:
     """The backward differences with one more φ."""
     if differences is None:
-        return potential[None]
+        differences = np.empty((0, *potential.shape))
     table = np.empty((min(len(differences), EXTRAPOLATION) + 1, *potential.shape))
     table[0] = potential - (potential.max() + potential.min()) / 2
     for order in range(1, len(table)):

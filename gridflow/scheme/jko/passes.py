@@ -13,8 +13,9 @@ sums: Any = njit(fastmath={"contract", "reassoc", "nsz"}, nogil=True, error_mode
 
 CHUNK = 1024
 """Cells that stay in the first-level cache from one product to the next."""
-LARGEST = 10.0
-"""Nats that a step may change φ by: in cells that are all but empty, where it is not seen, the iteration may diverge else."""
+LARGEST = 3.0
+"""Nats that a step changes φ by at most. In cells that are all but empty the iteration may diverge without being seen, until mass
+gets there; and their large residuals would leave round-off everywhere."""
 
 
 @exact
@@ -27,56 +28,63 @@ def exponentials(logs, floor, volume, masses):
 
 
 @sums
-def residual_pass(potential, drive, logs, g, masses, residual):
-    """residual ← φ + drive + g log p; its sum weighted by the masses."""
-    total = 0.0
+def residual_pass(potential, drive, logs, g, masses, mass, residual):
+    """residual ← R = φ + drive + g log p minus its mean with weights `masses`, cut at ±LARGEST·(1 + |g|); that mean."""
+    mean, largest = 0.0, LARGEST * (1.0 + abs(g))
     for i in range(logs.size):
         residual[i] = potential[i] + drive[i] + g * logs[i]
-        total += masses[i] * residual[i]
-    return total
+        mean += masses[i] * residual[i]
+    mean /= mass
+    for i in range(logs.size):
+        residual[i] = min(max(residual[i] - mean, -largest), largest)
+    return mean
 
 
 @sums
 def step_pass(filtered, masses, mass, step):
-    """step ← the mean of `filtered` with weights `masses` minus `filtered`, at most LARGEST; the sum of |step|·masses before."""
-    mean, change = 0.0, 0.0
+    """step ← the mean of `filtered` with weights `masses` minus `filtered`; the sum of |step|·masses."""
+    mean = weighted_product(masses, filtered, filtered, False) / mass
+    change = 0.0
     for i in range(step.size):
-        mean += masses[i] * filtered[i]
-    mean /= mass
-    for i in range(step.size):
-        whole = mean - filtered[i]
-        change += masses[i] * abs(whole)
-        step[i] = min(max(whole, -LARGEST), LARGEST)
+        step[i] = mean - filtered[i]
+        change += masses[i] * abs(step[i])
     return change
 
 
 @sums
+def weighted_product(weight, x, y, squared):
+    """Σ weight·x·y, or Σ weight·x."""
+    total = 0.0
+    if squared:
+        for i in range(x.size):
+            total += weight[i] * x[i] * y[i]
+    else:
+        for i in range(x.size):
+            total += weight[i] * x[i]
+    return total
+
+
+@sums
 def mixing_pass(changes, step, weight, products):
-    """products[i, j] ← Σ weight·(change i or, last, the step)·(change j)."""
+    """products[i, j] ← Σ weight·(change i or, last, the step)·(change j) for j ≤ i."""
     kept, n = changes.shape
-    weighted = np.empty(CHUNK)
     products[:] = 0.0
     for start in range(0, n, CHUNK):
-        size = min(CHUNK, n - start)
+        end = min(n, start + CHUNK)
+        weights, steps = weight[start:end], step[start:end]
         for j in range(kept):
-            for a in range(size):
-                weighted[a] = weight[start + a] * changes[j, start + a]
+            change = changes[j, start:end]
             for i in range(j, kept):
-                total = 0.0
-                for a in range(size):
-                    total += weighted[a] * changes[i, start + a]
-                products[i, j] += total
-            total = 0.0
-            for a in range(size):
-                total += weighted[a] * step[start + a]
-            products[kept, j] += total
+                products[i, j] += weighted_product(weights, changes[i, start:end], change, True)
+            products[kept, j] += weighted_product(weights, steps, change, True)
 
 
 @sums
 def mixed(proposal, coefficients, moves):
     """proposal ← proposal − Σ coefficient·move."""
     for start in range(0, proposal.size, CHUNK):
+        part = proposal[start : start + CHUNK]
         for j in range(coefficients.size):
-            c = coefficients[j]
-            for a in range(start, min(proposal.size, start + CHUNK)):
-                proposal[a] -= c * moves[j, a]
+            c, move = coefficients[j], moves[j, start : start + CHUNK]
+            for a in range(part.size):
+                part[a] -= c * move[a]
