@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.problem import Problem
 from gridflow.scheme.jko.gibbs import GibbsKernel
-from gridflow.scheme.jko.passes import exponentials, residual_pass, step_pass
+from gridflow.scheme.jko.passes import exponentials, flux_pass, residual_pass, step_pass
 from gridflow.space.factor import Array
 
 LOG_FLOOR = -700.0
@@ -90,7 +91,9 @@ class Equation:
         force, g = self.weights(tau)
         log_ka = self.kernel.apply_log(potential)
         log_kb = self.kernel.apply_log(log_before - log_ka)
-        logs, masses, residual = potential + log_kb, np.empty(potential.shape), np.empty(potential.shape)
+        symbol = self.symbol(tau)
+        logs, masses = potential + log_kb, np.empty(potential.shape)
+        residual = np.empty(potential.shape, np.float32 if symbol is not None and self.kernel.single else float)
         exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
         total = float(masses.sum())
         drive = force * self.energy.evaluate(masses).first_variation
@@ -99,18 +102,18 @@ class Equation:
         flat = potential.ravel(), drive.ravel(), logs.ravel()
         constant = residual_pass(*flat, g, masses.ravel(), total, residual.ravel())
         step = np.empty(potential.shape)
-        change = 2 * step_pass(self.preconditioned(residual, tau).ravel(), masses.ravel(), total, step.ravel())
+        filtered = residual if symbol is None else self.kernel.filter(residual, symbol)
+        change = 2 * step_pass(filtered.ravel(), masses.ravel(), total, step.ravel())
         return Defect(masses, drive, step, change, log_ka, log_kb, constant, g)
 
-    def preconditioned(self, residual: Array, tau: float) -> Array:
-        """C⁻¹R."""
+    def symbol(self, tau: float) -> Array | None:
+        """1/C; None where it is one."""
         if tau not in self.symbols:
             _, sigma = self.kernel.modes
             g = self.weights(tau)[1]
             symbol = 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2))
-            self.symbols = {tau: None if np.ptp(symbol) == 0 else symbol.astype(np.float32)}
-        symbol = self.symbols[tau]
-        return residual if symbol is None else self.kernel.filter(residual, symbol)
+            self.symbols = {tau: None if np.ptp(symbol) == 0 else symbol.astype(np.float32 if self.kernel.single else float)}
+        return self.symbols[tau]
 
     def change_by_flux(self, defect: Defect) -> float:
         """The change of p in L1 that a smooth step makes, Σ|(ε/2) div(p M grad step)|; infinite on surfaces.
@@ -118,21 +121,27 @@ class Equation:
         p(φ) changes by p·(1 − TT*)·step, where 1 − TT* ≈ −(ε/2)(Δ + ∇log p·∇) is small for steps that are smooth on the scale √ε,
         and never larger than one: `defect.change` takes it as one.
         """
-        if not all(f.one_dimensional or not f.moves for f in self.grid.factors):
+        if self.faces is None:
             return np.inf
         divergence = np.zeros_like(defect.step)
-        for axis, (factor, mobility) in enumerate(zip(self.grid.factors, self.grid.mobility, strict=True)):
-            if not factor.moves:
-                continue
-            shape = [-1 if k == axis else 1 for k in range(divergence.ndim)]
-            density = defect.masses / factor.volumes.reshape(shape)
-            left, right = np.arange(factor.size), (np.arange(factor.size) + 1) % factor.size
-            rate = (factor.areas / factor.distances)[1:].reshape(shape)
-            flux = (density.take(right, axis) + density) * (defect.step.take(right, axis) - defect.step)
-            flux *= self.epsilon / 4 * mobility * rate
-            divergence += flux
-            divergence -= flux.take(left - 1, axis)
-        return float(np.abs(divergence).sum())
+        for shape, *face in self.faces:
+            flux_pass(divergence.reshape(shape), defect.step.reshape(shape), defect.masses.reshape(shape), *face)
+        return self.epsilon / 2 * float(np.abs(divergence).sum())
+
+    @cached_property
+    def faces(self) -> list[tuple[tuple[int, int, int], Array, Array, Array]] | None:
+        """What `flux_pass` takes for every line, behind the shape of its fields; None with surfaces."""
+        grid, faces = self.grid, []
+        if any(f.moves and not f.one_dimensional for f in grid.factors):
+            return None
+        for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.mobility, strict=True)):
+            if factor.moves:
+                before = grid.shape[:axis]
+                shape = prod(before), factor.size, prod(grid.shape[axis + 1 :])
+                values = np.broadcast_to(mobility.reshape(mobility.shape[:axis]), before)  # labels come first in memory
+                rate = (factor.areas / factor.distances)[1:]
+                faces.append((shape, rate, 1 / factor.volumes, np.array(values, dtype=float).ravel()))
+        return faces
 
     def hides_mass(self, defect: Defect) -> bool:
         """Whether the prox, p·exp(−R/(1 + g)) without any floor, has mass where p has none."""

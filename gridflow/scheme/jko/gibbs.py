@@ -14,6 +14,7 @@ A surface with more than DENSE_MAX cells has no matrix (`gridflow.scheme.jko.sur
 
 from collections.abc import Callable
 from functools import cached_property, partial
+from math import prod
 
 import numpy as np
 import scipy
@@ -69,8 +70,10 @@ class GibbsKernel:
         self.epsilon = epsilon
         lines = [k for k, f in enumerate(grid.factors) if f.moves]
         labels = grid.shape[: len(grid.shape) - len(lines)]
-        self.blocks = int(np.prod(labels))
+        self.blocks = prod(labels)
         self.shape = (self.blocks, *(grid.shape[k] for k in lines))
+        self.lines = [(prod(self.shape[1:k]), self.shape[k], prod(self.shape[k + 1 :])) for k in range(1, len(self.shape))]
+        """Shapes of a block around every line: (n_before, n_cells, n_after)."""
         self.factors = [grid.factors[k] for k in lines]
         self.mobility: list[list[float]] = []
         """Distinct mobilities per line: one, or one per block."""
@@ -123,31 +126,30 @@ class GibbsKernel:
 
     def along_axis(self, stack: Array, x: Array, axis: int) -> Array:
         """A matrix, or one per block, times a field (blocks, line, line, …) along one of its lines."""
-        before, after = int(np.prod(x.shape[1:axis])), int(np.prod(x.shape[axis + 1 :]))
+        before, n, after = self.lines[axis - 1]
         if after > 1:
-            y = np.matmul(stack[:, None], x.reshape(self.blocks, before, x.shape[axis], after))
+            y = np.matmul(stack[:, None], x.reshape(self.blocks, before, n, after))
         else:
-            y = np.matmul(x.reshape(self.blocks, before, x.shape[axis]), np.swapaxes(stack, 1, 2))
+            y = np.matmul(x.reshape(self.blocks, before, n), np.swapaxes(stack, 1, 2))
         return y.reshape(self.shape)
 
     def apply_log(self, logs: Array) -> Array:
         """log K e^l."""
-        if self.wide and not any(self.surfaces):
+        if self.wide:
             top = logs.max()
             if top - logs.min() < RANGE_MAX:
                 return np.log(self.apply(np.exp(logs - top))) + top
-        x = np.ascontiguousarray(logs.reshape(self.shape))
-        for axis, products in enumerate(self.log_products, start=1):
-            after = int(np.prod(self.shape[axis + 1 :]))
-            field = x.reshape(len(products), -1, self.shape[axis], after)
-            parts = [product(part) for product, part in zip(products, field, strict=True)]
-            x = parts[0] if len(parts) == 1 else np.stack(parts)
-        return x.reshape(logs.shape)
+        out = [np.ascontiguousarray(block) for block in logs.reshape(self.shape)]
+        for block, x in enumerate(out):  # all lines of a block while it is in the cache
+            for products, line in zip(self.log_products, self.lines, strict=True):
+                x = products[block % len(products)](x.reshape(line))
+            out[block] = x.reshape(self.shape[1:])
+        return np.stack(out).reshape(logs.shape)
 
     @cached_property
     def wide(self) -> bool:
         """Whether the matrix of some line is full of entries that can be felt."""
-        return any(float((stack > FELT).mean()) > WIDE for stack in self.matrices if stack.size)
+        return not any(self.surfaces) and any(float((stack > FELT).mean()) > WIDE for stack in self.matrices)
 
     @cached_property
     def log_products(self) -> list[list[Callable[[Array], Array]]]:
@@ -182,6 +184,11 @@ class GibbsKernel:
             sigma = sigma * np.clip(values, 0.0, 1.0).reshape(shape)
         return transforms, sigma
 
+    @cached_property
+    def single(self) -> bool:
+        """Whether `filter` is made of cosine transforms alone."""
+        return all(transform is None for transform in self.modes[0])
+
     def filter(self, field: Array, symbol: Array) -> Array:
         """Multiply the modes of a field by a symbol, (blocks, line, line, …) like σ of `modes`.
 
@@ -194,11 +201,11 @@ class GibbsKernel:
                 x = self.along_axis(transform[0], x, axis)
         lines = [axis for axis, transform in enumerate(transforms, start=1) if transform is None]
         if lines:
-            x = scipy.fft.dctn(x.astype(np.float32), axes=lines, norm="ortho")
+            x = scipy.fft.dctn(x.astype(np.float32, copy=False), axes=lines, norm="ortho")
         polynomial = next(((t, k) for k, t in enumerate(transforms, start=1) if isinstance(t, ChebyshevModes)), None)
         x = polynomial[0].filter(x, symbol, polynomial[1]) if polynomial else x * symbol
         if lines:
-            x = scipy.fft.idctn(x, axes=lines, norm="ortho", overwrite_x=True).astype(float)
+            x = scipy.fft.idctn(x, axes=lines, norm="ortho", overwrite_x=True)
         for axis, transform in enumerate(transforms, start=1):
             if isinstance(transform, tuple):
                 x = self.along_axis(transform[1], x, axis)

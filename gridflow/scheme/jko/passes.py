@@ -32,11 +32,10 @@ def residual_pass(potential, drive, logs, g, masses, mass, residual):
     """residual ← R = φ + drive + g log p minus its mean with weights `masses`, cut at ±LARGEST·(1 + |g|); that mean."""
     mean, largest = 0.0, LARGEST * (1.0 + abs(g))
     for i in range(logs.size):
-        residual[i] = potential[i] + drive[i] + g * logs[i]
-        mean += masses[i] * residual[i]
+        mean += masses[i] * (potential[i] + drive[i] + g * logs[i])
     mean /= mass
     for i in range(logs.size):
-        residual[i] = min(max(residual[i] - mean, -largest), largest)
+        residual[i] = min(max(potential[i] + drive[i] + g * logs[i] - mean, -largest), largest)
     return mean
 
 
@@ -88,3 +87,24 @@ def mixed(proposal, coefficients, moves):
             c, move = coefficients[j], moves[j, start : start + CHUNK]
             for a in range(part.size):
                 part[a] -= c * move[a]
+
+
+@sums
+def flux_pass(divergence, step, masses, rate, inverse_volume, mobility):
+    """divergence ← divergence + net outflow of M p grad step over 2 along one line; fields (n_before, n_cells, n_after).
+
+    rate : (n_cells,) area over distance of the face behind every cell, the last one back to the first; mobility : (n_before,)
+    """
+    before, n, after = step.shape
+    for b in range(before):
+        for i in range(n):
+            k = i + 1 if i + 1 < n else 0
+            weight = 0.5 * mobility[b] * rate[i]
+            if weight == 0.0:
+                continue
+            here, there = inverse_volume[i], inverse_volume[k]
+            s, t, m, o, left, right = step[b, i], step[b, k], masses[b, i], masses[b, k], divergence[b, i], divergence[b, k]
+            for a in range(after):
+                flux = weight * (m[a] * here + o[a] * there) * (t[a] - s[a])
+                left[a] += flux
+                right[a] -= flux
