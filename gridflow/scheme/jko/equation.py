@@ -72,10 +72,16 @@ class Equation:
         """B[p] − β log p."""
         if self.sweeps == 0:
             return 0.0
-        log_d = 0.5 * logs
+        half = 0.5 * logs
+        log_d = half
         for _ in range(self.sweeps):
-            log_d = 0.5 * (log_d + logs - self.kernel.apply_log(log_d))
-        return log_d - 0.5 * logs
+            log_kd = self.kernel.apply_log(log_d)
+            np.subtract(logs, log_kd, out=log_kd)
+            log_kd += log_d
+            log_kd *= 0.5
+            log_d = log_kd
+        log_d -= half
+        return log_d
 
     def potential_at_rest(self, density: Array, evaluation: Evaluation, tau: float) -> Array:
         """φ of R = const with p = q: the potential of the last step, if its length was the same; without its constant."""
@@ -90,7 +96,7 @@ class Equation:
         """p(φ), R(φ), the quasi-Newton step without its p-mean, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
         log_ka = self.kernel.apply_log(potential)
-        log_kb = self.kernel.apply_log(log_before - log_ka)
+        log_kb = self.kernel.apply_log(log_before - log_ka)  # b = q/(Ka)
         symbol = self.symbol(tau)
         logs, masses = potential + log_kb, np.empty(potential.shape)
         residual = np.empty(potential.shape, np.float32 if symbol is not None and self.kernel.single else float)

@@ -26,6 +26,8 @@ from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import Mesh, surface_of
 
+Product = Callable[[Array, Array], None]
+"""Of a field (n_before, n_cells, n_after), into another one."""
 RANGE_MAX = 400.0
 """Nats that a field may span in the linear domain: what K loses below TINY is then less than e^(400 − 460) of every sum."""
 TINY = 1e-200
@@ -139,12 +141,13 @@ class GibbsKernel:
             top = logs.max()
             if top - logs.min() < RANGE_MAX:
                 return np.log(self.apply(np.exp(logs - top))) + top
-        out = [np.ascontiguousarray(block) for block in logs.reshape(self.shape)]
-        for block, x in enumerate(out):  # all lines of a block while it is in the cache
-            for products, line in zip(self.log_products, self.lines, strict=True):
-                x = products[block % len(products)](x.reshape(line))
-            out[block] = x.reshape(self.shape[1:])
-        return np.stack(out).reshape(logs.shape)
+        fields, out = np.ascontiguousarray(logs).reshape(self.shape), np.empty(self.shape)
+        for block, (x, last) in enumerate(zip(fields, out, strict=True)):  # all lines of a block while it is in the cache
+            for k, (products, line) in enumerate(zip(self.log_products, self.lines, strict=True)):
+                target = (last if k + 1 == len(self.lines) else np.empty(last.shape)).reshape(line)
+                products[block % len(products)](x.reshape(line), target)
+                x = target
+        return out.reshape(logs.shape)
 
     @cached_property
     def wide(self) -> bool:
@@ -152,8 +155,8 @@ class GibbsKernel:
         return not any(self.surfaces) and any(float((stack > FELT).mean()) > WIDE for stack in self.matrices)
 
     @cached_property
-    def log_products(self) -> list[list[Callable[[Array], Array]]]:
-        """f → log K e^f for fields (n_before, n_cells, n_after), per line, and per block where mobilities differ."""
+    def log_products(self) -> list[list[Product]]:
+        """f → log K e^f, per line, and per block where mobilities differ."""
         return [
             [log_product_of(f, self.epsilon * m, surface) for m in values]
             for f, values, surface in zip(self.factors, self.mobility, self.surfaces, strict=True)
@@ -212,24 +215,17 @@ class GibbsKernel:
         return x.reshape(field.shape)
 
 
-def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Callable[[Array], Array]:
-    """f → log K e^f, (n_before, n_cells, n_after), of one factor with unit mobility, the identity where ε = 0."""
+def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Product:
+    """f → log K e^f of one factor with unit mobility, the identity where ε = 0."""
     if epsilon == 0:
-        return np.copy
+        return lambda field, out: np.copyto(out, field)
     if surface is not None:
         return partial(surface_product, SurfaceKernel(surface, epsilon))
-    return partial(matrix_product, in_blocks(log_gibbs_matrix(factor, epsilon)))
+    return partial(log_product, *in_blocks(log_gibbs_matrix(factor, epsilon)))
 
 
-def matrix_product(blocks: tuple[Array, Array, Array], field: Array) -> Array:
-    """log K e^f by the blocks of log K."""
-    out = np.empty(field.shape)
-    log_product(*blocks, field, out)
-    return out
-
-
-def surface_product(kernel: SurfaceKernel, field: Array) -> Array:
+def surface_product(kernel: SurfaceKernel, field: Array, out: Array) -> None:
     """log K e^f without a matrix."""
     columns = np.moveaxis(field, 1, 0)
-    out = kernel(np.ascontiguousarray(columns.reshape(len(columns), -1)))
-    return np.ascontiguousarray(np.moveaxis(out.reshape(columns.shape), 0, 1))
+    result = kernel(np.ascontiguousarray(columns.reshape(len(columns), -1)))
+    out[:] = np.moveaxis(result.reshape(columns.shape), 0, 1)
