@@ -153,5 +153,8 @@ class Equation:
         """Whether the prox, p·exp(−R/(1 + g)) without any floor, has mass where p has none."""
         logs = defect.log_prox
         top = float(logs.max())
-        mass = top + np.log(np.vdot(np.exp(logs - top), self.grid.volume) / defect.masses.sum())
+        logs -= top
+        masses = np.empty(logs.shape)
+        exponentials(logs.ravel(), -np.inf, self.volume, masses.ravel())
+        mass = top + np.log(masses.sum() / defect.masses.sum())
         return not bool(mass < HIDDEN_MASS)

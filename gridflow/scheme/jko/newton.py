@@ -9,6 +9,7 @@ from gridflow.errors import SolveError
 from gridflow.scheme.base import State
 from gridflow.scheme.jko.anderson import Anderson
 from gridflow.scheme.jko.equation import Defect, Equation
+from gridflow.scheme.jko.passes import weighted_product
 from gridflow.scheme.jko.scaling import Hierarchy, relaxed_scaling
 from gridflow.space.factor import Array
 
@@ -144,7 +145,10 @@ def extrapolated(differences: Array, weight: Array) -> Array:
     """
     if len(differences) <= 2:
         return differences.sum(axis=0)
-    errors = [np.vdot(weight * d, d) - np.vdot(weight, d) ** 2 / weight.sum() for d in differences[1:]]
+    flat, total, errors = weight.ravel(), weight.sum(), []
+    for difference in differences[1:]:
+        d = difference.ravel()
+        errors.append(weighted_product(flat, d, d, True) - weighted_product(flat, d, d, False) ** 2 / total)
     return differences[: 1 + int(np.argmin(errors))].sum(axis=0)
 
 
