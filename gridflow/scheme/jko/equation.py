@@ -15,6 +15,8 @@ from gridflow.space.factor import Array
 LOG_FLOOR = -700.0
 """Of log p below its maximum: nothing above the smallest double is touched."""
 HIDDEN_MASS = 0.01
+SINGLE_MAX = 1e5
+"""Residuals larger than so many times those where p has mass are not filtered in single precision: round-off would be felt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +101,18 @@ class Equation:
         log_kb = self.kernel.apply_log(log_before - log_ka)  # b = q/(Ka)
         symbol = self.symbol(tau)
         logs, masses = potential + log_kb, np.empty(potential.shape)
-        residual = np.empty(potential.shape, np.float32 if symbol is not None and self.kernel.single else float)
+        residual, step = np.empty(potential.shape), np.empty(potential.shape)
         exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
         total = float(masses.sum())
         drive = force * self.energy.evaluate(masses).first_variation
         if self.sweeps:
             drive -= self.correction(logs)
         flat = potential.ravel(), drive.ravel(), logs.ravel()
-        constant = residual_pass(*flat, g, masses.ravel(), total, residual.ravel())
-        step = np.empty(potential.shape)
-        filtered = residual if symbol is None else self.kernel.filter(residual, symbol)
-        change = 2 * step_pass(filtered.ravel(), masses.ravel(), total, step.ravel())
+        constant, felt, size = residual_pass(*flat, g, masses.ravel(), total, residual.ravel())
+        if symbol is not None:
+            single = self.kernel.single and size < SINGLE_MAX * felt
+            residual = self.kernel.filter(residual.astype(np.float32) if single else residual, symbol)
+        change = 2 * step_pass(residual.ravel(), masses.ravel(), total, step.ravel())
         return Defect(masses, drive, step, change, log_ka, log_kb, constant, g)
 
     def symbol(self, tau: float) -> Array | None:

@@ -13,7 +13,7 @@ sums: Any = njit(fastmath={"contract", "reassoc", "nsz"}, nogil=True, error_mode
 
 CHUNK = 1024
 """Cells that stay in the first-level cache from one product to the next."""
-LARGEST = 3.0
+LARGEST = 10.0
 """Nats that a step changes φ by at most. In cells that are all but empty the iteration may diverge without being seen, until mass
 gets there; and their large residuals would leave round-off everywhere."""
 
@@ -29,14 +29,19 @@ def exponentials(logs, floor, volume, masses):
 
 @sums
 def residual_pass(potential, drive, logs, g, masses, mass, residual):
-    """residual ← R = φ + drive + g log p minus its mean with weights `masses`, cut at ±LARGEST·(1 + |g|); that mean."""
-    mean, largest = 0.0, LARGEST * (1.0 + abs(g))
+    """residual ← R = φ + drive + g log p minus its mean with weights `masses`, cut at ±LARGEST·(1 + |g|).
+
+    Returns (that mean, the mean of |R| with the weights, the root of the mean of R² without).
+    """
+    mean, felt, square, largest = 0.0, 0.0, 0.0, LARGEST * (1.0 + abs(g))
     for i in range(logs.size):
         mean += masses[i] * (potential[i] + drive[i] + g * logs[i])
     mean /= mass
     for i in range(logs.size):
         residual[i] = min(max(potential[i] + drive[i] + g * logs[i] - mean, -largest), largest)
-    return mean
+        felt += masses[i] * abs(residual[i])
+        square += residual[i] * residual[i]
+    return mean, felt / mass, (square / logs.size) ** 0.5
 
 
 @sums
