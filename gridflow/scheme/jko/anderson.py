@@ -7,7 +7,7 @@ from gridflow.scheme.jko.passes import mixed, mixing_pass
 from gridflow.space.factor import Array
 
 Single = NDArray[np.float32]
-WINDOW = 4
+WINDOW = 3
 """Steps of the history; its coefficients are distrusted beyond a sum of 20."""
 COEFFICIENTS_MAX = 20.0
 

@@ -20,7 +20,7 @@ import numpy as np
 import scipy
 
 from gridflow.errors import InputError
-from gridflow.scheme.jko.log_product import in_blocks, log_product
+from gridflow.scheme.jko.log_product import BLOCK, in_blocks, log_product
 from gridflow.scheme.jko.surface_kernel import ChebyshevModes, SurfaceKernel
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -37,8 +37,8 @@ DENSE_MAX = 4096
 """Cells of a factor with a matrix: it has 128 MiB, and its eigenvectors take a minute."""
 COSINES_MIN = 64
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
-WIDE, FELT = 0.2, 1e-18
-"""Share of the entries of K that can be felt, from which products in the linear domain are faster."""
+SMALL, WIDE, FELT = 2**19, 0.4, 1e-18
+"""Products in the linear domain are faster up to so many multiplications, and from this share of blocks with entries above FELT."""
 
 
 def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
@@ -151,8 +151,13 @@ class GibbsKernel:
 
     @cached_property
     def wide(self) -> bool:
-        """Whether the matrix of some line is full of entries that can be felt."""
-        return not any(self.surfaces) and any(float((stack > FELT).mean()) > WIDE for stack in self.matrices)
+        """Whether products in the linear domain are faster: for small grids, wide kernels and lines without others beside them."""
+        if any(self.surfaces):
+            return False
+        cells = prod(self.shape)
+        if any(stack.shape[1] * cells <= SMALL or cells < BLOCK * stack.shape[1] for stack in self.matrices):
+            return True
+        return any(felt_share(matrix) > WIDE for stack in self.matrices for matrix in stack)
 
     @cached_property
     def log_products(self) -> list[list[Product]]:
@@ -213,6 +218,12 @@ class GibbsKernel:
             if isinstance(transform, tuple):
                 x = self.along_axis(transform[1], x, axis)
         return x.reshape(field.shape)
+
+
+def felt_share(matrix: Array) -> float:
+    """Share of the blocks with an entry that can be felt."""
+    starts = np.arange(0, len(matrix), BLOCK)
+    return float((np.maximum.reduceat(np.maximum.reduceat(matrix, starts, axis=0), starts, axis=1) > FELT).mean())
 
 
 def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Product:
