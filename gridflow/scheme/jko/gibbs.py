@@ -38,7 +38,7 @@ DENSE_MAX = 4096
 COSINES_MIN = 64
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
 SMALL, WIDE, FELT = 2**19, 0.4, 1e-18
-"""Products in the linear domain are faster up to so many multiplications, and from this share of blocks with entries above FELT."""
+"""Products in the linear domain are faster up to so many multiplications, and from this share of blocks with entries ≥ FELT."""
 
 
 def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
@@ -151,7 +151,7 @@ class GibbsKernel:
 
     @cached_property
     def wide(self) -> bool:
-        """Whether products in the linear domain are faster: for small grids, wide kernels and lines without others beside them."""
+        """Whether products in the linear domain are faster: small grids, wide kernels, lines without others beside them."""
         if any(self.surfaces):
             return False
         cells = prod(self.shape)

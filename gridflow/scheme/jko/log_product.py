@@ -1,8 +1,8 @@
 """Products with matrices of positive numbers in logarithms, log Σ_j exp(L_ij + f_j), for fields f of any range.
 
-Within a block of 8 × 8 entries they are a matrix product of scaled exponentials. The scale of every block of a field is a power of
-two, kept as an integer: scaling costs an addition to exponents, and no range of a field leaves what doubles can hold. Blocks of the
-matrix that cannot be felt are skipped, so that a narrow kernel costs O(n · width).
+Within a block of 8 × 8 entries they are a matrix product of scaled exponentials. The scale of every block of a field is a power
+of two, kept as an integer: no field leaves the range of doubles. Blocks of the matrix that cannot be felt are skipped, so that a
+narrow kernel costs O(n · width).
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from gridflow.space.factor import Array
 from gridflow.sums.elementary import bits_of
 
 compiled: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", cache=True)
-inlined: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inlined: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", forceinline=True)
 BLOCK = 8
-"""Cells of a block: its products are exact for slopes up to some 20 nats per cell, rows of steeper ones are summed term by term."""
+"""Cells of a block: its products are exact for slopes up to some 20 nats per cell, steeper rows are summed term by term."""
 STRIP = 64
 """Columns of a field that are worked on at a time: they stay in the cache, and loops over them vectorise."""
 SMALLEST = -500

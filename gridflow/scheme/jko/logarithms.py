@@ -1,4 +1,4 @@
-"""Exponentials and logarithms for compiled loops, which vectorise: relative error 4e−16. Exponents are kept apart where they help."""
+"""Exponentials and logarithms in compiled loops, which vectorise: relative error 4e−16. Exponents may be kept apart."""
 
 from decimal import Decimal, localcontext
 from math import factorial, log

@@ -7,7 +7,7 @@ import numpy as np
 
 from gridflow.errors import SolveError
 from gridflow.scheme.base import State
-from gridflow.scheme.jko.anderson import Anderson
+from gridflow.scheme.jko.anderson import Anderson, Single
 from gridflow.scheme.jko.equation import Defect, Equation
 from gridflow.scheme.jko.passes import weighted_product
 from gridflow.scheme.jko.scaling import Hierarchy, relaxed_scaling
@@ -34,7 +34,7 @@ class Solution:
     density: Array
     iterations: int
     converged: bool
-    history: Array | None = None
+    history: Single | None = None
 
 
 @dataclass
@@ -84,7 +84,7 @@ class StepSolver:
         """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
         mixing, best = Anderson(), np.inf
         if "history" in state.arrays and tau == state.arrays["tau"][0]:
-            mixing = Anderson(state.arrays["history"])
+            mixing = Anderson(state.arrays["history"].astype(np.float32, copy=False))
         for iteration in range(1, self.max_iterations + 1):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is seen by its change
                 defect = self.equation.defect(potential, log_before, tau)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from gridflow.scheme.jko.logarithms import power_of_two, scaled_exponential

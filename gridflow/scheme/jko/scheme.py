@@ -201,7 +201,7 @@ class JKOStepper:
             differences = next_differences(solution.potential, state.arrays["differences"] if same else None)
             arrays = {"differences": differences, "tau": np.array([tau]), "log_before": log_before}
             if solution.history is not None:
-                arrays["history"] = solution.history
+                arrays["history"] = solution.history  # type: ignore[assignment]
         reports = {"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints}
         unconverged = state.unconverged + (not solution.converged)
         return self.transport.state_after(
