@@ -15,7 +15,7 @@ from gridflow.space.factor import Array
 from gridflow.sums.elementary import bits_of
 
 compiled: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", cache=True)
-part_of_it: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy")
+inner: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy")
 BLOCK = 8
 """Cells of a block: its products are exact for slopes up to some 20 nats per cell, steeper rows are summed term by term."""
 STRIP = 64
@@ -61,7 +61,7 @@ def log_product(logs, tops, scaled, field, out):
                 strip_product(logs, tops, scaled, field[group], out[group], start, min(STRIP, after - start), False)
 
 
-@part_of_it
+@inner
 def load(block, field, first, size, start, rows):
     """Cells first … first + size − 1 of the line, columns from `start`, or rows of the field."""
     width = block.shape[1]
@@ -77,7 +77,7 @@ def load(block, field, first, size, start, rows):
                 target[a] = line[a]
 
 
-@part_of_it
+@inner
 def store(block, field, first, size, start, rows):
     """The opposite of `load`."""
     width = block.shape[1]
@@ -93,7 +93,7 @@ def store(block, field, first, size, start, rows):
                 line[a] = source[a]
 
 
-@part_of_it
+@inner
 def strip_product(logs, tops, scaled, field, out, start, width, rows):
     """The same for one strip.
 
@@ -124,7 +124,7 @@ def strip_product(logs, tops, scaled, field, out, start, width, rows):
         store(part, out, i * BLOCK, size, start, rows)
 
 
-@part_of_it
+@inner
 def scaled_strip(field, n, count, start, width, rows):
     """(e^f/2^(the largest exponent of the block), zero below 2^SMALLEST; largest and smallest exponents, (n_blocks, width))."""
     weights, exponents = np.zeros((count * BLOCK, width)), np.empty((BLOCK, width), np.int64)
@@ -149,7 +149,7 @@ def scaled_strip(field, n, count, start, width, rows):
     return weights, largest, smallest
 
 
-@part_of_it
+@inner
 def felt_blocks(felt, top, tops, largest, highest, smallest, own):
     """Number of the blocks of a block row that can be felt, listed in `felt`; `top` (width,) : exponents of their largest terms.
 
@@ -174,7 +174,7 @@ def felt_blocks(felt, top, tops, largest, highest, smallest, own):
     return found
 
 
-@part_of_it
+@inner
 def scaled_block(part, factor, weights, largest, top, exponent):
     """A block of weights (BLOCK, width) times 2^(its exponents + that of the matrix − top)."""
     for a in range(top.size):
@@ -185,7 +185,7 @@ def scaled_block(part, factor, weights, largest, top, exponent):
             part[k, a] = weights[k, a] * factor[a]
 
 
-@part_of_it
+@inner
 def add_product(total, matrix, part):
     """total += matrix·part, (BLOCK, BLOCK) times (BLOCK, width): two rows at a time, their coefficients in registers."""
     for k in range(0, BLOCK, 2):
@@ -198,7 +198,7 @@ def add_product(total, matrix, part):
             total[k + 1, a] += b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6 + b7 * p7
 
 
-@part_of_it
+@inner
 def row_sum(out, total, logs, field, near, start, rows):
     """log Σ_j exp(logs[j] + f[j]) over the cells of the blocks `near`, into `out` where `total` is too small."""
     n, width = logs.size, out.size

@@ -17,7 +17,7 @@ FAR, GROWTH = 20.0, 100.0
 """Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
 NEAR = 1e-2
 """Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
-SMOOTH = 300.0
+SMOOTH = 1000.0
 """A smooth step changes p less than p·|step|, up to about this factor."""
 EXTRAPOLATION = 4
 """Highest order of the differences that starts are made of."""

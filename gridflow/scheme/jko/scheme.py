@@ -30,11 +30,17 @@ R = const is solved by a quasi-Newton iteration in the eigenbasis of K, factor b
 
     φ ← φ − C^{-1}R,   C = 1 + (2τD/ε − β)(1 − σ²),   β = 0 (plain), ½ (compensate), β_{k+1} = ½(β_k + 1 − σβ_k) (debias),
 
-with Anderson mixing, which keeps the fixed point. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass
-is hidden: Σ pV exp(−R) sees cells where p has collapsed, which a p-weighted residual cannot. Where it diverges (steep densities
-and high temperatures), and for the first step, over-relaxed scaling takes its place (`gridflow.scheme.jko.scaling`), globally
-convergent for a given ξ: first for a better start, then for good, with ξ updated until R = const. If that does not end either,
-the step fails with a status; nothing is silently accepted.
+with Anderson mixing, which keeps the fixed point. In a sequence of equal steps it starts from the φ that the last steps
+extrapolate to. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass is hidden. The change is that of the
+fluxes, (ε/2) div(p M grad step), where the step is smooth: an error of φ that is constant over √ε moves no mass. Hidden mass is what
+Σ pV exp(−R) sees in cells where p has collapsed, which a p-weighted residual cannot. In cells that are all but empty the
+residual is bounded, lest φ diverge there unseen. Where the iteration diverges all the same (steep densities and high
+temperatures), and for the first step, over-relaxed scaling takes its place (`gridflow.scheme.jko.scaling`), globally convergent for a
+given ξ: first for a better start, then for good, with ξ updated until R = const. If that does not end either, the step fails
+with a status; nothing is silently accepted.
+
+An evaluation of R costs two products with K (and `sweeps` for "debias"), in logarithms, by compiled blocks that follow the width
+of the kernel (`gridflow.scheme.jko.log_product`), a pair of cosine transforms, and passes over the fields.
 
 Time steps. `tau` is the step, and its error of order τ; with `accuracy` only the first: every step is taken whole and in two
 halves, their difference is the error of the halves, which are kept, and τ follows from the error allowed per time.
@@ -197,7 +203,7 @@ class JKOStepper:
             solution, constraints = self.scale(log_before, tau)
         else:
             solution = self.solver.solve(state, log_before, tau)
-            same = "tau" in state.arrays and tau == state.arrays["tau"][0]
+            same = "differences" in state.arrays and tau == state.arrays["tau"][0]
             differences = next_differences(solution.potential, state.arrays["differences"] if same else None)
             arrays = {"differences": differences, "tau": np.array([tau]), "log_before": log_before}
             if solution.history is not None:
