@@ -19,6 +19,8 @@ NEAR = 1e-2
 """Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
 SMOOTH = 1000.0
 """A smooth step changes p less than p·|step|, up to about this factor."""
+CAUTION = 1.25
+"""Part of the error that later steps of a contraction would take away, beside the next one by its fluxes."""
 EXTRAPOLATION = 4
 """Highest order of the differences that starts are made of."""
 ATTEMPTS = 20
@@ -129,7 +131,7 @@ class StepSolver:
         """Whether p hardly changes any more, and no mass is hidden."""
         if not defect.change < SMOOTH * self.tolerance:
             return False
-        change = min(defect.change, self.equation.change_by_flux(defect))
+        change = min(defect.change, CAUTION * self.equation.change_by_flux(defect))
         return change < self.tolerance and not self.equation.hides_mass(defect)
 
     def density(self, defect: Defect) -> Array:
