@@ -118,10 +118,12 @@ class Equation:
     def symbol(self, tau: float) -> Array | None:
         """1/C; None where it is one."""
         if tau not in self.symbols:
-            _, sigma = self.kernel.modes
-            g = self.weights(tau)[1]
-            symbol = 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2))
-            self.symbols = {tau: None if np.ptp(symbol) == 0 else symbol.astype(np.float32 if self.kernel.single else float)}
+            g, symbol = self.weights(tau)[1], None
+            if g != 0 or self.sweeps > 0:  # else no modes are needed
+                _, sigma = self.kernel.modes
+                precision = np.float32 if self.kernel.single else float
+                symbol = (1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2))).astype(precision)
+            self.symbols = {tau: symbol}
         return self.symbols[tau]
 
     def change_by_flux(self, defect: Defect) -> float:

@@ -18,9 +18,9 @@ s/2 ≤ ½, so that k sweeps leave 1 − (s/2)^k s²/2: two are enough for smoot
 the inverse of K, keep a bounded weight 2^(k+1). (Solved to the end, those modes make the problem as ill-conditioned as K.)
                   W1 error at T = 1, τ = 0.02, 256 cells       variance in excess, OU,    milliseconds of a warm step, 256²
                   (quadratic teacher; ε = 1.25h², 4h²)         ε = 8h² (theory 9.54e-5)   (validation/jko_speed.py, network)
-    plain                -    8.9e-2                            grows without limit        55
-    compensate       7.4e-4   1.1e-3                            9.6e-5                     132
-    debias           7.5e-4   7.2e-4                            8.5e-7                     860
+    plain                -    8.9e-2                            grows without limit        17
+    compensate       7.4e-4   1.1e-3                            9.6e-5                     44
+    debias           7.5e-4   7.2e-4                            8.5e-7                     160
 
 "compensate" is the default: what it leaves at ε = 1.25h² is below the error of the time step itself, at two to three times the
 price of "plain". "debias" pays where ε must be large (a lattice pins at ε below 1.5h² when steps are shorter than a cell) or the
