@@ -2,32 +2,43 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.problem import Problem
 from gridflow.scheme.jko.gibbs import GibbsKernel
+from gridflow.scheme.jko.passes import exponentials, flux_pass, residual_pass, step_pass
 from gridflow.space.factor import Array
 
 LOG_FLOOR = -700.0
 """Of log p below its maximum: nothing above the smallest double is touched."""
 HIDDEN_MASS = 0.01
+SINGLE_MAX = 1e5
+"""Residuals larger than so many times those where p has mass are not filtered in single precision: round-off would be felt."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Defect:
-    """How far φ is from the solution: see `Equation.defect`. log_ka, log_kb, log_prox : of Ka, Kb, and of the prox of Kb."""
+    """How far φ is from the solution: see `Equation.defect`. log_ka, log_kb : of Ka and Kb; constant : of R(φ), taken out of it.
 
-    density: Array
+    change : estimate of what the step changes p by, in L1
+    """
+
     masses: Array
     drive: Array
-    residual: Array
     step: Array
     change: float
     log_ka: Array
     log_kb: Array
-    log_prox: Array
+    constant: float
+    g: float
+
+    @property
+    def log_prox(self) -> Array:
+        """Of the prox of Kb."""
+        return (self.log_kb - self.drive + self.constant) / (1 + self.g)
 
 
 class Equation:
@@ -41,6 +52,9 @@ class Equation:
         self.kernel, self.epsilon = kernel, epsilon
         self.sweeps = sweeps if bias == "debias" else 0
         self.beta = 0.0 if bias == "plain" else 0.5
+        self.volume = self.grid.volume.ravel()
+        self.symbols: dict[float, Array | None] = {}
+        """Of C⁻¹, of the last τ; None where it is one."""
 
     @cached_property
     def linearised_bias(self) -> Array | float:
@@ -60,10 +74,16 @@ class Equation:
         """B[p] − β log p."""
         if self.sweeps == 0:
             return 0.0
-        log_d = 0.5 * logs
+        half = 0.5 * logs
+        log_d = half
         for _ in range(self.sweeps):
-            log_d = 0.5 * (log_d + logs - self.kernel.apply_log(log_d))
-        return log_d - 0.5 * logs
+            log_kd = self.kernel.apply_log(log_d)
+            np.subtract(logs, log_kd, out=log_kd)
+            log_kd += log_d
+            log_kd *= 0.5
+            log_d = log_kd
+        log_d -= half
+        return log_d
 
     def potential_at_rest(self, density: Array, evaluation: Evaluation, tau: float) -> Array:
         """φ of R = const with p = q: the potential of the last step, if its length was the same; without its constant."""
@@ -75,28 +95,71 @@ class Equation:
         return potential - (potential.max() + potential.min()) / 2
 
     def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
-        """p(φ), R(φ) without its p-mean, the quasi-Newton step, and the change of p in L1 that it would make."""
+        """p(φ), R(φ), the quasi-Newton step without its p-mean, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
         log_ka = self.kernel.apply_log(potential)
-        log_kb = self.kernel.apply_log(log_before - log_ka)
-        logs = potential + log_kb
-        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
-        density = np.exp(logs)
-        masses = density * self.grid.volume
+        log_kb = self.kernel.apply_log(log_before - log_ka)  # b = q/(Ka)
+        symbol = self.symbol(tau)
+        logs, masses = potential + log_kb, np.empty(potential.shape)
+        residual, step = np.empty(potential.shape), np.empty(potential.shape)
+        exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
         total = float(masses.sum())
-        drive = force * self.energy.evaluate(masses).first_variation - self.correction(logs)
-        residual = potential + drive + g * logs
-        constant = np.vdot(masses, residual) / total
-        residual -= constant
-        _, sigma = self.kernel.modes
-        step = -self.kernel.filter(residual, 1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2)))
-        step -= np.vdot(masses, step) / total
-        change = 2 * float(np.vdot(masses, np.abs(step)))
-        log_prox = (log_kb - drive + constant) / (1 + g)
-        return Defect(density, masses, drive, residual, step, change, log_ka, log_kb, log_prox)
+        drive = force * self.energy.evaluate(masses).first_variation
+        if self.sweeps:
+            drive -= self.correction(logs)
+        flat = potential.ravel(), drive.ravel(), logs.ravel()
+        constant, felt, size = residual_pass(*flat, g, masses.ravel(), total, residual.ravel())
+        if symbol is not None:
+            single = self.kernel.single and size < SINGLE_MAX * felt
+            residual = self.kernel.filter(residual.astype(np.float32) if single else residual, symbol)
+        change = 2 * step_pass(residual.ravel(), masses.ravel(), total, step.ravel())
+        return Defect(masses, drive, step, change, log_ka, log_kb, constant, g)
+
+    def symbol(self, tau: float) -> Array | None:
+        """1/C; None where it is one."""
+        if tau not in self.symbols:
+            g, symbol = self.weights(tau)[1], None
+            if g != 0 or self.sweeps > 0:  # else no modes are needed
+                _, sigma = self.kernel.modes
+                precision = np.float32 if self.kernel.single else float
+                symbol = (1 / (1 + (g + self.beta - self.linearised_bias) * (1 - sigma**2))).astype(precision)
+            self.symbols = {tau: symbol}
+        return self.symbols[tau]
+
+    def change_by_flux(self, defect: Defect) -> float:
+        """The change of p in L1 that a smooth step makes, Σ|(ε/2) div(p M grad step)|; infinite on surfaces.
+
+        p(φ) changes by p·(1 − TT*)·step, where 1 − TT* ≈ −(ε/2)(Δ + ∇log p·∇) is small for steps that are smooth on the scale √ε,
+        and never larger than one: `defect.change` takes it as one.
+        """
+        if self.faces is None:
+            return np.inf
+        divergence = np.zeros_like(defect.step)
+        for shape, *face in self.faces:
+            flux_pass(divergence.reshape(shape), defect.step.reshape(shape), defect.masses.reshape(shape), *face)
+        return self.epsilon / 2 * float(np.abs(divergence).sum())
+
+    @cached_property
+    def faces(self) -> list[tuple[tuple[int, int, int], Array, Array, Array]] | None:
+        """What `flux_pass` takes for every line, behind the shape of its fields; None with surfaces."""
+        grid, faces = self.grid, []
+        if any(f.moves and not f.one_dimensional for f in grid.factors):
+            return None
+        for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.mobility, strict=True)):
+            if factor.moves:
+                before = grid.shape[:axis]
+                shape = prod(before), factor.size, prod(grid.shape[axis + 1 :])
+                values = np.broadcast_to(mobility.reshape(mobility.shape[:axis]), before)  # labels come first in memory
+                rate = (factor.areas / factor.distances)[1:]
+                faces.append((shape, rate, 1 / factor.volumes, np.array(values, dtype=float).ravel()))
+        return faces
 
     def hides_mass(self, defect: Defect) -> bool:
         """Whether the prox, p·exp(−R/(1 + g)) without any floor, has mass where p has none."""
-        top = float(defect.log_prox.max())
-        mass = top + np.log(np.vdot(np.exp(defect.log_prox - top), self.grid.volume) / defect.masses.sum())
+        logs = defect.log_prox
+        top = float(logs.max())
+        logs -= top
+        masses = np.empty(logs.shape)
+        exponentials(logs.ravel(), -np.inf, self.volume, masses.ravel())
+        mass = top + np.log(masses.sum() / defect.masses.sum())
         return not bool(mass < HIDDEN_MASS)

@@ -6,25 +6,28 @@ exp((ε/4)Δ_h) of the discrete Laplacian does that as well, but its tails are t
 several cells too cheaply.) Labels and factors with mobility 0 do not move. Matrices act on densities with respect to the cell
 volumes: V_i K_ij = V_j K_ji.
 
-Products run in the linear domain where the range of the field allows it without loss, else in the logarithmic one
-(`gridflow.scheme.jko.log_product`). Nothing limits the range.
+Products run in logarithms (`gridflow.scheme.jko.log_product`): nothing limits the range, and a narrow kernel costs as much as its
+width. Where the kernel is wide they run in the linear domain, if the range of the field allows it without loss.
 
 A surface with more than DENSE_MAX cells has no matrix (`gridflow.scheme.jko.surface_kernel`).
 """
 
 from collections.abc import Callable
 from functools import cached_property, partial
+from math import prod
 
 import numpy as np
 import scipy
 
 from gridflow.errors import InputError
-from gridflow.scheme.jko.log_product import in_blocks, log_product
+from gridflow.scheme.jko.log_product import BLOCK, in_blocks, log_product
 from gridflow.scheme.jko.surface_kernel import ChebyshevModes, SurfaceKernel
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import Mesh, surface_of
 
+Product = Callable[[Array, Array], None]
+"""Of a field (n_before, n_cells, n_after), into another one."""
 RANGE_MAX = 400.0
 """Nats that a field may span in the linear domain: what K loses below TINY is then less than e^(400 − 460) of every sum."""
 TINY = 1e-200
@@ -32,8 +35,10 @@ TINY = 1e-200
 SCALINGS = 200
 DENSE_MAX = 4096
 """Cells of a factor with a matrix: it has 128 MiB, and its eigenvectors take a minute."""
-COSINES_MIN = 160
+COSINES_MIN = 64
 """Cells from which a cosine transform is faster than the product with the matrix of eigenvectors."""
+SMALL, WIDE, FELT = 2**19, 0.4, 1e-18
+"""Products in the linear domain are faster up to so many multiplications, and from this share of blocks with entries ≥ FELT."""
 
 
 def log_gibbs_matrix(factor: Factor, epsilon: float) -> Array:
@@ -67,8 +72,10 @@ class GibbsKernel:
         self.epsilon = epsilon
         lines = [k for k, f in enumerate(grid.factors) if f.moves]
         labels = grid.shape[: len(grid.shape) - len(lines)]
-        self.blocks = int(np.prod(labels))
+        self.blocks = prod(labels)
         self.shape = (self.blocks, *(grid.shape[k] for k in lines))
+        self.lines = [(prod(self.shape[1:k]), self.shape[k], prod(self.shape[k + 1 :])) for k in range(1, len(self.shape))]
+        """Shapes of a block around every line: (n_before, n_cells, n_after)."""
         self.factors = [grid.factors[k] for k in lines]
         self.mobility: list[list[float]] = []
         """Distinct mobilities per line: one, or one per block."""
@@ -121,29 +128,40 @@ class GibbsKernel:
 
     def along_axis(self, stack: Array, x: Array, axis: int) -> Array:
         """A matrix, or one per block, times a field (blocks, line, line, …) along one of its lines."""
-        before, after = int(np.prod(x.shape[1:axis])), int(np.prod(x.shape[axis + 1 :]))
+        before, n, after = self.lines[axis - 1]
         if after > 1:
-            y = np.matmul(stack[:, None], x.reshape(self.blocks, before, x.shape[axis], after))
+            y = np.matmul(stack[:, None], x.reshape(self.blocks, before, n, after))
         else:
-            y = np.matmul(x.reshape(self.blocks, before, x.shape[axis]), np.swapaxes(stack, 1, 2))
+            y = np.matmul(x.reshape(self.blocks, before, n), np.swapaxes(stack, 1, 2))
         return y.reshape(self.shape)
 
     def apply_log(self, logs: Array) -> Array:
         """log K e^l."""
-        top = logs.max()
-        if top - logs.min() < RANGE_MAX and not any(self.surfaces):
-            return np.log(self.apply(np.exp(logs - top))) + top
-        x = logs.reshape(self.shape)
-        for axis, products in enumerate(self.log_products, start=1):
-            moved = np.moveaxis(x, axis, 1)  # the line first, all others behind it
-            field = np.ascontiguousarray(moved.reshape(self.blocks, x.shape[axis], -1))
-            out = np.stack([products[block % len(products)](field[block]) for block in range(self.blocks)])
-            x = np.ascontiguousarray(np.moveaxis(out.reshape(moved.shape), 1, axis))
-        return x.reshape(logs.shape)
+        if self.wide:
+            top = logs.max()
+            if top - logs.min() < RANGE_MAX:
+                return np.log(self.apply(np.exp(logs - top))) + top
+        fields, out = np.ascontiguousarray(logs).reshape(self.shape), np.empty(self.shape)
+        for block, (x, last) in enumerate(zip(fields, out, strict=True)):  # all lines of a block while it is in the cache
+            for k, (products, line) in enumerate(zip(self.log_products, self.lines, strict=True)):
+                target = (last if k + 1 == len(self.lines) else np.empty(last.shape)).reshape(line)
+                products[block % len(products)](x.reshape(line), target)
+                x = target
+        return out.reshape(logs.shape)
 
     @cached_property
-    def log_products(self) -> list[list[Callable[[Array], Array]]]:
-        """f → log K e^f for fields (n_cells, k), per line and mobility."""
+    def wide(self) -> bool:
+        """Whether products in the linear domain are faster: small grids, wide kernels, lines without others beside them."""
+        if any(self.surfaces):
+            return False
+        cells = prod(self.shape)
+        if any(stack.shape[1] * cells <= SMALL or cells < BLOCK * stack.shape[1] for stack in self.matrices):
+            return True
+        return any(felt_share(matrix) > WIDE for stack in self.matrices for matrix in stack)
+
+    @cached_property
+    def log_products(self) -> list[list[Product]]:
+        """f → log K e^f, per line, and per block where mobilities differ."""
         return [
             [log_product_of(f, self.epsilon * m, surface) for m in values]
             for f, values, surface in zip(self.factors, self.mobility, self.surfaces, strict=True)
@@ -174,34 +192,51 @@ class GibbsKernel:
             sigma = sigma * np.clip(values, 0.0, 1.0).reshape(shape)
         return transforms, sigma
 
+    @cached_property
+    def single(self) -> bool:
+        """Whether `filter` is made of cosine transforms alone."""
+        return all(transform is None for transform in self.modes[0])
+
     def filter(self, field: Array, symbol: Array) -> Array:
-        """Multiply the modes of a field by a symbol, (blocks, line, line, …) like σ of `modes`."""
+        """Multiply the modes of a field by a symbol, (blocks, line, line, …) like σ of `modes`.
+
+        Cosine transforms keep the precision of the field: single precision takes half the time.
+        """
         transforms, _ = self.modes
         x = field.reshape(self.shape)
         for axis, transform in enumerate(transforms, start=1):
-            if transform is None:
-                x = scipy.fft.dct(x, axis=axis, norm="ortho")
-            elif isinstance(transform, tuple):
+            if isinstance(transform, tuple):
                 x = self.along_axis(transform[0], x, axis)
+        lines = [axis for axis, transform in enumerate(transforms, start=1) if transform is None]
+        if lines:
+            x = scipy.fft.dctn(x, axes=lines, norm="ortho")
         polynomial = next(((t, k) for k, t in enumerate(transforms, start=1) if isinstance(t, ChebyshevModes)), None)
         x = polynomial[0].filter(x, symbol, polynomial[1]) if polynomial else x * symbol
+        if lines:
+            x = scipy.fft.idctn(x, axes=lines, norm="ortho", overwrite_x=True)
         for axis, transform in enumerate(transforms, start=1):
-            if transform is None:
-                x = scipy.fft.idct(x, axis=axis, norm="ortho")
-            elif isinstance(transform, tuple):
+            if isinstance(transform, tuple):
                 x = self.along_axis(transform[1], x, axis)
         return x.reshape(field.shape)
 
 
-def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Callable[[Array], Array]:
+def felt_share(matrix: Array) -> float:
+    """Share of the blocks with an entry that can be felt."""
+    starts = np.arange(0, len(matrix), BLOCK)
+    return float((np.maximum.reduceat(np.maximum.reduceat(matrix, starts, axis=0), starts, axis=1) > FELT).mean())
+
+
+def log_product_of(factor: Factor, epsilon: float, surface: Mesh | None) -> Product:
     """f → log K e^f of one factor with unit mobility, the identity where ε = 0."""
+    if epsilon == 0:
+        return lambda field, out: np.copyto(out, field)
     if surface is not None:
-        return SurfaceKernel(surface, epsilon) if epsilon > 0 else np.copy
-    return partial(log_product, *in_blocks(frozen_logs(factor.size) if epsilon == 0 else log_gibbs_matrix(factor, epsilon)))
+        return partial(surface_product, SurfaceKernel(surface, epsilon))
+    return partial(log_product, *in_blocks(log_gibbs_matrix(factor, epsilon)))
 
 
-def frozen_logs(n: int) -> Array:
-    """Logarithm of the identity."""
-    logs = np.full((n, n), -np.inf)
-    np.fill_diagonal(logs, 0.0)
-    return logs
+def surface_product(kernel: SurfaceKernel, field: Array, out: Array) -> None:
+    """log K e^f without a matrix."""
+    columns = np.moveaxis(field, 1, 0)
+    result = kernel(np.ascontiguousarray(columns.reshape(len(columns), -1)))
+    out[:] = np.moveaxis(result.reshape(columns.shape), 0, 1)

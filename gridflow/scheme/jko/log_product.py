@@ -1,6 +1,8 @@
 """Products with matrices of positive numbers in logarithms, log Σ_j exp(L_ij + f_j), for fields f of any range.
 
-Within a block of 8 × 8 entries they are a matrix product of scaled exponentials, between blocks logarithms.
+Within a block of 8 × 8 entries they are a matrix product of scaled exponentials. The scale of every block of a field is a power
+of two, kept as an integer: no field leaves the range of doubles. Blocks of the matrix that cannot be felt are skipped, so that a
+narrow kernel costs O(n · width).
 """
 
 from typing import Any
@@ -8,115 +10,210 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from gridflow.scheme.jko.logarithms import LOG2, logarithm, power_of_two, scaled_exponential
 from gridflow.space.factor import Array
+from gridflow.sums.elementary import bits_of
 
-compiled: Any = njit(nogil=True, error_model="numpy", cache=True)
+compiled: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", cache=True)
+inner: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy")
 BLOCK = 8
 """Cells of a block: its products are exact for slopes up to some 20 nats per cell, steeper rows are summed term by term."""
-SMALLEST = 345.0
-"""e^−345 = 1e−150: the product of two such numbers is still normal."""
+STRIP = 64
+"""Columns of a field that are worked on at a time: they stay in the cache, and loops over them vectorise."""
+SMALLEST = -500
+"""2^−500 = 3e−151: smaller factors are taken as zero, the product of two larger ones is normal."""
+FELT = 1e-130
+"""Sums of scaled terms above it do not feel what was taken as zero, less than n·1e−150."""
+FELT_BITS, ONE_BITS = int(np.float64(FELT).view(np.int64)), 1023 << 52
+"""Positive numbers are ordered as their bits are: integers, so that a minimum vectorises."""
+MANY = 1 << 60
+NEGLIGIBLE = 60
+"""Blocks with terms below 2^−60 of a sum are skipped."""
 
 
 def in_blocks(logs: Array) -> tuple[Array, Array, Array]:
-    """(logs, the largest of every block, e^(logs − largest) blockwise (n_blocks, n_blocks, BLOCK, BLOCK))."""
+    """(logs, exponents of the largest entry of every block, e^logs/2^exponent blockwise (n_blocks, n_blocks, BLOCK, BLOCK))."""
     n = len(logs)
     count = -(-n // BLOCK)
     padded = np.full((count * BLOCK, count * BLOCK), -np.inf)
     padded[:n, :n] = logs
     blocks = padded.reshape(count, BLOCK, count, BLOCK).swapaxes(1, 2)
-    tops = np.maximum(blocks.max(axis=(2, 3)), -1e300)
-    scaled = np.exp(blocks - tops[:, :, None, None])
-    scaled[scaled < np.exp(-SMALLEST)] = 0.0
-    return logs, tops, np.ascontiguousarray(scaled)
+    tops = np.ceil(np.maximum(blocks.max(axis=(2, 3)) / LOG2, -(2.0**40)))
+    scaled = np.exp(blocks - LOG2 * tops[:, :, None, None])
+    scaled[scaled < 2.0**SMALLEST] = 0.0
+    return logs, tops.astype(np.int64), np.ascontiguousarray(scaled)
 
 
 @compiled
-def log_product(logs, tops, scaled, field):
-    """(n, k): log Σ_j exp(logs[i, j] + field[j, a]).
+def log_product(logs, tops, scaled, field, out):
+    """out[b, i, a] = log Σ_j exp(logs[i, j] + field[b, j, a]), both (n_before, n, n_after).
 
-    A block row sums the products of its blocks, each scaled by the largest term that it can have; blocks below e^−SMALLEST of
-    the largest are left out. Rows with a sum so small that this could be felt are summed term by term.
+    Strips have the line first: columns of a field, or rows of one whose last axis is the line.
     """
-    n, after = field.shape
-    count = len(tops)
-    out = np.empty_like(field)
-    weights, largest = scaled_field(field, count)
-    highest = np.empty(count)
+    before, n, after = field.shape
+    if after == 1:
+        rows, target = field.reshape(1, before, n), out.reshape(1, before, n)
+        for start in range(0, before, STRIP):
+            strip_product(logs, tops, scaled, rows[0], target[0], start, min(STRIP, before - start), True)
+    else:
+        for group in range(before):
+            for start in range(0, after, STRIP):
+                strip_product(logs, tops, scaled, field[group], out[group], start, min(STRIP, after - start), False)
+
+
+@inner
+def load(block, field, first, size, start, rows):
+    """Cells first … first + size − 1 of the line, columns from `start`, or rows of the field."""
+    width = block.shape[1]
+    if rows:
+        for a in range(width):
+            line = field[start + a, first : first + size]
+            for k in range(size):
+                block[k, a] = line[k]
+    else:
+        for k in range(size):
+            line, target = field[first + k, start : start + width], block[k]
+            for a in range(width):
+                target[a] = line[a]
+
+
+@inner
+def store(block, field, first, size, start, rows):
+    """The opposite of `load`."""
+    width = block.shape[1]
+    if rows:
+        for a in range(width):
+            line = field[start + a, first : first + size]
+            for k in range(size):
+                line[k] = block[k, a]
+    else:
+        for k in range(size):
+            line, source = field[first + k, start : start + width], block[k]
+            for a in range(width):
+                line[a] = source[a]
+
+
+@inner
+def strip_product(logs, tops, scaled, field, out, start, width, rows):
+    """The same for one strip.
+
+    A block row sums the products of its blocks, each scaled by the largest term that it can have. Rows with a sum so small that
+    what is taken as zero could be felt are summed term by term.
+    """
+    n, count = len(logs), len(tops)
+    weights, largest, smallest = scaled_strip(field, n, count, start, width, rows)
+    highest = np.empty(count, np.int64)
     for j in range(count):
         highest[j] = largest[j].max()
-    top, total = np.empty(after), np.empty((BLOCK, after))
+    felt, top, total = np.empty(count, np.int64), np.empty(width, np.int64), np.empty((BLOCK, width))
+    factor, part = np.empty(width), np.empty((BLOCK, width))
     for i in range(count):
-        sum_of_blocks(total, top, tops[i, i] + largest[i], tops[i], scaled[i], weights, largest, highest)
-        for k in range(min(BLOCK, n - i * BLOCK)):
-            row = i * BLOCK + k
-            for a in range(after):
-                if total[k, a] > 1e-130:  # what was left out is below n·1e−150
-                    out[row, a] = top[a] + np.log(total[k, a])
-                else:
-                    out[row, a] = log_sum_of_row(logs, tops, field, largest, row, a)
-    return out
+        size = min(BLOCK, n - i * BLOCK)
+        near = felt[: felt_blocks(felt, top, tops[i], largest, highest, smallest[i], i)]
+        total[:] = 0.0
+        for j in near:
+            scaled_block(part, factor, weights[j * BLOCK : (j + 1) * BLOCK], largest[j], top, tops[i, j])
+            add_product(total, scaled[i, j], part)
+        for k in range(size):
+            least, sums, result = ONE_BITS, total[k], part[k]
+            for a in range(width):
+                least = min(least, bits_of(sums[a]))
+                result[a] = logarithm(sums[a], top[a])
+            if least < FELT_BITS:
+                row_sum(part[k], total[k], logs[i * BLOCK + k], field, near, start, rows)
+        store(part, out, i * BLOCK, size, start, rows)
 
 
-@compiled
-def scaled_field(field, count):
-    """(e^(f − the largest f of the block), (count·BLOCK, k), 0 below e^−SMALLEST; the largest of every block, (count, k))."""
-    n, after = field.shape
-    weights, largest = np.zeros((count * BLOCK, after)), np.full((count, after), -np.inf)
-    for j in range(n):
-        for a in range(after):
-            largest[j // BLOCK, a] = max(largest[j // BLOCK, a], field[j, a])
-    for j in range(n):
-        for a in range(after):
-            difference = field[j, a] - largest[j // BLOCK, a]
-            weights[j, a] = np.exp(difference) if difference > -SMALLEST else 0.0
-    return weights, largest
+@inner
+def scaled_strip(field, n, count, start, width, rows):
+    """(e^f/2^(the largest exponent of the block), zero below 2^SMALLEST; largest and smallest exponents, (n_blocks, width))."""
+    weights, exponents = np.zeros((count * BLOCK, width)), np.empty((BLOCK, width), np.int64)
+    largest, smallest = np.full((count, width), -MANY), np.full((count, width), MANY)
+    cells = np.empty((BLOCK, width))
+    for block in range(count):
+        first = block * BLOCK
+        size = min(BLOCK, n - first)
+        load(cells, field, first, size, start, rows)
+        top, low = largest[block], smallest[block]
+        for k in range(size):
+            weight, cell, exponent = weights[first + k], cells[k], exponents[k]
+            for a in range(width):
+                exponent[a], weight[a] = scaled_exponential(cell[a])
+                top[a] = max(top[a], exponent[a])
+                low[a] = min(low[a], exponent[a])
+        for k in range(size):
+            weight, exponent = weights[first + k], exponents[k]
+            for a in range(width):
+                difference = exponent[a] - top[a]
+                weight[a] *= power_of_two(difference) if difference > SMALLEST else 0.0
+    return weights, largest, smallest
 
 
-@compiled
-def sum_of_blocks(total, top, own, tops, scaled, weights, largest, highest):
-    """Sums of one block row, e^top·total: `top` (k,) is the largest exponent that a block can have, `total` (BLOCK, k).
+@inner
+def felt_blocks(felt, top, tops, largest, highest, smallest, own):
+    """Number of the blocks of a block row that can be felt, listed in `felt`; `top` (width,) : exponents of their largest terms.
 
-    own : (k,) that of the block on the diagonal; tops (n_blocks,), scaled (n_blocks, BLOCK, BLOCK) of this block row
+    No sum of the row is below the smallest value of its own block: K has its largest entry on the diagonal, of the order of one.
     """
-    after, count = top.size, tops.size
-    factor, part = np.empty(after), np.empty((BLOCK, after))
-    top[:] = own
-    lowest = top.min() - SMALLEST
+    count, width = largest.shape
+    found, lowest = 0, MANY
+    for a in range(width):
+        top[a] = tops[own] + largest[own, a]
+        lowest = min(lowest, smallest[a])
     for j in range(count):
-        if tops[j] + highest[j] > lowest:
-            for a in range(after):
-                top[a] = max(top[a], tops[j] + largest[j, a])
-    total[:] = 0.0
-    for j in range(count):
-        if tops[j] + highest[j] <= lowest:
+        if tops[j] + highest[j] < lowest - NEGLIGIBLE and j != own:
             continue
-        needed = False
-        for a in range(after):
-            difference = tops[j] + largest[j, a] - top[a]
-            factor[a] = np.exp(difference) if difference > -SMALLEST else 0.0
-            needed |= difference > -SMALLEST
-        if needed:
-            np.dot(scaled[j], weights[j * BLOCK : (j + 1) * BLOCK], part)
-            for k in range(BLOCK):
-                for a in range(after):
-                    total[k, a] += factor[a] * part[k, a]
+        reach = -MANY
+        for a in range(width):
+            reach = max(reach, largest[j, a] - smallest[a])
+        if reach + tops[j] >= -NEGLIGIBLE or j == own:
+            felt[found] = j
+            found += 1
+            for a in range(width):
+                top[a] = max(top[a], tops[j] + largest[j, a])
+    return found
 
 
-@compiled
-def log_sum_of_row(logs, tops, field, largest, row, a):
-    """log Σ_j exp(logs[row, j] + field[j, a]); blocks that cannot reach the largest term are skipped."""
-    n, count, i = len(logs), len(tops), row // BLOCK
-    top = -np.inf
-    for step in range(2 * count):  # from the nearest block outwards
-        j = i + (step + 1) // 2 if step % 2 else i - step // 2
-        if 0 <= j < count and tops[i, j] + largest[j, a] > top:
-            for m in range(j * BLOCK, min(n, (j + 1) * BLOCK)):
-                top = max(top, logs[row, m] + field[m, a])
-    total = 0.0
-    for j in range(count):
-        if tops[i, j] + largest[j, a] > top - 40.0:
-            for m in range(j * BLOCK, min(n, (j + 1) * BLOCK)):
-                term = logs[row, m] + field[m, a] - top
-                if term > -40.0:  # below 4e−18 of the largest
-                    total += np.exp(term)
-    return top + np.log(total)
+@inner
+def scaled_block(part, factor, weights, largest, top, exponent):
+    """A block of weights (BLOCK, width) times 2^(its exponents + that of the matrix − top)."""
+    for a in range(top.size):
+        difference = exponent + largest[a] - top[a]
+        factor[a] = power_of_two(difference) if difference > SMALLEST else 0.0
+    for k in range(BLOCK):
+        for a in range(top.size):
+            part[k, a] = weights[k, a] * factor[a]
+
+
+@inner
+def add_product(total, matrix, part):
+    """total += matrix·part, (BLOCK, BLOCK) times (BLOCK, width): two rows at a time, their coefficients in registers."""
+    for k in range(0, BLOCK, 2):
+        a0, a1, a2, a3, a4, a5, a6, a7 = matrix[k]
+        b0, b1, b2, b3, b4, b5, b6, b7 = matrix[k + 1]
+        for a in range(part.shape[1]):
+            p0, p1, p2, p3 = part[0, a], part[1, a], part[2, a], part[3, a]
+            p4, p5, p6, p7 = part[4, a], part[5, a], part[6, a], part[7, a]
+            total[k, a] += a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6 + a7 * p7
+            total[k + 1, a] += b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6 + b7 * p7
+
+
+@inner
+def row_sum(out, total, logs, field, near, start, rows):
+    """log Σ_j exp(logs[j] + f[j]) over the cells of the blocks `near`, into `out` where `total` is too small."""
+    n, width = logs.size, out.size
+    top, terms, cells = np.full(width, -np.inf), np.zeros(width), np.empty((1, width))
+    for block in near:
+        for j in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            load(cells, field, j, 1, start, rows)
+            for a in range(width):
+                top[a] = max(top[a], logs[j] + cells[0, a])
+    for block in near:
+        for j in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            load(cells, field, j, 1, start, rows)
+            for a in range(width):
+                exponent, value = scaled_exponential(max(logs[j] + cells[0, a] - top[a], -700.0))
+                terms[a] += value * power_of_two(exponent)
+    for a in range(width):
+        if total[a] <= FELT:
+            out[a] = top[a] + logarithm(terms[a], 0)

@@ -1,14 +1,15 @@
 """The solution of R(φ) = const: quasi-Newton steps with Anderson mixing, better starts, and a safeguard that always converges."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from gridflow.errors import SolveError
 from gridflow.scheme.base import State
-from gridflow.scheme.jko.anderson import Anderson
+from gridflow.scheme.jko.anderson import Anderson, Single
 from gridflow.scheme.jko.equation import Defect, Equation
+from gridflow.scheme.jko.passes import weighted_product
 from gridflow.scheme.jko.scaling import Hierarchy, relaxed_scaling
 from gridflow.space.factor import Array
 
@@ -16,20 +17,26 @@ FAR, GROWTH = 20.0, 100.0
 """Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
 NEAR = 1e-2
 """Error of the marginal at which over-relaxed scaling hands over to the quasi-Newton iteration."""
+SMOOTH = 1000.0
+"""A smooth step changes p less than p·|step|, up to about this factor."""
+CAUTION = 1.25
+"""Part of the error that later steps of a contraction would take away, beside the next one by its fluxes."""
+EXTRAPOLATION = 4
+"""Highest order of the differences that starts are made of."""
 ATTEMPTS = 20
 UPDATES = 200
 """Limits of the safeguard: sweeps in all, in units of max_iterations, and updates of ξ."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
-    """φ = log a, p, iterations, whether they converged, and the history to go on with."""
+    """φ = log a, p, iterations, whether they converged, and the history of Anderson mixing to go on with."""
 
     potential: Array
     density: Array
     iterations: int
     converged: bool
-    mixing: Anderson = field(default_factory=Anderson)
+    history: Single | None = None
 
 
 @dataclass
@@ -46,13 +53,13 @@ class StepSolver:
         """The coarser grids, for starts."""
         return Hierarchy.below(self.equation.grid, self.equation.kernel)
 
-    def solve(self, state: State, log_before: Array, tau: float, base: Array) -> Solution:
+    def solve(self, state: State, log_before: Array, tau: float) -> Solution:
         """R(φ) = const. Raises SolveError."""
         force, g = self.equation.weights(tau)
-        if "potential" in state.arrays:  # extrapolated in a sequence of equal steps
-            smooth = tau == state.arrays["tau"][0]
-            solution = self.newton(state, log_before, tau, 2 * base - state.arrays["potential"] if smooth else base)
-        elif abs(g) <= 1:
+        if "differences" in state.arrays and tau == state.arrays["tau"][0]:
+            solution = self.newton(state, log_before, tau, extrapolated(state.arrays["differences"], state.density))
+        elif "differences" in state.arrays or abs(g) <= 1:
+            base = self.equation.potential_at_rest(state.density, state.evaluation, tau)
             solution = self.newton(state, log_before, tau, base)
         else:
             solution = None
@@ -78,20 +85,20 @@ class StepSolver:
     def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
         """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
         mixing, best = Anderson(), np.inf
-        if "changes" in state.arrays and tau == state.arrays["tau"][0]:
-            mixing = Anderson(list(state.arrays["changes"]), list(state.arrays["moves"]))
+        if "history" in state.arrays and tau == state.arrays["tau"][0]:
+            mixing = Anderson(state.arrays["history"].astype(np.float32, copy=False))
         for iteration in range(1, self.max_iterations + 1):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is seen by its change
                 defect = self.equation.defect(potential, log_before, tau)
             if not defect.change < min(FAR, GROWTH * best):
                 return None
             if self.is_solved(defect):
-                return Solution(potential, defect.density, iteration, True, mixing)
+                return Solution(potential, self.density(defect), iteration, True, mixing.history)
             if defect.change > 10 * best:
                 mixing = Anderson()
             best = min(best, defect.change)
             if iteration == self.max_iterations and self.continues:
-                return Solution(potential, defect.density, iteration, False, mixing)
+                return Solution(potential, self.density(defect), iteration, False, mixing.history)
             potential = mixing.next(potential, defect.step, defect.masses)
         return None
 
@@ -109,12 +116,12 @@ class StepSolver:
             defect = self.equation.defect(potential, log_before, tau)
             change = defect.change
             if self.is_solved(defect):
-                return Solution(potential, defect.density, iterations, True)
+                return Solution(potential, self.density(defect), iterations, True)
             if iterations > ATTEMPTS * self.max_iterations or not np.isfinite(change):
                 break
             drive = mixing.next(drive, defect.drive - drive, defect.masses)
         if self.continues and np.isfinite(change):
-            return Solution(potential, defect.density, iterations, False)
+            return Solution(potential, self.density(defect), iterations, False)
         raise SolveError(
             f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (change of p {change:.1e},"
             f' tolerance {self.tolerance:.1e}); use a smaller scheme.tau, or on_unconverged = "continue"'
@@ -122,4 +129,37 @@ class StepSolver:
 
     def is_solved(self, defect: Defect) -> bool:
         """Whether p hardly changes any more, and no mass is hidden."""
-        return defect.change < self.tolerance and not self.equation.hides_mass(defect)
+        if not defect.change < SMOOTH * self.tolerance:
+            return False
+        change = min(defect.change, CAUTION * self.equation.change_by_flux(defect))
+        return change < self.tolerance and not self.equation.hides_mass(defect)
+
+    def density(self, defect: Defect) -> Array:
+        """p."""
+        return defect.masses / self.equation.grid.volume
+
+
+def extrapolated(differences: Array, weight: Array) -> Array:
+    """The next φ of a sequence of equal steps from its backward differences φ, ∇φ, ∇²φ, … (k, grid).
+
+    Extrapolation of order m would have erred by ∇^m φ in the last step: that with the smallest error, over p and without a mean,
+    is taken; a straight line where two φ are all.
+    """
+    if len(differences) <= 2:
+        return differences.sum(axis=0)
+    flat, total, errors = weight.ravel(), weight.sum(), []
+    for difference in differences[1:]:
+        d = difference.ravel()
+        errors.append(weighted_product(flat, d, d, True) - weighted_product(flat, d, d, False) ** 2 / total)
+    return differences[: 1 + int(np.argmin(errors))].sum(axis=0)
+
+
+def next_differences(potential: Array, differences: Array | None) -> Array:
+    """The backward differences with one more φ."""
+    if differences is None:
+        differences = np.empty((0, *potential.shape))
+    table = np.empty((min(len(differences), EXTRAPOLATION) + 1, *potential.shape))
+    table[0] = potential - (potential.max() + potential.min()) / 2
+    for order in range(1, len(table)):
+        np.subtract(table[order - 1], differences[order - 1], out=table[order])
+    return table

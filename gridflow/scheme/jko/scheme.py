@@ -18,9 +18,9 @@ s/2 ≤ ½, so that k sweeps leave 1 − (s/2)^k s²/2: two are enough for smoot
 the inverse of K, keep a bounded weight 2^(k+1). (Solved to the end, those modes make the problem as ill-conditioned as K.)
                   W1 error at T = 1, τ = 0.02, 256 cells       variance in excess, OU,    milliseconds of a warm step, 256²
                   (quadratic teacher; ε = 1.25h², 4h²)         ε = 8h² (theory 9.54e-5)   (validation/jko_speed.py, network)
-    plain                -    8.9e-2                            grows without limit        55
-    compensate       7.4e-4   1.1e-3                            9.6e-5                     132
-    debias           7.5e-4   7.2e-4                            8.5e-7                     860
+    plain                -    8.9e-2                            grows without limit        17
+    compensate       7.4e-4   1.1e-3                            9.6e-5                     44
+    debias           7.5e-4   7.2e-4                            8.5e-7                     160
 
 "compensate" is the default: what it leaves at ε = 1.25h² is below the error of the time step itself, at two to three times the
 price of "plain". "debias" pays where ε must be large (a lattice pins at ε below 1.5h² when steps are shorter than a cell) or the
@@ -30,11 +30,17 @@ R = const is solved by a quasi-Newton iteration in the eigenbasis of K, factor b
 
     φ ← φ − C^{-1}R,   C = 1 + (2τD/ε − β)(1 − σ²),   β = 0 (plain), ½ (compensate), β_{k+1} = ½(β_k + 1 − σβ_k) (debias),
 
-with Anderson mixing, which keeps the fixed point. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass
-is hidden: Σ pV exp(−R) sees cells where p has collapsed, which a p-weighted residual cannot. Where it diverges (steep densities
-and high temperatures), and for the first step, over-relaxed scaling takes its place (`gridflow.scheme.jko.scaling`), globally
+with Anderson mixing, which keeps the fixed point. In a sequence of equal steps it starts from the φ that the last steps
+extrapolate to. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass is hidden. The change is that of
+the fluxes, (ε/2) div(p M grad step), where the step is smooth: what is constant over √ε moves no mass. Hidden mass is what
+Σ pV exp(−R) sees in cells where p has collapsed, which a p-weighted residual cannot. In cells that are all but empty the
+residual is bounded, lest φ diverge there unseen. Where the iteration diverges all the same (steep densities and high
+temperatures), and for the first step, over-relaxed scaling takes its place (`gridflow.scheme.jko.scaling`), globally
 convergent for a given ξ: first for a better start, then for good, with ξ updated until R = const. If that does not end either,
 the step fails with a status; nothing is silently accepted.
+
+An evaluation of R costs two products with K (and `sweeps` for "debias"), in logarithms, by compiled blocks that follow the width
+of the kernel (`gridflow.scheme.jko.log_product`), a pair of cosine transforms, and passes over the fields.
 
 Time steps. `tau` is the step, and its error of order τ; with `accuracy` only the first: every step is taken whole and in two
 halves, their difference is the error of the halves, which are kept, and τ follows from the error allowed per time.
@@ -56,7 +62,7 @@ from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
 from gridflow.scheme.jko.equation import Equation
 from gridflow.scheme.jko.gibbs import GibbsKernel
-from gridflow.scheme.jko.newton import Solution, StepSolver
+from gridflow.scheme.jko.newton import Solution, StepSolver, next_differences
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -146,7 +152,7 @@ class JKOStepper:
         return self.transport.dissipation(density, evaluation)
 
     def report(self, state: State) -> dict[str, float]:
-        found = self.constraints(state) if "solution" in state.arrays else {}
+        found = self.constraints(state) if "differences" in state.arrays else {}
         return dict.fromkeys(self.reports, 0.0) | state.reports | found
 
     def warnings(self, state: State) -> list[str]:
@@ -196,11 +202,12 @@ class JKOStepper:
         if self.scheme.algorithm == "scaling":
             solution, constraints = self.scale(log_before, tau)
         else:
-            base = self.equation.potential_at_rest(state.density, state.evaluation, tau)
-            solution = self.solver.solve(state, log_before, tau, base)
-            arrays = {"potential": base, "tau": np.array([tau]), "solution": solution.potential, "log_before": log_before}
-            if solution.mixing.changes:
-                arrays |= {"changes": np.stack(solution.mixing.changes), "moves": np.stack(solution.mixing.moves)}
+            solution = self.solver.solve(state, log_before, tau)
+            same = "differences" in state.arrays and tau == state.arrays["tau"][0]
+            differences = next_differences(solution.potential, state.arrays["differences"] if same else None)
+            arrays = {"differences": differences, "tau": np.array([tau]), "log_before": log_before}
+            if solution.history is not None:
+                arrays["history"] = solution.history  # type: ignore[assignment]
         reports = {"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints}
         unconverged = state.unconverged + (not solution.converged)
         return self.transport.state_after(
@@ -229,12 +236,12 @@ class JKOStepper:
         odd constraint is that a and b themselves violate, ‖a·Kb − p'‖/‖q‖. Both are 0 at the solution only.
         """
         log_before = state.arrays["log_before"]
-        defect = self.equation.defect(state.arrays["solution"], log_before, float(state.arrays["tau"][0]))
+        defect = self.equation.defect(state.arrays["differences"][0], log_before, float(state.arrays["tau"][0]))
         before = np.exp(log_before)
         log_ka = self.kernel.apply_log(defect.log_prox - defect.log_kb)
         with np.errstate(over="ignore"):  # far from the solution
             even = self.norm(before * np.expm1(log_ka - defect.log_ka)) / self.norm(before)
-            odd = self.norm(defect.density - np.exp(defect.log_prox)) / self.norm(before)
+            odd = self.norm(self.solver.density(defect) - np.exp(defect.log_prox)) / self.norm(before)
         return {"constr_even": even, "constr_odd": odd}
 
     def norm(self, density: Array) -> float:
