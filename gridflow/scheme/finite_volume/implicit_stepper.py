@@ -31,6 +31,7 @@ from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature
 from gridflow.scheme.finite_volume.implicit import Implicit, Spread
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY
+from gridflow.scheme.finite_volume.stages import STAGES_MAX, Stages
 from gridflow.scheme.finite_volume.stepper import ATTEMPTS, FiniteVolumeStepper
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -70,6 +71,8 @@ class ImplicitStepper(FiniteVolumeStepper):
         grid, temperature = problem.grid, problem.flow.temperature
         self.others = [split_step(grid, term) for term in problem.terms if term.splits and not term.fits]
         self.implicit = Implicit(grid, grid.mobility, temperature, problem.bound.linear)
+        if all(isinstance(step, Spread) for step in self.others):  # of any length: the estimate of the error looks after them
+            self.stages = Stages(self.transport, self.drive, self.limits, STAGES_MAX)
         self.split_steps = [*self.others, *([Spread(self.implicit)] if self.implicit.moving else [])]
         require(
             temperature == 0 or TEMPERATURES[0] <= temperature <= TEMPERATURES[1],
