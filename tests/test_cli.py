@@ -129,7 +129,7 @@ def test_ctrl_c_before_the_first_step_is_no_traceback(here, capsys, monkeypatch)
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gridflow.solver.solve", interrupted)
+    monkeypatch.setattr("gridflow.solver.solve_to_file", interrupted)
     assert main(["solve", CASE, "-o", "a.nc"]) == 1
     assert "interrupted" in capsys.readouterr().err
 
@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_message(here, capsys, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gridflow.solver.solve", full)
+    monkeypatch.setattr("gridflow.solver.solve_to_file", full)
     assert main(["solve", CASE, "-o", "a.nc"]) == 1
     assert "No space left on device" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ FLOORS = [
     ["flow"],
     ["problem"],
     ["scheme", "exact", "particles.cloud", "particles.dynamics", "particles.integrator", "particles.proximal", "particles.spec"],
-    ["output.schema", "output.ugrid"],
+    ["output.layout", "output.schema", "output.ugrid"],
     ["case"],
     ["output", "particles.simulation", "progress"],
     ["solver"],
