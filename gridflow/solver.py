@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridflow.case.case import Case
+from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
@@ -108,8 +109,9 @@ def finished(
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
-    with blas_threads(threads):
-        run = Run(case, energy, path, resume, progress or Progress())
+    shown = progress or Progress()
+    with blas_threads(threads), on_compilation(shown.compiling):
+        run = Run(case, energy, path, resume, shown)
         return run.writer, run.result()
 
 

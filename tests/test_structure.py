@@ -10,7 +10,7 @@ import gridflow
 ROOT = Path(gridflow.__file__).parent
 
 FLOORS = [
-    ["errors", "files", "threads"],
+    ["compiled", "errors", "files", "threads"],
     ["space"],
     ["sums"],
     ["energy"],

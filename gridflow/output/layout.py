@@ -20,7 +20,7 @@ UNLIMITED = "time"
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable; `fill` is given for integers of which some are missing, as NaN: in a file they are this number, of its type."""
+    """One variable; with `fill`, integers of which some are missing, as NaN: in a file they are this number, of its type."""
 
     dims: tuple[str, ...]
     values: np.ndarray
