@@ -265,7 +265,6 @@ HEAVY = {
     "scipy.integrate",
     "scipy.spatial",
     "scipy.optimize",
-    "numpy.f2py",
 }
 """What few cases need, or only those who read results: half of the time of a small run, if it were imported."""
 
