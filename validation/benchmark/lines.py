@@ -17,6 +17,7 @@ from gridflow.problem import Problem
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.space.grid import Grid
+from gridflow.sums.pairs import gaussian_sum
 from gridflow.threads import blas_threads
 from validation import jko_speed, sweep_speed
 from validation.benchmark import peers, problems
@@ -36,31 +37,41 @@ def noisy_network(quick: bool) -> list[Row]:
     return rows
 
 
+class Stepping:
+    """A run that goes one step further with every call."""
+
+    def __init__(self, grid: Grid) -> None:
+        problem = Problem(grid, jko_speed.Wavy())
+        self.stepper = FiniteVolume().init(problem)
+        self.state = self.stepper.start(np.broadcast_to(jko_speed.spots(grid), grid.shape).copy())
+
+    def __call__(self) -> None:
+        self.state = self.stepper.step(self.state, self.state.dt, 1.0)
+
+
 def sweep(quick: bool) -> list[Row]:
-    """A whole RK2 step with its controls, of a wavy potential, beside a stencil by hand and a triad; wall time."""
-    repeats = 3 if quick else 15
+    """A whole RK2 step with its controls, in a wavy potential, beside a stencil by hand (wall time) and a triad."""
+    repeats = 5 if quick else 21
     bandwidth = sweep_speed.triad_bandwidth(repeats)
     rows = [Row("STREAM triad", "GB/s", bandwidth / 1e9, {})]
-    shapes = [(512, 512), (256, 256), (1024, 1024), (128, 128, 128)]
+    rho, xi, one, two = sweep_speed.fields((512, 512))
+
+    def by_hand() -> None:
+        sweep_speed.stage_by_hand(one, rho, rho, xi, 1.0, 1e-3)
+        sweep_speed.stage_by_hand(two, rho, one, xi, 0.5, 1e-3)
+
+    shapes = [(256, 256), (512, 512), (1024, 1024), (128, 128, 128)]
     for shape in shapes[: 2 if quick else None]:
         grid = Grid([sweep_speed.line(name, n) for name, n in zip("xyz", shape, strict=False)])
-        stepper = FiniteVolume().init(Problem(grid, jko_speed.Wavy()))
-        state = stepper.start(1 + np.random.default_rng(0).random(shape))
-        rho, xi, one, two = sweep_speed.fields((512, 512))
-
-        def by_hand(rho=rho, xi=xi, one=one, two=two) -> None:
-            sweep_speed.stage_by_hand(one, rho, rho, xi, 1.0, 1e-3)
-            sweep_speed.stage_by_hand(two, rho, one, xi, 0.5, 1e-3)
-
-        name = " × ".join(map(str, shape))
         for threads in (1, 2):
             with blas_threads(threads):
-                ours = partial(stepper.step, state, 1e-6, 1e-6)
-                times, ratios = medians({"hand": by_hand, "ours": ours}, repeats, time.perf_counter)
+                times, ratios = medians({"hand": by_hand, "ours": Stepping(grid)}, repeats, time.perf_counter)
             per_cell = NS * times["ours"] / grid.size
-            share = sweep_speed.BYTES_PER_CELL_STEP / per_cell / bandwidth * NS
-            factor = ratios["ours"] * rho.size / grid.size
-            yardsticks: dict[str, float | str] = {"share of the triad": share, "over the stencil by hand": factor}
+            yardsticks: dict[str, float | str] = {
+                "share of the triad": sweep_speed.BYTES_PER_CELL_STEP / per_cell / bandwidth * NS,
+                "over the stencil by hand": ratios["ours"] * rho.size / grid.size,
+            }
+            name = " × ".join(map(str, shape))
             rows.append(Row(f"step on {name}, threads = {threads}", "ns per cell", per_cell, yardsticks))
     return rows
 
@@ -170,6 +181,18 @@ def case_of_rows(folder: Path, count: int) -> Case:
     return gridflow.load_case("relu-regression").replace(changes)
 
 
+def sums(quick: bool) -> list[Row]:
+    """Sums over all pairs of particles in the plane, with their gradients, beside pykeops."""
+    count = 1000 if quick else 10_000
+    rng = np.random.default_rng(0)
+    points, weights, lengths = rng.standard_normal((count, 2)), rng.random(count), np.zeros(2)
+    ours = partial(gaussian_sum, points, points, weights, 0.5, lengths)
+    peer = peers.gaussian_sum_keops(points, weights, 0.5)
+    times, ratios = medians({"ours": ours} | ({} if peer is None else {"pykeops": peer}), 5)
+    beside: dict[str, float | str] = {"pykeops over ours": MISSING if peer is None else ratios["pykeops"]}
+    return [Row(f"Gaussian sum and gradient, {count} particles", "ns per pair", NS * times["ours"] / count**2, beside)]
+
+
 def particles(quick: bool) -> list[Row]:
     """bn-circle to t = 1 by as many particles as its grid is worth."""
     stop, count = (0.1, 2000) if quick else (1.0, 110_000)
@@ -213,6 +236,7 @@ LINES: dict[str, Callable[[bool], list[Row]]] = {
     "jko": jko,
     "whole-process": whole_process,
     "streamed-data": streamed_data,
+    "sums": sums,
     "particles": particles,
     "growth": growth,
 }

@@ -73,3 +73,19 @@ def jko_step_pot(coordinates: Array, potential: Array, masses: Array, tau: float
     marginals = (float("inf"), tau)
     options = {"numItermax": 20_000, "stopThr": 1e-6}
     return lambda: ot.unbalanced.sinkhorn_unbalanced(masses.ravel(), target, cost, epsilon, marginals, **options)
+
+
+def gaussian_sum_keops(points: Array, weights: Array, bandwidth: float) -> Callable[[], object] | None:
+    """Sum of Gaussians at the points themselves, and its gradient, by pykeops."""
+    from gridflow.sums.keops import KeOpsUnavailable, Reduction
+
+    scale = np.array([0.5 / bandwidth**2])
+    arguments = [f"x = Vi({points.shape[1]})", f"y = Vj({points.shape[1]})", "w = Vj(1)", "g = Pm(1)"]
+    term = "Exp(-g * SqDist(x, y)) * w"
+    values, gradient = (Reduction(f, arguments, "Sum") for f in (term, f"IntCst(-2) * g * {term} * (x - y)"))
+    given = points, points, weights[:, None], scale
+    try:
+        values(*given)
+    except KeOpsUnavailable:
+        return None
+    return lambda: (values(*given), gradient(*given))
