@@ -21,8 +21,6 @@ from numba.core.runtime import rtsys
 
 njit: Any = numba.njit
 Dispatcher: Any = NumbaDispatcher
-WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""For functions that Python does not call: the wrappers that it needs take as long to compile as a short function."""
 
 
 def kernel(**options: Any) -> Callable[[Callable], Any]:
@@ -38,8 +36,8 @@ def kernel(**options: Any) -> Callable[[Callable], Any]:
 
 
 def inner(**options: Any) -> Callable[[Callable], Any]:
-    """Declares a compiled function that only compiled functions call: their machine code contains its own."""
-    return njit(error_model="numpy", **WITHOUT_WRAPPERS, **options)
+    """Declares a compiled function that compiled functions call, whose machine code contains its own: it is not kept."""
+    return njit(error_model="numpy", no_cfunc_wrapper=True, **options)
 
 
 class KernelCache(NullCache):
