@@ -34,8 +34,8 @@ def surface_under(factor: Factor, kind: str) -> Mesh:
 
 
 def normal_below(z: Array) -> Array:
-    """Φ(z) of numbers (n,), with the relative accuracy of the C library in the lower tail; without loading scipy.special."""
-    return np.array([0.5 * erfc(-x) for x in (z / sqrt(2.0)).tolist()])
+    """Φ(z) elementwise, with the relative accuracy of the C library in the lower tail; without loading scipy.special."""
+    return np.array([0.5 * erfc(-x) for x in (z / sqrt(2.0)).ravel().tolist()]).reshape(z.shape)
 
 
 class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_field="kind"):

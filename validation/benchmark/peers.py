@@ -25,8 +25,10 @@ def fokker_planck_pde(name: str, cells: int) -> Iterator[Point]:
     """py-pde: central differences and explicit Euler steps (Runge–Kutta takes four stages for a step 1.4 times as long)."""
     if not installed("pde"):
         return
+    import numba
     import pde
 
+    numba.set_num_threads(1)  # from 256² on it takes all
     width = 2 * problems.SIDE / cells
     grid = pde.CartesianGrid([[-problems.SIDE, problems.SIDE]] * 2, cells)
     x, y = np.moveaxis(grid.cell_coords, -1, 0)
