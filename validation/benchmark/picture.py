@@ -13,7 +13,11 @@ STYLES = {
     "py-pde": {"color": "#000000", "marker": "^", "linestyle": ":"},
 }
 """Colours of Okabe and Ito, which colour-blind readers tell apart; markers and lines differ too."""
-LABELS = {"gridflow": "gridflow, cells along a side", "particles": "random particles", "py-pde": "py-pde, explicit Euler"}
+LABELS = {
+    "gridflow": "gridflow, cells along a side",
+    "particles": "random particles, their number",
+    "py-pde": "py-pde, explicit Euler",
+}
 
 
 def draw(points: list[Point], path: Path) -> None:
@@ -27,12 +31,13 @@ def draw(points: list[Point], path: Path) -> None:
                 continue
             axes.loglog([p.seconds for p in chosen], [p.error for p in chosen], label=LABELS[method], markersize=5, **style)
             for k in (0, -1):
-                above = (6, 3) if k == 0 else (-4, -12)
-                at = (chosen[k].seconds, chosen[k].error)
-                axes.annotate(f"{chosen[k].size}", at, above, textcoords="offset points", fontsize=9, color=style["color"])
+                at, beside, side = (chosen[k].seconds, chosen[k].error), ((6, 2), (2, -13))[k], ("left", "right")[k]
+                axes.annotate(
+                    f"{chosen[k].size}", at, beside, textcoords="offset points", ha=side, fontsize=10, color=style["color"]
+                )
         axes.set(title=TITLES[name], xlabel="CPU seconds, one thread", ylabel=f"{ERRORS[name]} error at the end")
         axes.margins(0.15)
         axes.grid(alpha=0.3)
     handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), fontsize=9)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), fontsize=10)
     figure.savefig(path, dpi=90)
