@@ -99,15 +99,16 @@ def source_stamp(function: Callable, options: dict[str, Any]) -> str:
 
 @contextmanager
 def on_compilation(call: Callable[[bool], None]) -> Iterator[None]:
-    """Within it, the first function that is really compiled calls `call`, with whether its machine code will be kept."""
+    """Within it, the first `kernel` that is really compiled calls `call`, with whether its machine code will be kept."""
 
     class Once(event.Listener):
         told = False
 
         def on_start(self, event: Any) -> None:
-            if not self.told:
+            cache = event.data["dispatcher"]._cache
+            if isinstance(cache, KernelCache) and not self.told:  # not what a user compiles
                 self.told = True
-                call(event.data["dispatcher"]._cache.cache_path is not None)
+                call(cache.cache_path is not None)
 
         def on_end(self, event: Any) -> None:
             pass

@@ -128,3 +128,14 @@ def test_members_are_declared_not_probed():
         and ast.unparse(node) != allowed.get(name)
     ]
     assert probes == []
+
+
+def test_compiled_functions_are_kept_in_one_way():
+    """numba's own cache compares one source file: after an update it may run old code. `gridflow.compiled.kernel` compares all."""
+    own = [
+        f"{name}: {ast.unparse(node)}"
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.keyword) and node.arg == "cache"
+    ]
+    assert own == []
