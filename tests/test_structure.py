@@ -131,7 +131,7 @@ def test_members_are_declared_not_probed():
 
 
 def test_compiled_functions_are_kept_in_one_way():
-    """numba's own cache compares one source file: after an update it may run old code. `gridflow.compiled.kernel` compares all."""
+    """numba's own cache compares one source file, and may run old code after an update; `gridflow.compiled.kernel` does not."""
     own = [
         f"{name}: {ast.unparse(node)}"
         for name, path in MODULES.items()
