@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from validation.benchmark.__main__ import FIGURE, HERE, main, table
+from validation.benchmark.__main__ import FIGURE, RECORD, main, table
 from validation.benchmark.exact import ERRORS, PROBLEMS, TITLES
 from validation.benchmark.lines import LINES
 from validation.benchmark.measure import MISSING, Point, Row, exponent, machine, medians
@@ -33,7 +33,7 @@ def test_a_quick_problem_finds_a_second_order(tmp_path):
 
 
 def test_the_record_is_complete_and_names_no_place():
-    text = (HERE / "benchmark.json").read_text(encoding="utf-8")
+    text = RECORD.read_text(encoding="utf-8")
     result = json.loads(text)
     assert {p["problem"] for p in result["points"]} <= set(PROBLEMS)
     assert set(result["rows"]) <= set(LINES)

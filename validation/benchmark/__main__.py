@@ -3,14 +3,14 @@
     python -m validation.benchmark [--quick] [--only NAME ...] [-o DIR] [--record]
 
 Writes benchmark.json and benchmark.png to DIR (default: a new temporary directory) and prints the table; a program that is not
-installed has no number (`pip install '.[bench]'` installs all). --record keeps both files beside this script and in
-validation/figures. Run it on a quiet machine: half an hour; --quick, on small grids, some minutes.
+installed has no number (`pip install '.[bench]'` installs all). --record keeps the results beside this script, in place of
+those of the same lines, and the picture in validation/figures. Run it on a quiet machine: half an hour; --quick, on small grids,
+some minutes.
 """
 
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from dataclasses import asdict
@@ -24,7 +24,7 @@ from validation.benchmark.measure import Point, Row, machine
 from validation.benchmark.picture import draw
 
 HERE = Path(__file__).parent
-FIGURE = HERE.parent / "figures" / "benchmark.png"
+RECORD, FIGURE = HERE / "benchmark.json", HERE.parent / "figures" / "benchmark.png"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(words: list[str] | None = None) -> int:
     write(directory, points, rows, options.quick)
     print(table(points, rows))
     if options.record:
-        keep(directory)
+        keep(json.loads((directory / "benchmark.json").read_text(encoding="utf-8")))
     print(f"in {directory}")
     return 0
 
@@ -60,9 +60,13 @@ def write(directory: Path, points: list[Point], rows: dict[str, list[Row]], quic
         "points": [rounded(asdict(p)) for p in points],
         "rows": {name: [rounded(asdict(r)) for r in part] for name, part in rows.items()},
     }
-    (directory / "benchmark.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(result, directory / "benchmark.json")
     if points:
         draw(points, directory / "benchmark.png")
+
+
+def write_json(result: dict, path: Path) -> None:
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def rounded(value):
@@ -81,11 +85,14 @@ def table(points: list[Point], rows: dict[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
-def keep(directory: Path) -> None:
-    """Copies the results to where the README shows them."""
-    shutil.copy(directory / "benchmark.json", HERE / "benchmark.json")
-    if (directory / "benchmark.png").is_file():
-        shutil.copy(directory / "benchmark.png", FIGURE)
+def keep(new: dict) -> None:
+    """Replaces what was measured again in the record, and draws its picture, which the README shows."""
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {"points": [], "rows": {}}
+    again = {p["problem"] for p in new["points"]}
+    points = [p for p in record["points"] if p["problem"] not in again] + new["points"]
+    write_json({**new, "points": points, "rows": record["rows"] | new["rows"]}, RECORD)
+    if points:
+        draw([Point(**p) for p in points], FIGURE)
 
 
 if __name__ == "__main__":

@@ -90,4 +90,12 @@ def machine() -> dict[str, object]:
     lines = info.read_text().splitlines() if info.is_file() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     packages = {name: version_of(name) for name in PACKAGES}
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(), **packages}
+    cores, load = os.cpu_count(), round(os.getloadavg()[0], 1)  # processes at work: times of more than cores are too long
+    return {
+        "cpu": model,
+        "cores": cores,
+        "load": load,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **packages,
+    }
