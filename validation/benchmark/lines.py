@@ -51,7 +51,7 @@ class Stepping:
 
 
 def sweep(quick: bool) -> list[Row]:
-    """A whole RK2 step with its controls, in a quadratic potential, beside a stencil by hand and a triad; two threads: wall time."""
+    """A whole RK2 step, in a quadratic potential, beside a stencil by hand and a triad; two threads: wall time."""
     repeats = 5 if quick else 21
     bandwidth = sweep_speed.triad_bandwidth(repeats)
     rows = [Row("STREAM triad", "GB/s", bandwidth / 1e9, {})]
