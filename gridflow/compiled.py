@@ -17,10 +17,12 @@ import numba
 from numba.core import event
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.dispatcher import Dispatcher as NumbaDispatcher
+from numba.core.extending import _Intrinsic
 from numba.core.runtime import rtsys
 
 njit: Any = numba.njit
 Dispatcher: Any = NumbaDispatcher
+Intrinsic: Any = _Intrinsic
 
 
 def kernel(**options: Any) -> Callable[[Callable], Any]:
@@ -88,6 +90,8 @@ def source_stamp(function: Callable, options: dict[str, Any]) -> str:
         for name, value in {**found.globals, **found.nonlocals}.items():
             if isinstance(value, Dispatcher):
                 todo += {value.py_func} - seen
+            elif isinstance(value, Intrinsic):
+                seen.add(value._defn)
             elif isinstance(value, int | float | str | tuple):
                 constants.add(f"{name} = {value!r}")
     digest = sha256(repr(sorted(constants)).encode())
