@@ -96,6 +96,7 @@ def add_data(layout: Layout, data: Any) -> None:
     layout.add("input", ("data", "input_component"), inputs, attributes_of("input"))
     layout.add("target", outputs, targets, attributes_of("target"))
     layout.add("data_weight", ("data",), weights, attributes_of("data_weight"))
+    layout.add("prediction", ("time", *outputs), np.zeros((0, *targets.shape)), attributes_of("prediction"))
     if data.notes:
         layout.attrs["data_notes"] = "; ".join(data.notes)
 
