@@ -14,6 +14,9 @@ class Progress:
     def update(self, state: State, steps: int, mass_error: float) -> None:
         """A step is done."""
 
+    def compiling(self, kept: bool) -> None:
+        """Functions are being compiled, and kept for later runs or not."""
+
     def start(self, runs: int) -> None:
         """So many runs follow."""
 
@@ -25,6 +28,13 @@ class Progress:
 
     def close(self) -> None:
         """Nothing follows."""
+
+
+def compiling_text(kept: bool) -> str:
+    """Why the first step takes long."""
+    if kept:
+        return "compiling, some seconds, once: later runs find what they need"
+    return "compiling, some seconds, in every run: no folder can be written to keep it; set NUMBA_CACHE_DIR to one that can"
 
 
 def state_text(state: State, steps: int, mass_error: float) -> str:
@@ -42,6 +52,9 @@ class Bar(Progress):
         self.fresh = True
         columns = shutil.get_terminal_size().columns  # 80 where there is no terminal
         self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
+
+    def compiling(self, kept: bool) -> None:
+        self.bar.write(f"{self.bar.desc}: {compiling_text(kept)}", file=sys.stderr)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         if self.fresh and steps > 1:  # a resumed run: what was done before is no measure of the speed
@@ -63,6 +76,9 @@ class Lines(Progress):
         self.title, self.stop = title, stop
         self.first: float | None = None
         self.began = self.printed = time.monotonic()
+
+    def compiling(self, kept: bool) -> None:
+        print(f"{self.title}: {compiling_text(kept)}", file=sys.stderr, flush=True)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         now = time.monotonic()
@@ -92,6 +108,13 @@ class RunTally(Progress):
     def __init__(self, title: str) -> None:
         self.title, self.total, self.done = title, 0, 0
         self.bar: Any = None
+
+    def compiling(self, kept: bool) -> None:
+        text = f"{self.title}: {compiling_text(kept)}"
+        if self.bar is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self.bar.write(text, file=sys.stderr)
 
     def start(self, runs: int) -> None:
         self.total = runs

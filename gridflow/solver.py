@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridflow.case.case import Case
+from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
-from gridflow.output import dataset as results
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
+from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, check_output, layout_of, part_path, records_of
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
@@ -79,11 +80,39 @@ def solve(
     path = None if output is None else Path(output)
     without_file = (overwrite or resume) and path is None
     require(not without_file, "overwrite or resume without an output", "both need a file", "name the output")
+    return finished(case, energy, path, overwrite, resume, progress, threads)[0].dataset()
+
+
+def solve_to_file(
+    case: Case,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Ending:
+    """What `solve` writes, without a dataset in memory: the attributes of the file, and its first and last numbers."""
+    return finished(case, None, output, overwrite, resume, progress, threads)[1]
+
+
+def finished(
+    case: Case,
+    energy: Energy | None,
+    path: Path | None,
+    overwrite: bool,
+    resume: bool,
+    progress: Progress | None,
+    threads: int | None,
+) -> tuple[MemoryWriter | FileWriter, Ending]:
+    """A run from its checks to its end: where its records are, and what it leaves beside them."""
     if path is not None:
-        results.check_output(path, overwrite, resume)
+        check_output(path, overwrite, resume)
     check_one_energy(case, energy)
-    with blas_threads(threads):
-        return Run(case, energy, path, resume, progress or Progress()).result()
+    shown = progress or Progress()
+    with blas_threads(threads), on_compilation(shown.compiling):
+        run = Run(case, energy, path, resume, shown)
+        return run.writer, run.result()
 
 
 def check_one_energy(case: Case, energy: Energy | None) -> None:
@@ -119,13 +148,13 @@ class Run:
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                 self.exact(time_saved)
         saved = self.counters.saved
-        static = results.static_dataset(case, self.grid, self.bound.data, self.records())
-        static.attrs.update(self.bound.attributes)
+        layout = layout_of(case, self.grid, self.bound.data, self.records())
+        layout.attrs.update(self.bound.attributes)
         if energy is not None:  # instead of the [energy] of the case
-            static.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
+            layout.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
         if path is not None and saved == 0:
             remove_checkpoints(path)  # of an earlier run under this name
-        self.writer = results.MemoryWriter(static) if path is None else results.FileWriter(path, static, saved)
+        self.writer = MemoryWriter(layout) if path is None else FileWriter(path, layout, saved)
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpointed = time.monotonic()
 
@@ -145,8 +174,8 @@ class Run:
         """The last saved time; negative where there is none."""
         return self.times[self.counters.saved - 1] if self.counters.saved else -1.0
 
-    def result(self) -> "xarray.Dataset":
-        """The dataset of the whole run, or of what was done when it stopped."""
+    def result(self) -> Ending:
+        """Runs to the end, or until it stops: what it leaves beside its records."""
         status = "completed"
         try:
             for target in self.times[self.counters.saved :]:
@@ -163,7 +192,7 @@ class Run:
             self.progress.close()
         if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
             self.save_state()  # the last good state
-        return self.final_dataset(status)
+        return self.ending(status)
 
     def step_to(self, target: float) -> None:
         """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
@@ -225,12 +254,12 @@ class Run:
         prediction = prediction_of(self.bound, masses, state.evaluation)
         if prediction is not None and self.bound.data is not None:
             prediction = self.bound.data.in_dataset(prediction)
-        self.writer.append(results.Record(state.time, state.density, prediction, numbers))
+        self.writer.append(Record(state.time, state.density, prediction, numbers))
         self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
         self.counters.saved += 1
 
-    def final_dataset(self, status: str) -> "xarray.Dataset":
-        """What was saved, with the status and the certificates as attributes; its file is complete, or can be resumed."""
+    def ending(self, status: str) -> Ending:
+        """Adds the status and the certificates to what was saved; its file is complete, or can be resumed."""
         claims = self.stepper.energy_decreases
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
@@ -248,7 +277,7 @@ class Run:
         warnings = [*wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID), *self.stepper.warnings(self.state)]
         if warnings:
             attrs["warnings"] = "\n".join(warnings)
-        if isinstance(self.writer, results.MemoryWriter):
+        if isinstance(self.writer, MemoryWriter):
             return self.writer.finish(attrs)
         if status == "interrupted":
             self.save_checkpoint(self.writer.path)
@@ -271,7 +300,7 @@ class Run:
 
     def restored_state(self, path: Path) -> State:
         """The state of the newest checkpoint; counts what was done. Raises InputError for files that do not fit together."""
-        checkpoint, part = read_checkpoint(path), results.part_path(path)
+        checkpoint, part = read_checkpoint(path), part_path(path)
         numbers, arrays = checkpoint.numbers, dict(checkpoint.arrays)
         anew = "start anew with --overwrite"
         received = "--resume with a case that differs from the interrupted one"
@@ -279,7 +308,7 @@ class Run:
         require(numbers["case"] == self.case.text(), received, "the same case and settings", fix)
         require(part.is_file(), f"{part.name!r} is missing beside its checkpoint", "both files", anew)
         self.counters = Counters(**numbers["counters"])
-        complete = results.records_of(part) >= self.counters.saved
+        complete = records_of(part) >= self.counters.saved
         require(complete, f"{part.name!r} holds fewer records than its checkpoint counts", "files of one run", anew)
         saved = numbers["state"]
         state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])

@@ -132,14 +132,14 @@ def surface_case(**factors) -> Case:
 
 def surface_dataset(path=None, **factors):
     """Two times on `surface_case`, from the writer in memory or in a file, and the grid; the mass gathers around a point."""
-    from gridflow.output.dataset import FileWriter, MemoryWriter, Record, static_dataset
+    from gridflow.output.dataset import FileWriter, MemoryWriter, Record, layout_of
     from gridflow.output.schema import RECORDS, REPORTS
 
     case = surface_case(**factors)
     grid = case.grid()
     names = {n: RECORDS[n] for n in RECORDS if n not in REPORTS and not n.startswith("error_")}
-    static = static_dataset(case, grid, None, names)
-    writer = MemoryWriter(static) if path is None else FileWriter(path, static)
+    layout = layout_of(case, grid, None, names)
+    writer = MemoryWriter(layout) if path is None else FileWriter(path, layout)
     axis = next(k for k, f in enumerate(grid.factors) if f.columns == 3)
     for time in (0.0, 1.0):
         north = np.exp(3 * (1 + time) * grid.factors[axis].image @ [0.6, 0.0, 0.8])
@@ -147,4 +147,5 @@ def surface_dataset(path=None, **factors):
         density *= 1 + np.arange(grid.shape[-1]) + time
         density /= grid.integrate(density)
         writer.append(Record(time, density, None, dict.fromkeys(names, 1.0 / (1 + time))))
-    return writer.finish({"status": "completed"}), grid
+    writer.finish({"status": "completed"})
+    return writer.dataset(), grid

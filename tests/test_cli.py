@@ -129,7 +129,7 @@ def test_ctrl_c_before_the_first_step_is_no_traceback(here, capsys, monkeypatch)
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gridflow.solver.solve", interrupted)
+    monkeypatch.setattr("gridflow.solver.solve_to_file", interrupted)
     assert main(["solve", CASE, "-o", "a.nc"]) == 1
     assert "interrupted" in capsys.readouterr().err
 
@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_message(here, capsys, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gridflow.solver.solve", full)
+    monkeypatch.setattr("gridflow.solver.solve_to_file", full)
     assert main(["solve", CASE, "-o", "a.nc"]) == 1
     assert "No space left on device" in capsys.readouterr().err
 
@@ -254,19 +254,37 @@ def test_debug_shows_the_traceback(here):
     assert "Traceback" in result.stderr
 
 
-def test_the_solver_comes_without_xarray_and_what_few_cases_need():
-    """They are imported on first use: half of the time that the import of everything takes."""
-    heavy = {
-        "xarray",
-        "pandas",
-        "netCDF4",
-        "matplotlib",
-        "scipy.sparse",
-        "scipy.special",
-        "scipy.interpolate",
-        "scipy.integrate",
-        "scipy.spatial",
-    }
-    code = f"import sys, gridflow; gridflow.solve; print(*({heavy!r} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+HEAVY = {
+    "xarray",
+    "pandas",
+    "matplotlib",
+    "tqdm",
+    "scipy.sparse",
+    "scipy.special",
+    "scipy.interpolate",
+    "scipy.integrate",
+    "scipy.spatial",
+    "scipy.optimize",
+}
+"""What few cases need, or only those who read results: half of the time of a small run, if it were imported."""
+
+
+def loaded(code):
+    """The modules of `HEAVY`, and of numba's compiler, that a process has loaded at its end."""
+    names = HEAVY | {"netCDF4", "numba.np.npyimpl"}
+    script = f"import sys; {code}; print(*({names!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(found.stdout.split())
+
+
+def test_the_solver_comes_without_what_few_cases_need():
+    """It is imported on first use."""
+    assert loaded("import gridflow; gridflow.solve") == set()
+
+
+def test_a_small_run_into_a_file_loads_what_it_needs_alone(here):
+    """In the second run, which compiles nothing; npyimpl stands for the part of numba that serves to compile."""
+    words = ["solve", "ornstein-uhlenbeck", "-o", "a.nc", "--quiet", "--overwrite", "--set", "time.stop=0.01"]
+    code = f"from gridflow.cli import main; main({words!r})"
+    loaded(code)
+    assert loaded(code) == {"netCDF4"}

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.special import ndtr
 
 from gridflow.errors import InputError
 from gridflow.space.circle import Circle
-from gridflow.space.densities import Cosine, Normal, Uniform, Weights
+from gridflow.space.densities import Cosine, Normal, Uniform, Weights, normal_below
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Interval
@@ -97,3 +98,9 @@ def test_a_component_is_either_a_product_or_a_file():
             Component(**arguments)
     with pytest.raises(ValueError, match="not increasing"):
         Uniform((1.0, 0.0))
+
+
+def test_the_normal_distribution_function_is_that_of_scipy():
+    """Relative, down to the smallest normal numbers, up to the rounding of z, which counts z² times; of arrays of any shape."""
+    z = np.linspace(-37, 9, 1000).reshape(2, 5, 100)
+    np.testing.assert_allclose(normal_below(z), ndtr(z), rtol=1e-12)

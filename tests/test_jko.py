@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 
 from gridflow.case.case import load_case
 from gridflow.errors import InputError
+from gridflow.progress import Progress
 from gridflow.scheme.jko.algorithm_1 import kl_prox
 from gridflow.scheme.jko.anderson import Anderson
 from gridflow.scheme.jko.gibbs import GibbsKernel, gibbs_matrix
@@ -341,7 +342,7 @@ def test_an_interrupted_run_resumes(tmp_path):
     """State and warm start go through the checkpoint: the same density as without the interruption."""
     case = case_of(QUADRATIC, scheme={"kind": "jko", "tau": 0.05}, time__save=5)
 
-    class Stop:
+    class Stop(Progress):
         def __init__(self):
             self.steps = 0
 

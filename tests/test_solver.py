@@ -15,12 +15,13 @@ from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError, SolveError
 from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
 from gridflow.output.dataset import part_path
+from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.solver import solve
 
 
-class InterruptAt:
+class InterruptAt(Progress):
     """Progress that presses Ctrl-C in the given step."""
 
     def __init__(self, step):
@@ -29,9 +30,6 @@ class InterruptAt:
     def update(self, state, steps, mass_error):
         if steps == self.step:
             raise KeyboardInterrupt
-
-    def close(self):
-        pass
 
 
 def test_saves_are_at_the_times_of_the_case():

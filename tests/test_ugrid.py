@@ -6,7 +6,7 @@ import pytest
 import xarray
 from helpers import surface_case, surface_dataset
 
-from gridflow.output.dataset import FileWriter, Record, static_dataset
+from gridflow.output.dataset import FileWriter, Record, layout_of
 from gridflow.output.schema import RECORDS
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons
 from gridflow.space.mixture import Component, mixture_masses
@@ -119,9 +119,10 @@ def test_names_that_the_topology_needs_are_reserved():
 def test_a_part_can_be_continued(tmp_path):
     case = surface_case()
     grid = case.grid()
-    writer = FileWriter(tmp_path / "a.nc", static_dataset(case, grid, None, {"energy": RECORDS["energy"]}))
+    writer = FileWriter(tmp_path / "a.nc", layout_of(case, grid, None, {"energy": RECORDS["energy"]}))
     writer.append(Record(0.0, np.ones(grid.shape), None, {"energy": 1.0}))
     writer.suspend({})
-    again = FileWriter(tmp_path / "a.nc", static_dataset(case, grid, None, {"energy": RECORDS["energy"]}), records=1)
+    again = FileWriter(tmp_path / "a.nc", layout_of(case, grid, None, {"energy": RECORDS["energy"]}), records=1)
     again.append(Record(1.0, np.ones(grid.shape), None, {"energy": 0.5}))
-    assert again.finish({})["time"].size == 2
+    assert again.finish({}).last["energy"] == 0.5
+    assert again.dataset()["time"].size == 2

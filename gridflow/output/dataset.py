@@ -1,7 +1,7 @@
 """Results: every variable, dimension, unit and attribute of a dataset, in memory and in NetCDF.
 
-The names are those of `gridflow.output.schema`. A result is an `xarray.Dataset`, CF-1.11; `xarray.open_dataset` is enough to open
-one.
+The names are those of `gridflow.output.schema`. A result is an `xarray.Dataset`, CF-1.11, which is laid out as a
+`gridflow.output.layout.Layout` before; `xarray.open_dataset` is enough to open one.
 
 A file is written as NAME.part, one record per saved time, synchronised after each (a killed run loses nothing that was
 announced), and renamed at the end: NAME is complete or absent.
@@ -20,6 +20,7 @@ import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
+from gridflow.output.layout import Layout, create_file, dataset_of
 from gridflow.output.schema import INTEGERS, attributes_of
 from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
@@ -28,8 +29,6 @@ from gridflow.space.mesh import surface_of
 
 if TYPE_CHECKING:
     import xarray
-
-NO_FILL: dict[str, Any] = {"_FillValue": None}
 
 
 @dataclass(frozen=True)
@@ -42,66 +41,64 @@ class Record:
     numbers: dict[str, float]
 
 
-def static_dataset(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> "xarray.Dataset":
+@dataclass(frozen=True)
+class Ending:
+    """What a run leaves beside its dataset: all attributes, and the numbers of its first and its last record by name."""
+
+    attrs: dict[str, Any]
+    first: dict[str, float]
+    last: dict[str, float]
+
+
+def layout_of(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> Layout:
     """A dataset of everything that does not change in time, with empty variables (time = 0) for what does.
 
     records : units and long names of the numbers per saved time, by name. Raises InputError for a factor that is
     called like a record.
     """
-    import xarray
-
     order = grid.order
-    dataset = xarray.Dataset(attrs=attributes(case, "solve"))
-    dataset["time"] = ("time", np.zeros(0), {**attributes_of("time"), "axis": "T"})
-    coordinates = ["cell_volume"]
+    layout = Layout(attributes(case, "solve"))
+    layout.add("time", ("time",), np.zeros(0), {**attributes_of("time"), "axis": "T"})
+    layout.coordinates.append("cell_volume")
     meshes: dict[str, str] = {}
     for factor in grid.factors:
         if (surface := surface_of(factor)) is not None:
-            coordinates += add_mesh(dataset, surface)
+            add_mesh(layout, surface)
             meshes = meshes or face_attributes(factor.name)  # UGRID has one mesh per variable
             continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
-        dataset[factor.name] = (factor.name, factor.points, attrs)
-        if factor.one_dimensional:
-            dataset[factor.name].attrs["bounds"] = f"{factor.name}_bounds"
-            dataset[f"{factor.name}_bounds"] = ((factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1))
-            coordinates.append(f"{factor.name}_bounds")
+        ends = {"bounds": f"{factor.name}_bounds"} if factor.one_dimensional else {}
+        layout.add(factor.name, (factor.name,), factor.points, attrs | ends)
+        for name in ends.values():
+            layout.add(name, (factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1), {})
+            layout.coordinates.append(name)
     if meshes:
-        dataset.attrs["Conventions"] += " UGRID-1.0"
-    dataset["cell_volume"] = (order, grid.volume, {**attributes_of("cell_volume"), **meshes})
+        layout.attrs["Conventions"] += " UGRID-1.0"
+    layout.add("cell_volume", order, grid.volume, {**attributes_of("cell_volume"), **meshes})
     lines = " ".join(f"{f.name}:" for f in grid.factors if f.moves)
-    dataset["density"] = (
-        ("time", *order),
-        np.zeros((0, *grid.shape)),
-        {
-            **attributes_of("density"),
-            "cell_measures": "volume: cell_volume",
-            "cell_methods": f"time: point {lines} mean" if lines else "time: point",
-            **meshes,
-        },
-    )
+    of_density = {"cell_measures": "volume: cell_volume", "cell_methods": f"time: point {lines} mean" if lines else "time: point"}
+    layout.add("density", ("time", *order), np.zeros((0, *grid.shape)), {**attributes_of("density"), **of_density, **meshes})
     for name, (units, long_name) in records.items():
-        if name in dataset.variables or name in dataset.dims:
+        if name in layout.variables or name in layout.sizes:
             raise InputError(f"a factor called {name!r}", "any other name", "rename the factor: the energy records this name")
         empty = np.zeros(0, dtype=np.int64 if name in INTEGERS else float)
-        dataset[name] = ("time", empty, {"units": units, "long_name": long_name})
+        layout.add(name, ("time",), empty, {"units": units, "long_name": long_name})
     if data is not None:
-        add_data(dataset, data)
-    return dataset.set_coords(coordinates)
+        add_data(layout, data)
+    return layout
 
 
-def add_data(dataset: "xarray.Dataset", data: Any) -> None:
+def add_data(layout: Layout, data: Any) -> None:
     """Adds the training data, and an empty variable for the predictions."""
-    single = data.targets.shape[1] == 1
-    outputs: tuple[str, ...] = ("data",) if single else ("data", "output")
     inputs, targets, weights = (data.in_dataset(values) for values in (data.inputs, data.targets, data.weights))
-    dataset["input"] = (("data", "input_component"), inputs, attributes_of("input"))
-    dataset["target"] = (outputs, targets[:, 0] if single else targets, attributes_of("target"))
-    dataset["data_weight"] = ("data", weights, attributes_of("data_weight"))
-    shape = (0, *dataset["target"].shape)
-    dataset["prediction"] = (("time", *outputs), np.zeros(shape), attributes_of("prediction"))
+    targets = targets[:, 0] if data.targets.shape[1] == 1 else targets
+    outputs = ("data", "output")[: targets.ndim]
+    layout.add("input", ("data", "input_component"), inputs, attributes_of("input"))
+    layout.add("target", outputs, targets, attributes_of("target"))
+    layout.add("data_weight", ("data",), weights, attributes_of("data_weight"))
+    layout.add("prediction", ("time", *outputs), np.zeros((0, *targets.shape)), attributes_of("prediction"))
     if data.notes:
-        dataset.attrs["data_notes"] = "; ".join(data.notes)
+        layout.attrs["data_notes"] = "; ".join(data.notes)
 
 
 def attributes(case: Case, command: str) -> dict[str, Any]:
@@ -118,33 +115,35 @@ def attributes(case: Case, command: str) -> dict[str, Any]:
     }
 
 
-def record_values(record: Record, dataset: Any) -> dict[str, Any]:
+def record_values(record: Record, layout: Layout) -> dict[str, Any]:
     """Values of one record by variable name, in the shapes of the dataset."""
     values: dict[str, Any] = {"time": record.time, "density": record.density, **record.numbers}
-    if record.prediction is not None and "prediction" in dataset.variables:
+    if record.prediction is not None and "prediction" in layout.variables:
         values["prediction"] = record.prediction[:, 0] if record.prediction.shape[1] == 1 else record.prediction
     return values
 
 
 class MemoryWriter:
-    """Collects records and builds the dataset."""
+    """Collects records, for a dataset in memory."""
 
-    def __init__(self, static: "xarray.Dataset") -> None:
-        self.static = static
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
         self.records: list[dict[str, Any]] = []
+        self.attrs: dict[str, Any] = {}
 
     def append(self, record: Record) -> None:
         """Keeps a record."""
-        self.records.append(record_values(record, self.static))
+        self.records.append(record_values(record, self.layout))
 
-    def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
-        """The dataset of all records, with the attributes."""
-        dataset = self.static
-        columns = {name: np.array([r[name] for r in self.records]) for name in self.records[0]}
-        filled = {n: (dataset[n].dims, c.astype(dataset[n].dtype), dataset[n].attrs) for n, c in columns.items()}
-        result = dataset.drop_dims("time").assign(filled)
-        result.attrs |= attrs
-        return result
+    def finish(self, attrs: dict[str, Any]) -> Ending:
+        """Adds the attributes to those of the dataset."""
+        self.attrs = attrs
+        first, last = ({n: v for n, v in self.records[k].items() if np.ndim(v) == 0} for k in (0, -1))
+        return Ending(self.layout.attrs | attrs, first, last)
+
+    def dataset(self) -> "xarray.Dataset":
+        """All records, with the attributes."""
+        return dataset_of(self.layout, {n: np.array([r[n] for r in self.records]) for n in self.records[0]}, self.attrs)
 
 
 class FileWriter:
@@ -153,47 +152,53 @@ class FileWriter:
     What may be overwritten is decided before, by `check_output`.
     """
 
-    def __init__(self, path: Path, static: "xarray.Dataset", records: int = 0) -> None:
+    def __init__(self, path: Path, layout: Layout, records: int = 0) -> None:
         import netCDF4
 
         self.path, self.part = path, part_path(path)
+        self.layout, self.records, self.written = layout, records, self.part
         if records == 0:
-            # coordinates must not carry a fill value (CF 2.5.1); where padding needs one, its encoding has it
-            encoding = {str(name): NO_FILL for name in static.variables if "_FillValue" not in static[name].encoding}
-            static.to_netcdf(self.part, engine="netcdf4", unlimited_dims=["time"], encoding=encoding)
+            create_file(layout, self.part)
         self.file = netCDF4.Dataset(self.part, "a")
-        self.records = records
 
     def append(self, record: Record) -> None:
         """Writes a record so that a killed run does not lose it."""
-        for name, value in record_values(record, self.file).items():
+        for name, value in record_values(record, self.layout).items():
             self.file.variables[name][self.records] = value
         self.records += 1
         self.file.setncattr("records", np.int32(self.records))
         self.file.sync()
 
-    def finish(self, attrs: dict[str, Any]) -> "xarray.Dataset":
-        """The dataset of all records, with the attributes, in its file."""
-        dataset = self.suspend(attrs)
+    def finish(self, attrs: dict[str, Any]) -> Ending:
+        """Adds the attributes; the file is complete."""
+        ending = self.suspend(attrs)
         os.replace(self.part, self.path)
-        return dataset
+        self.written = self.path
+        return ending
 
-    def suspend(self, attrs: dict[str, Any]) -> "xarray.Dataset":
-        """What the part holds, with the attributes; closes it so that it can be read, or resumed."""
+    def suspend(self, attrs: dict[str, Any]) -> Ending:
+        """Adds the attributes; closes the part so that it can be read, or resumed."""
+        self.file.setncatts(attrs)
+        numbers = [n for n, v in self.layout.variables.items() if v.dims == ("time",)]
+        rows = [{n: float(self.file.variables[n][k]) for n in numbers} for k in (0, self.records - 1) if self.records > 0]
+        self.file.close()
+        first, last = rows or ({}, {})
+        return Ending(self.layout.attrs | attrs, first, last)
+
+    def dataset(self) -> "xarray.Dataset":
+        """What the file or the part holds; after `finish` or `suspend`."""
         import xarray
 
-        self.file.setncatts(attrs)
-        self.file.close()
-        with xarray.open_dataset(self.part, decode_coords="all") as dataset:
+        with xarray.open_dataset(self.written, decode_coords="all") as dataset:
             return dataset.load()
 
 
 def records_of(part: Path) -> int:
     """Number of complete records in a part."""
-    import xarray
+    import netCDF4
 
-    with xarray.open_dataset(part) as dataset:
-        return int(dataset.attrs.get("records", 0))
+    with netCDF4.Dataset(part) as file:
+        return int(file.getncattr("records")) if "records" in file.ncattrs() else 0
 
 
 def part_path(path: Path) -> Path:

@@ -11,7 +11,6 @@ import xarray
 
 from gridflow.errors import InputError, require, suggestion
 from gridflow.files import check_new_file
-from gridflow.output.dataset import NO_FILL
 from gridflow.output.plotting import read_result
 from gridflow.output.remap import remap
 from gridflow.output.ugrid import topology_names
@@ -19,6 +18,7 @@ from gridflow.space.factor import Array
 
 ENDINGS = {".nc", ".csv"}
 COMPRESSION: dict[str, Any] = {"zlib": True, "complevel": 1}  # level 4 buys nothing over 1
+NO_FILL: dict[str, Any] = {"_FillValue": None}
 ENCODINGS = {"_FillValue", "dtype", "bounds", "cell_measures", "node_coordinates"}
 """Where xarray keeps attributes that name other variables."""
 TIME_ERROR = 1e-6

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridflow.output.layout import Layout
 from gridflow.space.factor import Array, Indices
 from gridflow.space.mesh import Mesh, unit
 
@@ -45,12 +46,11 @@ def face_attributes(name: str) -> dict[str, str]:
     return {"mesh": f"{name}_mesh", "location": "face"}
 
 
-def add_mesh(dataset: "xarray.Dataset", mesh: Mesh) -> list[str]:
-    """Adds the variables of a surface; returns the names of those that are coordinates."""
-    import xarray
-
+def add_mesh(layout: Layout, mesh: Mesh) -> None:
+    """Adds the variables of a surface."""
     name = mesh.name
-    dataset[f"{name}_mesh"] = (
+    layout.add(
+        f"{name}_mesh",
         (),
         np.int32(0),
         {
@@ -70,26 +70,26 @@ def add_mesh(dataset: "xarray.Dataset", mesh: Mesh) -> list[str]:
         for axis, values in zip(("lon", "lat"), longitude_latitude(points).T, strict=True):
             full, units = ("longitude", "degrees_east") if axis == "lon" else ("latitude", "degrees_north")
             attributes = {"standard_name": full, "units": units, "long_name": f"{full} of {long_name}"}
-            dataset[f"{prefix}_{axis}"] = (dimension, values, attributes)
-    faces = xarray.DataArray(
+            layout.add(f"{prefix}_{axis}", (dimension,), values, attributes)
+    layout.add(
+        f"{name}_face_nodes",
+        (name, f"{name}_corner"),
         face_nodes(mesh),
-        dims=(name, f"{name}_corner"),
-        attrs={
+        {
             "cf_role": "face_node_connectivity",
             "long_name": "corners of each cell, counter-clockwise",
             "units": "1",
             "start_index": np.int32(0),
         },
+        fill=np.int32(-1),
     )
-    faces.encoding = {"dtype": np.dtype(np.int32), "_FillValue": np.int32(-1)}
-    dataset[f"{name}_face_nodes"] = faces
     surface = "the unit sphere" if mesh.covariance is None else "{b : bᵀΣb = 1}"
     attrs: dict[str, Any] = {"units": mesh.units, "long_name": f"cell points on {surface} as vectors"}
     if mesh.covariance is not None:
         attrs["covariance"] = mesh.covariance.ravel()
-    dataset[f"{name}_points"] = ((name, f"{name}_component"), mesh.points, attrs)
-    dataset[f"{name}_area"] = (name, mesh.volumes, {"units": "1", "long_name": "cell areas", **face_attributes(name)})
-    return [f"{name}_lon", f"{name}_lat", f"{name}_area"]
+    layout.add(f"{name}_points", (name, f"{name}_component"), mesh.points, attrs)
+    layout.add(f"{name}_area", (name,), mesh.volumes, {"units": "1", "long_name": "cell areas", **face_attributes(name)})
+    layout.coordinates += [f"{name}_lon", f"{name}_lat", f"{name}_area"]
 
 
 def face_nodes(mesh: Mesh) -> Array:

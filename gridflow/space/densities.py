@@ -5,6 +5,7 @@ at the cell ends), never a point value: a normal density far narrower than a cel
 """
 
 from collections.abc import Callable
+from math import erfc, sqrt
 from typing import Annotated
 
 import numpy as np
@@ -32,6 +33,11 @@ def surface_under(factor: Factor, kind: str) -> Mesh:
     return surface
 
 
+def normal_below(z: Array) -> Array:
+    """Φ(z) elementwise, with the relative accuracy of the C library in the lower tail; without loading scipy.special."""
+    return np.array([0.5 * erfc(-x) for x in (z / sqrt(2.0)).ravel().tolist()]).reshape(z.shape)
+
+
 class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_field="kind"):
     """Normal density; wrapped around on a circle."""
 
@@ -57,14 +63,12 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
     def between(self, edges: Array) -> Array:
         """Mass between neighbouring edges, accurate in relative terms in both tails."""
         z = (edges - self.mean) / self.deviation
-        lower, upper = z[:-1], z[1:]
-        right = lower > 0
-        ndtr = scipy.special.ndtr
-        return np.where(right, ndtr(-lower) - ndtr(-upper), ndtr(upper) - ndtr(lower))
+        left_of, right_of = normal_below(z), normal_below(-z)
+        return np.where(z[:-1] > 0, right_of[:-1] - right_of[1:], left_of[1:] - left_of[:-1])
 
     def below(self, x: Array) -> Array:
         """The distribution function on the line."""
-        return scipy.special.ndtr((x - self.mean) / self.deviation)
+        return normal_below((x - self.mean) / self.deviation)
 
 
 class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", tag_field="kind"):

@@ -16,8 +16,8 @@ from functools import cached_property
 from math import gamma, pi, sqrt
 
 import numpy as np
-from numba import njit
 
+from gridflow.compiled import kernel
 from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
 
@@ -66,7 +66,11 @@ def wasserstein(one: Quantiles, two: Quantiles, power: int) -> float:
     """W_1 or W_2 (power 1 or 2) of two measures on the same line or circle."""
 
     def cost(shift: float) -> float:
-        return transport(one.levels, one.left, one.right, two.levels, two.left, two.right, one.length, power, shift)
+        turns = np.floor(-shift)
+        level = -shift - turns
+        piece = min(max(int(np.searchsorted(two.levels, level, "right")) - 1, 0), two.left.size - 1)
+        start = (piece, level, turns)
+        return transport(one.levels, one.left, one.right, two.levels, two.left, two.right, one.length, power, start)
 
     return max(least_of_convex(cost) if one.length > 0 else cost(0.0), 0.0) ** (1 / power)
 
@@ -93,14 +97,14 @@ def wasserstein1(masses: Array, other: Array, factor: Factor) -> float:
     return wasserstein(quantiles_of_cells(masses, factor), quantiles_of_cells(other, factor), 1)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
-def transport(levels1, left1, right1, levels2, left2, right2, length, power, shift):
-    """∫₀¹ |Q₁(s) − Q₂(s − shift)|^power ds, walking along both quantile functions at once."""
-    start = -shift
-    turns = np.floor(start)
-    level2 = start - turns
-    i, j = 0, max(0, min(np.searchsorted(levels2, level2, "right") - 1, left2.size - 1))
-    level1, total = 0.0, 0.0
+@kernel(nogil=True)
+def transport(levels1, left1, right1, levels2, left2, right2, length, power, start):
+    """∫₀¹ |Q₁(s) − Q₂(s − shift)|^power ds, walking along both quantile functions at once.
+
+    start : piece of Q₂ that holds −shift, the rest of −shift after its whole turns, and these
+    """
+    j, level2, turns = start
+    i, level1, total = 0, 0.0, 0.0
     while i < left1.size:
         width1, width2 = levels1[i + 1] - levels1[i], levels2[j + 1] - levels2[j]
         step = min(levels1[i + 1] - level1, levels2[j + 1] - level2)
@@ -202,7 +206,7 @@ class Slices:
         return sqrt(constant * float(((one - two) ** 2).sum()) * (self.edges[1] - self.edges[0]) / len(self.directions))
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel(nogil=True)
 def shadows(centres, widths, masses, edges, distribution):
     """Add the distribution functions of uniform densities [centre ± width/2] at the bin ends, (n_bins + 1,)."""
     lower, bin_width, last = edges[0], edges[1] - edges[0], edges.size - 1

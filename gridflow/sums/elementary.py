@@ -5,10 +5,12 @@ from typing import Any
 
 from numba import extending, njit, types
 
+from gridflow.compiled import kernel
+
 intrinsic: Any = extending.intrinsic
 REORDER = {"reassoc", "contract", "arcp", "nsz"}
 """Compiled sums may be reordered, so that they vectorise; non-finite numbers keep their meaning."""
-compiled: Any = njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+compiled: Any = kernel(fastmath=REORDER, nogil=True)
 inlined: Any = njit(fastmath=REORDER, nogil=True, error_model="numpy", inline="always")
 """For scalar functions, and for sums with a function among their arguments: a cached function that calls them contains them."""
 

@@ -7,6 +7,7 @@ import msgspec
 import xarray
 
 from gridflow.case.case import Case
+from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
@@ -59,7 +60,7 @@ def validate(
     chosen = quick_case(case) if quick else case
     tally = progress or Progress()
     try:
-        with blas_threads(1):
+        with blas_threads(1), on_compilation(tally.compiling):
             experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads))
     finally:
         tally.close()

@@ -3,8 +3,7 @@
     f_jo = Σ_i c_io σ(b_i·x_j),    p_io = Σ_j r_jo σ(b_i·x_j),    g_i = Σ_j (Σ_o u_io r_jo) σ'(b_i·x_j) x_j
 
 A new activation is one entry of `ACTIVATIONS`. The sums take one neuron at a time: its pre-activations for all data fit the
-first-level cache, and every inner loop runs along the data. They are in this module because Numba's file cache of compiled code
-compares the time of one source file only.
+first-level cache, and every inner loop runs along the data.
 """
 
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import scipy
 from numba import njit
 
+from gridflow.compiled import inner, kernel
 from gridflow.space.factor import Array
 from gridflow.sums.elementary import REORDER
 
@@ -165,7 +165,7 @@ activate = reduce(lambda others, item: branch_of(item[1], ACTIVATIONS[item[0]].c
 """(kind, z, value, slope): σ(z) and σ'(z), elementwise, of the activation with the number `kind`."""
 
 
-@njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+@inner(fastmath=REORDER, nogil=True)
 def dot(direction, columns, z):
     """z_j = b·x_j for columns (n_dim, n_data)."""
     for j in range(z.size):
@@ -176,7 +176,7 @@ def dot(direction, columns, z):
             z[j] += b * columns[d, j]
 
 
-@njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+@kernel(fastmath=REORDER, nogil=True)
 def predict(kind, directions, coefficients, columns):
     """f, (n_outputs, n_data), from directions (n, n_dim), coefficients (n, n_outputs), columns (n_dim, n_data)."""
     n_data = columns.shape[1]
@@ -192,7 +192,7 @@ def predict(kind, directions, coefficients, columns):
     return prediction
 
 
-@njit(fastmath=REORDER, nogil=True, error_model="numpy", cache=True)
+@kernel(fastmath=REORDER, nogil=True)
 def pull_back(kind, directions, outer, residual, columns):
     """p, (n, n_outputs), and g, (n, n_dim), from outer = u (n, n_outputs) and residual r (n_outputs, n_data)."""
     n_data = columns.shape[1]

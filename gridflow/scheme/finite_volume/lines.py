@@ -16,19 +16,17 @@ fixed, R keeps the densities ∝ e^{−ξ/D} at rest.
 
 The unknowns are masses, in which the columns of A sum to 0: elimination then needs no difference at all (`eliminate`), so that
 the mass of every line is kept to round-off however long the step. Lines are worked on in blocks, side by side in registers.
-
-numba's cache looks at this file alone, and all of the kernel is here.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gridflow import compiled
 from gridflow.space.factor import Array
 
-kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
-inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
+kernel: Any = compiled.kernel(fastmath=True, nogil=True)
+inlined: Any = compiled.inner(fastmath=True, forceinline=True)
 
 ROOT = 2**0.5
 GAMMA = 1 - 0.5**0.5

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from gridflow import compiled
 from gridflow.scheme.finite_volume.compiler import least
 
-kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
-inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True, forceinline=True)
+kernel: Any = compiled.kernel(fastmath=True, nogil=True)
+inlined: Any = compiled.inner(fastmath=True, nogil=True, forceinline=True)
 by_row: Any = njit(fastmath=True, error_model="numpy", nogil=True, inline="always")
 
 TINY = 1e-290

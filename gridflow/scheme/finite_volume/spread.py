@@ -7,8 +7,8 @@ than half the time.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from gridflow import compiled
 from gridflow.scheme.finite_volume.lines import (
     BLOCK,
     GAMMA,
@@ -21,8 +21,8 @@ from gridflow.scheme.finite_volume.lines import (
     take_negative,
 )
 
-kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
-inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
+kernel: Any = compiled.kernel(fastmath=True, nogil=True)
+inlined: Any = compiled.inner(fastmath=True, forceinline=True)
 
 
 @kernel

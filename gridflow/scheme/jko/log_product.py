@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from gridflow.compiled import kernel
 from gridflow.scheme.jko.logarithms import LOG2, logarithm, power_of_two, scaled_exponential
 from gridflow.space.factor import Array
 from gridflow.sums.elementary import bits_of
 
-compiled: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", cache=True)
+compiled: Any = kernel(fastmath={"contract"}, nogil=True)
 inner: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy")
 BLOCK = 8
 """Cells of a block: its products are exact for slopes up to some 20 nats per cell, steeper rows are summed term by term."""

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from numba import njit
-
+from gridflow.compiled import kernel
 from gridflow.scheme.jko.logarithms import power_of_two, scaled_exponential
 
-exact: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy", cache=True)
-sums: Any = njit(fastmath={"contract", "reassoc", "nsz"}, nogil=True, error_model="numpy", cache=True)
+exact: Any = kernel(fastmath={"contract"}, nogil=True)
+sums: Any = kernel(fastmath={"contract", "reassoc", "nsz"}, nogil=True)
 """Sums may be reordered, so that they vectorise; not those inside of exponentials."""
 
 CHUNK = 1024
