@@ -97,6 +97,10 @@ def wasserstein1(masses: Array, other: Array, factor: Factor) -> float:
     return wasserstein(quantiles_of_cells(masses, factor), quantiles_of_cells(other, factor), 1)
 
 
+SMALLEST = 1e-290
+"""Masses below it do not count: the slope of a quantile function over a subnormal one is no number."""
+
+
 @kernel(nogil=True)
 def transport(levels1, left1, right1, levels2, left2, right2, length, power, start):
     """∫₀¹ |Q₁(s) − Q₂(s − shift)|^power ds, walking along both quantile functions at once.
@@ -108,7 +112,7 @@ def transport(levels1, left1, right1, levels2, left2, right2, length, power, sta
     while i < left1.size:
         width1, width2 = levels1[i + 1] - levels1[i], levels2[j + 1] - levels2[j]
         step = min(levels1[i + 1] - level1, levels2[j + 1] - level2)
-        if step > 0.0:
+        if step > SMALLEST:
             slope1, slope2 = (right1[i] - left1[i]) / width1, (right2[j] - left2[j]) / width2
             first = left1[i] + slope1 * (level1 - levels1[i]) - (left2[j] + slope2 * (level2 - levels2[j]) + turns * length)
             last = first + (slope1 - slope2) * step

@@ -84,7 +84,7 @@ class ImplicitStepper(FiniteVolumeStepper):
         self.first_time = min(implicit.first_time() for implicit in (self.implicit, *spread))
         moving = [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
         moving += [grid.factors[axis] for implicit in spread for axis in implicit.moving]
-        cells = max(CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving))
+        cells = max([CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving)])
         self.tolerance = max(ERROR_MAX * (accuracy**0.5 / cells) ** 3, ROUNDOFF)
 
     def share(self, state: State) -> float:
