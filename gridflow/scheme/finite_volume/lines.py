@@ -128,9 +128,9 @@ def rates_fitted(right, left, xi, factor, mobility, k_a, k_b, a, b, m):
 
 @inlined
 def rates_viscous(right, left, viscosity, mobility, diffusivity, rate_a, rate_b, a, b, m):
-    """The same without drift, and with a viscosity."""
+    """The same without drift, with a viscosity ≥ 0; the maximum with 0 keeps sums from being reordered where there is none."""
     for q in range(m):
-        k = mobility[q] * (diffusivity + 0.5 * (viscosity[a, q] + viscosity[b, q]))
+        k = mobility[q] * (diffusivity + max(0.0, 0.5 * (viscosity[a, q] + viscosity[b, q])))
         right[a, q] = rate_a * k
         left[b, q] = rate_b * k
 
