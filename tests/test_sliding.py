@@ -8,6 +8,7 @@ from test_solver import InterruptAt
 from gridflow.case.case import Case, Time, load_case
 from gridflow.energy.potential import Potential
 from gridflow.errors import InputError
+from gridflow.flow.term import Point, half_steps
 from gridflow.scheme.finite_volume import stepper
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.finite_volume.sliding import Sliding, Viscosity
@@ -212,6 +213,19 @@ def test_the_work_of_the_viscosity_bounds_the_rise_of_the_energy(monkeypatch):
     redone = scheme.step(before, np.inf)
     assert redone.free_energy <= before.free_energy + redone.rise_roundoff
     assert redone.time < after.time
+
+
+def test_the_work_is_what_the_parts_add():
+    """Of a linear energy exactly: mass at the bottom of a kink, in lines before and behind, and what stages add."""
+    grid, across, xi = plane(0.5, slope=0.0)
+    density, bound = np.where(np.abs(across) < 0.15, 1.0, 0.0), Linear(xi)
+    viscosity = Sliding(grid).viscosity(xi)
+    parts, evaluate = viscosity.steps(0.0), lambda rho: bound.evaluate(rho * grid.volume)
+    before, _ = half_steps(Point(density, evaluate), parts, 0.05)
+    behind, _ = half_steps(before[-1], parts[::-1], 0.05)
+    rise = behind[-1].evaluation.value - before[0].evaluation.value
+    assert rise > 0.1
+    assert viscosity.work_of_step(before, behind, 0.125) == pytest.approx(rise + 0.125, rel=1e-12)
 
 
 def test_every_step_of_a_network_keeps_the_bound():
