@@ -12,15 +12,15 @@ walls ∂_lρ = 0. They may ask more of a cell than it has: after the sweep they
 that *gives*, which keeps mass and positivity for every dt.
 
 All fields are (before, n, after), n the cells along the axis; L : `gridflow.scheme.finite_volume.lines.Line`, whose rates, 1/d,
-belong to the face before each cell. numba's cache looks at this file alone, and all kernels of the fluxes are here.
+belong to the face before each cell.
 """
 
 from typing import Any
 
-from numba import njit
+from gridflow import compiled
 
-kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
-inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
+kernel: Any = compiled.kernel(fastmath=True, nogil=True)
+inlined: Any = compiled.inner(fastmath=True, forceinline=True)
 
 LEFT = 1e-12
 """Share of a cell that cross fluxes never take, so that no rounding turns a density negative."""

@@ -1,19 +1,18 @@
 """Stencils along one line or circle, of which the tensor of sliding is made (`gridflow.scheme.finite_volume.sliding_tensor`).
 
-All fields are (before, n, after), n the cells along the axis; tables of neighbours stop at walls or go around a circle. numba's
-cache looks at this file alone, and all kernels of the tensor are here.
+All fields are (before, n, after), n the cells along the axis; tables of neighbours stop at walls or go around a circle.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gridflow import compiled
 from gridflow.space.factor import Array, Factor, Indices
 from gridflow.space.grid import Grid
 
-kernel: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
-inlined: Any = njit(fastmath=True, error_model="numpy", cache=True, forceinline=True)
+kernel: Any = compiled.kernel(fastmath=True, nogil=True)
+inlined: Any = compiled.inner(fastmath=True, forceinline=True)
 
 SMOOTH = 6.0
 """3 removes what a smooth ξ has to O(h⁴); 6 leaves 0 wherever ξ'' varies by less than a factor of two over four cells."""
