@@ -223,9 +223,9 @@ class Run:
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
         steady, state = self.case.time.steady, self.state
-        if steady == 0 or self.counters.steps == 0 or state.dissipation > steady:
+        if steady == 0 or self.counters.steps == 0 or abs(state.dissipation) > steady:
             return False
-        return self.stepper.dissipation(state.density, state.evaluation) <= steady
+        return abs(self.stepper.dissipation(state.density, state.evaluation)) <= steady
 
     def save_state(self) -> None:
         """Appends a record of the current state."""
@@ -261,6 +261,7 @@ class Run:
     def ending(self, status: str) -> Ending:
         """Adds the status and the certificates to what was saved; its file is complete, or can be resumed."""
         claims = self.stepper.energy_decreases
+        but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
         self.counters.wall_seconds = time.monotonic() - self.began
@@ -268,7 +269,7 @@ class Run:
             "status": status,
             "wall_seconds": self.counters.wall_seconds,
             "mass_error_max": self.counters.mass_error,
-            "energy_decreases": "guaranteed up to round-off" if claims else "not claimed by this scheme and energy",
+            "energy_decreases": f"guaranteed up to {but}" if claims else "not claimed by this scheme and energy",
             "energy_rise_max": self.state.rise,
             "energy_roundoff": self.state.rise_roundoff,
         }

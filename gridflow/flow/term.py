@@ -11,7 +11,7 @@ schemes that list keys instead of admitting every term, its key in their `knows`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -54,6 +54,18 @@ class SplitStep(Protocol):
 
     def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float | None:
         """How much the part itself changes over a step."""
+
+
+def half_steps(point: Point, parts: Sequence[SplitStep], time: float) -> tuple[list[Point] | None, float]:
+    """(the point and those after each of the parts, or None where one is too long; limit on the whole step)."""
+    points, limit = [point], np.inf
+    for part in parts:
+        advance = part.advance(points[-1], time)
+        limit = min(limit, advance.limit)
+        if advance.density is None:
+            return None, limit
+        points.append(Point(advance.density, point.evaluate))
+    return points, limit
 
 
 class FlowTerm(ABC, Generic[Spec]):

@@ -18,13 +18,14 @@ RECORDS: dict[str, tuple[str, str]] = {
     "peclet": ("1", "Peclet number, root mean square of the drift over that of diffusion: 1 at rest"),
     "cell_peclet": ("1", "cell Peclet number |difference of xi|/D, root mean square over the mass"),
     "fitted_share": ("1", "share of fitted implicit steps in the steps there, the rest being transport and diffusion split"),
+    "viscous_work": ("1", "bound on the energy added so far by the viscosity that lets mass slide along kinks"),
     "injected_dissipation": ("1", "mean of |grad xi|^2 at positions displaced by the injected noise"),
     "error_w1": ("1", "W1 distance to the exact solution"),
     "error_l1": ("1", "L1 distance to the exact solution"),
 }
 INTEGERS = {"steps", "iterations"}
 JKO_REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
-REPORTS = JKO_REPORTS | {"noise_level", "injected_dissipation", "peclet", "cell_peclet", "fitted_share"}
+REPORTS = JKO_REPORTS | {"noise_level", "injected_dissipation", "peclet", "cell_peclet", "fitted_share", "viscous_work"}
 """Records that only some schemes have. Those of some energies are their `diagnostics` (`gridflow.energy.base`)."""
 VARIABLES: dict[str, tuple[str, str]] = {
     # name: (units, long name)

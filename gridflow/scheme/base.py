@@ -39,7 +39,7 @@ class Stepper(Protocol):
 
     @property
     def energy_decreases(self) -> bool:
-        """Whether the (free) energy is claimed never to increase by more than round-off."""
+        """Whether the (free) energy is claimed never to increase but for round-off, and "viscous_work" where it is reported."""
 
     @property
     def reports(self) -> tuple[str, ...]:

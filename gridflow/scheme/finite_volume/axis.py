@@ -19,7 +19,8 @@ ALIKE = 64 * float(np.finfo(float).eps)
 class Drift(NamedTuple):
     """What drives the mass along a factor: factor·(ξ_c − ξ_o), factor = 1/D, 0 for diffusion alone.
 
-    field : ξ, shape of the grid; line : ξ of one line, (n, 1), where it is that of all lines up to constants
+    field : ξ, shape of the grid, or where factor = 0 a viscosity beside the diffusivity, which the mobility multiplies too
+    line : ξ of one line, (n, 1), where it is that of all lines up to constants
     """
 
     field: Array
@@ -56,7 +57,7 @@ class LineAxis:
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         out = np.empty_like(density)
         flat, before, factor, lines = out.reshape(-1), density.reshape(-1), drift.factor, self.mobility.size
-        one = self.still if factor == 0.0 else drift.line
+        one = self.still if drift.field.size == 1 else drift.line  # NO_DRIFT
         if self.alike and second_order and one is not None:
             spread_lines(flat, before, one, self.line, self.stride, time, diffusivity * self.mobility[0], factor, 0, lines)
         else:

@@ -5,6 +5,7 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import Injection
 from gridflow.problem import Problem, finite
+from gridflow.scheme.finite_volume.curvature import Linearised
 from gridflow.scheme.finite_volume.transport import EULER, Transport
 from gridflow.space.factor import Array
 
@@ -55,3 +56,23 @@ class Drive:
     def level_later(self, time: float, level: float) -> float:
         """The level at the end of a step: that of the schedule; an adaptive one stays."""
         return self.noise.at(time) if self.noise.acts and not self.noise.adapts else level
+
+    def linearised(self, density: Array, time: float, level: float) -> Linearised:
+        """The flow linearised around a density: upwind fluxes of ψ and of −ψ, whose mean has the mean density at each face."""
+        view, problem = self.transport.view, self.problem
+        rho = density.reshape(view)
+
+        def moves(potential: Array) -> Array:
+            psi, ahead, back = potential.reshape(view), np.empty(view), np.empty(view)
+            self.transport.first_order(ahead, rho, psi)
+            self.transport.first_order(back, rho, -psi)
+            moved: Array = 0.5 * (back - ahead).reshape(potential.shape)
+            for term in problem.terms:
+                response = term.response(density, potential)
+                moved = moved if response is None else moved - response
+            return moved
+
+        def variation(other: Array) -> Array:
+            return self.evaluate(other, time, level).potential
+
+        return Linearised(moves, variation, density, problem.grid.volume, problem.keeps_mass)

@@ -8,7 +8,8 @@ square (`Implicit.peclet`); at rest it is 1, whatever the cells:
   of a cell: an error of order 2, which is Pe times that of second-order transport;
 * Pe ≥ PECLET_HIGH, *split* steps: the second-order sweep carries the drift, explicitly, between two implicit half steps of
   diffusion alone (Strang). As D → 0 it is the scheme without temperature. Where the splitting would raise the free energy, close
-  to rest, a fitted step is done instead;
+  to rest, a fitted step is done instead. Where mass slides along kinks (`gridflow.scheme.finite_volume.sliding`), the viscosity
+  acts in these steps, beside the diffusion, and not in fitted ones;
 * between the two the new density is a mean of both, with weights that change smoothly.
 
 Beside the limits of the sweep, where there is one, dt obeys an estimate of the error in time: now and then a step is done again
@@ -17,6 +18,7 @@ be `ERROR_MAX`·(√accuracy/n)³ of the mass, n the cells along one direction. 
 measurement, and a step of which too much is predicted is measured. At rest, where nothing moves, fitted steps grow without bound.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,12 +27,13 @@ import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError, require
-from gridflow.flow.term import FlowTerm, Point, SplitStep
+from gridflow.flow.term import FlowTerm, Point, SplitStep, half_steps
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature
 from gridflow.scheme.finite_volume.implicit import Implicit, Spread
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY
+from gridflow.scheme.finite_volume.sliding import Viscosity
 from gridflow.scheme.finite_volume.stages import STAGES_MAX, Stages
 from gridflow.scheme.finite_volume.stepper import ATTEMPTS, FiniteVolumeStepper
 from gridflow.space.factor import Array
@@ -65,8 +68,8 @@ class ImplicitStepper(FiniteVolumeStepper):
     steps to the next one.
     """
 
-    def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float) -> None:
-        super().__init__(problem, order, cfl, accuracy, fitted=False)
+    def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float, sliding: bool = False) -> None:
+        super().__init__(problem, order, cfl, accuracy, sliding, fitted=False)
         self.dyadic = False
         grid, temperature = problem.grid, problem.flow.temperature
         self.others = [split_step(grid, term) for term in problem.terms if term.splits and not term.fits]
@@ -86,6 +89,12 @@ class ImplicitStepper(FiniteVolumeStepper):
         moving += [grid.factors[axis] for implicit in spread for axis in implicit.moving]
         cells = max([CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving)])
         self.tolerance = max(ERROR_MAX * (accuracy**0.5 / cells) ** 3, ROUNDOFF)
+
+    def parts(self, viscosity: Viscosity | None) -> Sequence[SplitStep]:
+        """The temperature diffuses beside a viscosity, in the same lines."""
+        if viscosity is None or not self.implicit.moving:
+            return super().parts(viscosity)
+        return [*self.others, *viscosity.steps(self.implicit.temperature)]
 
     def share(self, state: State) -> float:
         """Weight of the fitted step."""
@@ -162,7 +171,9 @@ class ImplicitStepper(FiniteVolumeStepper):
         return reports["measured_error"] * longer**2 * self.distance(new, state) / max(reports["measured_move"], TINY)
 
     def measured(self, state: State, dt: float) -> tuple[State | None, float]:
-        """Two steps of dt/2, compared with one of dt."""
+        """Two steps of dt/2, compared with one of dt, beside kinks where a viscosity acts."""
+        viscosity = self.viscosity(state)
+        volume = self.grid.volume if viscosity is None else viscosity.volume_beside
         long, dt_retry = self.attempt(state, dt)
         if long is None:
             return None, dt_retry
@@ -170,7 +181,7 @@ class ImplicitStepper(FiniteVolumeStepper):
         new = None if middle is None else self.attempt(middle, dt / 2)[0]
         if new is None:
             return None, dt / 2
-        error = 4 / 3 * self.distance(new, long)
+        error = 4 / 3 * float(np.vdot(np.abs(new.density - long.density), volume))
         factor = SAFETY * float(np.cbrt(self.tolerance * self.mass(new) / error)) if error > 0 else np.inf
         if factor < 0.5:
             return None, factor * dt
@@ -221,11 +232,11 @@ class ImplicitStepper(FiniteVolumeStepper):
         """A step in which lines carry all of the drift: (new state, _) or (None, the step to try next)."""
         end = state.time + dt
         here = Point(state.density, partial(self.drive.evaluate, time=state.time), state.evaluation)
-        before, dt_terms = self.half_steps(here, self.others, dt / 2)
+        before, dt_terms = half_steps(here, self.others, dt / 2)
         if before is None or dt * ENERGY_SAFETY > dt_terms:
             return None, dt_terms
         there = Point(self.implicit.step(before[-1], dt), here.evaluate)
-        behind, _ = self.half_steps(there, self.others[::-1], dt / 2)
+        behind, _ = half_steps(there, self.others[::-1], dt / 2)
         if behind is None:
             return None, dt / 2
         density, final = behind[-1].density, behind[-1].evaluation

@@ -2,10 +2,10 @@
 
 A is the generator of mass moving along one line, tridiagonal (cyclic on a circle). Through face f between the cells l and r
 
-    F = k (B(−s) ρ_l − B(s) ρ_r),   k = A_f (D M + ν_f)/d_f,   s = (ξ_l − ξ_r)/D,   B(s) = s/(eˢ − 1)
+    F = k (B(−s) ρ_l − B(s) ρ_r),   k = A_f D M/d_f,   s = (ξ_l − ξ_r)/D,   B(s) = s/(eˢ − 1)
 
-exponentially fitted (Scharfetter and Gummel 1969); or, without drift, F = k(ρ_l − ρ_r), where the larger viscosity of both cells,
-ν_f, may add to the diffusivity. In place of the exponential stands
+exponentially fitted (Scharfetter and Gummel 1969); or, without drift, F = k(ρ_l − ρ_r), with k = A_f M (D + ν_f)/d_f, where the
+mean viscosity of both cells, ν_f, may add to the diffusivity. In place of the exponential stands
 
     R = (I − γ dt A)⁻² (I + (1 − 2γ) dt A),   γ = 1 − 1/√2
 
@@ -128,9 +128,9 @@ def rates_fitted(right, left, xi, factor, mobility, k_a, k_b, a, b, m):
 
 @inlined
 def rates_viscous(right, left, viscosity, mobility, diffusivity, rate_a, rate_b, a, b, m):
-    """The same without drift, and with a viscosity."""
+    """The same without drift, with a viscosity ≥ 0; the maximum with 0 keeps sums from being reordered where there is none."""
     for q in range(m):
-        k = mobility[q] * (diffusivity + max(viscosity[a, q], viscosity[b, q]))
+        k = mobility[q] * (diffusivity + max(0.0, 0.5 * (viscosity[a, q] + viscosity[b, q])))
         right[a, q] = rate_a * k
         left[b, q] = rate_b * k
 

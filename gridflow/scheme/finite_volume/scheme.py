@@ -8,6 +8,7 @@ from gridflow.errors import require
 from gridflow.flow.flow import KEYS
 from gridflow.problem import DRIVE, Problem
 from gridflow.scheme.finite_volume.implicit_stepper import ImplicitStepper
+from gridflow.scheme.finite_volume.sliding import check_sliding
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
 
@@ -18,6 +19,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     cfl: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
     accuracy: Annotated[float, Meta(gt=0.0)] = 1.0
     diffusion: Literal["implicit", "scharfetter-gummel", "heat-semigroup"] = "implicit"
+    sliding: bool = False
 
     label: ClassVar[str] = "finite volumes, SSP-RK2"
     knows: ClassVar[frozenset[str]] = KEYS | {DRIVE}
@@ -26,7 +28,10 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     def init(self, problem: Problem) -> FiniteVolumeStepper:
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         problem.check(self.knows, "finite volumes", "remove it")
-        numbers = problem, self.order, self.cfl, self.accuracy
+        if self.sliding:
+            fitted = problem.flow.temperature > 0 and self.diffusion == "scharfetter-gummel"
+            check_sliding(problem.grid, self.order, fitted)
+        numbers = problem, self.order, self.cfl, self.accuracy, self.sliding
         if any(term.diffuses for term in problem.terms) and self.diffusion == "implicit":
             return ImplicitStepper(*numbers)
         varies = any(m.size > 1 for m in problem.grid.mobility)

@@ -25,6 +25,7 @@ A fourth limit is one on dt:
   equal h the error in time of s stages is s − 1 times that of Heun's method, of order 2 in h.
 
 Where terms of the flow are split off there are two stages only: their own steps are as long as dt and limited as Euler steps are.
+So it is in steps with a viscosity (`gridflow.scheme.finite_volume.sliding`): without it, which comes in between, drift pins mass.
 """
 
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY, Limits
+from gridflow.scheme.finite_volume.sliding import Viscosity
 from gridflow.scheme.finite_volume.transport import EULER, Swept, Transport
 from gridflow.space.factor import Array
 
@@ -54,13 +56,14 @@ ROUNDOFF = 1e-9
 
 class Moved(NamedTuple):
     """A step of the transport. density : at its end; energy : −dt·D₀; low : least density of all stages; limit : on the next dt;
-    energy_max : on the next h, by the energy."""
+    energy_max : on the next h, by the energy; work : of the cross fluxes of a viscosity, where it raises the energy."""
 
     density: Array
     energy: float
     low: float
     limit: float
     energy_max: float
+    work: float
 
 
 class Stages:
@@ -69,16 +72,22 @@ class Stages:
     def __init__(self, transport: Transport, drive: Drive, limits: Limits, stages_max: int) -> None:
         self.transport, self.drive, self.limits, self.euler_max = transport, drive, limits, stages_max - 1
 
-    def advance(self, start: Point, state: State, dt: float) -> tuple[Moved | None, float]:
+    def most(self, viscosity: Viscosity | None) -> int:
+        """Most Euler steps in one with this viscosity."""
+        return self.euler_max if viscosity is None else HEUN - 1
+
+    def advance(self, start: Point, state: State, dt: float, viscosity: Viscosity | None) -> tuple[Moved | None, float]:
         """(the step dt from `start`, _) or (None, the step to try next). state : that before the split terms."""
         outflow = self.transport.outflow(start.density.reshape(self.transport.view), start.evaluation)
         dt_positive = self.limits.positivity(outflow)
-        count = self.euler_steps(state, dt, dt_positive)
+        count = self.euler_steps(state, dt, dt_positive, viscosity)
         if dt / count * self.limits.cfl > dt_positive:
             return None, count * dt_positive
-        return self.advance_by(count, start, state, dt, dt_positive)
+        return self.advance_by(count, start, state, dt, dt_positive, viscosity)
 
-    def advance_by(self, count: int, start: Point, state: State, dt: float, dt_positive: float) -> tuple[Moved | None, float]:
+    def advance_by(
+        self, count: int, start: Point, state: State, dt: float, dt_positive: float, viscosity: Viscosity | None
+    ) -> tuple[Moved | None, float]:
         """The same by so many Euler steps, or more where the energy needs them."""
         shape, view, level = start.density.shape, self.transport.view, state.reports.get("noise_level", 0.0)
         rho0, evaluation, h = start.density.reshape(view), start.evaluation, dt / count
@@ -89,33 +98,35 @@ class Stages:
                 evaluation = self.drive.evaluate(rho.reshape(shape), time, self.drive.level_later(time, level))
             share, out = EULER if i < count else count / (count + 1), buffers[i % 2]
             potential = evaluation.potential.reshape(view)
-            swept.append(self.transport.stage(out, rho0, rho, potential, h, evaluation.diffusivity, share))
+            swept.append(self.transport.stage(out, rho0, rho, potential, h, evaluation.diffusivity, share, viscosity))
             rho = out
             if i == 1:
                 dt_energy = self.limits.energy(h, *decrease_and_bend(swept), start.evaluation.roundoff)
                 if h * ENERGY_SAFETY > dt_energy:
                     more = steps_of(dt, dt_energy) if dt_energy > 0 else np.inf
-                    if more > self.euler_max:
-                        return None, self.euler_max * dt_energy
-                    return self.advance_by(int(more), start, state, dt, dt_positive)
+                    if more > self.most(viscosity):
+                        return None, self.most(viscosity) * dt_energy
+                    return self.advance_by(int(more), start, state, dt, dt_positive, viscosity)
             if swept[-1].low < 0:
                 return None, dt / 2
         energy = count * swept[0].moved
         last = (swept[-1].moved + (1 - share) * swept[-1].moved_before) / share  # −h·D₁: h·L(ρ) = (ρ' − (1 − share)ρ₀)/share − ρ
-        dt_accurate = self.limits.accuracy(dt, -energy, -count * last)
+        beside = count * swept[0].kinks - energy, count * (swept[-1].kinks / share - last)  # kinks with a viscosity
+        dt_accurate = self.limits.accuracy(dt, *beside)
         if dt_accurate < dt / 2:
             return None, dt_accurate
         largest = min(dt_positive, dt_energy)
-        limit = max(min(largest, dt_accurate), min(self.euler_max * largest, SHARE_OF_MANY * dt_accurate))
+        limit = max(min(largest, dt_accurate), min(self.most(viscosity) * largest, SHARE_OF_MANY * dt_accurate))
         limit = min(limit, max(GROWTH_MAX * dt, state.dt))
-        return Moved(rho.reshape(shape), energy, min(s.low for s in swept), limit, dt_energy), dt
+        work = share * max(0.0, swept[0].work) + max(0.0, swept[-1].work)  # of two stages, where there is any
+        return Moved(rho.reshape(shape), energy, min(s.low for s in swept), limit, dt_energy, work), dt
 
-    def euler_steps(self, state: State, dt: float, dt_positive: float) -> int:
-        """s − 1 for a step dt: as few Euler steps as their limits admit, and no more than `euler_max`."""
+    def euler_steps(self, state: State, dt: float, dt_positive: float, viscosity: Viscosity | None) -> int:
+        """s − 1 for a step dt: as few Euler steps as their limits admit, and no more than `most`."""
         largest = min(dt_positive, float(state.arrays.get(ENERGY_MAX, np.inf)))
         if state.arrays:
             largest = self.limits.curvature(largest, Curvature.of_arrays(state.arrays).step_max)
-        return int(np.clip(steps_of(dt, largest), 1, self.euler_max))
+        return int(np.clip(steps_of(dt, largest), 1, self.most(viscosity)))
 
 
 def steps_of(dt: float, largest: float) -> float:

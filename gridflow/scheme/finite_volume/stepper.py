@@ -28,12 +28,13 @@ import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError
-from gridflow.flow.term import Point, SplitStep
+from gridflow.flow.term import Point, SplitStep, half_steps
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature, Linearised
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.limits import ENERGY_SAFETY, Limits
+from gridflow.scheme.finite_volume.sliding import Sliding, Viscosity
 from gridflow.scheme.finite_volume.stages import ENERGY_MAX, HEUN, STAGES_MAX, Stages
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
@@ -45,11 +46,13 @@ ATTEMPTS = 60
 class FiniteVolumeStepper:
     """Finite volumes bound to a problem: everything that is reused between steps. Diffusion is explicit, or the heat semigroup.
 
-    order, cfl, accuracy : see `gridflow.scheme.finite_volume.scheme`; fitted : whether the fluxes contain the temperature, which
-    is split off else
+    order, cfl, accuracy, sliding : see `gridflow.scheme.finite_volume.scheme`; fitted : whether the fluxes contain the
+    temperature, which is split off else
     """
 
-    def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float, fitted: bool = True) -> None:
+    def __init__(
+        self, problem: Problem, order: int, cfl: float, accuracy: float, sliding: bool = False, *, fitted: bool = True
+    ) -> None:
         self.problem, self.grid = problem, problem.grid
         self.transport = Transport(problem, order, problem.flow.temperature if fitted else 0.0)
         self.limits = Limits.of(cfl, accuracy, problem.grid, self.transport)
@@ -58,15 +61,25 @@ class FiniteVolumeStepper:
         self.dyadic = any(t.diffuses for t in terms)
         self.drive = Drive(problem, self.transport)
         self.stages = Stages(self.transport, self.drive, self.limits, HEUN if terms else STAGES_MAX)
+        self.sliding = Sliding(problem.grid) if sliding else None
+        self.works = sliding and problem.flow.temperature == 0
 
     @property
     def reports(self) -> tuple[str, ...]:
         """Names of the numbers that it adds to every save."""
-        return self.drive.reports
+        return (*self.drive.reports, *(("viscous_work",) if self.works else ()))
 
     def report(self, state: State) -> dict[str, float]:
         """The numbers of `reports` for a state."""
-        return self.drive.numbers(state.density, state.reports)
+        return {**self.drive.numbers(state.density, state.reports), **self.works_until(state)}
+
+    def works_until(self, state: State, added: float = 0.0) -> dict[str, float]:
+        """The report of the work of the viscosity in all steps to a state, and of what a step adds."""
+        return {"viscous_work": state.reports.get("viscous_work", 0.0) + added} if self.works else {}
+
+    def parts(self, viscosity: Viscosity | None) -> Sequence[SplitStep]:
+        """What a step splits off, in the order before the transport."""
+        return self.split_steps if viscosity is None else [*self.split_steps, *viscosity.steps(0.0)]
 
     def warnings(self, state: State) -> list[str]:
         """Of fitted fluxes that are not resolved."""
@@ -92,7 +105,11 @@ class FiniteVolumeStepper:
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """−dF/dt of the flow discrete in space (`gridflow.scheme.finite_volume.transport`)."""
-        return self.transport.dissipation(density, evaluation)
+        falls = self.transport.dissipation(density, evaluation)
+        if self.sliding is None or not self.works:
+            return falls
+        viscosity = self.sliding.viscosity(evaluation.potential)
+        return falls if viscosity is None else falls - viscosity.power(density, evaluation.potential)
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; without `dt` the first step is bound by positivity alone."""
@@ -130,7 +147,7 @@ class FiniteVolumeStepper:
     def with_curvature(self, state: State) -> State:
         """The state with the curvature of the energy, measured where it is due, and the step that it allows."""
         curvature = self.curvature(state)
-        largest = self.stages.euler_max * curvature.step_max
+        largest = self.stages.most(self.viscosity(state)) * curvature.step_max
         dt = min(state.dt, largest) if state.arrays else self.limits.curvature(state.dt, largest)
         return replace(state, arrays={**state.arrays, **curvature.arrays()}, dt=dt)
 
@@ -143,38 +160,28 @@ class FiniteVolumeStepper:
         return linearised.first() if before is None else linearised.renewal(before, state.dt)
 
     def linearised(self, state: State) -> Linearised:
-        """The flow linearised around a state; with upwind fluxes of ψ and of −ψ, whose mean has the mean density at each face."""
-        view, level = self.transport.view, state.reports.get("noise_level", 0.0)
-        rho = state.density.reshape(view)
+        """The flow linearised around a state."""
+        return self.drive.linearised(state.density, state.time, state.reports.get("noise_level", 0.0))
 
-        def moves(potential: Array) -> Array:
-            psi, ahead, back = potential.reshape(view), np.empty(view), np.empty(view)
-            self.transport.first_order(ahead, rho, psi)
-            self.transport.first_order(back, rho, -psi)
-            moved: Array = 0.5 * (back - ahead).reshape(potential.shape)
-            for term in self.problem.terms:
-                response = term.response(state.density, potential)
-                moved = moved if response is None else moved - response
-            return moved
-
-        def variation(density: Array) -> Array:
-            return self.drive.evaluate(density, state.time, level).potential
-
-        return Linearised(moves, variation, state.density, self.grid.volume, self.problem.keeps_mass)
+    def viscosity(self, state: State) -> Viscosity | None:
+        """That of a step from a state, where mass slides along kinks."""
+        return None if self.sliding is None else self.sliding.viscosity(state.evaluation.potential)
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """(new state, _) or (None, the step to try next)."""
         level, end = state.reports.get("noise_level", 0.0), state.time + dt
         here = Point(state.density, partial(self.drive.evaluate, time=state.time, level=level), state.evaluation)
-        before, dt_terms = self.half_steps(here, self.split_steps, dt / 2)
+        viscosity = self.viscosity(state)
+        parts = self.parts(viscosity)
+        before, dt_terms = half_steps(here, parts, dt / 2)
         if before is None or dt * ENERGY_SAFETY > dt_terms:
             return None, dt_terms
         start = before[-1]
-        moved, dt_retry = self.stages.advance(start, state, dt)
+        moved, dt_retry = self.stages.advance(start, state, dt, viscosity)
         if moved is None:
             return None, dt_retry
         there = Point(moved.density, partial(self.drive.evaluate, time=end, level=self.drive.level_later(end, level)))
-        behind, _ = self.half_steps(there, self.split_steps[::-1], dt / 2)
+        behind, _ = half_steps(there, parts[::-1], dt / 2)
         if behind is None:
             return None, dt / 2
         density = behind[-1].density
@@ -186,14 +193,15 @@ class FiniteVolumeStepper:
             return None, dt_change
         value, roundoff = self.problem.free_energy(density, final)
         rise = value - state.free_energy
-        if not self.may_rise(state) and rise > roundoff:
+        work = viscosity.work_of_step(before, [*behind[:-1], after], moved.work) if viscosity else 0.0
+        if not self.may_rise(state) and rise > work + roundoff:
             return None, dt / 2
         dt_new, arrays = min(moved.limit, dt_terms, dt_change), {}
         if state.arrays:
             curvature = Curvature.of_arrays(state.arrays)
             dt_new = self.limits.curvature(dt_new, self.stages.euler_max * curvature.step_max)
             arrays = {**curvature.after_step().arrays(), ENERGY_MAX: np.array(moved.energy_max)}
-        low = float(density.min()) if self.split_steps else np.inf
+        low = float(density.min()) if parts else np.inf
         new = State(
             density=density,
             time=end,
@@ -205,25 +213,14 @@ class FiniteVolumeStepper:
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
             arrays=arrays,
-            reports=self.carried(state, reports),
+            reports=self.carried(state, {**reports, **self.works_until(state, work)}),
         )
         return new, dt
-
-    def half_steps(self, point: Point, terms: Sequence[SplitStep], time: float) -> tuple[list[Point] | None, float]:
-        """(the point and those after each of the terms, or None where one is too long; limit on the whole step)."""
-        points, limit = [point], np.inf
-        for term in terms:
-            advance = term.advance(points[-1], time)
-            limit = min(limit, advance.limit)
-            if advance.density is None:
-                return None, limit
-            points.append(Point(advance.density, point.evaluate))
-        return points, limit
 
     def limit_of_changes(self, state: State, before: list[Point], after: Point, moved: float, dt: float) -> float:
         """The step for which the split terms change by no more than the tolerance while they act."""
         limit, start = np.inf, before[-1]
-        for term, own in zip(self.split_steps, before[1:], strict=True):
+        for term, own in zip(self.split_steps, before[1:], strict=False):  # lines of a viscosity, behind them, limit nothing
             carried = abs(moved)
             if own is not start:  # moved by the terms behind it
                 shift = (start.density - own.density) * self.grid.volume
@@ -235,7 +232,7 @@ class FiniteVolumeStepper:
 
     def dissipation_in_step(self, start: Point, moved: float, rise: float, dt: float) -> float:
         """−dF/dt during a step, as cheap as can be."""
-        if any(term.diffuses for term in self.problem.terms):
+        if self.sliding is not None or any(term.diffuses for term in self.problem.terms):
             return -rise / dt
         xi = start.evaluation.first_variation
         return sum(term.dissipation(start.density, xi) for term in self.problem.terms) - moved / dt

@@ -8,6 +8,7 @@ from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import diffusion
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
+from gridflow.scheme.finite_volume.sliding import Viscosity
 from gridflow.scheme.finite_volume.stage import largest_rate, moved_energy, stage
 from gridflow.scheme.finite_volume.tables import sweep_tables, upwind_ratio
 from gridflow.space.factor import Array
@@ -24,12 +25,15 @@ EULER = 1.0
 
 
 class Swept(NamedTuple):
-    """What a sweep measures: largest outflow rate (without `base`), Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out."""
+    """What a sweep measures: largest outflow rate (without `base`), Σ V ξ (out − ρ), Σ V ξ (ρ − base), min out;
+    with a viscosity, the parts of the first sum by its cross fluxes, and by all that moves through faces where it acts."""
 
     outflow: float
     moved: float
     moved_before: float
     low: float
+    work: float = 0.0
+    kinks: float = 0.0
 
 
 class Transport:
@@ -56,16 +60,22 @@ class Transport:
         dt: float,
         diffusivity: Array | None = None,
         share: float = 0.5,
+        viscosity: Viscosity | None = None,
     ) -> Swept:
-        """One sweep (`stage`), and beside it diffusion along the only factor. All arrays have the shape `view`."""
+        """One sweep (`stage`), and beside it diffusion along the only factor, or sliding. All arrays have the shape `view`."""
         swept = Swept(*stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted, share))
-        if diffusivity is None:
+        if diffusivity is None and viscosity is None:
             return swept
-        added, rate = diffusion(self.problem.grid.factors[0], rho.ravel(), diffusivity)
-        change = dt * added.reshape(rho.shape)
-        out += change if base is None else share * change
+        outflow, work, kinks = swept.outflow, 0.0, 0.0
+        if viscosity is not None:
+            work, kinks = viscosity.correct(out, rho, drive, dt if base is None else share * dt)
+        if diffusivity is not None:
+            added, rate = diffusion(self.problem.grid.factors[0], rho.ravel(), diffusivity)
+            change = dt * added.reshape(rho.shape)
+            out += change if base is None else share * change
+            outflow += rate / self.kappa
         moved = moved_energy(drive, rho, out, self.tables)
-        return swept._replace(outflow=swept.outflow + rate / self.kappa, moved=moved, low=float(out.min()))
+        return swept._replace(outflow=outflow, moved=moved, low=float(out.min()), work=work, kinks=kinks)
 
     def outflow(self, rho: Array, evaluation: Evaluation) -> float:
         """The largest rate of what leaves a cell, per density, and 1/κ of that by diffusion."""
