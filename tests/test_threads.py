@@ -138,3 +138,23 @@ def test_without_a_choice_there_is_one_thread():
     seen = set()
     share_out(lambda first, last: seen.add(threading.get_ident()), 20)
     assert seen == {threading.get_ident()}
+
+
+def test_implicit_lines_are_the_same_for_any_number_of_threads():
+    """Lines are shared out in whole blocks, whatever their stride; 2¹⁶ cells are enough to be."""
+    from gridflow.scheme.finite_volume.axis import NO_DRIFT, Drift
+    from gridflow.scheme.finite_volume.implicit import axis_of
+    from gridflow.space.grid import Grid
+    from gridflow.space.line import Interval
+
+    grid = Grid([Interval(bounds=(0.0, 1.0), cells=n).factor(name) for name, n in (("x", 250), ("y", 263))])
+    random = np.random.default_rng(5)
+    density, xi = random.random(grid.shape), random.random(grid.shape) * 9
+    for axis in (0, 1):
+        for drift in (NO_DRIFT, Drift(xi, 1.0)):
+            results = []
+            for number in (1, 2, 3):
+                with blas_threads(number):
+                    results.append(axis_of(grid, axis, np.ones(1)).advance(density, drift, 1e-3, 1.0, True))
+            assert (results[0] == results[1]).all()
+            assert (results[0] == results[2]).all()

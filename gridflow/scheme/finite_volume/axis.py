@@ -7,11 +7,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from gridflow.scheme.finite_volume.lines import Line, advance_lines, drift_and_diffusion
+from gridflow.scheme.finite_volume.lines import BLOCK, Line, advance_lines, drift_and_diffusion
 from gridflow.scheme.finite_volume.spread import spread_lines
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.threads import share_out
 
+SHARED_MIN = 2**16
+"""Cells from which lines are shared out among threads, as face sweeps are."""
 ALIKE = 64 * float(np.finfo(float).eps)
 """Difference of two lines of ξ, relative to the largest |ξ|, that counts as round-off."""
 
@@ -56,13 +59,24 @@ class LineAxis:
 
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         out = np.empty_like(density)
-        flat, before, factor, lines = out.reshape(-1), density.reshape(-1), drift.factor, self.mobility.size
+        flat, before, field, lines = out.reshape(-1), density.reshape(-1), drift.field.reshape(-1), self.mobility.size
         one = self.still if drift.field.size == 1 else drift.line  # NO_DRIFT
-        if self.alike and second_order and one is not None:
-            spread_lines(flat, before, one, self.line, self.stride, time, diffusivity * self.mobility[0], factor, 0, lines)
+        line, stride, factor = self.line, self.stride, drift.factor
+
+        def work(first: int, last: int) -> None:
+            """Blocks of lines."""
+            first, last = first * BLOCK, min(last * BLOCK, lines)
+            if self.alike and second_order and one is not None:
+                spread_lines(flat, before, one, line, stride, time, diffusivity * self.mobility[0], factor, first, last)
+            else:
+                arrays = flat, before, field, self.mobility
+                advance_lines(*arrays, line, stride, time, diffusivity, factor, second_order, first, last)
+
+        blocks = -(-lines // BLOCK)
+        if density.size < SHARED_MIN:
+            work(0, blocks)
         else:
-            arrays = flat, before, drift.field.reshape(-1), self.mobility
-            advance_lines(*arrays, self.line, self.stride, time, diffusivity, factor, second_order, 0, lines)
+            share_out(work, blocks)
         return out
 
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
