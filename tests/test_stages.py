@@ -55,7 +55,7 @@ def test_a_step_is_euler_steps_and_a_mean(count, rng, monkeypatch):
 def test_second_order_in_time_for_any_number_of_stages(count, monkeypatch):
     """Fixed grid and fixed steps of a fixed number of stages against very small ones."""
     stepper, start = quadratic()
-    monkeypatch.setattr(Stages, "euler_steps", lambda self, state, dt, dt_positive: count)
+    monkeypatch.setattr(Stages, "euler_steps", lambda self, state, dt, dt_positive, viscosity: count)
     span = 0.125
 
     def run(steps):

@@ -76,7 +76,7 @@ class Stages:
         """Most Euler steps in one with this viscosity."""
         return self.euler_max if viscosity is None else HEUN - 1
 
-    def advance(self, start: Point, state: State, dt: float, viscosity: Viscosity | None) -> tuple[Moved | None, float]:
+    def advance(self, start: Point, state: State, dt: float, viscosity: Viscosity | None = None) -> tuple[Moved | None, float]:
         """(the step dt from `start`, _) or (None, the step to try next). state : that before the split terms."""
         outflow = self.transport.outflow(start.density.reshape(self.transport.view), start.evaluation)
         dt_positive = self.limits.positivity(outflow)
@@ -121,7 +121,7 @@ class Stages:
         work = share * max(0.0, swept[0].work) + max(0.0, swept[-1].work)  # of two stages, where there is any
         return Moved(rho.reshape(shape), energy, min(s.low for s in swept), limit, dt_energy, work), dt
 
-    def euler_steps(self, state: State, dt: float, dt_positive: float, viscosity: Viscosity | None) -> int:
+    def euler_steps(self, state: State, dt: float, dt_positive: float, viscosity: Viscosity | None = None) -> int:
         """s − 1 for a step dt: as few Euler steps as their limits admit, and no more than `most`."""
         largest = min(dt_positive, float(state.arrays.get(ENERGY_MAX, np.inf)))
         if state.arrays:
