@@ -172,7 +172,7 @@ def scaled_block(part, factor, weights, largest, top, exponent, block, width):
 
 @inner
 def add_product(total, scaled, i, j, part, width):
-    """total += (a block of the matrix)·part, (BLOCK, BLOCK) times (BLOCK, width): two rows at a time, coefficients in registers."""
+    """total += (a block of the matrix)·part, (BLOCK, BLOCK) times (BLOCK, width): two rows at a time, coefficients apart."""
     for k in range(0, BLOCK, 2):
         a0, a1, a2, a3, a4, a5, a6, a7 = scaled[i, j, k]
         b0, b1, b2, b3, b4, b5, b6, b7 = scaled[i, j, k + 1]
