@@ -84,7 +84,7 @@ class LineAxis:
     def rates(self, one: Array, diffusivity: float, factor: float) -> tuple[Array, Array]:
         """`rates_of_line`, kept from step to step."""
         if self.last_rates is None or self.last_rates[0] is not one or self.last_rates[1:3] != (diffusivity, factor):
-            rates = rates_of_line(self.line, one, diffusivity * float(self.mobility[0]), factor)
+            rates = rates_of_line(self.line, one[:, 0], diffusivity * float(self.mobility[0]), factor)
             self.last_rates = one, diffusivity, factor, rates
         return self.last_rates[3]
 

@@ -13,7 +13,6 @@ from gridflow.scheme.finite_volume.lines import (
     BLOCK,
     GAMMA,
     Line,
-    eliminate,
     extrapolate,
     is_negative,
     load,
@@ -36,10 +35,31 @@ def bernoulli(s: Array) -> tuple[Array, Array]:
 
 
 def rates_of_line(line: Line, xi: Array, diffusivity: float, factor: float) -> tuple[Array, Array]:
-    """What every cell gives to the next and to the previous one, per mass and time, (n, 1); xi : of the line, (n, 1)."""
+    """What every cell gives to the next and to the previous one, per mass and time, (n,); xi : of the line, (n,)."""
     ahead, back = bernoulli(factor * (np.roll(xi, 1) - xi))
-    rate = (diffusivity * line.rate)[:, None]
-    return np.roll(rate * ahead, -1) * line.inverse_volume[:, None], rate * back * line.inverse_volume[:, None]
+    rate = diffusivity * line.rate
+    return np.roll(rate * ahead, -1) * line.inverse_volume, rate * back * line.inverse_volume
+
+
+@inner
+def eliminate(inverse, border, right, left, g, circle):
+    """See `lines.eliminate`: for one line, its arrays (n,)."""
+    n = right.size
+    end = n - 1 if circle else n
+    e = 1.0 + g * left[0]
+    for i in range(end):
+        if i > 0:
+            e = 1.0 + g * left[i] * (e * inverse[i - 1])
+        inverse[i] = 1 / (g * right[i] + e)
+    if circle:
+        border[0] = g * right[end] * inverse[0]
+        for i in range(1, end):
+            enters = g * left[end] if i == end - 1 else 0.0
+            border[i] = (enters + g * right[i - 1] * border[i - 1]) * inverse[i]
+        border[end] = 1.0 + border[end - 1]
+        for i in range(end - 2, -1, -1):
+            border[i] += g * left[i + 1] * inverse[i] * border[i + 1]
+            border[end] += border[i]
 
 
 @inner
@@ -48,21 +68,21 @@ def resolve(y, inverse, border, right, left, g, circle, m):
     n = y.shape[0]
     end = n - 1 if circle else n
     for q in range(m):
-        y[0, q] *= inverse[0, 0]
+        y[0, q] *= inverse[0]
     for i in range(1, end):
-        inverse_i, enters = inverse[i, 0], g * right[i - 1, 0] * inverse[i, 0]
+        inverse_i, enters = inverse[i], g * right[i - 1] * inverse[i]
         for q in range(m):
             y[i, q] = y[i, q] * inverse_i + enters * y[i - 1, q]
     for i in range(end - 2, -1, -1):
-        enters = g * left[i + 1, 0] * inverse[i, 0]
+        enters = g * left[i + 1] * inverse[i]
         for q in range(m):
             y[i, q] += enters * y[i + 1, q]
     if circle:
-        from_w, from_e, pivot = g * right[end - 1, 0], g * left[0, 0], 1 / border[end, 0]
+        from_w, from_e, pivot = g * right[end - 1], g * left[0], 1 / border[end]
         for q in range(m):
             y[end, q] = (y[end, q] + from_w * y[end - 1, q] + from_e * y[0, q]) * pivot
         for i in range(end):
-            share = border[i, 0]
+            share = border[i]
             for q in range(m):
                 y[i, q] += share * y[end, q]
 
@@ -74,9 +94,9 @@ def spread_lines(out, rho, right, left, L, stride, time, first, last):
     right, left : see `rates_of_line`; the rest as in `lines.advance_lines`.
     """
     n, times = L.volume.size, (GAMMA * time, 0.5 * time)
-    inverse, border, offsets = np.empty((2, n, 1)), np.empty((2, n, 1)), np.empty(BLOCK, np.int64)
+    inverse, border, offsets = np.empty((2, n)), np.empty((2, n)), np.empty(BLOCK, np.int64)
     for k in range(2):
-        eliminate(inverse[k], border[k], right, left, times[k], L.circle, 1)
+        eliminate(inverse[k], border[k], right, left, times[k], L.circle)
     mass, y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
     for block in range(first, last, BLOCK):
         m = min(BLOCK, last - block)
