@@ -10,10 +10,11 @@ from scipy.linalg import expm
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.flow.term import Point
-from gridflow.scheme.finite_volume.axis import NO_DRIFT, Drift, bernoulli
+from gridflow.scheme.finite_volume.axis import NO_DRIFT, Drift
 from gridflow.scheme.finite_volume.implicit import Implicit, axis_of
 from gridflow.scheme.finite_volume.implicit_stepper import PECLET_HIGH, PECLET_LOW
 from gridflow.scheme.finite_volume.lines import GAMMA, half_coth, half_coth_large
+from gridflow.scheme.finite_volume.spread import bernoulli
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid

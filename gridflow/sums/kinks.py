@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflow.compiled import inner
 from gridflow.space.factor import Array
-from gridflow.sums.elementary import compiled
+from gridflow.sums.elementary import REORDER, compiled
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def merge(starts: NDArray[np.int64], rows: Array, signs: Array) -> tuple[NDArray
     rows : x' and y of the sorted data, times the roots of their weights, (n_data, 2 + n_outputs).
     Returns the new starts, rows and signs, and Σ|y|² of the parts of y that no linear function reaches.
     """
-    merged, new_signs = np.empty((4 * (starts.size - 1), rows.shape[1])), np.empty(4 * (starts.size - 1))
+    merged = np.empty((4 * (starts.size - 1) + 1, rows.shape[1]))  # the last one for what is merged into two before it
+    new_signs = np.empty(4 * (starts.size - 1))
     new_starts = np.zeros_like(starts)
     rest = merge_compiled(starts, rows, signs, new_starts, merged, new_signs)
     count = int(new_starts[-1])
@@ -183,36 +185,36 @@ def merge(starts: NDArray[np.int64], rows: Array, signs: Array) -> tuple[NDArray
 @compiled
 def merge_compiled(starts, rows, signs, new_starts, merged, new_signs):
     """Rows of each group and sign, turned by plane rotations into a triangle of two."""
-    width, row, rest, count = rows.shape[1], np.empty(rows.shape[1]), 0.0, 0
+    width, rest, count = rows.shape[1], 0.0, 0
     for group in range(starts.size - 1):
         for sign in (1.0, -1.0):
             first = count
             for j in range(starts[group], starts[group + 1]):
                 if signs[j] != sign:
                     continue
-                if count < first + 2:
-                    merged[count], new_signs[count] = rows[j], sign
+                target = min(count, first + 2)
+                for o in range(width):
+                    merged[target, o] = rows[j, o]
+                for upper in range(first, target):
+                    rotate(merged, upper, target, upper - first)
+                if target < first + 2:
+                    new_signs[target] = sign
                     count += 1
-                    if count == first + 2:
-                        rotate(merged[first], merged[first + 1], 0)
-                    continue
-                row[:] = rows[j]
-                rotate(merged[first], row, 0)
-                rotate(merged[first + 1], row, 1)
-                for o in range(2, width):
-                    rest += row[o] * row[o]
+                else:
+                    for o in range(2, width):
+                        rest += merged[target, o] * merged[target, o]
         new_starts[group + 1] = count
     return rest
 
 
-@compiled
-def rotate(upper, lower, column):
+@inner(fastmath=REORDER)
+def rotate(rows, upper, lower, column):
     """Turn two rows so that the lower one is 0 in a column."""
-    length = np.hypot(upper[column], lower[column])
+    length = np.hypot(rows[upper, column], rows[lower, column])
     if length == 0.0:
         return
-    cosine, sine = upper[column] / length, lower[column] / length
-    for k in range(upper.size):
-        a, b = upper[k], lower[k]
-        upper[k], lower[k] = cosine * a + sine * b, cosine * b - sine * a
-    lower[column] = 0.0
+    cosine, sine = rows[upper, column] / length, rows[lower, column] / length
+    for k in range(rows.shape[1]):
+        a, b = rows[upper, k], rows[lower, k]
+        rows[upper, k], rows[lower, k] = cosine * a + sine * b, cosine * b - sine * a
+    rows[lower, column] = 0.0

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from gridflow.scheme.finite_volume.lines import BLOCK, Line, advance_lines, drift_and_diffusion
-from gridflow.scheme.finite_volume.spread import spread_lines
+from gridflow.scheme.finite_volume.spread import rates_of_line, spread_lines
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from gridflow.threads import share_out
@@ -56,18 +56,20 @@ class LineAxis:
         self.across = self.mobility * of_lines(grid, axis, grid.volume / grid.along(axis, line.volumes))
         self.alike = bool(np.ptp(self.mobility) == 0)
         self.still = np.zeros((line.size, 1))
+        self.last_rates: tuple[Array, float, float, tuple[Array, Array]] | None = None
 
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         out = np.empty_like(density)
         flat, before, field, lines = out.reshape(-1), density.reshape(-1), drift.field.reshape(-1), self.mobility.size
         one = self.still if drift.field.size == 1 else drift.line  # NO_DRIFT
         line, stride, factor = self.line, self.stride, drift.factor
+        rates = self.rates(one, diffusivity, factor) if self.alike and second_order and one is not None else None
 
         def work(first: int, last: int) -> None:
             """Blocks of lines."""
             first, last = first * BLOCK, min(last * BLOCK, lines)
-            if self.alike and second_order and one is not None:
-                spread_lines(flat, before, one, line, stride, time, diffusivity * self.mobility[0], factor, first, last)
+            if rates is not None:
+                spread_lines(flat, before, *rates, line, stride, time, first, last)
             else:
                 arrays = flat, before, field, self.mobility
                 advance_lines(*arrays, line, stride, time, diffusivity, factor, second_order, first, last)
@@ -78,6 +80,13 @@ class LineAxis:
         else:
             share_out(work, blocks)
         return out
+
+    def rates(self, one: Array, diffusivity: float, factor: float) -> tuple[Array, Array]:
+        """`rates_of_line`, kept from step to step."""
+        if self.last_rates is None or self.last_rates[0] is not one or self.last_rates[1:3] != (diffusivity, factor):
+            rates = rates_of_line(self.line, one[:, 0], diffusivity * float(self.mobility[0]), factor)
+            self.last_rates = one, diffusivity, factor, rates
+        return self.last_rates[3]
 
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
         drift, diffusion, total = drift_and_diffusion(density.reshape(-1), xi.reshape(-1), self.across, self.line, self.stride)
@@ -93,11 +102,3 @@ def alike_line(values: Array) -> Array | None:
 def of_lines(grid: Grid, axis: int, mobility: Array) -> Array:
     """M of every line along a factor, (n_lines,), in the order of the cells."""
     return np.ascontiguousarray(np.broadcast_to(mobility, grid.shape).take(0, axis=axis).reshape(-1))
-
-
-def bernoulli(s: Array) -> tuple[Array, Array]:
-    """(B(−s), B(s)), B(s) = s/(eˢ − 1), as (s/2)coth(s/2) ± s/2: to round-off of the larger one."""
-    half = 0.5 * s
-    with np.errstate(invalid="ignore"):
-        mean = np.where(np.abs(s) > 1e-8, half / np.tanh(half), 1.0)
-    return np.maximum(mean + half, 0.0), np.maximum(mean - half, 0.0)

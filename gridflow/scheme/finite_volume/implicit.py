@@ -14,7 +14,8 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError
 from gridflow.flow.term import Advance, Point
-from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, LineAxis, alike_line, bernoulli
+from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, LineAxis, alike_line
+from gridflow.scheme.finite_volume.spread import bernoulli
 from gridflow.scheme.finite_volume.surface_axis import SurfaceAxis
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid

@@ -26,6 +26,7 @@ from gridflow import compiled
 from gridflow.space.factor import Array
 
 kernel: Any = compiled.kernel(fastmath=True, nogil=True)
+inner: Any = compiled.inner(fastmath=True)
 inlined: Any = compiled.inner(fastmath=True, forceinline=True)
 
 ROOT = 2**0.5
@@ -82,7 +83,7 @@ def half_coth_large(s):
     return x + 0.5 * max(z - COTH_ONE, 0.0)
 
 
-@kernel
+@inner
 def load(block, values, offsets, m, stride):
     """The lines that start at `offsets` as columns of a block."""
     n = block.shape[0]
@@ -96,7 +97,7 @@ def load(block, values, offsets, m, stride):
                 block[i, q] = values[offsets[q] + i * stride]
 
 
-@kernel
+@inner
 def store(values, block, inverse_volume, offsets, m, stride):
     """Densities from masses of a block, into the lines that start at `offsets`."""
     n = block.shape[0]
@@ -135,7 +136,7 @@ def rates_viscous(right, left, viscosity, mobility, diffusivity, rate_a, rate_b,
         left[b, q] = rate_b * k
 
 
-@kernel
+@inner
 def rates(right, left, field, mobility, rate, inverse_volume, diffusivity, factor, circle, m):
     """The rates of all faces of a block, from ξ where `factor` > 0, else from the viscosity."""
     n = right.shape[0]
@@ -152,7 +153,7 @@ def rates(right, left, field, mobility, rate, inverse_volume, diffusivity, facto
             right[n - 1, q] = 0.0
 
 
-@kernel
+@inner
 def eliminate(inverse, border, right, left, g, circle, m):
     """1/d of the pivots d of I − gA, first cell first: d_i = g·right_i + e_i, e_{i+1} = 1 + g·left_{i+1} e_i/d_i, sums alone.
 
@@ -185,7 +186,7 @@ def eliminate(inverse, border, right, left, g, circle, m):
                 border[end, q] += border[i, q]
 
 
-@kernel
+@inner
 def resolve(y, inverse, border, right, left, g, circle, m):
     """y ← (I − gA)⁻¹ y."""
     n = right.shape[0]
@@ -207,20 +208,28 @@ def resolve(y, inverse, border, right, left, g, circle, m):
                 y[i, q] += border[i, q] * y[end, q]
 
 
-@kernel
-def take_negative(y, other, m):
-    """Replace columns of y with a negative number by those of another."""
+@inner
+def swap(y, other, m):
+    """Exchange two blocks."""
+    for i in range(y.shape[0]):
+        for q in range(m):
+            y[i, q], other[i, q] = other[i, q], y[i, q]
+
+
+@inner
+def take_nonnegative(y, other, m):
+    """Replace columns of y by those of another block that have no negative number."""
     n = y.shape[0]
     for q in range(m):
         lowest = 0.0
         for i in range(n):
-            lowest = min(lowest, y[i, q])
-        if lowest < 0.0:
+            lowest = min(lowest, other[i, q])
+        if not lowest < 0.0:
             for i in range(n):
                 y[i, q] = other[i, q]
 
 
-@kernel
+@inner
 def extrapolate(y, mass, m):
     """y ← (1 + √2)y − √2 mass."""
     for i in range(y.shape[0]):
@@ -228,7 +237,7 @@ def extrapolate(y, mass, m):
             y[i, q] = (1 + ROOT) * y[i, q] - ROOT * mass[i, q]
 
 
-@kernel
+@inner
 def is_negative(y, m):
     """Whether a column has a negative number."""
     low = 0.0
@@ -264,16 +273,21 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
             load(xi, field, offsets, m, stride)
         rates(right, left, xi, mobility[block:], L.rate, L.inverse_volume, diffusivity, factor, L.circle, m)
         g = GAMMA * time if second_order else time
-        eliminate(inverse, border, right, left, g, L.circle, m)
-        resolve(y, inverse, border, right, left, g, L.circle, m)
-        if second_order:
-            extrapolate(y, mass, m)
+        for resolvent in range(4):  # both of R, or the only one; both of order 1
+            if resolvent % 2 == 0:
+                eliminate(inverse, border, right, left, g, L.circle, m)
             resolve(y, inverse, border, right, left, g, L.circle, m)
-            if is_negative(y, m):
-                eliminate(inverse, border, right, left, 0.5 * time, L.circle, m)
-                for _ in range(2):
-                    resolve(mass, inverse, border, right, left, 0.5 * time, L.circle, m)
-                take_negative(y, mass, m)
+            if resolvent == 0:
+                if not second_order:
+                    break
+                extrapolate(y, mass, m)
+            elif resolvent == 1:
+                if not is_negative(y, m):
+                    break
+                swap(y, mass, m)
+                g = 0.5 * time
+            elif resolvent == 3:
+                take_nonnegative(y, mass, m)
         store(out, y, L.inverse_volume, offsets, m, stride)
 
 

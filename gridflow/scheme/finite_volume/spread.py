@@ -12,58 +12,92 @@ from gridflow import compiled
 from gridflow.scheme.finite_volume.lines import (
     BLOCK,
     GAMMA,
-    eliminate,
+    Line,
     extrapolate,
     is_negative,
     load,
-    rates,
     store,
-    take_negative,
+    swap,
+    take_nonnegative,
 )
+from gridflow.space.factor import Array
 
 kernel: Any = compiled.kernel(fastmath=True, nogil=True)
-inlined: Any = compiled.inner(fastmath=True, forceinline=True)
+inner: Any = compiled.inner(fastmath=True)
 
 
-@kernel
+def bernoulli(s: Array) -> tuple[Array, Array]:
+    """(B(−s), B(s)), B(s) = s/(eˢ − 1), as (s/2)coth(s/2) ± s/2: to round-off of the larger one."""
+    half = 0.5 * s
+    with np.errstate(invalid="ignore"):
+        mean = np.where(np.abs(s) > 1e-8, half / np.tanh(half), 1.0)
+    return np.maximum(mean + half, 0.0), np.maximum(mean - half, 0.0)
+
+
+def rates_of_line(line: Line, xi: Array, diffusivity: float, factor: float) -> tuple[Array, Array]:
+    """What every cell gives to the next and to the previous one, per mass and time, (n,); xi : of the line, (n,)."""
+    ahead, back = bernoulli(factor * (np.roll(xi, 1) - xi))
+    rate = diffusivity * line.rate
+    return np.roll(rate * ahead, -1) * line.inverse_volume, rate * back * line.inverse_volume
+
+
+@inner
+def eliminate(inverse, border, right, left, g, circle):
+    """See `lines.eliminate`: for one line, its arrays (n,)."""
+    n = right.size
+    end = n - 1 if circle else n
+    e = 1.0 + g * left[0]
+    for i in range(end):
+        if i > 0:
+            e = 1.0 + g * left[i] * (e * inverse[i - 1])
+        inverse[i] = 1 / (g * right[i] + e)
+    if circle:
+        border[0] = g * right[end] * inverse[0]
+        for i in range(1, end):
+            enters = g * left[end] if i == end - 1 else 0.0
+            border[i] = (enters + g * right[i - 1] * border[i - 1]) * inverse[i]
+        border[end] = 1.0 + border[end - 1]
+        for i in range(end - 2, -1, -1):
+            border[i] += g * left[i + 1] * inverse[i] * border[i + 1]
+            border[end] += border[i]
+
+
+@inner
 def resolve(y, inverse, border, right, left, g, circle, m):
     """y ← (I − gA)⁻¹ y for one matrix."""
     n = y.shape[0]
     end = n - 1 if circle else n
     for q in range(m):
-        y[0, q] *= inverse[0, 0]
+        y[0, q] *= inverse[0]
     for i in range(1, end):
-        inverse_i, enters = inverse[i, 0], g * right[i - 1, 0] * inverse[i, 0]
+        inverse_i, enters = inverse[i], g * right[i - 1] * inverse[i]
         for q in range(m):
             y[i, q] = y[i, q] * inverse_i + enters * y[i - 1, q]
     for i in range(end - 2, -1, -1):
-        enters = g * left[i + 1, 0] * inverse[i, 0]
+        enters = g * left[i + 1] * inverse[i]
         for q in range(m):
             y[i, q] += enters * y[i + 1, q]
     if circle:
-        from_w, from_e, pivot = g * right[end - 1, 0], g * left[0, 0], 1 / border[end, 0]
+        from_w, from_e, pivot = g * right[end - 1], g * left[0], 1 / border[end]
         for q in range(m):
             y[end, q] = (y[end, q] + from_w * y[end - 1, q] + from_e * y[0, q]) * pivot
         for i in range(end):
-            share = border[i, 0]
+            share = border[i]
             for q in range(m):
                 y[i, q] += share * y[end, q]
 
 
 @kernel
-def spread_lines(out, rho, xi, L, stride, time, diffusivity, factor, first, last):
+def spread_lines(out, rho, right, left, L, stride, time, first, last):
     """Advance the lines first ≤ l < last by `time`, from `rho` into `out`, which may be the same: (n_cells,) each, in C order.
 
-    xi : ξ of every line up to a constant, (n, 1); diffusivity : D·M of all lines; the rest as in `lines.advance_lines`.
+    right, left : see `rates_of_line`; the rest as in `lines.advance_lines`.
     """
-    n = L.volume.size
-    right, left = np.zeros((n, 1)), np.zeros((n, 1))
-    inverse, border, safe_inverse, safe_border = np.empty((n, 1)), np.empty((n, 1)), np.empty((n, 1)), np.empty((n, 1))
-    rates(right, left, xi, np.ones(1), L.rate, L.inverse_volume, diffusivity, factor, L.circle, 1)
-    g, safe_g = GAMMA * time, 0.5 * time
-    eliminate(inverse, border, right, left, g, L.circle, 1)
-    eliminate(safe_inverse, safe_border, right, left, safe_g, L.circle, 1)
-    mass, y, offsets = np.empty((n, BLOCK)), np.empty((n, BLOCK)), np.empty(BLOCK, np.int64)
+    n, times = L.volume.size, (GAMMA * time, 0.5 * time)
+    inverse, border, offsets = np.empty((2, n)), np.empty((2, n)), np.empty(BLOCK, np.int64)
+    for k in range(2):
+        eliminate(inverse[k], border[k], right, left, times[k], L.circle)
+    mass, y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
     for block in range(first, last, BLOCK):
         m = min(BLOCK, last - block)
         for q in range(m):
@@ -73,11 +107,15 @@ def spread_lines(out, rho, xi, L, stride, time, diffusivity, factor, first, last
             for q in range(m):
                 mass[i, q] *= L.volume[i]
                 y[i, q] = mass[i, q]
-        resolve(y, inverse, border, right, left, g, L.circle, m)
-        extrapolate(y, mass, m)
-        resolve(y, inverse, border, right, left, g, L.circle, m)
-        if is_negative(y, m):
-            for _ in range(2):
-                resolve(mass, safe_inverse, safe_border, right, left, safe_g, L.circle, m)
-            take_negative(y, mass, m)
+        for resolvent in range(4):  # both of R; both of order 1
+            k = resolvent // 2
+            resolve(y, inverse[k], border[k], right, left, times[k], L.circle, m)
+            if resolvent == 0:
+                extrapolate(y, mass, m)
+            elif resolvent == 1:
+                if not is_negative(y, m):
+                    break
+                swap(y, mass, m)
+            elif resolvent == 3:
+                take_nonnegative(y, mass, m)
         store(out, y, L.inverse_volume, offsets, m, stride)

@@ -4,8 +4,9 @@ import numpy as np
 import scipy
 
 from gridflow.errors import SolveError
-from gridflow.scheme.finite_volume.axis import Drift, alike_line, bernoulli, of_lines
+from gridflow.scheme.finite_volume.axis import Drift, alike_line, of_lines
 from gridflow.scheme.finite_volume.lines import GAMMA, ROOT
+from gridflow.scheme.finite_volume.spread import bernoulli
 from gridflow.space.factor import Array, Indices
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import Mesh

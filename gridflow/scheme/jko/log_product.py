@@ -8,15 +8,15 @@ narrow kernel costs O(n · width).
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
-from gridflow.compiled import kernel
+from gridflow import compiled
 from gridflow.scheme.jko.logarithms import LOG2, logarithm, power_of_two, scaled_exponential
 from gridflow.space.factor import Array
 from gridflow.sums.elementary import bits_of
 
-compiled: Any = kernel(fastmath={"contract"}, nogil=True)
-inner: Any = njit(fastmath={"contract"}, nogil=True, error_model="numpy")
+kernel: Any = compiled.kernel(fastmath={"contract"}, nogil=True)
+inner: Any = compiled.inner(fastmath={"contract"})
 BLOCK = 8
 """Cells of a block: its products are exact for slopes up to some 20 nats per cell, steeper rows are summed term by term."""
 STRIP = 64
@@ -27,6 +27,8 @@ FELT = 1e-130
 """Sums of scaled terms above it do not feel what was taken as zero, less than n·1e−150."""
 FELT_BITS, ONE_BITS = int(np.float64(FELT).view(np.int64)), 1023 << 52
 """Positive numbers are ordered as their bits are: integers, so that a minimum vectorises."""
+SMALLEST_TERM = -50.0
+"""Nats of a term below the largest one: smaller ones are not felt by a sum term by term."""
 MANY = 1 << 60
 NEGLIGIBLE = 60
 """Blocks with terms below 2^−60 of a sum are skipped."""
@@ -45,154 +47,136 @@ def in_blocks(logs: Array) -> tuple[Array, Array, Array]:
     return logs, tops.astype(np.int64), np.ascontiguousarray(scaled)
 
 
-@compiled
-def log_product(logs, tops, scaled, field, out):
-    """out[b, i, a] = log Σ_j exp(logs[i, j] + field[b, j, a]), both (n_before, n, n_after).
+def log_product(logs: Array, tops: NDArray[np.int64], scaled: Array, field: Array, out: Array) -> None:
+    """out[b, i, a] = log Σ_j exp(logs[i, j] + field[b, j, a]), both (n_before, n, n_after) and contiguous.
 
-    Strips have the line first: columns of a field, or rows of one whose last axis is the line.
+    Columns are the lines of a field: neighbours in memory, or, where its last axis is the line, n apart.
     """
     before, n, after = field.shape
-    if after == 1:
-        rows, target = field.reshape(1, before, n), out.reshape(1, before, n)
-        for start in range(0, before, STRIP):
-            strip_product(logs, tops, scaled, rows[0], target[0], start, min(STRIP, before - start), True)
-    else:
-        for group in range(before):
-            for start in range(0, after, STRIP):
-                strip_product(logs, tops, scaled, field[group], out[group], start, min(STRIP, after - start), False)
+    lines = (before, after, after, 1) if after > 1 else (1, before, 1, n)
+    if product_of_strips(tops, scaled, field.reshape(-1), out.reshape(-1), n, *lines):
+        sum_marked(logs, field.reshape(-1), out.reshape(-1), *lines)
 
 
-@inner
-def load(block, field, first, size, start, rows):
-    """Cells first … first + size − 1 of the line, columns from `start`, or rows of the field."""
-    width = block.shape[1]
-    if rows:
-        for a in range(width):
-            line = field[start + a, first : first + size]
-            for k in range(size):
-                block[k, a] = line[k]
-    else:
-        for k in range(size):
-            line, target = field[first + k, start : start + width], block[k]
-            for a in range(width):
-                target[a] = line[a]
+@kernel
+def product_of_strips(tops, scaled, field, out, n, groups, columns, cell, column):
+    """The product for groups of columns, strip by strip; cell, column : steps in memory from one to the next.
 
-
-@inner
-def store(block, field, first, size, start, rows):
-    """The opposite of `load`."""
-    width = block.shape[1]
-    if rows:
-        for a in range(width):
-            line = field[start + a, first : first + size]
-            for k in range(size):
-                line[k] = block[k, a]
-    else:
-        for k in range(size):
-            line, source = field[first + k, start : start + width], block[k]
-            for a in range(width):
-                line[a] = source[a]
-
-
-@inner
-def strip_product(logs, tops, scaled, field, out, start, width, rows):
-    """The same for one strip.
-
-    A block row sums the products of its blocks, each scaled by the largest term that it can have. Rows with a sum so small that
-    what is taken as zero could be felt are summed term by term.
+    A block row sums the products of its blocks, each scaled by the largest term that it can have. Returns how many rows have a
+    sum so small that what is taken as zero could be felt: it is marked by an infinite result.
     """
-    n, count = len(logs), len(tops)
-    weights, largest, smallest = scaled_strip(field, n, count, start, width, rows)
-    highest = np.empty(count, np.int64)
-    for j in range(count):
-        highest[j] = largest[j].max()
-    felt, top, total = np.empty(count, np.int64), np.empty(width, np.int64), np.empty((BLOCK, width))
-    factor, part = np.empty(width), np.empty((BLOCK, width))
-    for i in range(count):
-        size = min(BLOCK, n - i * BLOCK)
-        near = felt[: felt_blocks(felt, top, tops[i], largest, highest, smallest[i], i)]
-        total[:] = 0.0
-        for j in near:
-            scaled_block(part, factor, weights[j * BLOCK : (j + 1) * BLOCK], largest[j], top, tops[i, j])
-            add_product(total, scaled[i, j], part)
-        for k in range(size):
-            least, sums, result = ONE_BITS, total[k], part[k]
-            for a in range(width):
-                least = min(least, bits_of(sums[a]))
-                result[a] = logarithm(sums[a], top[a])
-            if least < FELT_BITS:
-                row_sum(part[k], total[k], logs[i * BLOCK + k], field, near, start, rows)
-        store(part, out, i * BLOCK, size, start, rows)
+    count, marked = tops.shape[0], 0
+    weights, exponents, cells = np.zeros((count * BLOCK, STRIP)), np.empty((BLOCK, STRIP), np.int64), np.empty((BLOCK, STRIP))
+    largest, smallest = np.empty((count, STRIP), np.int64), np.empty((count, STRIP), np.int64)
+    highest, felt, top = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(STRIP, np.int64)
+    total, factor = np.empty((BLOCK, STRIP)), np.empty(STRIP)
+    for group in range(groups):
+        for start in range(0, columns, STRIP):
+            first, width = group * n * columns + start * column, min(STRIP, columns - start)
+            for j in range(count):
+                size = min(BLOCK, n - j * BLOCK)
+                copy(cells, field, first + j * BLOCK * cell, size, width, cell, column, False)
+                highest[j] = scale(weights, exponents, cells, largest, smallest, j, size, width)
+            for i in range(count):
+                size, near = min(BLOCK, n - i * BLOCK), felt_blocks(felt, top, tops, largest, highest, smallest, i, width)
+                for k in range(BLOCK):
+                    for a in range(width):
+                        total[k, a] = 0.0
+                for f in range(near):
+                    scaled_block(cells, factor, weights, largest, top, tops[i, felt[f]], felt[f], width)
+                    add_product(total, scaled, i, felt[f], cells, width)
+                marked += logarithms(cells, total, top, size, width)
+                copy(cells, out, first + i * BLOCK * cell, size, width, cell, column, True)
+    return marked
 
 
 @inner
-def scaled_strip(field, n, count, start, width, rows):
-    """(e^f/2^(the largest exponent of the block), zero below 2^SMALLEST; largest and smallest exponents, (n_blocks, width))."""
-    weights, exponents = np.zeros((count * BLOCK, width)), np.empty((BLOCK, width), np.int64)
-    largest, smallest = np.full((count, width), -MANY), np.full((count, width), MANY)
-    cells = np.empty((BLOCK, width))
-    for block in range(count):
-        first = block * BLOCK
-        size = min(BLOCK, n - first)
-        load(cells, field, first, size, start, rows)
-        top, low = largest[block], smallest[block]
+def copy(block, field, first, size, width, cell, column, back):
+    """Cells of columns, the first one at `first`, into a block, or back."""
+    if column == 1:
         for k in range(size):
-            weight, cell, exponent = weights[first + k], cells[k], exponents[k]
+            line = field[first + k * cell :]
             for a in range(width):
-                exponent[a], weight[a] = scaled_exponential(cell[a])
-                top[a] = max(top[a], exponent[a])
-                low[a] = min(low[a], exponent[a])
-        for k in range(size):
-            weight, exponent = weights[first + k], exponents[k]
-            for a in range(width):
-                difference = exponent[a] - top[a]
-                weight[a] *= power_of_two(difference) if difference > SMALLEST else 0.0
-    return weights, largest, smallest
+                if back:
+                    line[a] = block[k, a]
+                else:
+                    block[k, a] = line[a]
+    else:
+        for a in range(width):
+            line = field[first + a * column :]
+            for k in range(size):
+                if back:
+                    line[k] = block[k, a]
+                else:
+                    block[k, a] = line[k]
 
 
 @inner
-def felt_blocks(felt, top, tops, largest, highest, smallest, own):
-    """Number of the blocks of a block row that can be felt, listed in `felt`; `top` (width,) : exponents of their largest terms.
+def scale(weights, exponents, cells, largest, smallest, block, size, width):
+    """weights ← e^f/2^(the largest exponent of the block), zero below 2^SMALLEST, for the cells f of a block.
+
+    largest, smallest : exponents, (n_blocks, STRIP). Returns the largest of all.
+    """
+    first, highest = block * BLOCK, -MANY
+    for a in range(width):
+        largest[block, a], smallest[block, a] = -MANY, MANY
+    for k in range(size):
+        for a in range(width):
+            exponents[k, a], weights[first + k, a] = scaled_exponential(cells[k, a])
+            largest[block, a] = max(largest[block, a], exponents[k, a])
+            smallest[block, a] = min(smallest[block, a], exponents[k, a])
+    for k in range(size):
+        for a in range(width):
+            difference = exponents[k, a] - largest[block, a]
+            weights[first + k, a] *= power_of_two(difference) if difference > SMALLEST else 0.0
+    for a in range(width):
+        highest = max(highest, largest[block, a])
+    return highest
+
+
+@inner
+def felt_blocks(felt, top, tops, largest, highest, smallest, own, width):
+    """Number of the blocks of a block row that can be felt, listed in `felt`; `top` (STRIP,) : exponents of their largest terms.
 
     No sum of the row is below the smallest value of its own block: K has its largest entry on the diagonal, of the order of one.
     """
-    count, width = largest.shape
     found, lowest = 0, MANY
     for a in range(width):
-        top[a] = tops[own] + largest[own, a]
-        lowest = min(lowest, smallest[a])
-    for j in range(count):
-        if tops[j] + highest[j] < lowest - NEGLIGIBLE and j != own:
+        top[a] = tops[own, own] + largest[own, a]
+        lowest = min(lowest, smallest[own, a])
+    for j in range(highest.size):
+        exponent = tops[own, j]
+        if exponent + highest[j] < lowest - NEGLIGIBLE and j != own:
             continue
         reach = -MANY
         for a in range(width):
-            reach = max(reach, largest[j, a] - smallest[a])
-        if reach + tops[j] >= -NEGLIGIBLE or j == own:
+            reach = max(reach, largest[j, a] - smallest[own, a])
+        if reach + exponent >= -NEGLIGIBLE or j == own:
             felt[found] = j
             found += 1
             for a in range(width):
-                top[a] = max(top[a], tops[j] + largest[j, a])
+                top[a] = max(top[a], exponent + largest[j, a])
     return found
 
 
 @inner
-def scaled_block(part, factor, weights, largest, top, exponent):
-    """A block of weights (BLOCK, width) times 2^(its exponents + that of the matrix − top)."""
-    for a in range(top.size):
-        difference = exponent + largest[a] - top[a]
+def scaled_block(part, factor, weights, largest, top, exponent, block, width):
+    """A block of weights times 2^(its exponents + that of the matrix − top)."""
+    for a in range(width):
+        difference = exponent + largest[block, a] - top[a]
         factor[a] = power_of_two(difference) if difference > SMALLEST else 0.0
     for k in range(BLOCK):
-        for a in range(top.size):
-            part[k, a] = weights[k, a] * factor[a]
+        for a in range(width):
+            part[k, a] = weights[block * BLOCK + k, a] * factor[a]
 
 
 @inner
-def add_product(total, matrix, part):
-    """total += matrix·part, (BLOCK, BLOCK) times (BLOCK, width): two rows at a time, their coefficients in registers."""
+def add_product(total, scaled, i, j, part, width):
+    """total += (a block of the matrix)·part, (BLOCK, BLOCK) times (BLOCK, width): two rows at a time, coefficients apart."""
     for k in range(0, BLOCK, 2):
-        a0, a1, a2, a3, a4, a5, a6, a7 = matrix[k]
-        b0, b1, b2, b3, b4, b5, b6, b7 = matrix[k + 1]
-        for a in range(part.shape[1]):
+        a0, a1, a2, a3, a4, a5, a6, a7 = scaled[i, j, k]
+        b0, b1, b2, b3, b4, b5, b6, b7 = scaled[i, j, k + 1]
+        for a in range(width):
             p0, p1, p2, p3 = part[0, a], part[1, a], part[2, a], part[3, a]
             p4, p5, p6, p7 = part[4, a], part[5, a], part[6, a], part[7, a]
             total[k, a] += a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6 + a7 * p7
@@ -200,21 +184,37 @@ def add_product(total, matrix, part):
 
 
 @inner
-def row_sum(out, total, logs, field, near, start, rows):
-    """log Σ_j exp(logs[j] + f[j]) over the cells of the blocks `near`, into `out` where `total` is too small."""
-    n, width = logs.size, out.size
-    top, terms, cells = np.full(width, -np.inf), np.zeros(width), np.empty((1, width))
-    for block in near:
-        for j in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-            load(cells, field, j, 1, start, rows)
+def logarithms(out, total, top, size, width):
+    """log(total·2^top), infinite where `total` is too small; the number of rows in which it is."""
+    marked = 0
+    for k in range(size):
+        least = ONE_BITS
+        for a in range(width):
+            least = min(least, bits_of(total[k, a]))
+            out[k, a] = logarithm(total[k, a], top[a])
+        if least < FELT_BITS:
+            marked += 1
             for a in range(width):
-                top[a] = max(top[a], logs[j] + cells[0, a])
-    for block in near:
-        for j in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-            load(cells, field, j, 1, start, rows)
-            for a in range(width):
-                exponent, value = scaled_exponential(max(logs[j] + cells[0, a] - top[a], -700.0))
-                terms[a] += value * power_of_two(exponent)
-    for a in range(width):
-        if total[a] <= FELT:
-            out[a] = top[a] + logarithm(terms[a], 0)
+                if total[k, a] <= FELT:
+                    out[k, a] = np.inf
+    return marked
+
+
+@kernel
+def sum_marked(logs, field, out, groups, columns, cell, column):
+    """log Σ_j exp(logs[i, j] + f[j]) term by term, where `out` is infinite."""
+    n = logs.shape[0]
+    for line in range(groups * columns):
+        first = line // columns * (n * columns) + line % columns * column
+        for i in range(n):
+            if out[first + i * cell] != np.inf:
+                continue
+            top, terms = -np.inf, 0.0
+            for j in range(n):
+                top = max(top, logs[i, j] + field[first + j * cell])
+            for j in range(n):
+                term = logs[i, j] + field[first + j * cell] - top
+                if term > SMALLEST_TERM:
+                    exponent, value = scaled_exponential(term)
+                    terms += value * power_of_two(exponent)
+            out[first + i * cell] = top + logarithm(terms, 0)
