@@ -97,3 +97,21 @@ def test_progress_says_that_it_compiles(shown, kept, part, capsys):
     line = next(line for line in capsys.readouterr().err.splitlines() if "compiling" in line)
     assert line.strip().startswith("mine: compiling")
     assert part in line
+
+
+@pytest.mark.slow
+def test_a_run_that_compiles_and_one_that_does_not_have_the_same_bits(tmp_path):
+    """Else a run that is resumed would differ from one that was not interrupted."""
+    text = """
+from hashlib import sha256
+from gridflow import load_case, solve
+for name in ("ornstein-uhlenbeck", "relu-xor", "bn-circle"):
+    case = load_case(name)
+    case = case.replace({f"space.{n}.cells": 48 for n, f in case.space.items() if f.resolution_key == "cells"})
+    dataset = solve(case.replace({"time.stop": case.time.stop / 20, "time.save": 3, "exact": None}))
+    print(sha256(dataset["density"].values.tobytes()).hexdigest())
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    runs = [subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, check=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(runs[0].stdout.split()) == 3

@@ -12,6 +12,7 @@ from gridflow import compiled
 from gridflow.scheme.finite_volume.lines import (
     BLOCK,
     GAMMA,
+    SAME_BITS,
     Line,
     extrapolate,
     is_negative,
@@ -22,8 +23,8 @@ from gridflow.scheme.finite_volume.lines import (
 )
 from gridflow.space.factor import Array
 
-kernel: Any = compiled.kernel(fastmath=True, nogil=True)
-inner: Any = compiled.inner(fastmath=True)
+kernel: Any = compiled.kernel(fastmath=SAME_BITS, nogil=True)
+inner: Any = compiled.inner(fastmath=SAME_BITS)
 
 
 def bernoulli(s: Array) -> tuple[Array, Array]:
