@@ -34,7 +34,7 @@ NEGLIGIBLE = 60
 """Blocks with terms below 2^−60 of a sum are skipped."""
 
 
-def in_blocks(logs: Array) -> tuple[Array, Array, Array]:
+def in_blocks(logs: Array) -> tuple[Array, NDArray[np.int64], Array]:
     """(logs, exponents of the largest entry of every block, e^logs/2^exponent blockwise (n_blocks, n_blocks, BLOCK, BLOCK))."""
     n = len(logs)
     count = -(-n // BLOCK)
