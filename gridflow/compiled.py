@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numba
@@ -68,8 +69,11 @@ class KernelCache(NullCache):
         if self.files is None:
             return None
         rtsys.initialize(target_context)
-        with self.files._guard_against_spurious_io_errors():
-            return self.files._load_overload(sig, target_context)
+        try:
+            with self.files._guard_against_spurious_io_errors():
+                return self.files._load_overload(sig, target_context)
+        except (EOFError, UnpicklingError):  # a file that is cut off
+            return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps code; a disk that is full is no reason to stop."""

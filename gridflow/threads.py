@@ -95,16 +95,17 @@ def helper_threads(number: int) -> ThreadPoolExecutor:
 
 def share_out(work: Callable[[int, int], None], count: int) -> None:
     """work(first, last) for ranges that make up range(count), on as many threads as the work under way may use."""
-    parts = min(count, PARTS * LIMIT.number) if LIMIT.number > 1 else 1
+    number = LIMIT.number
+    parts = min(count, PARTS * number) if number > 1 else 1
     if parts <= 1:
         return work(0, count)
-    ranges = pairwise(count * k // parts for k in range(parts + 1))
+    ranges = iter(list(pairwise(count * k // parts for k in range(parts + 1))))  # of a list: threads may take from it at once
 
     def take() -> None:
         for first, last in ranges:
             work(first, last)
 
-    others = [helper_threads(LIMIT.number - 1).submit(take) for _ in range(min(LIMIT.number, parts) - 1)]
+    others = [helper_threads(number - 1).submit(take) for _ in range(min(number, parts) - 1)]
     try:
         take()
     finally:

@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 from gridflow.case.shipped import shipped_directory
-from gridflow.energy.network.data import FileData
+from gridflow.energy.network.data import FileData, standard_scores
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.errors import InputError
@@ -182,3 +182,9 @@ def test_a_teacher_with_batch_normalisation_centres_its_inputs():
 def test_wrong_generators_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("value", "count"), [(0.1, 6), (273.15, 11), (0.1, 100_000)])
+def test_a_column_of_equal_numbers_is_constant_however_its_mean_is_rounded(value, count):
+    with pytest.raises(InputError, match="'x' is constant"):
+        standard_scores(np.full((count, 1), value), ["x"], np.full(count, 1 / count))

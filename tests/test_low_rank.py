@@ -11,7 +11,7 @@ from gridflow.energy.base import prediction_of
 from gridflow.energy.mmd.convolution import Products, compressed
 from gridflow.energy.mmd.kernels import Gaussian
 from gridflow.energy.network import low_rank
-from gridflow.energy.network.activation import LEAK
+from gridflow.energy.network.activation import ACTIVATIONS, LEAK
 from gridflow.energy.network.branch import Branch
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.features import FeatureMatrix
@@ -294,3 +294,28 @@ def test_losses_other_than_the_squared_one_see_all_data():
     assert squared.reduced
     assert squared.loss is LOSSES["squared"]
     assert len(squared.few.targets) < 0.3 * len(squared.data.targets)
+
+
+@pytest.mark.parametrize("activation", ["softplus", "quadratic", "tanh"])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_an_outlying_datum_hides_no_others(activation, weight):
+    """A masked row of 10⁸ among ordinary ones: their predictions and ξ keep their digits."""
+    random = np.random.default_rng(3)
+    x = np.concatenate([random.normal(size=(800, 1)), [[1e8]]])
+    z = np.array([[w, b] for w in np.linspace(-2, 2, 30) for b in np.linspace(-2, 2, 31)])
+    smooth = ACTIVATIONS[activation].value
+
+    def entries(cells, data):
+        return smooth(z[cells] @ np.stack([x[data, 0], np.ones(len(x))[data]]))
+
+    found = low_rank_features(entries, len(z), len(x), spread(x))
+    if found is None:  # then the full matrix is taken
+        return
+    full = entries(np.arange(len(z)), np.arange(len(x)))
+    moments = random.random((1, len(z)))
+    predictions = moments @ full
+    np.testing.assert_allclose(found.predict(moments)[0, :-1], predictions[0, :-1], rtol=1e-11)
+    residuals = np.append(random.normal(size=800), weight * 1e-8)[None]
+    np.testing.assert_allclose(
+        found.pull_back(residuals), residuals @ full.T, rtol=0, atol=1e-10 * np.abs(full[:, :-1]).max() * 800
+    )

@@ -158,3 +158,24 @@ def test_implicit_lines_are_the_same_for_any_number_of_threads():
                     results.append(axis_of(grid, axis, np.ones(1)).advance(density, drift, 1e-3, 1.0, True))
             assert (results[0] == results[1]).all()
             assert (results[0] == results[2]).all()
+
+
+def test_threads_that_switch_all_the_time_share_out_without_a_race():
+    """An iterator of pairs from a generator is not for two threads: it would raise, or end the process."""
+    from sys import getswitchinterval, setswitchinterval
+
+    before, lock = getswitchinterval(), threading.Lock()
+    try:
+        setswitchinterval(1e-6)
+        with blas_threads(3):
+            for _ in range(300):
+                done: list[int] = []
+
+                def work(first, last, done=done):
+                    with lock:
+                        done.extend(range(first, last))
+
+                share_out(work, 50)
+                assert sorted(done) == list(range(50))
+    finally:
+        setswitchinterval(before)

@@ -97,6 +97,7 @@ def standard_scores(values: Array, names: list[str], weights: Array) -> Array:
     """Columns (n_data, n_columns) with mean 0 and standard deviation 1. Raises InputError for constant ones."""
     centred = values - weights @ values
     deviation = np.sqrt(weights @ centred**2)
-    received = f"column {names[int(np.argmin(deviation))]!r} is constant"
-    require(bool((deviation > 0).all()), received, "columns that vary", "set standardize = false")
+    varies = np.ptp(values[weights > 0], axis=0) > 0  # the mean of equal numbers is rounded
+    received = f"column {names[int(np.argmin(np.where(varies, deviation, -1.0)))]!r} is constant"
+    require(bool((varies & (deviation > 0)).all()), received, "columns that vary", "set standardize = false")
     return centred / deviation

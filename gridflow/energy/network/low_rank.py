@@ -3,8 +3,9 @@
 Smooth activations make matrices over cells and data of rank 10 to 60, however many cells and data there are. The skeleton
 (`gridflow.sums.low_rank`) of a small matrix is that of all its entries. For a large one it is that of some cells and some data,
 evenly spaced in their order; it is compared with the entries at all data for some cells, and at all cells for some data, and
-where it errs these cells and data join in. The error in `note` is the largest difference over the largest value found in this
-comparison, which takes every entry of a matrix of moderate size.
+where it errs these cells and data join in. The error in `note` is the largest difference found in this comparison, which takes
+every entry of a matrix of moderate size. Differences count relative to the size of the feature at their datum: an outlying datum,
+be its weight 0, hides no others.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflow.energy.network.features import STORED_BYTES, Entries, FeatureMatrix, Features, row_blocks
+from gridflow.energy.network.features import STORED_BYTES, Chosen, Entries, FeatureMatrix, Features, row_blocks
 from gridflow.space.factor import Array
 from gridflow.sums.low_rank import TOLERANCE, Skeleton, skeleton
 
@@ -25,6 +26,8 @@ QUICK_SIDE = 2003
 """Cells and data of a first comparison, mostly others than those."""
 CHECK_ENTRIES = 2**25
 """Entries of the last one, which takes seconds."""
+SIZE_CELLS = 32
+"""Cells that tell the size of a feature at a datum: the corners of the grid are among them."""
 BLOCK = 1024
 """Cells and data of a block: it stays in the third-level cache with its coefficients."""
 SPREAD = 200
@@ -70,19 +73,40 @@ def low_rank_features(entries: Entries, n_inner: int, n_data: int, apart: Number
     cells, data = (evenly(n, n if whole else SIDE) for n in (n_inner, n_data))
     data = np.union1d(data, apart)
     quick = [(evenly(n_inner, QUICK_SIDE), evenly(n_data, QUICK_SIDE))]
+    sizes = sizes_at_data(entries, n_inner, n_data)
+
+    def scaled(cells: Chosen, data: Chosen) -> Array:
+        """v over its size at every datum: C is the same."""
+        values: Array = entries(cells, data) / sizes[data]
+        return values
+
     for _ in range(1 if whole else ROUNDS):
-        found = skeleton(entries(cells, data), rank_max)
+        found = skeleton(scaled(cells, data), rank_max)
         if found is None or found.rank == 0:
             return None
-        cross = Cross(entries, found, cells[found.rows], data[found.columns])
+        cross = Cross(scaled, found, cells[found.rows], data[found.columns])
         comparison = cross.compare(comparable(n_inner, n_data) if whole else quick)
         if comparison.error <= TOLERANCE and not whole:
             comparison = cross.compare(comparable(n_inner, n_data))
         if comparison.error <= TOLERANCE:
             note = f"rank {found.rank} of {n_data} data, relative error {comparison.error:.0e}"
-            return LowRankFeatures(cross.coefficients(evenly(n_inner, n_inner)), cross.rows(n_data), note)
+            pivots = rows_of(entries, cross.pivots, n_data)
+            return LowRankFeatures(cross.coefficients(evenly(n_inner, n_inner)), pivots, note)
         cells, data = np.union1d(cells, comparison.cells), np.union1d(data, comparison.data)
     return None
+
+
+def sizes_at_data(entries: Entries, n_inner: int, n_data: int) -> Array:
+    """Largest |v| at every datum, over SIZE_CELLS cells; 1 where all are 0, (n_data,)."""
+    cells, sizes = evenly(n_inner, SIZE_CELLS), np.empty(n_data)
+    for block in row_blocks(n_data, 1, 16 * BLOCK):
+        sizes[block] = np.abs(entries(cells, evenly(n_data, n_data)[block])).max(axis=0)
+    return np.where(sizes > 0, sizes, 1.0)
+
+
+def rows_of(entries: Entries, pivots: Numbers, n_data: int) -> FeatureMatrix:
+    """v of some cells at all data."""
+    return FeatureMatrix(lambda rows, data: entries(pivots[rows], data), pivots.size, n_data)
 
 
 def comparable(n_inner: int, n_data: int) -> list[tuple[Numbers, Numbers]]:
@@ -111,7 +135,7 @@ def spread(inputs: Array) -> Numbers:
 
 @dataclass(frozen=True)
 class Comparison:
-    """error : largest difference over the largest entry; cells, data : where blocks differ most."""
+    """error : largest difference of entries over their size at the datum; cells, data : where blocks differ most."""
 
     error: float
     cells: Numbers
@@ -133,10 +157,6 @@ class Cross:
         for block in row_blocks(cells.size, 1, 16 * BLOCK):
             values[block] = self.found.coefficients(self.entries(cells[block], self.columns))
         return values
-
-    def rows(self, n_data: int) -> FeatureMatrix:
-        """v of the pivots at all data."""
-        return FeatureMatrix(lambda cells, data: self.entries(self.pivots[cells], data), self.pivots.size, n_data)
 
     def compare(self, parts: list[tuple[Numbers, Numbers]]) -> Comparison:
         """The comparison with all entries of cells and data, for each pair of them."""
