@@ -92,7 +92,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     case = case.replace({"space.a.cells": cells_a, "space.b.level": level, "energy.data.inputs.count": N_DATA})
     stepper = stepper_of(case)
     grid, tables = stepper.grid, stepper.transport.tables
-    n_surface = next(f for f in grid.factors if f.columns == 3).size
+    surface = next(f for f in grid.factors if f.columns == 3)
+    n_surface = surface.size
     state = stepper.step(stepper.start(0.5 + rng.random(grid.shape)), np.inf)
     dt, rho, xi = state.dt / 2, state.density, state.evaluation.first_variation
     still = tables._replace(surfaces=None)
@@ -128,7 +129,7 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         print(f"{name:20s} {1e3 * value:9.2f} {1e3 * guess:11.2f} {value / guess:8.2f}")
     mesh = 1e3 * (swept - seconds["line"])
     print(f"of the sweeps, the mesh takes {mesh:.2f} ms; rest of the step (controls) {1e3 * (step - swept - energies):.2f} ms")
-    faces = grid.size + len(tables.ends) * cells_a
+    faces = grid.size + len(surface.once) * cells_a
     print(f"sweeps per face: {1e9 * swept / faces:.2f} ns, against {1e9 * per_cell / 2:.2f} ns: ", end="")
     print(f"a cell has {faces / grid.size:.1f} faces here and 2 there")
 
