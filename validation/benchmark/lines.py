@@ -13,10 +13,9 @@ import numpy as np
 
 import gridflow
 from gridflow.case.case import Case
-from gridflow.energy.potential import PotentialEnergy, Quadratic
 from gridflow.problem import Problem
-from gridflow.scheme.finite_volume.scheme import FiniteVolume
-from gridflow.scheme.jko.scheme import JKO
+from gridflow.scheme.finite_volume.stage import stage
+from gridflow.scheme.finite_volume.tables import sweep_tables
 from gridflow.space.grid import Grid
 from gridflow.sums.pairs import gaussian_sum
 from gridflow.threads import blas_threads
@@ -38,20 +37,20 @@ def noisy_network(quick: bool) -> list[Row]:
     return rows
 
 
-class Stepping:
-    """A run that goes one step further with every call."""
+def two_stages(grid: Grid) -> Callable[[], None]:
+    """Both sweeps of a Runge–Kutta step of two stages."""
+    tables, view = sweep_tables(grid), (grid.size // grid.shape[-1], grid.shape[-1])
+    rho, xi, one, two = (field.reshape(view) for field in sweep_speed.fields(grid.shape))
 
-    def __init__(self, grid: Grid) -> None:
-        problem = Problem(grid, PotentialEnergy({f.name: Quadratic() for f in grid.factors}))
-        self.stepper = FiniteVolume().init(problem)
-        self.state = self.stepper.start(np.exp(-4 * sum(grid.coordinate(f.name) ** 2 for f in grid.factors)))
+    def step() -> None:
+        stage(one, None, rho, xi, 1e-9, tables, True, None)
+        stage(two, rho, one, xi, 1e-9, tables, True, None)
 
-    def __call__(self) -> None:
-        self.state = self.stepper.step(self.state, self.state.dt, 1.0)
+    return step
 
 
 def sweep(quick: bool) -> list[Row]:
-    """A whole RK2 step, in a quadratic potential, beside a stencil by hand and a triad; two threads: wall time."""
+    """Both sweeps of an RK2 step, beside a stencil by hand and a triad; two threads: wall time."""
     repeats = 5 if quick else 21
     bandwidth = sweep_speed.triad_bandwidth(repeats)
     rows = [Row("STREAM triad", "GB/s", bandwidth / 1e9, {})]
@@ -67,14 +66,14 @@ def sweep(quick: bool) -> list[Row]:
         for threads in (1, 2):
             with blas_threads(threads):
                 clock = time.process_time if threads == 1 else time.perf_counter
-                times, ratios = medians({"hand": by_hand, "ours": Stepping(grid)}, repeats, clock)
+                times, ratios = medians({"hand": by_hand, "ours": two_stages(grid)}, repeats, clock)
             per_cell = NS * times["ours"] / grid.size
             yardsticks: dict[str, float | str] = {
                 "share of the triad": sweep_speed.BYTES_PER_CELL_STEP / per_cell / bandwidth * NS,
                 "over the stencil by hand": ratios["ours"] * rho.size / grid.size,
             }
             name = " × ".join(map(str, shape))
-            rows.append(Row(f"step on {name}, threads = {threads}", "ns per cell", per_cell, yardsticks))
+            rows.append(Row(f"sweeps of a step on {name}, threads = {threads}", "ns per cell", per_cell, yardsticks))
     return rows
 
 
@@ -115,8 +114,7 @@ def jko(quick: bool) -> list[Row]:
             biases = {"potential + entropy": ["plain"], "network, 20 data": list(jko_speed.EPSILON) if n in (256, 512) else []}
             density = density / problem.grid.integrate(density)
             for bias in biases[title] if n < 512 or title != "network, 20 data" else ["debias"]:
-                scheme = JKO(tau=tau, epsilon=jko_speed.EPSILON[bias], bias=bias, tolerance=1e-6)
-                warm = jko_speed.milliseconds(scheme.init(problem), density, tau)[1]
+                warm = jko_speed.Timing.of(problem, density, tau, bias).warm
                 others = jko_peers(problem, tau, density) if title == "potential + entropy" and n <= 128 else {}
                 rows.append(Row(f"JKO step, {title}, {bias}, {n}²", "ms", warm, others))
     return rows
