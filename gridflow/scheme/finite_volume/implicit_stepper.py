@@ -58,6 +58,7 @@ WAIT, WAIT_LONG = 8, 32
 those between are predicted."""
 CARRIED = ("peclet", "error_step", "measured_step", "measured_error", "measured_move")
 TINY = 1e-300
+"""In place of the length of a measured step that moved nothing."""
 
 
 class ImplicitStepper(FiniteVolumeStepper):

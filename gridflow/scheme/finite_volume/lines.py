@@ -101,6 +101,20 @@ def load(block, values, offsets, m, stride):
 
 
 @inner
+def take_lines(mass, y, values, offsets, L, stride, block, last):
+    """The masses of the lines from `block` on, twice, and where they start; returns their number, at most BLOCK."""
+    n, m = L.volume.size, min(BLOCK, last - block)
+    for q in range(m):
+        offsets[q] = (block + q) // stride * (n * stride) + (block + q) % stride
+    load(mass, values, offsets, m, stride)
+    for i in range(n):
+        for q in range(m):
+            mass[i, q] *= L.volume[i]
+            y[i, q] = mass[i, q]
+    return m
+
+
+@inner
 def store(values, block, inverse_volume, offsets, m, stride):
     """Densities from masses of a block, into the lines that start at `offsets`."""
     n = block.shape[0]
@@ -264,14 +278,7 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
     inverse, border = np.empty((n, BLOCK)), np.empty((n, BLOCK))
     offsets = np.empty(BLOCK, np.int64)
     for block in range(first, last, BLOCK):
-        m = min(BLOCK, last - block)
-        for q in range(m):
-            offsets[q] = (block + q) // stride * (n * stride) + (block + q) % stride
-        load(mass, rho, offsets, m, stride)
-        for i in range(n):
-            for q in range(m):
-                mass[i, q] *= L.volume[i]
-                y[i, q] = mass[i, q]
+        m = take_lines(mass, y, rho, offsets, L, stride, block, last)
         if field.size > 1:
             load(xi, field, offsets, m, stride)
         rates(right, left, xi, mobility[block:], L.rate, L.inverse_volume, diffusivity, factor, L.circle, m)

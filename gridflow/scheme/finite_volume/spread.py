@@ -16,9 +16,9 @@ from gridflow.scheme.finite_volume.lines import (
     Line,
     extrapolate,
     is_negative,
-    load,
     store,
     swap,
+    take_lines,
     take_nonnegative,
 )
 from gridflow.space.factor import Array
@@ -100,14 +100,7 @@ def spread_lines(out, rho, right, left, L, stride, time, first, last):
         eliminate(inverse[k], border[k], right, left, times[k], L.circle)
     mass, y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
     for block in range(first, last, BLOCK):
-        m = min(BLOCK, last - block)
-        for q in range(m):
-            offsets[q] = (block + q) // stride * (n * stride) + (block + q) % stride
-        load(mass, rho, offsets, m, stride)
-        for i in range(n):
-            for q in range(m):
-                mass[i, q] *= L.volume[i]
-                y[i, q] = mass[i, q]
+        m = take_lines(mass, y, rho, offsets, L, stride, block, last)
         for resolvent in range(4):  # both of R; both of order 1
             k = resolvent // 2
             resolve(y, inverse[k], border[k], right, left, times[k], L.circle, m)
