@@ -9,7 +9,6 @@ from helpers import case_of
 from scipy.integrate import quad
 
 from gridflow.energy.mmd.certificates import Certificates, energy_bound
-from gridflow.energy.mmd.kernels import Gaussian, Laplace, Riesz
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError, SolveError
@@ -20,6 +19,7 @@ from gridflow.space.deposit import deposit
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
+from gridflow.sums.kernels import Gaussian, Laplace, Riesz
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=9, grading=Grading(focus=0.2, ratio=5.0)).factor("x")

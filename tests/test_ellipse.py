@@ -8,7 +8,6 @@ from helpers import problem_of
 
 from gridflow.case.case import Case, load_case
 from gridflow.cli import main
-from gridflow.energy.mmd.kernels import Gaussian
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.potential import Potential, Wave
 from gridflow.errors import InputError
@@ -21,6 +20,7 @@ from gridflow.space.distances import Slices, quantiles_of_cells, wasserstein
 from gridflow.space.ellipse import metric
 from gridflow.space.grid import Grid
 from gridflow.space.line import Interval
+from gridflow.sums.kernels import Gaussian
 
 COVARIANCES = {"diagonal": [[5.0, 0.0], [0.0, 1.0]], "full": [[5.0, 1.5], [1.5, 1.0]]}
 TABLE = 1e-10

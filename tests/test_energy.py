@@ -9,7 +9,6 @@ from numba import njit
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
 from gridflow.energy.mmd.certificates import Certificates
-from gridflow.energy.mmd.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.network_kernel import Features
 from gridflow.energy.network import activation, features
@@ -34,6 +33,7 @@ from gridflow.space.labels import Labels
 from gridflow.space.line import Interval
 from gridflow.space.mixture import Component, mixture_masses
 from gridflow.space.sphere import Sphere
+from gridflow.sums.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from tests.reference.activation import DERIVATIVES
 
 HERE = Path()

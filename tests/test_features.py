@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gridflow.case.case import load_case
-from gridflow.energy.mmd.convolution import cell_points
+from gridflow.energy.interaction.convolution import cell_points
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.network_kernel import Features
 from gridflow.energy.network.activation import ACTIVATIONS, normal_average

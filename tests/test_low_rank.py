@@ -8,8 +8,7 @@ import pytest
 
 from gridflow.case.case import load_case
 from gridflow.energy.base import prediction_of
-from gridflow.energy.mmd.convolution import Products, compressed
-from gridflow.energy.mmd.kernels import Gaussian
+from gridflow.energy.interaction.convolution import Products, compressed
 from gridflow.energy.network import low_rank
 from gridflow.energy.network.activation import ACTIVATIONS, LEAK
 from gridflow.energy.network.branch import Branch
@@ -29,6 +28,7 @@ from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Interval
 from gridflow.space.sphere import Sphere
+from gridflow.sums.kernels import Gaussian
 from gridflow.sums.kinks import KinkedSums, SortedData, grouped, merge
 from gridflow.sums.low_rank import TOLERANCE, SymmetricFactor, skeleton, symmetric_factor
 from gridflow.threads import blas_threads

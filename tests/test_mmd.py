@@ -10,8 +10,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import ndtr, ndtri
 
 from gridflow.case.case import load_case
-from gridflow.energy.mmd.convolution import Fourier, Moments, Pairs, Products, cell_points, operator
-from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz, self_correction
+from gridflow.energy.interaction.convolution import Fourier, Moments, Pairs, Products, cell_points, operator
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.errors import InputError
 from gridflow.space.circle import Circle
@@ -19,6 +18,7 @@ from gridflow.space.densities import Normal, Uniform
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz, self_correction
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=14).factor("x")

@@ -254,7 +254,7 @@ PARTS = {
             ],
         },
     ),
-    "kernel": (1, {"energy/mmd/kernels.py": [("Radial = ", MATERN + "Radial = Matern | ")]}),
+    "kernel": (1, {"sums/kernels.py": [("Radial = ", MATERN + "Radial = Matern | ")]}),
     "activation": (
         1,
         {

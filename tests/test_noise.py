@@ -8,8 +8,7 @@ from helpers import QUADRATIC, case_of, problem_of
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
-from gridflow.energy.mmd.convolution import cell_points
-from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
+from gridflow.energy.interaction.convolution import cell_points
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.smoothing import SmoothKernel
 from gridflow.errors import InputError
@@ -23,6 +22,7 @@ from gridflow.space.distances import wasserstein1
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
 
 HERE = Path()
 X = Interval(bounds=(-2.0, 1.0), cells=14).factor("x")

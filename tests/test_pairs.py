@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gridflow.energy.mmd.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.sums.elementary import compiled, power
+from gridflow.sums.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
 from gridflow.sums.pairs import gaussian_sum
 from tests.reference import pairs as reference
 

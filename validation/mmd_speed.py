@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gridflow.energy.mmd.convolution import operator
-from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
+from gridflow.energy.interaction.convolution import operator
 from gridflow.energy.mmd.particles import MMDParticles
 from gridflow.energy.mmd.target import Samples
 from gridflow.space.grid import Grid
 from gridflow.space.line import Interval
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
 from validation.claim import Claim
 
 REPEATS = 5

@@ -28,7 +28,7 @@ FULL = {
     "gridflow.energy.network.grid.SMALL": NEVER,
     "gridflow.energy.network.grid.KINKED_MIN": NEVER,
     "gridflow.energy.network.reduced.SMALL": NEVER,
-    "gridflow.energy.mmd.convolution.FACTOR_CELLS": NEVER,
+    "gridflow.energy.interaction.convolution.FACTOR_CELLS": NEVER,
 }
 """What makes every sum one with a full matrix."""
 

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from gridflow.energy.mmd.kernels import Riesz
 from gridflow.energy.mmd.mmd import MMDEnergy
 from gridflow.energy.sobolev.sobolev import SobolevEnergy
 from gridflow.exact.base import Exact, Trajectory
@@ -13,6 +12,7 @@ from gridflow.exact.normals import normals
 from gridflow.problem import Problem
 from gridflow.space.densities import Normal
 from gridflow.space.factor import Array
+from gridflow.sums.kernels import Riesz
 
 STARTS = 2048
 

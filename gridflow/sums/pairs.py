@@ -4,7 +4,7 @@
 
 `gaussian_sum` for k = Π_k κ(x_ik − y_jk) with κ a Gaussian, periodic along circles; `radial_sum` for any function of r = |x − y|
 and `product_sum` for any of 1 + x·y in R^d; `sorted_sum` for −|x − y| in one dimension. No n_points × n_sources array is made. On
-most grids the same sums are faster (`gridflow.energy.mmd.convolution`).
+most grids the same sums are faster (`gridflow.energy.interaction.convolution`).
 """
 
 import numpy as np

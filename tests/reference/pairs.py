@@ -1,8 +1,8 @@
-"""Sums over pairs of scattered points (`gridflow.sums.pairs`, `gridflow.energy.mmd.kernels`); O(n_points·n_sources) memory."""
+"""Sums over pairs of scattered points (`gridflow.sums.pairs`, `gridflow.sums.kernels`); O(n_points·n_sources) memory."""
 
 import numpy as np
 
-from gridflow.energy.mmd.kernels import Polynomial
+from gridflow.sums.kernels import Polynomial
 from gridflow.sums.pairs import WINDINGS
 
 TINY_STEP = 1e-30

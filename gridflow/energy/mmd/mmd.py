@@ -2,9 +2,9 @@
 
     F(ν) = ½∬k d(ν − ν*)⊗²,    ξ = ∫k(·, u)(ν − ν*)(du)
 
-(S4 prints the opposite sign of ξ and no ½; time runs twice as fast there.) Kernels are in `gridflow.energy.mmd.kernels`, their
-sums on grids in `gridflow.energy.mmd.convolution`, those of particles in `gridflow.energy.mmd.particles`. Cell points stand for
-cells (midpoint rule): second order.
+(S4 prints the opposite sign of ξ and no ½; time runs twice as fast there.) Kernels are in `gridflow.sums.kernels`, their sums
+on grids in `gridflow.energy.interaction.convolution`, those of particles in `gridflow.energy.mmd.particles`. Cell points stand
+for cells (midpoint rule): second order.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,8 @@ import numpy as np
 from msgspec import UNSET, Struct
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, Moments, Variation, noise_refusal
+from gridflow.energy.interaction.convolution import cell_points, operator
 from gridflow.energy.mmd.certificates import BoundCertificates, Certificates
-from gridflow.energy.mmd.convolution import cell_points, operator
-from gridflow.energy.mmd.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 from gridflow.energy.mmd.network_kernel import BoundFeatures, FeatureParticles, Features
 from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles
 from gridflow.energy.mmd.smoothing import DisplacementMoments, smoothed_operator, smoothed_samples
@@ -26,6 +25,7 @@ from gridflow.energy.sobolev.poisson import WeightedPoisson
 from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.sums.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 
 
 class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):

@@ -15,14 +15,14 @@ import scipy
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
-from gridflow.energy.mmd.convolution import operator
-from gridflow.energy.mmd.kernels import Gaussian, Kernel, Riesz, periods
+from gridflow.energy.interaction.convolution import operator
 from gridflow.energy.mmd.target import Samples
 from gridflow.errors import require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
+from gridflow.sums.kernels import Gaussian, Kernel, Riesz, periods
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
 """Cells per line of the quadrature of a target, at least, by the number of lines."""

@@ -21,12 +21,12 @@ import numpy as np
 import scipy
 
 from gridflow.energy.base import REACH
-from gridflow.energy.mmd.convolution import Operator, cell_points, operator, product_operator
-from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
+from gridflow.energy.interaction.convolution import Operator, cell_points, operator, product_operator
 from gridflow.energy.mmd.target import Samples
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
 from gridflow.sums.pairs import gaussian_sum
 
 LOG_STEP = 0.15

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from gridflow.energy.mmd.kernels import Kernel, Sums, periods
 from gridflow.energy.network.columns import read_columns
 from gridflow.energy.network.data import FileData
 from gridflow.errors import require
@@ -14,6 +13,7 @@ from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component, mixture_masses
+from gridflow.sums.kernels import Kernel, Sums, periods
 
 
 class Target(Component, frozen=True, forbid_unknown_fields=True):

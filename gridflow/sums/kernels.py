@@ -1,4 +1,4 @@
-"""Kernels of a maximum mean discrepancy, k(x, y) of positions in the product of the factors (S4).
+"""Kernels k(x, y) of positions in the product of the factors: of interactions, and of maximum mean discrepancies (S4).
 
 r is the Euclidean distance over all factors, labels included; a Gaussian alone is a product over factors, and may wind around
 circles. Riesz kernels are positive definite for measures of mass 0 only: mass is 1 on both sides, so that a constant added to k

@@ -19,9 +19,9 @@ from math import factorial, prod
 import numpy as np
 import scipy
 
-from gridflow.energy.mmd.kernels import Gaussian, InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
 from gridflow.sums.low_rank import SymmetricFactor, symmetric_factor
 
 MATRIX_CELLS = 4096
