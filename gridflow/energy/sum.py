@@ -21,6 +21,7 @@ from gridflow.energy.base import (
     bound_to,
     particles_of,
 )
+from gridflow.energy.interaction.interaction import Interaction
 from gridflow.energy.mmd.mmd import MMD
 from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
@@ -30,7 +31,7 @@ from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-EnergyPart = Network | ResNet | MMD | Sobolev | Potential
+EnergyPart = Network | ResNet | MMD | Sobolev | Potential | Interaction
 
 
 class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):

@@ -59,7 +59,9 @@ class Gaussian(Struct, frozen=True, forbid_unknown_fields=True, tag="gaussian", 
         return [difference + period * turn for turn in range(-turns, turns + 1)]
 
     def matrix(self, factor: Factor) -> Array:
-        """`along` between the cell points of a factor, (n_cells, n_cells)."""
+        """`along` between the cell points of a factor, (n_cells, n_cells); on a surface of the distances in R³."""
+        if factor.columns > 1:
+            return self.radial(np.sum([(x[:, None] - x) ** 2 for x in factor.points.T], axis=0))
         return self.along(factor.points[:, None] - factor.points[None, :], factor.period)
 
 

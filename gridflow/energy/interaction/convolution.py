@@ -2,13 +2,15 @@
 
 `operator(kernel, grid)` chooses:
 
-    Gaussian                      one matrix product per factor, O(n_cells Σ n_k); O(n_cells Σ r_k) where it has low rank r_k
+    products over factors         one matrix product per factor, O(n_cells Σ n_k); O(n_cells Σ r_k) where it has low rank r_k
     any radial kernel in 1D       one matrix product, of low rank where it is analytic
     radial, uniform cells         FFT over zero-padded lines: the sum in free space, exactly; O(n_cells log n_cells)
+    radial, one surface           one matrix product; a compiled sum over pairs where the matrix is large
     radial, graded cells          compiled sum over pairs, O(n_cells²) time and no memory
     polynomial                    moments up to its degree, O(n_cells·degree)
 
-All but the Gaussian are for intervals and labels; labels count in the distance like any coordinate.
+Radial kernels are for intervals and labels, which count in the distance like any coordinate, and for one surface, of which they
+take the distance in R³. Products (Gaussian, cosine, exponential) are for all factors.
 """
 
 from collections.abc import Callable
@@ -21,7 +23,9 @@ import scipy
 
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
+from gridflow.sums.kernels import InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
+from gridflow.sums.lattice import lattice_value
+from gridflow.sums.laws import Law, Peaked, Product, RadialLaw
 from gridflow.sums.low_rank import SymmetricFactor, symmetric_factor
 
 MATRIX_CELLS = 4096
@@ -30,6 +34,8 @@ MATRIX_CELLS = 4096
 
 FACTOR_CELLS = 48
 """Factors with fewer cells keep their matrix: the products of two factors take as long."""
+SAMPLE = 257
+"""Distances at which a kernel is looked at for its largest value."""
 RANK_SHARE = 0.4
 """Largest rank, as a share of the cells, that is used: at one half both cost the same."""
 
@@ -46,25 +52,44 @@ class Operator:
     note: str = ""
 
 
-def operator(kernel: Kernel, grid: Grid) -> Operator:
+def operator(kernel: Kernel | Law | RadialLaw, grid: Grid) -> Operator:
     """∫k(·, u) m(du) on a grid, by the fastest method of the list above."""
-    if isinstance(kernel, Gaussian):
+    if isinstance(kernel, Product):
         return product_operator([kernel.matrix(f) for f in grid.factors], grid)
-    ends = [(float(f.points.min()), float(f.points.max())) for f in grid.factors]
+    ends = [(f.points.min(axis=0), f.points.max(axis=0)) for f in grid.factors]
     if isinstance(kernel, Polynomial):
-        largest = 1 + sum(max(abs(a), abs(b)) ** 2 for a, b in ends)
+        largest = 1 + sum(float(np.sum(np.maximum(abs(a), abs(b)) ** 2)) for a, b in ends)
         return Operator(Moments(kernel.degree, grid), largest**kernel.degree)
-    diameter = np.array(sum((b - a) ** 2 for a, b in ends))
-    bound = float(np.abs(kernel.radial(np.array([0.0, diameter]))).max())
+    bound = largest_value(kernel, grid, sum(float(np.sum((b - a) ** 2)) for a, b in ends))
     lines = [f for f in grid.factors if f.moves]
-    uniform = lines != [] and all(f.uniform for f in lines)
-    if len(grid.factors) == 1 and not (uniform and grid.size > MATRIX_CELLS):
-        matrix = line_matrix(kernel, grid.factors[0])
+    uniform = lines != [] and all(f.uniform and f.dimension == 1 for f in lines)
+    if len(grid.factors) == 1 and grid.size <= MATRIX_CELLS:
+        matrix = factor_matrix(kernel, grid.factors[0])
         found = compressed(matrix) if isinstance(kernel, InverseMultiquadric) else matrix
         return Operator(Products([found]), bound, rank_note([found], grid))
     if uniform:
         return Operator(Fourier(kernel, grid), bound, "fast Fourier transforms")
     return Operator(Pairs(kernel, grid), bound, "sums over all pairs of cells")
+
+
+def largest_value(kernel: Radial | RadialLaw, grid: Grid, diameter_squared: float) -> float:
+    """A bound on |k| between cell points: at r = 0 and, on a sample of distances from half a cell to the diameter, elsewhere."""
+    width = min((float(f.volumes.min()) ** (1 / f.dimension) for f in grid.factors if f.moves), default=1.0)
+    furthest = max(float(np.sqrt(diameter_squared)), 0.5 * width)
+    return float(np.abs(kernel.radial(np.append(np.geomspace(0.5 * width, furthest, SAMPLE) ** 2, 0.0))).max())
+
+
+def self_value(kernel: Radial | RadialLaw, lines: list[Factor], volumes: Array) -> Array:
+    """What stands for k(x_i, x_i) minus k(0) at cells of the given volumes along the first of the lines, (n_cells,)."""
+    if not isinstance(kernel, Peaked):
+        return self_correction(kernel, len(lines), volumes) if isinstance(kernel, Radial) else np.zeros_like(volumes)
+    others = [float(f.volumes.max()) for f in lines[1:]]
+    if not kernel.peaked or not lines:
+        return np.zeros_like(volumes)
+    rounded, place = np.unique(np.round(volumes / volumes.max(), 12), return_inverse=True)
+    widths = rounded * float(volumes.max())
+    values = np.array([lattice_value(kernel, np.array([width, *others])) for width in widths])
+    return (values - kernel.radial(np.zeros(1)))[place]
 
 
 def product_operator(matrices: list[Array], grid: Grid) -> Operator:
@@ -90,10 +115,11 @@ def rank_note(matrices: list[Array | SymmetricFactor], grid: Grid) -> str:
     return "; ".join(notes)
 
 
-def line_matrix(kernel: Radial, factor: Factor) -> Array:
+def factor_matrix(kernel: Radial | RadialLaw, factor: Factor) -> Array:
     """k between the cell points of one factor, (n_cells, n_cells)."""
-    matrix = kernel.radial((factor.points[:, None] - factor.points[None, :]) ** 2)
-    return matrix + np.diag(self_correction(kernel, int(factor.moves), factor.volumes))
+    points = factor.points.reshape(factor.size, -1)
+    matrix = kernel.radial(reduce(np.add, [(x[:, None] - x) ** 2 for x in points.T]))
+    return matrix + np.diag(self_value(kernel, [factor] if factor.moves else [], factor.volumes))
 
 
 class Products:
@@ -143,7 +169,7 @@ class Moments:
 class Fourier:
     """Convolution on uniform lines, zero-padded to at least 2n − 1 points: no images. Labels are summed as they stand."""
 
-    def __init__(self, kernel: Radial, grid: Grid) -> None:
+    def __init__(self, kernel: Radial | RadialLaw, grid: Grid) -> None:
         lines = [f for f in grid.factors if f.moves]
         labels = [f for f in grid.factors if not f.moves]
         combinations = cell_points(Grid(labels)) if labels else np.zeros((1, 1))
@@ -153,7 +179,7 @@ class Fourier:
         offsets = [turn * (f.total_volume / f.size) for turn, f in zip(turns, lines, strict=True)]
         squared = reduce(np.add.outer, [o**2 for o in offsets])
         gaps = ((combinations[:, None] - combinations[None]) ** 2).sum(axis=2)  # squared distances of labels
-        correction = self_correction(kernel, len(lines), lines[0].volumes[:1])[0]
+        correction = self_value(kernel, lines, lines[0].volumes[:1])[0]
         numbers, position = np.unique(gaps, return_inverse=True)
         spectra = np.empty((numbers.size, *self.padded[:-1], self.padded[-1] // 2 + 1))
         for k, gap in enumerate(numbers):
@@ -181,11 +207,13 @@ class Fourier:
 class Pairs:
     """The sum over all pairs of cells."""
 
-    def __init__(self, kernel: Radial, grid: Grid) -> None:
-        self.kernel, self.points, self.lengths = kernel, cell_points(grid), np.zeros(len(grid.factors))
+    def __init__(self, kernel: Radial | RadialLaw, grid: Grid) -> None:
+        self.kernel, self.points = kernel, cell_points(grid)
+        self.lengths = np.zeros(self.points.shape[1])
         lines = [k for k, f in enumerate(grid.factors) if f.moves]
         axis = lines[0] if lines else 0
-        self.correction = grid.along(axis, self_correction(kernel, len(lines), grid.factors[axis].volumes))
+        correction = self_value(kernel, [grid.factors[k] for k in lines], grid.factors[axis].volumes)
+        self.correction = grid.along(axis, correction)
 
     def __call__(self, mass: Array) -> Array:
         field, _ = self.kernel.sum(self.points, self.points, mass.ravel(), self.lengths, gradient=False)
@@ -193,5 +221,6 @@ class Pairs:
 
 
 def cell_points(grid: Grid) -> Array:
-    """Cell points in the storage order of the grid, (n_cells, n_factors)."""
-    return np.stack([c.ravel() for c in np.meshgrid(*[f.points for f in grid.factors], indexing="ij")], axis=1)
+    """Cell points in the storage order of the grid, (n_cells, n_columns)."""
+    numbers = np.meshgrid(*[np.arange(f.size) for f in grid.factors], indexing="ij")
+    return np.column_stack([f.points[number.ravel()] for f, number in zip(grid.factors, numbers, strict=True)])

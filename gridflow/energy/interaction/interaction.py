@@ -1,0 +1,171 @@
+"""Pair interactions
+
+    E(ρ) = ½∬W(x, y) ρ(dx)ρ(dy),    ξ = ∫W(·, y) ρ(dy),    W = amplitude·k
+
+with k from `gridflow.sums.kernels` and `gridflow.sums.laws`, of all factors or of those that a case names: mass then interacts
+whatever its place in the others. Sums on grids are in `gridflow.energy.interaction.convolution`. Cell points stand for cells
+(midpoint rule), with the value of a singular kernel at r = 0 that keeps the order 2.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.interaction.convolution import operator
+from gridflow.errors import InputError, require
+from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
+from gridflow.space.grid import Grid
+from gridflow.sums.distance import OfDistance
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
+from gridflow.sums.lattice import check_integrable
+from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, Product
+
+NamedKernel = Kernel | Law
+AnyKernel = NamedKernel | OfDistance
+
+
+class Interaction(Struct, frozen=True, forbid_unknown_fields=True, tag="interaction", tag_field="kind"):
+    """½∬W dρdρ, W = amplitude·k: kernel = {kind = …, …}; factors : those whose positions k sees, all by default."""
+
+    kernel: NamedKernel
+    amplitude: float = 1.0
+    factors: Annotated[list[str], Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.amplitude == 0:
+            raise ValueError("an interaction of amplitude 0; give another number, or remove the interaction")
+        if self.factors is not None and len(set(self.factors)) < len(self.factors):
+            raise ValueError("factors of an interaction named twice; name each once")
+
+    def load(self, directory: Path) -> "InteractionEnergy":
+        """The energy: it has no files."""
+        return InteractionEnergy(self.kernel, self.amplitude, None if self.factors is None else tuple(self.factors))
+
+
+@dataclass(frozen=True)
+class InteractionEnergy(Energy):
+    """½∬W dρdρ, W = amplitude·k of the factors with the given names, or of all."""
+
+    kernel: AnyKernel
+    amplitude: float = 1.0
+    names: tuple[str, ...] | None = None
+
+    def bind(self, grid: Grid) -> "BoundInteraction":
+        chosen = self.chosen(grid.factors)
+        sub = Grid([grid.factors[k] for k in chosen])
+        return BoundInteraction(self, grid, chosen, sub)
+
+    def particles(self, factors: tuple[Factor, ...]) -> "InteractionParticles":
+        return InteractionParticles(self, factors, self.chosen(factors))
+
+    def chosen(self, factors: tuple[Factor, ...]) -> list[int]:
+        """Indices of the factors whose positions k sees. Raises InputError for unknown ones and where k is not defined."""
+        names = [f.name for f in factors] if self.names is None else self.names
+        found = sorted(factor_index(factors, name, "energy.factors") for name in names)
+        check_space(self.kernel, tuple(factors[k] for k in found))
+        return found
+
+
+def check_space(kernel: AnyKernel, factors: tuple[Factor, ...]) -> None:
+    """Raises InputError for factors on which a kernel is not defined, not integrable or not resolved."""
+    kind = "of distance" if isinstance(kernel, OfDistance) else kernel.__struct_config__.tag
+    moving, lines = [f for f in factors if f.moves], [f for f in factors if f.one_dimensional]
+    surfaces, circles = [f for f in factors if f.columns > 1], [f for f in factors if f.period > 0]
+    fix = "name other factors in energy.factors, or choose another kernel"
+    require(len(moving) > 0, f"an interaction with the kernel {kind!r} of labels alone", "a factor in which mass moves", fix)
+    if isinstance(kernel, Cosine):
+        require(len(factors) == 1 and len(circles) == 1, "the kernel 'cosine' of other factors", "one circle alone", fix)
+    if not isinstance(kernel, Product):
+        for circle in circles:
+            allowed = "gaussian, which winds around it, cosine and exponential"
+            raise InputError(f"the kernel {kind!r} on the circle {circle.name!r}", allowed, fix)
+        one = not surfaces or len(factors) == 1
+        names = ", ".join(f.name for f in factors)
+        require(
+            one, f"the kernel {kind!r} of the factors {names}", "one surface alone; gaussian and exponential for products", fix
+        )
+    if isinstance(kernel, Polynomial):
+        require(not surfaces, f"the kernel {kind!r} on a surface", "gaussian, laplace, imq, riesz, morse and exponential", fix)
+    if isinstance(kernel, Bessel):
+        require(len(factors) == kernel.dimension == len(lines), f"bessel of {len(factors)} factors", "as many as dimension", fix)
+    if isinstance(kernel, Peaked):
+        require(not surfaces, f"the kernel {kind!r} on a surface", "kernels that are smooth or have a kink at r = 0", fix)
+        require(len(lines) <= 3, f"the kernel {kind!r} of {len(lines)} lines", "at most three", fix)
+        check_integrable(kernel, len(lines))
+        uniform = len(lines) == 1 or all(f.uniform for f in lines)
+        require(uniform or not kernel.peaked, f"the kernel {kind!r} on graded cells", "equal cells, or one line", fix)
+    if isinstance(kernel, Gaussian | Laplace | InverseMultiquadric):
+        for factor in moving:
+            received = f"a bandwidth {kernel.bandwidth:g} below the cell size {factor.cell_width:.3g} of {factor.name!r}"
+            resolved = kernel.bandwidth >= factor.cell_width
+            require(resolved, received, "a bandwidth of at least one cell", "raise the bandwidth or the number of cells")
+
+
+def definite(kernel: AnyKernel) -> bool:
+    """Whether the kernel is positive definite on differences of equal mass."""
+    return kernel.definite if isinstance(kernel, Law | OfDistance) else True
+
+
+class BoundInteraction(BoundEnergy):
+    """½∬W dρdρ on a grid; `axes` : of the factors that W sees, `sub` : their product."""
+
+    label = "an interaction"
+
+    def __init__(self, energy: InteractionEnergy, grid: Grid, axes: list[int], sub: Grid) -> None:
+        self.energy, self.grid = energy, grid
+        self.others = tuple(k for k in range(len(grid.factors)) if k not in axes)
+        self.seen = tuple(grid.shape[k] if k in axes else 1 for k in range(len(grid.factors)))
+        self.shape = sub.shape
+        kept = [grid.factors[k].name for k in axes]
+        self.to_sub = tuple(kept.index(name) for name in sub.order)
+        self.operator = operator(energy.kernel, sub)
+        self.convex = energy.amplitude > 0 and definite(energy.kernel)
+        self.attributes = {"kernel_sums": self.operator.note} if self.operator.note else {}
+
+    def evaluate(self, mass: Array) -> Evaluation:
+        seen = np.transpose(mass.sum(axis=self.others), self.to_sub)
+        field = self.energy.amplitude * self.operator.apply(np.ascontiguousarray(seen))
+        total = float(mass.sum())
+        value, roundoff = (
+            0.5 * float(np.vdot(seen, field)),
+            ROUNDOFF * total**2 * abs(self.energy.amplitude) * self.operator.bound,
+        )
+        back = np.transpose(field, np.argsort(self.to_sub)).reshape(self.seen)
+        return Evaluation(value, np.ascontiguousarray(np.broadcast_to(back, self.grid.shape)), roundoff)
+
+
+class InteractionParticles(ParticleEnergy):
+    """½ΣΣ w_i w_j W(x_i, x_j), with the terms i = j where W is finite there."""
+
+    label = "an interaction"
+
+    def __init__(self, energy: InteractionEnergy, factors: tuple[Factor, ...], chosen: list[int]) -> None:
+        self.energy, self.factors, columns = energy, factors, columns_of(factors)
+        self.parts = [(factors[k], columns[k]) for k in chosen]
+        self.embeds = isinstance(energy.kernel, Exponential)
+        self.lengths = np.concatenate([np.full(f.columns, f.period) for f, _ in self.parts])
+        sorts = energy.kernel == Riesz(1.0) and len(chosen) == 1 and factors[chosen[0]].columns == 1
+        self.order = 1 if sorts or isinstance(energy.kernel, Cosine) else 2
+
+    def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        places = np.column_stack([self.place(f, block(points, c)) for f, c in self.parts])
+        lengths = np.zeros(places.shape[1]) if self.embeds else self.lengths
+        field, slopes = self.energy.kernel.sum(places, places, weights, lengths)
+        field, gradient, start = self.energy.amplitude * field, np.zeros(points.shape), 0
+        for factor, c in self.parts:
+            x = block(points, c)
+            width = self.place(factor, x[:1]).reshape(1, -1).shape[1]
+            slope = self.energy.amplitude * slopes[:, start : start + width]
+            if factor.moves:
+                gradient[:, c] = factor.pull_back(x, slope) if self.embeds or factor.columns > 1 else slope
+            start += width
+        return ParticleEvaluation(0.5 * float(weights @ field), gradient, first_variation=field)
+
+    def place(self, factor: Factor, x: Array) -> Array:
+        """Positions as the kernel takes them."""
+        return factor.embed(x) if self.embeds else x
