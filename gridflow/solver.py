@@ -18,6 +18,7 @@ from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, ch
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
+from gridflow.space.concentration import concentration_warnings
 from gridflow.space.distances import wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
 from gridflow.threads import blas_threads
@@ -73,7 +74,7 @@ def solve(
     The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
     "unconverged: how many steps" (where the scheme goes on from them) or "failed: reason", with the last good state saved. An
     interrupted run with an output leaves the part and the checkpoint for `resume`. The attribute `warnings`, if there, names in
-    one line each what makes the result doubtful: mass at the walls of an interval (`gridflow.space.walls`).
+    one line each what makes the result doubtful: mass at the walls of an interval (`gridflow.space.walls`), or all in one cell.
 
     Raises InputError for wrong input, before anything is written.
     """
@@ -275,7 +276,8 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        warnings = [*wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID), *self.stepper.warnings(self.state)]
+        warnings = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
+        warnings += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
         if warnings:
             attrs["warnings"] = "\n".join(warnings)
         if isinstance(self.writer, MemoryWriter):

@@ -7,13 +7,23 @@ import pytest
 
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
+from gridflow.energy.interaction.interaction import Interaction, definite
 from gridflow.solver import solve
 from gridflow.verdict.coarsening import coarse_case
 from gridflow.verdict.runner import quick_case
 
 JKO = {name for name in shipped_cases() if load_case(name).scheme.label == "entropic JKO"}
 """Cases whose scheme does not claim that the energy falls: JKO steps lower E + W_ε/(2τ), and E alone up to the entropic blur."""
-NOT_CONVEX = {n for n in shipped_cases() if getattr(load_case(n).energy, "model", None) in ("wide", "quadratic")}
+
+
+def attracts(energy):
+    """Whether a part of an energy is an interaction that is not positive definite."""
+    parts = getattr(energy, "parts", [energy])
+    return any(isinstance(p, Interaction) and not (p.amplitude > 0 and definite(p.kernel)) for p in parts)
+
+
+WIDE = {n for n in shipped_cases() if getattr(load_case(n).energy, "model", None) in ("wide", "quadratic")}
+NOT_CONVEX = WIDE | {n for n in shipped_cases() if attracts(load_case(n).energy)}
 """Cases whose energy is not convex in ρ, so that no scheme claims that it falls; it does between their saves."""
 
 

@@ -2,7 +2,8 @@
 
 from gridflow.exact.discrepancies import DiscrepancySolution
 from gridflow.exact.heat import Heat
+from gridflow.exact.interactions import InteractionSolution
 from gridflow.exact.linear import LinearSolution
 from gridflow.exact.networks import NetworkSolution
 
-ExactSpec = NetworkSolution | LinearSolution | Heat | DiscrepancySolution
+ExactSpec = NetworkSolution | LinearSolution | Heat | DiscrepancySolution | InteractionSolution

@@ -104,6 +104,29 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
         return lower + (upper - lower) * level
 
 
+class Semicircle(Struct, frozen=True, forbid_unknown_fields=True, tag="semicircle", tag_field="kind"):
+    """2√(radius² − (x − centre)²)/(π radius²) on an interval (Wigner 1955)."""
+
+    centre: float = 0.0
+    radius: Annotated[float, Meta(gt=0.0)] = 1.0
+
+    def masses(self, factor: Factor) -> Array:
+        """Masses of the cells, (n_cells,). Raises InputError on a circle."""
+        ends = cell_ends(factor, "semicircle")
+        require(factor.period == 0, f"a semicircle on the circle {factor.name!r}", "intervals", 'use kind = "normal"')
+        return np.diff(self.below(ends))
+
+    def below(self, x: Array) -> Array:
+        """The distribution function."""
+        z = np.clip((x - self.centre) / self.radius, -1.0, 1.0)
+        return 0.5 + (z * np.sqrt(1 - z * z) + np.arcsin(z)) / np.pi
+
+    def quantile(self, level: Array, factor: Factor) -> Array:
+        """Positions with the given levels in (0, 1), by bisection."""
+        lower, upper = self.centre - self.radius, self.centre + self.radius
+        return np.clip(inverse(self.below, level, lower, upper, 55), *factor.edges[[0, -1]])
+
+
 class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_field="kind"):
     """1 + amplitude·cos(harmonic): an eigenfunction of the Laplacian with no-flux ends, or of the circle.
 
@@ -232,4 +255,4 @@ def check_direction(direction: Direction) -> None:
         raise ValueError(f"direction {list(direction)} has no length; give a vector other than 0")
 
 
-DensitySpec = Normal | Uniform | Cosine | Weights | Fisher | Harmonic
+DensitySpec = Normal | Uniform | Semicircle | Cosine | Weights | Fisher | Harmonic

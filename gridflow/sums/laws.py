@@ -55,6 +55,16 @@ def power_sum(points: Array, sources: Array, weights: Array, exponent: float, sq
     return radial_sum(soft_power, points, sources, weights, (exponent, square), gradient)
 
 
+def square_sum(points: Array, sources: Array, weights: Array, square: float) -> Sums:
+    """Sums of (r² + ε²)/2 by the moments of the sources about their mean."""
+    total = float(weights.sum())
+    centre = weights @ sources / total if total != 0 else np.zeros(sources.shape[1])
+    spread, first = float(weights @ ((sources - centre) ** 2).sum(axis=1)), weights @ (sources - centre)
+    away = points - centre
+    values = 0.5 * (total * ((away**2).sum(axis=1) + square) + spread) - away @ first
+    return values, total * away - first
+
+
 @inlined
 def minus_log(weight: float, squared: float, square: float) -> tuple[float, float]:
     away = max(squared + square, TINY)
@@ -97,6 +107,11 @@ class PowerLaw(Struct, frozen=True, forbid_unknown_fields=True, tag="power-law",
         return self.least < 1
 
     @property
+    def quadratic(self) -> bool:
+        """Whether sums are moments, O(n) together."""
+        return all(p == 2 for _, p in self.parts)
+
+    @property
     def definite(self) -> bool:
         """−r^b/b for b < 2 (Schoenberg 1938), and any multiple of r² repelling."""
         return self.attraction is None and self.least <= 2
@@ -108,7 +123,10 @@ class PowerLaw(Struct, frozen=True, forbid_unknown_fields=True, tag="power-law",
         points, sources, weights = contiguous(points, sources, weights)
         values, slopes = np.zeros(len(points)), np.zeros(points.shape)
         for sign, p in self.parts:
-            value, slope = power_sum(points, sources, weights, float(p), self.softening**2, gradient)
+            if p == 2:
+                value, slope = square_sum(points, sources, weights, self.softening**2)
+            else:
+                value, slope = power_sum(points, sources, weights, float(p), self.softening**2, gradient)
             values, slopes = values + sign * value, slopes + sign * slope
         return values, slopes
 

@@ -23,7 +23,7 @@ from gridflow.space.grid import Grid
 from gridflow.sums.distance import OfDistance
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
 from gridflow.sums.lattice import check_integrable
-from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, Product
+from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, PowerLaw, Product
 
 NamedKernel = Kernel | Law
 AnyKernel = NamedKernel | OfDistance
@@ -140,7 +140,11 @@ class BoundInteraction(BoundEnergy):
 
 
 class InteractionParticles(ParticleEnergy):
-    """½ΣΣ w_i w_j W(x_i, x_j), with the terms i = j where W is finite there."""
+    """½ΣΣ w_i w_j W(x_i, x_j).
+
+    Where W is singular the terms i = j are left out, and the others weighed by m²/(m² − Σw_i²), m = Σw_i, in their place: the
+    average over random points is then ½∬W dρdρ.
+    """
 
     label = "an interaction"
 
@@ -150,21 +154,31 @@ class InteractionParticles(ParticleEnergy):
         self.embeds = isinstance(energy.kernel, Exponential)
         self.lengths = np.concatenate([np.full(f.columns, f.period) for f, _ in self.parts])
         sorts = energy.kernel == Riesz(1.0) and len(chosen) == 1 and factors[chosen[0]].columns == 1
-        self.order = 1 if sorts or isinstance(energy.kernel, Cosine) else 2
+        moments = isinstance(energy.kernel, Cosine) or (isinstance(energy.kernel, PowerLaw) and energy.kernel.quadratic)
+        self.order = 1 if sorts or moments else 2
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         places = np.column_stack([self.place(f, block(points, c)) for f, c in self.parts])
         lengths = np.zeros(places.shape[1]) if self.embeds else self.lengths
         field, slopes = self.energy.kernel.sum(places, places, weights, lengths)
-        field, gradient, start = self.energy.amplitude * field, np.zeros(points.shape), 0
+        scale = self.energy.amplitude * self.pairs_for_all(weights)
+        field, gradient, start = scale * field, np.zeros(points.shape), 0
         for factor, c in self.parts:
             x = block(points, c)
             width = self.place(factor, x[:1]).reshape(1, -1).shape[1]
-            slope = self.energy.amplitude * slopes[:, start : start + width]
+            slope = scale * slopes[:, start : start + width]
             if factor.moves:
                 gradient[:, c] = factor.pull_back(x, slope) if self.embeds or factor.columns > 1 else slope
             start += width
         return ParticleEvaluation(0.5 * float(weights @ field), gradient, first_variation=field)
+
+    def pairs_for_all(self, weights: Array) -> float:
+        """What the weight of pairs of different particles is raised by."""
+        kernel = self.energy.kernel
+        if not (isinstance(kernel, Peaked) and kernel.peaked):
+            return 1.0
+        all_pairs, same = float(weights.sum()) ** 2, float(weights @ weights)
+        return all_pairs / (all_pairs - same) if all_pairs > same else 1.0
 
     def place(self, factor: Factor, x: Array) -> Array:
         """Positions as the kernel takes them."""
