@@ -8,6 +8,7 @@ import pytest
 from numba import njit
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
+from gridflow.energy.interaction.interaction import Interaction
 from gridflow.energy.mmd.certificates import Certificates
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.network_kernel import Features
@@ -34,6 +35,7 @@ from gridflow.space.line import Interval
 from gridflow.space.mixture import Component, mixture_masses
 from gridflow.space.sphere import Sphere
 from gridflow.sums.kernels import InverseMultiquadric, Laplace, Polynomial, Riesz
+from gridflow.sums.laws import Exponential, PowerLaw
 from tests.reference.activation import DERIVATIVES
 
 HERE = Path()
@@ -89,6 +91,8 @@ ENERGIES = {
         Grid([A, ANGLE]),
     ),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
+    "interaction": (Interaction(PowerLaw(attraction=4.0, repulsion=-0.5), -0.3, ["w", "b"]), Grid([W, B, SIGN])),
+    "interaction on a circle": (Interaction(Exponential(1.5)), Grid([A, ANGLE])),
     "resnet": (ResNet("linear", LINE_RESNET, ["a"]), Grid([A])),
     "resnet, ensemble": (ResNet("ensemble", LINE_RESNET, ["w", "b"]), Grid([W, B])),
     "sum": (Sum([MMD_PLANE, Potential({"a": Quadratic(2.0, 0.1)}), BATCH_NORM]), Grid([A, ANGLE])),

@@ -218,7 +218,9 @@ def test_kuramoto_order_parameter(temperature):
     """r = I₁(r/D)/I₀(r/D) below D = K/2, and decay at the rate D − K/2 above."""
     from scipy.optimize import brentq
 
-    dataset = shipped("kuramoto", space__theta__cells=64, scheme__accuracy=0.1, time__stop=40.0, time__save=41, flow__temperature=temperature)
+    dataset = shipped(
+        "kuramoto", space__theta__cells=64, scheme__accuracy=0.1, time__stop=40.0, time__save=41, flow__temperature=temperature
+    )
     r = np.hypot(mean(dataset, np.cos(dataset["theta"])), mean(dataset, np.sin(dataset["theta"])))
     if temperature < 0.5:
         stationary = brentq(lambda r: r - ive(1, r / temperature) / ive(0, r / temperature), 0.1, 1.0)
@@ -240,7 +242,7 @@ def test_mckean_vlasov_has_two_states_below_the_critical_temperature(side):
 
     stationary = brentq(lambda m: mean_of(m) - m, 0.3, 1.5)
     start = [{"density": {"x": {"kind": "normal", "mean": side, "deviation": 0.4}}}]
-    dataset = shipped("mckean-vlasov-double-well", initial=start)
+    dataset = shipped("mckean-vlasov-double-well", initial=start, time__stop=40.0)
     assert mean(dataset, dataset["x"])[-1] == pytest.approx(np.sign(side) * stationary, abs=2e-3)
 
 

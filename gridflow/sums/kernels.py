@@ -178,8 +178,8 @@ Kernel = Radial | Polynomial
 
 
 def periods(factors: tuple[Factor, ...]) -> Array:
-    """Circumferences, 0 for lines and labels, (n_factors,): the `lengths` of sums."""
-    return np.array([f.period for f in factors])
+    """Circumferences, 0 for lines, labels and the three columns of a surface, (n_columns,): the `lengths` of sums."""
+    return np.array([f.period for f in factors for _ in range(f.columns)])
 
 
 def self_correction(kernel: Kernel, lines: int, volumes: Array) -> Array:

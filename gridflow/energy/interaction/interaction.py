@@ -21,7 +21,7 @@ from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.sums.distance import OfDistance
-from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
 from gridflow.sums.lattice import check_integrable
 from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, PowerLaw, Product
 
@@ -152,7 +152,7 @@ class InteractionParticles(ParticleEnergy):
         self.energy, self.factors, columns = energy, factors, columns_of(factors)
         self.parts = [(factors[k], columns[k]) for k in chosen]
         self.embeds = isinstance(energy.kernel, Exponential)
-        self.lengths = np.concatenate([np.full(f.columns, f.period) for f, _ in self.parts])
+        self.lengths = periods(tuple(f for f, _ in self.parts))
         sorts = energy.kernel == Riesz(1.0) and len(chosen) == 1 and factors[chosen[0]].columns == 1
         moments = isinstance(energy.kernel, Cosine) or (isinstance(energy.kernel, PowerLaw) and energy.kernel.quadratic)
         self.order = 1 if sorts or moments else 2

@@ -71,6 +71,8 @@ class MMDEnergy(Energy):
         check_space(self.kernel, grid.factors)
         certificates = None
         if self.certificates is not None:
+            lines = all(f.columns == 1 for f in grid.factors)
+            require(lines, "certificates of an MMD on a surface", "intervals, circles and labels", "remove energy.certificates")
             problem = WeightedPoisson(grid, self.certificates.regularization)
             certificates = BoundCertificates(problem, self.target.masses_with_samples(grid))
         return BoundMMD(self.kernel, grid, self.target.masses(grid), self.target.samples(grid.factors), certificates)
@@ -111,9 +113,12 @@ class FeatureMMDEnergy(Energy):
 
 def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:
     """Raises InputError for a factor on which a kernel is not positive definite or not resolved."""
+    surfaces = [f.name for f in factors if f.columns > 1]
+    received = f"an MMD with the kernel {kernel.__struct_config__.tag!r} on the surface {', '.join(surfaces)}"
+    alone = not surfaces or (len(factors) == 1 and not isinstance(kernel, Polynomial))
+    allowed = "a Gaussian, Laplace, imq or Riesz kernel on one surface alone"
+    require(alone, received, allowed, "remove the other factors, or choose another kernel")
     for factor in factors:
-        one_column = factor.columns == 1
-        require(one_column, f"an MMD on the surface {factor.name!r}", "intervals, circles and labels", "choose another energy")
         if factor.period > 0 and not isinstance(kernel, Gaussian):
             raise InputError(
                 f"the kernel {kernel.__struct_config__.tag!r} on the circle {factor.name!r}",

@@ -86,6 +86,8 @@ def read_samples(component: Target, factors: tuple[Factor, ...], directory: Path
     assert isinstance(component.columns, dict)
     assert isinstance(component.file, str)
     names = [f.name for f in factors]
+    lines = all(f.columns == 1 for f in factors)
+    require(lines, "energy.target: samples on a surface", "densities there", 'use density = { kind = "fisher", … }')
     require(
         set(component.columns) == set(names),
         f"energy.target: samples with columns for {sorted(component.columns)}",
