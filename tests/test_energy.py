@@ -91,7 +91,7 @@ ENERGIES = {
         Grid([A, ANGLE]),
     ),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
-    "interaction": (Interaction(PowerLaw(attraction=4.0, repulsion=-0.5), -0.3, ["w", "b"]), Grid([W, B, SIGN])),
+    "interaction": (Interaction(PowerLaw(repulsion=1.5), 0.3, ["w", "b"]), Grid([W, B, SIGN])),
     "interaction on a circle": (Interaction(Exponential(1.5)), Grid([A, ANGLE])),
     "resnet": (ResNet("linear", LINE_RESNET, ["a"]), Grid([A])),
     "resnet, ensemble": (ResNet("ensemble", LINE_RESNET, ["w", "b"]), Grid([W, B])),
