@@ -1,22 +1,40 @@
-"""Potential energies E(ρ) = ∫V dρ, ξ = V, with V a sum of named terms, one per factor.
+"""Potential energies E(ρ) = ∫V dρ, ξ = V.
+
+V is the sum of named terms, one per factor, and of potentials that do not separate: a polynomial in several factors, the
+logarithm of a target (`gridflow.energy.target`) and a table in a file (`gridflow.energy.tabulated`). These are loaded as objects
+whose `on(factors)` has `at(points)`, values and gradients at points of the space; cells and particles read the same function.
 
 A term has `value(factor, x)`, (n,), and `derivative(factor, x)`, (n, n_columns), at positions x of its factor, and is `periodic`
 where circles admit it. On a surface the derivative is a vector of R³.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.base import (
+    NO_RECORDS,
+    ROUNDOFF,
+    BoundEnergy,
+    Energy,
+    Evaluation,
+    ParticleEnergy,
+    ParticleEvaluation,
+    Records,
+)
+from gridflow.energy.polynomial import Monomial, Polynomial
+from gridflow.energy.tabulated import Tabulated
+from gridflow.energy.target import WEIGHT_RECORDS, LogTarget, TargetOn, TargetWeights
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import unit
+from gridflow.space.mixture import Component
 
 
 class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic", tag_field="kind"):
@@ -90,24 +108,74 @@ class Tilt(Struct, frozen=True, forbid_unknown_fields=True, tag="tilt", tag_fiel
         return -(slope - image * (image @ slope)[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+Values = tuple[Array, Array]
+"""(V, (n,); ∇V, (n, n_columns), 0 along labels)."""
+BLOCK = 65_536
+"""Cells at which fields are evaluated at a time: their points and gradients take a few megabytes."""
+
+
+class FieldOn(Protocol):
+    """A potential on a product of factors."""
+
+    def at(self, points: Array) -> Values:
+        """Values and gradients at points (n, n_columns) of the space."""
+
+
+class Field(Protocol):
+    """A potential before it meets a space."""
+
+    def on(self, factors: tuple[Factor, ...]) -> FieldOn:
+        """The potential on a product of factors. Raises InputError for factors that it does not fit."""
+
+
 Term = Quadratic | Linear | DoubleWell | Wave | Tilt
 
 
 class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
-    """V(θ) = Σ over the named factors of their terms; factors without a term are free."""
+    """V(θ) = Σ over the named factors of their terms + Σ polynomial − scale·log(target) + variable of the file.
+
+    Factors without a term are free. weights : whether every save has the `weight_error` of a target of several components
+    """
 
     terms: dict[str, Term] = {}
+    polynomial: list[Monomial] = []
+    target: list[Component] = []
+    scale: Annotated[float, Meta(gt=0.0)] = 1.0
+    weights: bool = False
+    file: str | None = None
+    variable: str = "potential"
+
+    def __post_init__(self) -> None:
+        if self.weights and len(self.target) < 2:
+            raise ValueError("weights of a target need one of several components; remove `weights`")
 
     def load(self, directory: Path) -> "PotentialEnergy":
-        """The energy: it has no files."""
-        return PotentialEnergy(self.terms)
+        """The energy, with its files in a folder."""
+        parts: list[Field] = [Polynomial(tuple(self.polynomial))] if self.polynomial else []
+        parts += [LogTarget(tuple(self.target), self.scale, directory)] if self.target else []
+        parts += [Table(directory / self.file, self.variable)] if self.file is not None else []
+        return PotentialEnergy(self.terms, tuple(parts), self.weights)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A variable of a file."""
+
+    path: Path
+    variable: str
+
+    def on(self, factors: tuple[Factor, ...]) -> Tabulated:
+        """Its splines. Raises InputError for a file that does not fit the factors."""
+        return Tabulated(self.path, self.variable, factors, "energy.file")
 
 
 @dataclass(frozen=True)
 class PotentialEnergy(Energy):
-    """∫V dρ, V(θ) = Σ over the named factors of their terms."""
+    """∫V dρ. terms : of V, by factor; parts : the rest of V; weights : whether saves have those of a target"""
 
     terms: dict[str, Term]
+    parts: tuple[Field, ...] = ()
+    weights: bool = False
 
     def bind(self, grid: Grid) -> "BoundPotential":
         self.check(grid.factors)
@@ -115,11 +183,15 @@ class PotentialEnergy(Energy):
         for axis, factor in enumerate(grid.factors):
             if factor.name in self.terms:
                 potential += grid.along(axis, self.terms[factor.name].value(factor, factor.points))
-        return BoundPotential(potential)
+        parts = [part.on(grid.factors) for part in self.parts]
+        for points, cells in blocks_of_points(grid) if parts else ():
+            potential.ravel()[cells] += np.sum([part.at(points)[0] for part in parts], axis=0)
+        target = next((part for part in parts if isinstance(part, TargetOn)), None) if self.weights else None
+        return BoundPotential(potential, None if target is None else weights_on(grid, target))
 
     def particles(self, factors: tuple[Factor, ...]) -> "PotentialParticles":
         self.check(factors)
-        return PotentialParticles(self.terms, factors)
+        return PotentialParticles(self.terms, factors, tuple(part.on(factors) for part in self.parts))
 
     def check(self, factors: tuple[Factor, ...]) -> None:
         """Raises InputError for a term of an unknown factor, and for one that its factor cannot have."""
@@ -132,14 +204,36 @@ class PotentialEnergy(Energy):
             require(fits, f"a {kind} potential on the circle {name!r}", allowed, 'use kind = "cosine"')
 
 
+def blocks_of_points(grid: Grid) -> Iterator[tuple[Array, slice]]:
+    """Cell points, (n, n_columns) in the storage order of the grid, and the cells of each block."""
+    for start in range(0, grid.size, BLOCK):
+        cells = slice(start, min(start + BLOCK, grid.size))
+        numbers = np.unravel_index(np.arange(cells.start, cells.stop), grid.shape)
+        yield np.column_stack([f.points[k] for f, k in zip(grid.factors, numbers, strict=True)]), cells
+
+
+def weights_on(grid: Grid, target: TargetOn) -> TargetWeights:
+    """The weights of a target on a grid."""
+    shares = np.concatenate([target.shares_at(points) for points, _ in blocks_of_points(grid)], axis=1)
+    return TargetWeights(shares * grid.volume.ravel(), target.weights)
+
+
 @dataclass(frozen=True, eq=False)
 class BoundPotential(BoundEnergy):
-    """∫V dρ on a grid. potential : V at the cells"""
+    """∫V dρ on a grid. potential : V at the cells; target : the weights of which every save has the error, or None"""
 
     potential: Array
+    target: TargetWeights | None = None
 
     convex = True
     linear = True
+
+    @property
+    def diagnostics(self) -> Records:  # type: ignore[override]
+        return NO_RECORDS if self.target is None else WEIGHT_RECORDS
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        return {} if self.target is None else self.target.numbers(density)
 
     def evaluate(self, mass: Array) -> Evaluation:
         roundoff = ROUNDOFF * float(np.abs(self.potential * mass).sum())
@@ -152,6 +246,7 @@ class PotentialParticles(ParticleEnergy):
 
     terms: dict[str, Term]
     factors: tuple[Factor, ...]
+    parts: tuple[FieldOn, ...] = ()
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         xi, gradient = np.zeros(len(points)), np.zeros(points.shape)
@@ -161,4 +256,7 @@ class PotentialParticles(ParticleEnergy):
                 xi += self.terms[factor.name].value(factor, x)
                 if factor.moves:
                     gradient[:, c] = self.terms[factor.name].derivative(factor, x)
+        for part in self.parts:
+            value, slope = part.at(points)
+            xi, gradient = xi + value, gradient + slope
         return ParticleEvaluation(float(weights @ xi), gradient, first_variation=xi)

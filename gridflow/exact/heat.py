@@ -20,7 +20,8 @@ class Heat(Exact, frozen=True, forbid_unknown_fields=True, tag="heat", tag_field
 
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         self.require(problem.flow.mobility == {})
-        self.require(not self.energy_of(problem, PotentialEnergy).terms)
+        energy = self.energy_of(problem, PotentialEnergy)
+        self.require(not energy.terms and not energy.parts)
         self.require(len(problem.initial) == len(problem.grid.factors) == 1)
         density: Any = next(iter(problem.initial[0].density.values()), None)
         self.require(isinstance(density, Cosine | Harmonic))

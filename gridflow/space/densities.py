@@ -2,6 +2,7 @@
 
 Every density is a distribution function, so that a cell receives its exact mass (difference of the distribution function
 at the cell ends), never a point value: a normal density far narrower than a cell is still represented without error.
+Targets of potentials need point values, `logarithm`: log p and its derivative, however far out in the tails.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from msgspec import Meta, Struct
 
 from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor
-from gridflow.space.mesh import Mesh, surface_of
+from gridflow.space.mesh import Mesh, surface_of, unit
 
 
 def cell_ends(factor: Factor, kind: str) -> Array:
@@ -33,6 +34,11 @@ def surface_under(factor: Factor, kind: str) -> Mesh:
     return surface
 
 
+def singular(what: str, fix: str) -> InputError:
+    """The error of a density without a smooth logarithm."""
+    return InputError(f"the logarithm of {what}", "densities that are positive and smooth all over the space", fix)
+
+
 def normal_below(z: Array) -> Array:
     """Φ(z) elementwise, with the relative accuracy of the C library in the lower tail; without loading scipy.special."""
     return np.array([0.5 * erfc(-x) for x in (z / sqrt(2.0)).ravel().tolist()]).reshape(z.shape)
@@ -49,9 +55,23 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
         edges, period = cell_ends(factor, "normal"), factor.period
         if period == 0:
             return self.between(edges)
+        return np.sum([self.between(edges + turn * period) for turn in self.turns(period)], axis=0)
+
+    def turns(self, period: float) -> range:
+        """Windings of a circle that count."""
         reach = 1 + int(np.ceil(10 * self.deviation / period))  # ten deviations hold all but 1e−23 of the mass
         home = int(np.floor(self.mean / period))
-        return np.sum([self.between(edges + turn * period) for turn in range(home - reach, home + reach + 1)], axis=0)
+        return range(home - reach, home + reach + 1)
+
+    def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
+        """(log p, (n,); its derivative, (n, n_columns)) at positions x."""
+        cell_ends(factor, "normal")
+        shifts = [turn * factor.period for turn in self.turns(factor.period)] if factor.period > 0 else [0.0]
+        z = (x[:, None] + np.array(shifts) - self.mean) / self.deviation
+        logs = -(z**2) / 2 - np.log(self.deviation * sqrt(2 * np.pi))
+        total = np.logaddexp.reduce(logs, axis=1)
+        slope = -(z * np.exp(logs - total[:, None])).sum(axis=1, keepdims=True) / self.deviation
+        return total, slope
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions with the given levels in (0, 1); the density is cut at the walls of an interval, as the grid's is."""
@@ -93,6 +113,13 @@ class Uniform(Struct, frozen=True, forbid_unknown_fields=True, tag="uniform", ta
         """The distribution function on the line, of a density with bounds."""
         assert self.bounds is not None
         return np.clip((x - self.bounds[0]) / (self.bounds[1] - self.bounds[0]), 0.0, 1.0)
+
+    def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
+        """See `Normal.logarithm`. Raises InputError for a density that is 0 on a part of the factor."""
+        length = factor.total_volume if self.bounds is None else self.bounds[1] - self.bounds[0]
+        if not np.allclose(self.masses(factor) * length, factor.volumes):
+            raise singular(f"a uniform density on a part of {factor.name!r}, 0 elsewhere", "remove `bounds`, or use a normal one")
+        return np.full(len(x), -np.log(length)), np.zeros((len(x), factor.columns))
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions from levels in (0, 1), (n,), or (n, 2) on a surface."""
@@ -146,6 +173,15 @@ class Cosine(Struct, frozen=True, forbid_unknown_fields=True, tag="cosine", tag_
         x = edges - edges[0]
         return np.diff(x + self.amplitude * np.sin(k * x) / k) / factor.total_volume
 
+    def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
+        """See `Normal.logarithm`. Raises InputError for a density that vanishes somewhere."""
+        edges, k = cell_ends(factor, "cosine"), self.frequency(factor)
+        if abs(self.amplitude) == 1:
+            raise singular(f"a cosine density on {factor.name!r} that vanishes at a point", "use an amplitude below 1")
+        phase = k * (x - edges[0])
+        value = 1 + self.amplitude * np.cos(phase)
+        return np.log(value / factor.total_volume), (-self.amplitude * k * np.sin(phase) / value)[:, None]
+
     def quantile(self, level: Array, factor: Factor) -> Array:
         """The distribution function x + (A/k) sin kx, inverted by bisection: it may be flat where A = ±1."""
         k, length = self.frequency(factor), factor.total_volume
@@ -167,6 +203,14 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, tag="weights", ta
                 "give one weight per cell",
             )
         return values / values.sum()
+
+    def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
+        """See `Normal.logarithm`. Raises InputError for weights of cells, between which the density jumps, and for zeros."""
+        masses = self.masses(factor)
+        if factor.moves or not masses.min() > 0:
+            raise singular(f"weights of cells, or weights 0 of labels, {factor.name!r}", "name another density")
+        (nearest, _), _ = factor.neighbours(x)
+        return np.log(masses / factor.volumes)[nearest], np.zeros((len(x), 1))
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions with the given levels in (0, 1), uniform inside each cell. Raises InputError on a surface."""
@@ -195,6 +239,11 @@ class Fisher(Struct, frozen=True, forbid_unknown_fields=True, tag="fisher", tag_
             lambda cosine: k * np.exp(k * (cosine - 1)) / (-2 * np.pi * np.expm1(-2 * k)), self.direction
         )
 
+    def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
+        """See `Normal.logarithm`; the derivative is a vector of R³."""
+        k, (cosine, slope) = self.concentration, cosine_to(self.direction, surface_under(factor, "fisher").fold(x))
+        return k * (cosine - 1) + np.log(k / (-2 * np.pi * np.expm1(-2 * k))), k * slope
+
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions from (n, 2) levels in (0, 1): the cosine by its distribution function, and the turn around the axis."""
         k = self.concentration
@@ -218,6 +267,15 @@ class Harmonic(Struct, frozen=True, forbid_unknown_fields=True, tag="harmonic", 
         return surface_under(factor, "harmonic").zonal_masses(
             lambda cosine: (1 + self.amplitude * scipy.special.eval_legendre(self.degree, cosine)) / (4 * np.pi), self.axis
         )
+
+    def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
+        """See `Normal.logarithm`. Raises InputError for a density that vanishes somewhere."""
+        if abs(self.amplitude) == 1:
+            raise singular(f"a harmonic density on {factor.name!r} that may vanish at a point", "use an amplitude below 1")
+        cosine, slope = cosine_to(self.axis, surface_under(factor, "harmonic").fold(x))
+        polynomial = np.polynomial.Legendre.basis(self.degree)
+        value = 1 + self.amplitude * polynomial(cosine)
+        return np.log(value / (4 * np.pi)), (self.amplitude * polynomial.deriv()(cosine) / value)[:, None] * slope
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """The distribution function of the cosine, inverted by bisection; ∫P_l = (P_{l+1} − P_{l−1})/(2l + 1)."""
@@ -247,6 +305,13 @@ def inverse(distribution: Callable[[Array], Array], level: Array, lower: float, 
         below = distribution(middle) < level
         left, right = np.where(below, middle, left), np.where(below, right, middle)
     return (left + right) / 2
+
+
+def cosine_to(direction: Direction, x: Array) -> tuple[Array, Array]:
+    """(cosine of the angle between an axis and the images b/‖b‖ of positions (n, 3), (n,); its derivative in R³, (n, 3))."""
+    image, axis = unit(x), np.array(direction) / np.linalg.norm(direction)
+    cosine = image @ axis
+    return cosine, (axis - image * cosine[:, None]) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def check_direction(direction: Direction) -> None:
