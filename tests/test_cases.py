@@ -28,9 +28,10 @@ NOT_CONVEX = WIDE | {n for n in shipped_cases() if attracts(load_case(n).energy)
 
 
 def claims_nothing(case):
-    """ξ leaves the entropy out of a reaction; with noise injection, along a Sobolev transport, or by diffusion along single
+    """A reaction may leave the entropy out; with noise injection, along a Sobolev transport, or by diffusion along single
     factors something else than ξ moves the mass."""
-    splits = case.flow.temperature > 0 and case.flow.reaction.rate > 0
+    reaction = case.flow.reaction
+    splits = case.flow.temperature > 0 and reaction.rate > 0 and not reaction.entropy
     driven = case.flow.noise_injection.acts or getattr(case.energy, "flow", "") == "transport"
     return splits or driven
 

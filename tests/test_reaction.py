@@ -31,12 +31,12 @@ QUADRATIC_WELL = {"kind": "quadratic", "stiffness": 1.5, "centre": 0.2}
 SLOPE = {"kind": "linear", "slope": -1.2}
 
 
-def normal_case(potential, conserve, rate=0.7, **flow):
+def normal_case(potential, conserve, rate=0.7, entropy=False, **flow):
     return {
         **ORNSTEIN_UHLENBECK,
         "title": "normal density under transport and reaction",
         "energy": {"kind": "potential", "terms": {"x": potential}},
-        "flow": {"reaction": {"rate": rate, "conserve": conserve}, **flow},
+        "flow": {"reaction": {"rate": rate, "conserve": conserve, "entropy": entropy}, **flow},
         "time": {"stop": 0.6, "save": 3},
         "exact": {"kind": "normal-reaction"},
     }
@@ -83,6 +83,13 @@ FLOWS = {
     "linear": (SLOPE, {}, {}),
     "quadratic, fitted fluxes": (QUADRATIC_WELL, {"temperature": 0.2}, {"scheme__diffusion": "scharfetter-gummel"}),
     "linear, heat semigroup": (SLOPE, {"temperature": 0.2}, {"scheme__diffusion": "heat-semigroup"}),
+    "quadratic, with the entropy": (QUADRATIC_WELL, {"temperature": 0.2, "entropy": True}, {}),
+    "linear, with the entropy": (SLOPE, {"temperature": 0.2, "entropy": True}, {}),
+    "quadratic, fitted fluxes, with the entropy": (
+        QUADRATIC_WELL,
+        {"temperature": 0.2, "entropy": True},
+        {"scheme__diffusion": "scharfetter-gummel"},
+    ),
 }
 
 
@@ -175,9 +182,10 @@ def test_the_energy_falls_by_transport_and_reaction(scheme, conserve):
     assert min(reaction, transport) > 0.05 * total  # so that either would be missed
 
 
+@pytest.mark.parametrize("entropy", [False, True], ids=["xi alone", "with the entropy"])
 @pytest.mark.parametrize("conserve", MODES)
-def test_the_free_energy_changes_by_transport_and_reaction(conserve):
-    case = without_exact(normal_case(QUADRATIC_WELL, conserve, temperature=0.3)).replace(
+def test_the_free_energy_changes_by_transport_and_reaction(conserve, entropy):
+    case = without_exact(normal_case(QUADRATIC_WELL, conserve, entropy=entropy, temperature=0.3)).replace(
         {"scheme.diffusion": "scharfetter-gummel"}
     )
     stepper, state = stepper_of(case)
@@ -211,13 +219,16 @@ class Attraction(BoundEnergy):
 
 
 @pytest.mark.parametrize("conserve", MODES)
-@pytest.mark.parametrize("temperature", [0.0, 0.1], ids=["cold", "warm"])
+@pytest.mark.parametrize(
+    ("temperature", "entropy"), [(0.0, True), (0.1, True), (0.1, False)], ids=["cold", "warm", "warm, without the entropy"]
+)
 @pytest.mark.parametrize("grid", SPACES.values(), ids=SPACES.keys())
 @pytest.mark.parametrize("kind", [Linear, Attraction])
-def test_densities_stay_positive_and_mass_is_kept_where_it_should_be(kind, grid, temperature, conserve, rng):
+def test_densities_stay_positive_and_mass_is_kept_where_it_should_be(kind, grid, temperature, entropy, conserve, rng):
     energy = kind(3 * rng.standard_normal(grid.shape))
-    stepper = FiniteVolume().init(problem_of(grid, energy, temperature, Reaction(rate=5.0, conserve=conserve)))
-    assert stepper.energy_decreases == (temperature == 0)
+    stepper = FiniteVolume().init(problem_of(grid, energy, temperature, Reaction(5.0, conserve, entropy)))
+    falls = temperature == 0 or entropy
+    assert stepper.energy_decreases == falls
     assert stepper.conserves_mass == conserve
     density = rng.random(grid.shape)
     density.ravel()[0] = 0.0
@@ -230,7 +241,7 @@ def test_densities_stay_positive_and_mass_is_kept_where_it_should_be(kind, grid,
         assert np.isfinite(new.density).all()
         if conserve:
             assert abs(grid.integrate(new.density) - 1) <= 1e-12
-        if temperature == 0:
+        if falls:
             assert new.free_energy <= state.free_energy + new.rise_roundoff
         state = new
     assert conserve or abs(grid.integrate(state.density) - 1) > 1e-3
@@ -254,7 +265,7 @@ def test_the_dataset_says_that_the_mass_is_free(tmp_path):
     free, kept = (solve(case_of(network_case(c))) for c in (False, True))
     assert "mass_free" in free.attrs
     assert "mass_free" not in kept.attrs
-    warm = solve(case_of(network_case(True), flow__temperature=0.1))
+    warm = solve(case_of(network_case(True), flow__temperature=0.1, flow__reaction__entropy=False))
     assert free.attrs["energy_decreases"] == kept.attrs["energy_decreases"] == "guaranteed up to round-off"
     assert warm.attrs["energy_decreases"] == "not claimed by this scheme and energy"
     np.testing.assert_allclose(free["mass"], (free["density"] * free["cell_volume"]).sum("theta"), rtol=1e-13)
@@ -424,7 +435,14 @@ class Silent(Energy, ParticleEnergy):
         (lambda: simulate(case_of(network_case(False)), 9, integrator=RungeKutta2(0.1), energy=Silent()), "no first variation"),
         (lambda: case_of(network_case(False), flow__reaction__rate=-1.0), "flow.reaction.rate"),
         (lambda: case_of(network_case(False), flow__reaction__speed=1.0), "flow.reaction"),
-        (lambda: solve(case_of(network_case(False), flow__temperature=0.1, time__steady=1e-3)), "time.steady"),
+        (
+            lambda: solve(case_of(network_case(False), flow__temperature=0.1, flow__reaction__entropy=False, time__steady=1e-3)),
+            "time.steady",
+        ),
+        (
+            lambda: simulate(case_of(network_case(True), flow__temperature=0.1), 10, integrator=RungeKutta2(0.1)),
+            r"flow\.reaction\.entropy",
+        ),
     ],
 )
 def test_what_reaction_cannot_do_is_refused(call, message):

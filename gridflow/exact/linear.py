@@ -40,23 +40,32 @@ class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-react
 
         ṁ = −(M + κs)(am + b),    ṡ = −2Mas + 2MD − κas²,    l̇ = −κ(a(s + m²)/2 + bm + c)
 
-    for every component by itself, the equation being linear; with `conserve` the sum is divided by its mass.
+    for every component by itself, the equation being linear; with `conserve` the sum is divided by its mass. Where the reaction
+    has the entropy, D(1 + log ρ) beside V, it is linear no longer, and one component stays normal:
+
+        ṡ += κDs,    l̇ −= κD(l + ½ − ½ log 2πs)
     """
 
-    needs: ClassVar[str] = "one interval, normal components, a quadratic or linear potential, no diffusion along a factor"
+    needs: ClassVar[str] = (
+        "one interval, normal components (one alone if flow.reaction.entropy), a quadratic or linear potential,"
+        " no diffusion along a factor"
+    )
     knows: ClassVar[frozenset[str]] = frozenset({"temperature", "reaction"})
 
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, (a, b, c) = normals(self, problem, mobility=True), potential_coefficients(self, problem)
         mobility = float(problem.grid.mobility[0].ravel()[0])  # a number: the one factor has no other to depend on
-        rate, diffusion = problem.flow.reaction.rate, mobility * problem.flow.temperature
+        rate, temperature = problem.flow.reaction.rate, problem.flow.temperature
+        entropic = temperature if problem.flow.reaction.entropy else 0.0
+        self.require(entropic == 0 or len(components) == 1)
 
         def speed(_: float, state: Array) -> list[float]:
-            mean, variance, _ = state
+            mean, variance, log = state
+            entropy = entropic * (log + 0.5 - 0.5 * float(np.log(2 * np.pi * variance)))
             return [
                 -(mobility + rate * variance) * (a * mean + b),
-                -2 * mobility * a * variance + 2 * diffusion - rate * a * variance**2,
-                -rate * (a * (variance + mean**2) / 2 + b * mean + c),
+                2 * mobility * (temperature - a * variance) - rate * variance * (a * variance - entropic),
+                -rate * (a * (variance + mean**2) / 2 + b * mean + c + entropy),
             ]
 
         paths = [Trajectory(speed, [n.mean, n.deviation**2, float(np.log(w))]) for w, n in components]
@@ -72,8 +81,9 @@ class Reacting(Exact, frozen=True, forbid_unknown_fields=True, tag="normal-react
 
 def single_term(exact: Exact, problem: Problem) -> Quadratic | Linear:
     """The one term of a potential. Raises InputError."""
-    terms = list(exact.energy_of(problem, PotentialEnergy).terms.values())
-    exact.require(len(terms) == 1 and isinstance(terms[0], Quadratic | Linear))
+    energy = exact.energy_of(problem, PotentialEnergy)
+    terms = list(energy.terms.values())
+    exact.require(len(terms) == 1 and isinstance(terms[0], Quadratic | Linear) and not energy.parts)
     assert isinstance(terms[0], Quadratic | Linear)
     return terms[0]
 

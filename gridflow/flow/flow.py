@@ -21,7 +21,7 @@ KEYS = frozenset(term.key for term in TERMS)
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ − ξ̄)ρ), mobility per factor, noise injection.
+    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ_F − ξ̄)ρ), mobility per factor, noise injection.
 
     diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
     """

@@ -1,20 +1,24 @@
 """Reaction: mass grows where ξ is low and decays where it is high, beside the transport.
 
-    ∂ρ/∂t = div(ρ M grad ξ) − κ (ξ − ξ̄) ρ
+    ∂ρ/∂t = div(ρ M grad ξ) − κ (ξ_F − ξ̄) ρ,     ξ_F = ξ + D(1 + log ρ)
 
-With ξ̄ = 0 the mass is free: the flow of E in the Wasserstein–Fisher–Rao metric (S2 §4.2 with κ = 4 on the sphere; Chizat, Peyré,
-Schmitzer and Vialard 2018). With ξ̄ = ∫ξ dρ/∫dρ (`conserve`) the mass is kept: Fisher–Rao on probabilities. The energy falls by
-κ∫(ξ − ξ̄)ξ dρ, which is κ∫ξ² dρ, or κ Var_ρ ξ times the mass.
+D is the temperature of the flow, so that ξ_F is the first variation of the free energy F = E + D∫ρ log ρ. With ξ̄ = 0 the mass is
+free: the flow of F in the Wasserstein–Fisher–Rao metric (S2 §4.2 with κ = 4 on the sphere; Chizat, Peyré, Schmitzer and Vialard
+2018). With ξ̄ = ∫ξ_F dρ/∫dρ (`conserve`) the mass is kept: Fisher–Rao on probabilities, birth and death of samples (Lu, Lu and
+Nolen 2019). F falls by κ∫(ξ_F − ξ̄)ξ_F dρ, which is κ∫ξ_F² dρ, or κ Var_ρ ξ_F times the mass.
 
-On a grid a step of time s is the exact exponential for ξ of the middle of the step,
+On a grid a step of time s is exact for ξ of the middle of the step: then log ρ relaxes linearly, at the rate κD,
 
-    ρ ← ρ exp(−κ s (ξ[ρ_½] − ξ̄)),     ρ_½ = ρ exp(−κ (s/2) (ξ[ρ] − ξ̄)):
+    ρ ← ρ exp(−κ s' (ξ_F − ξ̄)),     s' = (1 − e^{−κDs})/(κD),     ξ_F = ξ[ρ_½] + D(1 + log ρ),
 
-positive, of order 2, and exact where ξ does not depend on ρ; with `conserve` the mass is restored to the last bit that summation
-allows. Particles carry it in their weights, ẇ_i = −κ (ξ(θ_i) − ξ̄) w_i, of which the logarithm is integrated beside the positions.
+which is ρ^a e^{−κs'ξ}, a = e^{−κDs}, up to its mass: the geometric mean of ρ and of the Gibbs density e^{−ξ/D}. ρ_½ is the same
+after s/2 with ξ[ρ]. It is positive, of order 2, and exact where ξ does not depend on ρ; with `conserve` the mass is restored to
+the last bit that summation allows. A density that is 0 stays 0, and one that is small, as numerical tails are, counts by its
+logarithm, whose error fades with a.
 
-A temperature acts by diffusion (or noise) alone: ξ is that of E, without the entropy, because particles have no density.
-The free energy may then rise even without any error in time.
+With entropy = false ξ alone acts, ξ_F = ξ and s' = s: the replicator equation, in which a temperature is mutation. F may then
+rise even without any error in time. Particles carry that in their weights, ẇ_i = −κ (ξ(θ_i) − ξ̄) w_i, of which the logarithm is
+integrated beside the positions. They have no density, hence no log ρ: with a temperature and entropy = true they are refused.
 """
 
 from typing import Annotated
@@ -22,7 +26,8 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from gridflow.energy.base import Evaluation
+from gridflow.energy.base import Evaluation, ParticleEnergy
+from gridflow.errors import require
 from gridflow.flow.term import Advance, FlowTerm, Point
 from gridflow.space.factor import Array
 
@@ -35,10 +40,12 @@ ENERGY_SAFETY = 0.9
 
 
 class Reaction(Struct, frozen=True, forbid_unknown_fields=True):
-    """rate : κ, 0 for no reaction; conserve : whether ξ̄ is the mean of ξ, so that the mass is kept, or 0."""
+    """rate : κ, 0 for no reaction; conserve : whether ξ̄ is the mean of ξ, so that the mass is kept, or 0;
+    entropy : whether ξ_F contains D(1 + log ρ) where the flow has a temperature D."""
 
     rate: Annotated[float, Meta(ge=0.0)] = 0.0
     conserve: bool = False
+    entropy: bool = True
 
     def centred(self, xi: Array, masses: Array) -> Array:
         """ξ − ξ̄ at the masses of cells or particles."""
@@ -86,18 +93,33 @@ class ReactionTerm(FlowTerm[Reaction]):
 
     @property
     def lowers_energy(self) -> bool:  # type: ignore[override]
-        return self.temperature == 0  # ξ leaves the entropy out
+        return self.temperature == 0 or self.spec.entropy
+
+    @property
+    def relaxes(self) -> bool:
+        """Whether log ρ is part of what acts."""
+        return self.temperature > 0 and self.spec.entropy
+
+    def variation(self, xi: Array, density: Array) -> Array:
+        """ξ_F."""
+        return xi + self.temperature * entropy_variation(density) if self.relaxes else xi
+
+    def effective(self, time: float) -> float:
+        """s', in which ξ_F of the start acts like ξ_F of all of the time."""
+        rate = self.spec.rate * self.temperature
+        return -float(np.expm1(-rate * time)) / rate if self.relaxes else time
 
     def advance(self, point: Point, time: float) -> Advance:
         """The exponential with ξ of the middle of the time; the Euler step to there keeps 0.9·2·Dissipation/D²E[ρ̇, ρ̇]."""
-        reaction, volume, xi = self.spec, self.grid.volume, point.evaluation.first_variation
-        middle = reaction.exponential(point.density, volume, xi, time / 2)
+        reaction, volume, density = self.spec, self.grid.volume, point.density
+        xi, own = point.evaluation.first_variation, self.variation(np.zeros_like(density), density)
+        middle = reaction.exponential(density, volume, xi + own, self.effective(time / 2))
         if middle is None:
             return Advance(None, time)
         xi_middle = point.evaluate(middle).first_variation
-        change = (middle - point.density) * volume
-        decrease, curvature = -float(np.vdot(xi, change)), float(np.vdot(xi_middle - xi, change))
-        after = reaction.exponential(point.density, volume, xi_middle, time)
+        change = (middle - density) * volume
+        decrease, curvature = -float(np.vdot(xi + own, change)), float(np.vdot(xi_middle - xi, change))
+        after = reaction.exponential(density, volume, xi_middle + own, self.effective(time))
         if after is None:
             return Advance(None, time)
         if not decrease > point.evaluation.roundoff:  # so is the quotient; the curvature of the flow bounds the step there
@@ -112,15 +134,27 @@ class ReactionTerm(FlowTerm[Reaction]):
         return self.spec.rate * (float(np.sqrt(np.vdot(change**2, masses) / mass)) + carried / mass)
 
     def dissipation(self, density: Array, xi: Array) -> float:
-        """κ∫(ξ − ξ̄)ξ dρ, or with a temperature κ∫(ξ − ξ̄)(ξ + D log ρ + D) dρ."""
-        masses = density * self.grid.volume
-        if self.temperature == 0:
-            return self.spec.dissipation(xi, masses)
-        entropy = 1 + np.log(np.maximum(density, np.finfo(float).tiny))
-        return self.spec.dissipation(xi, masses, xi + self.temperature * entropy)
+        """κ∫(ξ_F − ξ̄)ξ_F dρ; where the entropy does not act but counts, κ∫(ξ − ξ̄)ξ_F dρ."""
+        masses, acting = density * self.grid.volume, self.variation(xi, density)
+        if self.temperature == 0 or self.relaxes:
+            return self.spec.dissipation(acting, masses)
+        return self.spec.dissipation(xi, masses, xi + self.temperature * entropy_variation(density))
 
     def response(self, density: Array, potential: Array) -> Array | None:
         return density * self.spec.growth(potential, density * self.grid.volume)
 
+    def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
+        """Raises InputError where log ρ acts, which particles do not have."""
+        received = "particles with a temperature and flow.reaction.entropy = true"
+        fix = "set flow.reaction.entropy = false, or solve on the grid alone"
+        require(not self.relaxes, received, "a reaction without log ρ: particles have no density", fix)
+        return energy
+
     def growth(self, xi: Array, weights: Array) -> Array:
         return self.spec.growth(xi, weights)
+
+
+def entropy_variation(density: Array) -> Array:
+    """1 + log ρ, the first variation of ∫ρ log ρ; where there is no mass that of the smallest density."""
+    found: Array = 1 + np.log(np.maximum(density, np.finfo(float).tiny))
+    return found

@@ -12,7 +12,7 @@ Diffusion along single factors (`flow.diffusion`), which is part of no energy, i
 
 Reaction (`gridflow.flow.reaction`) is added by Strang splitting too. Together a step is a palindrome: half steps of the split
 terms, the transport, the half steps in reverse. Reaction and transport lower the same energy, so that its decrease is kept by
-redoing steps, as above. With a temperature it is not claimed: the reaction leaves the entropy out. Two more limits on dt:
+redoing steps, as above. It is not claimed where the reaction leaves the entropy of a temperature out. Two more limits on dt:
 
 * energy: the first stage of a reaction step is an Euler step, and keeps the limit above;
 * accuracy: along the paths of the flow ξ changes in a step by δ, part of it carried (−dt·M|grad ξ|²) and part because ρ changes,
