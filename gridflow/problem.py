@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, bound_to, particles_of
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import Flow, check_drive, check_terms
+from gridflow.flow.gibbs import RECORDS as GIBBS_RECORDS
+from gridflow.flow.gibbs import Gibbs
 from gridflow.flow.temperature import entropy
 from gridflow.flow.term import FlowTerm
 from gridflow.space.factor import Array
@@ -76,6 +78,27 @@ class Problem:
     def lowers_energy_of_particles(self) -> bool:
         """Whether the energy of particles never increases but for errors in time: E alone, without entropy, and without noise."""
         return all(term.lowers_energy and not term.diffuses for term in self.terms)
+
+    @cached_property
+    def gibbs(self) -> Gibbs | None:
+        """The Gibbs density of a temperature, which a flow that ξ drives tends to; else None."""
+        grid, temperature = self.grid, self.flow.temperature
+        grows = any(term.weighs for term in self.terms)  # mass comes and goes everywhere
+        moves = [grows or (f.moves and float(m.max()) > 0) for f, m in zip(grid.factors, grid.mobility, strict=True)]
+        axes = tuple(axis for axis, move in enumerate(moves) if move)
+        return Gibbs(grid, temperature, axes) if temperature > 0 and axes and not self.driven else None
+
+    @property
+    def diagnostics(self) -> tuple[str, ...]:
+        """Names of what `diagnose` gives: numbers of the energy, and of the Gibbs density."""
+        return (*self.bound.diagnostics, *(() if self.gibbs is None else GIBBS_RECORDS))
+
+    def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
+        """A number for each of the `diagnostics`. Raises InputError for an energy that gives others than it declares."""
+        found, declared = self.bound.diagnose(density, evaluation) if self.bound.diagnostics else {}, self.bound.diagnostics
+        received = f"diagnostics {sorted(found)} of an energy that declares {sorted(declared)}"
+        require(set(found) == set(declared), received, "the declared ones", "return a number for each of them from diagnose")
+        return found | ({} if self.gibbs is None else self.gibbs.numbers(density, evaluation.first_variation))
 
     def check(self, knows: Collection[str], what: str, fix: str) -> None:
         """Raises InputError for a part of the problem that a scheme does not know."""

@@ -129,7 +129,7 @@ class Run:
         self.case, self.path, self.progress = case, path, progress
         problem = case.problem(energy)
         problem.check_start()
-        self.grid, self.bound = problem.grid, problem.bound
+        self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
         first = problem.grid.factors[0]
         self.line = first if len(problem.grid.factors) == 1 and first.one_dimensional else None
         self.stepper: Stepper = case.scheme.init(problem)
@@ -151,6 +151,8 @@ class Run:
         saved = self.counters.saved
         layout = layout_of(case, self.grid, self.bound.data, self.records())
         layout.attrs.update(self.bound.attributes)
+        if problem.gibbs is not None:
+            layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex else "none: the energy is not convex"
         if energy is not None:  # instead of the [energy] of the case
             layout.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
         if path is not None and saved == 0:
@@ -161,7 +163,7 @@ class Run:
 
     def records(self) -> dict[str, tuple[str, str]]:
         """Units and long names of the numbers of every save, by name."""
-        without = REPORTS - set(self.stepper.reports)
+        without = REPORTS - {*self.stepper.reports, *self.problem.diagnostics}
         if self.case.exact is None:
             without |= {"error_w1", "error_l1"}
         if self.line is None:  # W1 to the exact solution is computed in one dimension
@@ -242,11 +244,7 @@ class Run:
             "time_step": self.counters.last_step,
             **self.stepper.report(state),
         }
-        if self.bound.diagnostics:
-            found, declared = self.bound.diagnose(state.density, state.evaluation), self.bound.diagnostics
-            received = f"diagnostics {sorted(found)} of an energy that declares {sorted(declared)}"
-            require(set(found) == set(declared), received, "the declared ones", "return a number for each of them from diagnose")
-            numbers |= found
+        numbers |= self.problem.diagnose(state.density, state.evaluation)
         if self.exact is not None:
             exact = self.exact(state.time)
             numbers["error_l1"] = float(abs(masses - exact).sum())

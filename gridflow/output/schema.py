@@ -18,6 +18,8 @@ RECORDS: dict[str, tuple[str, str]] = {
     "peclet": ("1", "Peclet number, root mean square of the drift over that of diffusion: 1 at rest"),
     "cell_peclet": ("1", "cell Peclet number |difference of xi|/D, root mean square over the mass"),
     "fitted_share": ("1", "share of fitted implicit steps in the steps there, the rest being transport and diffusion split"),
+    "gibbs_distance": ("1", "L1 distance to the Gibbs density exp(-xi/D)/Z of the density itself"),
+    "free_energy_gap": ("1", "D*KL to that Gibbs density; where E is convex, at least the free energy above its minimum"),
     "viscous_work": ("1", "bound on the energy added so far by the viscosity that lets mass slide along kinks"),
     "injected_dissipation": ("1", "mean of |grad xi|^2 at positions displaced by the injected noise"),
     "error_w1": ("1", "W1 distance to the exact solution"),
@@ -25,8 +27,11 @@ RECORDS: dict[str, tuple[str, str]] = {
 }
 INTEGERS = {"steps", "iterations"}
 JKO_REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
+GIBBS_REPORTS = {"gibbs_distance", "free_energy_gap"}
 REPORTS = JKO_REPORTS | {"noise_level", "injected_dissipation", "peclet", "cell_peclet", "fitted_share", "viscous_work"}
-"""Records that only some schemes have. Those of some energies are their `diagnostics` (`gridflow.energy.base`)."""
+REPORTS |= GIBBS_REPORTS
+"""Records that only some schemes have, and flows with a temperature. Those of some energies are their `diagnostics`
+(`gridflow.energy.base`)."""
 VARIABLES: dict[str, tuple[str, str]] = {
     # name: (units, long name)
     "time": ("1", "mean-field time"),
