@@ -39,9 +39,9 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
      "distance of an ensemble to the grid, random particles", NUMBER),
     "random_null": ((*QTN, "pair"), lambda e, j: np.stack([s.null for s in e.random], axis=2),
      "distance between two independent ensembles, random particles", NUMBER),
-    "verdict_distance": ((*QT, "verdict_ensemble"), lambda e, j: e.verdict.distance,
+    "verdict_distance": ((*QT, "verdict_ensemble"), lambda e, j: e.judging.distance,
      "distance of an ensemble to the grid, verdict", NUMBER),
-    "verdict_null": ((*QT, "verdict_pair"), lambda e, j: e.verdict.null,
+    "verdict_null": ((*QT, "verdict_pair"), lambda e, j: e.judging.null,
      "distance between two independent ensembles, verdict", NUMBER),
     "energy": (("time",), lambda e, j: e.grids.energy, "energy of the grid, without entropy", NUMBER),
     "random_energy": (("time", "count", "ensemble"), lambda e, j: np.stack([s.energy for s in e.random], axis=1),
@@ -70,12 +70,34 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
     "diagnostic_outcome": (DIAGNOSTIC, lambda e, j: [d.outcome for d in j.diagnostics], "pass, fail or not judged", {}),
 }
 # fmt: on
+OF_PARTICLES = {
+    "count",
+    "distance",
+    "allowed",
+    "resolution",
+    "time_step_error",
+    "detects",
+    "random_distance",
+    "random_null",
+    "verdict_distance",
+    "verdict_null",
+    "random_energy",
+    "consistent",
+    "random_consistent",
+    "slope",
+    "slope_error",
+    "slope_judged",
+    "worth",
+}  # fmt: skip
+"""Variables that a case without particles does not have."""
 
 
 def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, scale: float, quick: bool) -> xarray.Dataset:
     """The variables above, and the headline as attributes."""
     result = xarray.Dataset(attrs=attributes(case, "validate"))
     for name, (dims, read, long_name, attrs) in VARIABLES.items():
+        if experiment.verdict is None and name in OF_PARTICLES:
+            continue
         values = read(experiment, judgement)
         if values is not None:
             result[name] = (dims, values, attrs | ({"long_name": long_name} if long_name else {}))
@@ -86,7 +108,13 @@ def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, sc
 
 def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[str, Any]:
     """What the grid is worth, what the verdict detects, and the cost of both sides."""
-    plan, grids, last, verdict = experiment.plan, experiment.grids, experiment.random[-1], experiment.verdict
+    plan, grids, verdict = experiment.plan, experiment.grids, experiment.verdict
+    cost: dict[str, Any] = {"grid_seconds": grids.seconds, "grid_cells": plan.problem.grid.size, "grid_steps": grids.steps}
+    # walls of a box, which grid and particles share: no comparison sees them
+    cost |= {"warnings": grids.warnings} if grids.warnings else {}
+    if verdict is None:
+        return {"worth_quantity": "none"} | cost
+    last = experiment.random[-1]
     density = np.array([q.kind in DENSITY_KINDS for q in plan.quantities])
     worths = np.where(density, judgement.worth, np.inf)
     worth = float(worths.min()) if density.any() else float("nan")
@@ -95,9 +123,6 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
         "worth": worth,
         "worth_quantity": plan.quantities[int(worths.argmin())].name if density.any() else "none",
         "detects": float(judgement.detects.min()),
-        "grid_seconds": grids.seconds,
-        "grid_cells": plan.problem.grid.size,
-        "grid_steps": grids.steps,
         "particle_seconds": last.seconds,
         "particle_seconds_count": last.count,
         "particle_cost_order": experiment.particle_order,
@@ -105,5 +130,4 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
         "time_ratio": particle_seconds / grids.seconds,
         "verdict_count": verdict.count,
     }
-    # walls of a box, which grid and particles share: no comparison sees them
-    return found | ({"warnings": grids.warnings} if grids.warnings else {})
+    return found | cost

@@ -10,6 +10,7 @@ import numpy as np
 from gridflow.errors import SolveError
 from gridflow.particles.cloud import Sampling
 from gridflow.particles.simulation import ParticleRun, Simulator
+from gridflow.particles.spec import Particles
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.verdict.plan import Plan, Sketches
@@ -44,9 +45,15 @@ class Runs:
     simulator: Simulator
     side_by_side: int = 1
 
+    @property
+    def particles(self) -> Particles:
+        """The particle runs that the case asks for."""
+        assert self.plan.particles is not None
+        return self.plan.particles
+
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """The run `number` of N particles, from a seed of its own. Raises SolveError if it diverges."""
-        seed = int(np.random.SeedSequence([self.plan.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
         times, name = [0.0, *self.plan.times], f"ensemble {number + 1} of {count} particles"
         try:
             run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
@@ -72,7 +79,7 @@ class Runs:
 
     def time_step(self, tally: Progress) -> Array:
         """Error in time of a particle run, (n_quantities, n_times): it against itself with halved steps, on one Brownian path."""
-        particles = self.plan.particles
+        particles = self.particles
         fewest = min(particles.counts[0], particles.verdict.count)  # with the longest steps, where dt = η/N
         count = fewest if particles.integrator.step_falls_with_count else particles.counts[-1]
         coarse = self.run(count, particles.verdict.sampling, 0, pieces=2)

@@ -12,6 +12,8 @@ A particle run is reduced to its sketches as soon as it is done: distances are a
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy
 from gridflow.particles.simulation import Simulator
@@ -29,7 +31,7 @@ class Experiment:
     """All that was run.
 
     start : of the grid beside that of the clouds; time_step : distance of a particle run to its refined twin;
-    random, verdict : the ensembles
+    random, verdict : the ensembles; none where the case has no particles
     """
 
     plan: Plan
@@ -37,8 +39,14 @@ class Experiment:
     start: Start
     time_step: Array
     random: list[Series]
-    verdict: Series
+    verdict: Series | None
     particle_order: int
+
+    @property
+    def judging(self) -> Series:
+        """The ensembles that the verdict rests on, of a case with particles."""
+        assert self.verdict is not None
+        return self.verdict
 
 
 def run_experiment(case: Case, energy: Energy | None, tally: Progress, side_by_side: int = 1) -> Experiment:
@@ -47,6 +55,10 @@ def run_experiment(case: Case, energy: Energy | None, tally: Progress, side_by_s
     Raises InputError where it cannot be validated, SolveError for a run that fails or diverges.
     """
     plan = plan_of(case, energy)
+    if plan.particles is None:
+        tally.start(len(LEVELS) + 1)
+        grids = run_grids(plan, tally)
+        return Experiment(plan, grids, Start([], np.zeros(0), np.zeros(0)), np.zeros(grids.sensitivity.shape), [], None, 1)
     runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy), side_by_side), plan.particles
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
     tally.start(len(LEVELS) + 1 + particle_runs)
@@ -57,7 +69,8 @@ def run_experiment(case: Case, energy: Energy | None, tally: Progress, side_by_s
 
 def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Progress) -> Experiment:
     """The experiment of grids that have run, with all ensembles of particles."""
-    plan, particles, chosen = runs.plan, runs.plan.particles, runs.plan.particles.verdict
+    plan, particles = runs.plan, runs.particles
+    chosen = particles.verdict
     series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]
     verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, tally)
     start = start_comparison(plan.case.initial, plan.problem.grid, grids.start, verdict.starts)

@@ -69,7 +69,7 @@ def run_grids(plan: Plan, tally: Progress) -> Grids:
         exact=exact_error(plan, fine),
         sensitivity=sensitive,
         energy=np.array([snapshots[k].energy for k in plan.saves]),
-        diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.problem.bound.diagnostics)},
+        diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.problem.diagnostics)},
         seconds=float(dataset.attrs["wall_seconds"]),
         steps=int(dataset["steps"][-1]),
         warnings=dataset.attrs.get("warnings", ""),

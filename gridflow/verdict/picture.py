@@ -16,17 +16,18 @@ def verdict_figure(result: xarray.Dataset) -> "Figure":
     """A panel per quantity with a rate (distance against N), then the verdict over time, errors over time, and energies."""
     from matplotlib.figure import Figure
 
-    judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])]
-    panels = len(judged) + 3
+    particles = "distance" in result
+    judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])] if particles else []
+    over_time = [*([draw_verdict] if particles else []), draw_errors, draw_energy]
+    panels = len(judged) + len(over_time)
     columns = min(4, panels)
     rows = -(-panels // columns)
     figure = Figure(figsize=(4.3 * columns, 3.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, k in zip(axes, judged, strict=False):
         draw_rate(ax, result.isel(quantity=k))
-    draw_verdict(axes[len(judged)], result)
-    draw_errors(axes[len(judged) + 1], result)
-    draw_energy(axes[len(judged) + 2], result)
+    for ax, draw in zip(axes[len(judged) :], over_time, strict=False):
+        draw(ax, result)
     for ax in axes[panels:]:
         ax.set_axis_off()
     a = result.attrs
@@ -86,13 +87,14 @@ def rows_of(result: xarray.Dataset) -> list[tuple[str, xarray.Dataset]]:
 
 def draw_energy(axes: "Axes", result: xarray.Dataset) -> None:
     """Energies of the grid, and of the random ensembles of the smallest and the largest N, over time."""
-    time, energy = result["time"], result["random_energy"]
-    for k in (0, result.sizes["count"] - 1):
-        part = energy.isel(count=k)
+    time, energies = result["time"], [result["energy"]]
+    for k in (0, result.sizes["count"] - 1) if "random_energy" in result else ():
+        part = result["random_energy"].isel(count=k)
         label = f"{int(part['count'])} particles, ensembles"
         axes.fill_between(time, part.min("ensemble"), part.max("ensemble"), alpha=0.3, label=label)
+        energies.append(part)
     axes.plot(time, result["energy"], "k.-", lw=1, label="grid")
-    if (energy > 0).all() and (result["energy"] > 0).all():
+    if all((energy > 0).all() for energy in energies):
         axes.set_yscale("log")
     axes.set(xlabel="time", title="energy")
     axes.legend(fontsize="x-small")

@@ -20,10 +20,11 @@ Sketches = list[list[Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """problem : the case on its grid, with its energy or one's own; saves : numbers of the saves compared, at `times`."""
+    """problem : the case on its grid, with its energy or one's own; saves : numbers of the saves compared, at `times`;
+    particles : None where the verdict rests on the grids, on an exact solution or on diagnostics alone."""
 
     case: Case
-    particles: Particles
+    particles: Particles | None
     problem: Problem
     quantities: list[Quantity]
     saves: list[int]
@@ -44,7 +45,7 @@ def plan_of(case: Case, energy: Energy | None) -> Plan:
     particles = check_case(case)
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
     problem = case.problem(energy)
-    check_diagnostics(case, problem.bound.diagnostics)
+    check_diagnostics(case, problem.diagnostics)
     data = problem.bound.data
     quantities = quantities_of(case.validation, problem.grid.factors, None if data is None else data.weights)
     saves = validation_saves(case)
@@ -59,11 +60,15 @@ def validation_saves(case: Case) -> list[int]:
     return sorted({round(float(k)) for k in wanted})
 
 
-def check_case(case: Case) -> Particles:
-    """The particle runs of a case. Raises InputError for a case without particles or thresholds."""
-    if case.particles is None:
-        allowed = "counts, ensembles, integrator and seed of particle runs"
-        raise InputError(f"{case.name} has no [particles]", allowed, "add [particles] to the case")
+def check_case(case: Case) -> Particles | None:
+    """The particle runs of a case, if any.
+
+    Raises InputError for a case without thresholds, and for one that nothing stands beside: no particles, no exact solution and
+    no diagnostics that are judged.
+    """
+    if case.particles is None and case.exact is None and not case.validation.diagnostics:
+        allowed = "particle runs, an exact solution, or thresholds on diagnostics"
+        raise InputError(f"{case.name} has no [particles]", allowed, "add [particles], [exact] or [validation.diagnostics]")
     allowed = "for example w1 = { threshold = 0.01, reason = '…' }"
     fix = "add one for each quantity that should be judged; nothing passes by default"
     require(bool(case.validation.thresholds()), f"{case.name} has no thresholds in [validation]", allowed, fix)
@@ -71,7 +76,7 @@ def check_case(case: Case) -> Particles:
 
 
 def check_diagnostics(case: Case, known: Collection[str]) -> None:
-    """Raises InputError for thresholds on numbers that are not among the diagnostics of the energy."""
+    """Raises InputError for thresholds on numbers that are not among the diagnostics of the problem."""
     unknown = sorted(set(case.validation.diagnostics) - set(known))
     if unknown:
         fix = suggestion(unknown[0], known) or "remove it, or let the energy compute it (energy.stationarity)"

@@ -41,7 +41,7 @@ def validate(
 
     Parameters
     ----------
-    case : from `gridflow.load_case`, with [particles] and [validation]
+    case : from `gridflow.load_case`, with [validation] and [particles], or instead of these an exact solution or diagnostics
     directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files
     quick : cells twice as wide, a quarter of the particles, thresholds four times as large
     energy : an energy of one's own, for grids and for particles (`gridflow.energy.base`)
@@ -74,11 +74,15 @@ def validate(
 def quick_case(case: Case) -> Case:
     """The case on twice wider cells with a quarter of the particles. Raises InputError for too few of either."""
     particles = check_case(case)
+    coarse = coarse_case(case, QUICK_WIDER).replace(
+        {"scheme": msgspec.to_builtins(case.scheme)}
+    )  # its steps are those of the case
+    if particles is None:
+        return coarse
     received = f"a quick validation with particles.counts = {particles.counts}"
     require(particles.counts[0] >= 8, received, "counts from 8 on", "remove --quick")
-    return coarse_case(case, QUICK_WIDER).replace(
+    return coarse.replace(
         {
-            "scheme": msgspec.to_builtins(case.scheme),  # its steps are those of the case
             "particles.counts": [n // 4 for n in particles.counts],
             "particles.ensembles": min(particles.ensembles, QUICK_ENSEMBLES),
             "particles.verdict.count": max(2, particles.verdict.count // 4),

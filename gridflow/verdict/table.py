@@ -6,32 +6,37 @@ import xarray
 
 def table(result: xarray.Dataset) -> str:
     """The verdict as text: one row per quantity, each number at its worst time, and the headline figures."""
-    exact = "exact_error" in result
-    head = ["quantity", "grid error", *(["vs exact"] if exact else []), "distance", "allowed", "threshold", "slope in N"]
-    rows = [[*head, "worth N", "detects", "verdict"]]
+    exact, particles = "exact_error" in result, "distance" in result
+    head = [
+        "quantity",
+        "grid error",
+        *(["vs exact"] if exact else []),
+        *(["distance", "allowed"] if particles else []),
+        "threshold",
+    ]
+    rows = [[*head, *(["slope in N", "worth N", "detects"] if particles else []), "verdict"]]
     for k, name in enumerate(result["quantity"].values):
         row = result.isel(quantity=k)
-        ratio = row["distance"].values / np.maximum(row["allowed"].values, np.finfo(float).tiny)
-        worst = int(ratio.argmax())
-        judged = bool(row["slope_judged"])
-        rows.append(
-            [
-                str(name),
-                f"{float(row['grid_error'].max()):.1e}",
-                *([f"{float(row['exact_error'].max()):.1e}"] if exact else []),
-                f"{float(row['distance'][worst]):.1e}",
-                f"{float(row['allowed'][worst]):.1e}",
-                f"{float(row['threshold']):.1e}",
-                f"{float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}" + ("" if judged else " (not judged)"),
-                count_text(float(row["worth"])) if judged else "",
-                percent_text(float(row["detects"].min())),
-                str(row["outcome"].values),
-            ]
-        )
+        beside, behind = particle_cells(row) if particles else ([], [])
+        errors = [row["grid_error"], *([row["exact_error"]] if exact else [])]
+        cells = [str(name), *(f"{float(error.max()):.1e}" for error in errors), *beside, f"{float(row['threshold']):.1e}"]
+        rows.append([*cells, *behind, str(row["outcome"].values)])
     columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
     reasons = [f"  {q}: {r}" for q, r in zip(result["quantity"].values, result["reason"].values, strict=True) if r]
     return "\n".join([*lines, *reasons, *start_lines(result), *diagnostic_lines(result), *headline_lines(result)])
+
+
+def particle_cells(row: xarray.Dataset) -> tuple[list[str], list[str]]:
+    """What particles say of a quantity: distance and what is allowed at the worst time; slope, worth and what is detected."""
+    ratio = row["distance"].values / np.maximum(row["allowed"].values, np.finfo(float).tiny)
+    worst, judged = int(ratio.argmax()), bool(row["slope_judged"])
+    slope = f"{float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}" + ("" if judged else " (not judged)")
+    worth = count_text(float(row["worth"])) if judged else ""
+    return (
+        [f"{float(row[name][worst]):.1e}" for name in ("distance", "allowed")],
+        [slope, worth, percent_text(float(row["detects"].min()))],
+    )
 
 
 def start_lines(result: xarray.Dataset) -> list[str]:
@@ -62,10 +67,11 @@ def headline_lines(result: xarray.Dataset) -> list[str]:
     """The verdict, what it detects, and what the grid is worth."""
     a = result.attrs
     quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
-    lines = [
-        f"verdict: {a['verdict']}{quick}",
-        f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}",
-    ]
+    lines = [f"verdict: {a['verdict']}{quick}"]
+    if "detects" in a:
+        lines.append(f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}")
+    else:
+        lines.append("  without particles: by the errors of the grid and the diagnostics alone")
     if a["worth_quantity"] != "none":
         lines.append(
             f"  this grid ({a['grid_cells']} cells, {a['grid_steps']} steps, {a['grid_seconds']:.2g} s) is worth"

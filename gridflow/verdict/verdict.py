@@ -24,6 +24,8 @@ is biased by O(1/N). A relative error δ of the speed (velocity, and temperature
 δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
 what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
+A case without particles (a flow that no particles follow) is judged by its errors, estimated and exact, and by its diagnostics.
+
 Diagnostics are numbers that the energy computes of the grid's state at the end. Those with a threshold pass or fail by it, also
 in a quick validation, because they are statements about any grid and not errors.
 
@@ -151,10 +153,13 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
     validation = plan.case.validation
     thresholds = validation.thresholds()
     limit = np.array([thresholds[q.kind].threshold * scale for q in plan.quantities])
+    diagnostics = [Diagnostic(name, value, validation.diagnostics.get(name)) for name, value in grids.diagnostics.items()]
     floor = NEGLIGIBLE * limit[:, None]
     error, order = grid_error(grids.coarse)
     bound = error_bound(grids.coarse, plan.problem.bound.smooth)
     worst = np.maximum(floor, error if grids.exact is None else np.maximum(error, grids.exact))
+    if experiment.verdict is None:
+        return judgement_of_grids(experiment, diagnostics, limit, error, order, bound)
     resolution = null_quantile(experiment.verdict) + experiment.time_step + floor
     allowed = bound + resolution
     distance = experiment.verdict.distance.mean(axis=-1)
@@ -166,7 +171,7 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
     slope, constants = rate_of_sampling(counts, sampling)
     return Judgement(
         experiment,
-        [Diagnostic(name, value, validation.diagnostics.get(name)) for name, value in grids.diagnostics.items()],
+        diagnostics,
         limit,
         error,
         order,
@@ -179,6 +184,30 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
         slope=slope,
         slope_error=slope_error(counts, [s.null for s in random]),
         worth=((constants / worst) ** 2).min(axis=-1),
+    )
+
+
+def judgement_of_grids(
+    experiment: Experiment, diagnostics: list[Diagnostic], limit: Array, error: Array, order: Array, bound: Array
+) -> Judgement:
+    """The same without particles: errors of the grid and diagnostics are judged, and nothing can be inconsistent."""
+    quantities, times = error.shape
+    everywhere, unknown = np.ones(error.shape, dtype=bool), np.full(quantities, np.nan)
+    return Judgement(
+        experiment,
+        diagnostics,
+        limit,
+        error,
+        order,
+        allowed=bound,
+        distance=np.zeros(error.shape),
+        resolution=np.zeros(error.shape),
+        consistent=everywhere,
+        random_consistent=np.ones((quantities, times, 0), dtype=bool),
+        detects=np.full(error.shape, np.inf),
+        slope=unknown,
+        slope_error=np.zeros(quantities),
+        worth=unknown,
     )
 
 
