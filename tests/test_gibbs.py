@@ -65,7 +65,7 @@ NETWORK = {**{k: v for k, v in QUADRATIC.items() if k != "exact"}, "flow": {"tem
 
 
 def test_the_gap_bounds_the_free_energy_of_a_network(rng):
-    """D·KL(ρ|ρ*) ≤ F − F* ≤ D·KL(ρ|ρ̂) along a run and at random densities, and not by chance: the bound is less than twenty times it."""
+    """D·KL(ρ|ρ*) ≤ F − F* ≤ D·KL(ρ|ρ̂) along a run and at random densities; the bound is less than twenty times too large."""
     case = case_of(NETWORK, time__stop=100.0, time__save=[0.1, 0.5, 2.0, 10.0, 100.0])
     dataset, problem = solve(case), case.problem()
     least, optimum = float(dataset["energy"][-1]), dataset["density"][-1].to_numpy()

@@ -14,7 +14,8 @@ from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import Simulator
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
-from gridflow.space.densities import Cosine, Fisher, Harmonic, Normal, Uniform, Weights
+from gridflow.space.densities import Cosine, Normal, Semicircle, Uniform, Weights
+from gridflow.space.densities_on_surfaces import Fisher, Harmonic
 from gridflow.space.factor import columns_of
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
@@ -232,6 +233,7 @@ def target_of(**density):
     [
         (lambda: target_of(x=Uniform((-1.0, 1.0))), "a part of 'x'"),
         (lambda: target_of(x=Cosine(1.0)), "vanishes"),
+        (lambda: target_of(x=Semicircle()), "0 beyond its radius"),
         (lambda: target_of(x=Weights([1.0] * 40)), "weights of cells"),
         (lambda: target_of(s=Weights([1.0, 0.0])), "weights 0 of labels"),
         (lambda: target_of(b=Harmonic(-1.0)), "vanish"),

@@ -8,7 +8,8 @@ import numpy as np
 from gridflow.energy.potential import PotentialEnergy
 from gridflow.exact.base import Exact
 from gridflow.problem import Problem
-from gridflow.space.densities import Cosine, Harmonic
+from gridflow.space.densities import Cosine
+from gridflow.space.densities_on_surfaces import Harmonic
 from gridflow.space.factor import Array
 
 

@@ -85,7 +85,7 @@ class Gibbs:
         if any(f.walls is None for _, f in moving):
             return found
         lowest = np.unravel_index(int(np.argmin(xi)), xi.shape)
-        lines = {axis: xi[(*lowest[:axis], slice(None), *lowest[axis + 1 :])] for axis, _ in moving}
+        lines = {axis: np.moveaxis(xi, axis, -1)[lowest[:axis] + lowest[axis + 1 :]] for axis, _ in moving}
         squares = [self.grid.along(axis, (f.points - vertex(f.points, lines[axis])) ** 2) for axis, f in moving]
         return max(found, min(mobility) * self.curved_constant(xi, np.asarray(sum(squares) / 2)))
 
