@@ -21,6 +21,7 @@ from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.spec import Network, NetworkEnergy
 from gridflow.energy.network.teacher import Neuron, TeacherData
+from gridflow.energy.polynomial import Monomial
 from gridflow.energy.potential import DoubleWell, Linear, Potential, Quadratic, Wave
 from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
@@ -93,6 +94,17 @@ ENERGIES = {
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
     "interaction": (Interaction(PowerLaw(repulsion=1.5), 0.3, ["w", "b"]), Grid([W, B, SIGN])),
     "interaction on a circle": (Interaction(Exponential(1.5)), Grid([A, ANGLE])),
+    "potential, target and polynomial": (
+        Potential(
+            target=[
+                Component({"a": Normal(0.3, 0.4), "angle": Cosine(0.5)}, 2.0),
+                Component({"a": Normal(-1.0, 0.3), "angle": Normal(1.0, 0.6)}),
+            ],
+            polynomial=[Monomial(0.3, {"a": 3})],
+            weights=True,
+        ),
+        Grid([A, ANGLE]),
+    ),
     "resnet": (ResNet("linear", LINE_RESNET, ["a"]), Grid([A])),
     "resnet, ensemble": (ResNet("ensemble", LINE_RESNET, ["w", "b"]), Grid([W, B])),
     "sum": (Sum([MMD_PLANE, Potential({"a": Quadratic(2.0, 0.1)}), BATCH_NORM]), Grid([A, ANGLE])),

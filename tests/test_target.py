@@ -8,7 +8,8 @@ import xarray
 from helpers import case_of
 from scipy.integrate import dblquad
 
-from gridflow.energy.potential import BLOCK, Monomial, Potential, Quadratic, blocks_of_points
+from gridflow.energy.polynomial import Monomial
+from gridflow.energy.potential import BLOCK, Potential, Quadratic, blocks_of_points
 from gridflow.errors import InputError
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import Simulator
