@@ -52,9 +52,9 @@ class Gibbs:
     def logarithm(self, xi: Array, density: Array) -> Array:
         """log ρ̂ for cell values of ξ and the masses of ρ, however large ξ/D is; −∞ where there is no mass."""
         log, volume = -xi / self.temperature, self.grid.volume
-        mass = (density * volume).sum(axis=self.axes, keepdims=True)
-        rest = np.log(mass, out=np.full(mass.shape, -np.inf), where=mass > 0)
-        return log - np.logaddexp.reduce(log + np.log(volume), axis=self.axes, keepdims=True) + rest
+        log -= log.max(axis=self.axes, keepdims=True)
+        mass, total = ((field * volume).sum(axis=self.axes, keepdims=True) for field in (density, np.exp(log)))
+        return log + np.log(mass / total, out=np.full(mass.shape, -np.inf), where=mass > 0)
 
     def density(self, xi: Array, density: Array) -> Array:
         """ρ̂, shape of the grid."""

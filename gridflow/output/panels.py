@@ -85,14 +85,14 @@ def draw_energy(axes: "Axes", dataset: xarray.Dataset) -> None:
 
 
 def draw_certificates(axes: "Axes", dataset: xarray.Dataset) -> None:
-    """Changes of mass, mass at the boundary and errors against an exact solution over time."""
+    """Changes of mass, mass at the boundary, distances to the Gibbs density and errors against an exact solution over time."""
     time, mass = dataset["time"], dataset["mass"].to_numpy()
     label = "relative change of mass" if "mass_free" in dataset.attrs else "relative mass error"
     axes.semilogy(time, np.maximum(np.abs(mass / mass[0] - 1), 1e-17), label=label)
     boundary = dataset["boundary_mass"].to_numpy()
     if boundary.max() > 0:
         axes.semilogy(time, np.maximum(boundary, 1e-17), label="boundary mass")
-    for name in ("error_w1", "error_l1"):
+    for name in ("gibbs_distance", "free_energy_gap", "error_w1", "error_l1"):
         if name in dataset:
             axes.semilogy(time, np.maximum(dataset[name], 1e-17), label=name)
     axes.set(xlabel="time", title="certificates", ylim=(1e-17, None))
