@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, bound_to, particles_of
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy
+from gridflow.energy.check import Check, check_on_grid
+from gridflow.energy.guard import bound_to, particles_of
+from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import Flow, check_drive, check_terms
 from gridflow.flow.gibbs import RECORDS as GIBBS_RECORDS
@@ -111,6 +114,15 @@ class Problem:
         """Raises InputError for an initial density, an energy or a pair of them that the grid does not admit."""
         start = self.start
         self.bound.check_start(start)
+
+    def check_energy(self) -> Check | None:
+        """Compares the numbers of an energy of one's own at the start; None for energies of gridflow.
+
+        Raises InputError where they do not belong together (`gridflow.energy.check`).
+        """
+        if not is_compared(self.energy):
+            return None
+        return check_on_grid(name_of(self.energy), self.bound, self.grid, self.start, self.keeps_mass)
 
     def evaluate(self, density: Array) -> Evaluation:
         """The energy at a density. Raises SolveError if it is not finite."""

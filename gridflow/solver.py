@@ -5,6 +5,7 @@ stopped is the status of the dataset (`solve`).
 """
 
 import time
+import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, ch
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.watch import Watch
 from gridflow.space.concentration import concentration_warnings
 from gridflow.space.distances import wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
@@ -76,12 +78,23 @@ def solve(
     interrupted run with an output leaves the part and the checkpoint for `resume`. The attribute `warnings`, if there, names in
     one line each what makes the result doubtful: mass at the walls of an interval (`gridflow.space.walls`), or all in one cell.
 
+    The numbers of an energy of one's own are compared with each other at the start (`gridflow.energy.check`) and along the run
+    (`gridflow.scheme.balance`), of which a Python warning tells too.
+
     Raises InputError for wrong input, before anything is written.
     """
     path = None if output is None else Path(output)
     without_file = (overwrite or resume) and path is None
     require(not without_file, "overwrite or resume without an output", "both need a file", "name the output")
-    return finished(case, energy, path, overwrite, resume, progress, threads)[0].dataset()
+    run = finished(case, energy, path, overwrite, resume, progress, threads)
+    for doubt in run.watch.warnings():
+        warnings.warn(doubt, stacklevel=2)
+    return run.writer.dataset()
+
+
+def solve_compared(case: Case, energy: Energy) -> "xarray.Dataset":
+    """The dataset of a case with an energy whose numbers have been compared before."""
+    return finished(case, energy, None, False, False, None, None, compare=False).writer.dataset()
 
 
 def solve_to_file(
@@ -94,7 +107,7 @@ def solve_to_file(
     threads: int | None = None,
 ) -> Ending:
     """What `solve` writes, without a dataset in memory: the attributes of the file, and its first and last numbers."""
-    return finished(case, None, output, overwrite, resume, progress, threads)[1]
+    return finished(case, None, output, overwrite, resume, progress, threads).ended
 
 
 def finished(
@@ -105,15 +118,17 @@ def finished(
     resume: bool,
     progress: Progress | None,
     threads: int | None,
-) -> tuple[MemoryWriter | FileWriter, Ending]:
-    """A run from its checks to its end: where its records are, and what it leaves beside them."""
+    compare: bool = True,
+) -> "Run":
+    """A run from its checks to its end; compare : whether the numbers of an energy of one's own, at the start."""
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
     shown = progress or Progress()
     with blas_threads(threads), on_compilation(shown.compiling):
-        run = Run(case, energy, path, resume, shown)
-        return run.writer, run.result()
+        run = Run(case, energy, path, resume, shown, compare)
+        run.ended = run.result()
+        return run
 
 
 def check_one_energy(case: Case, energy: Energy | None) -> None:
@@ -123,13 +138,18 @@ def check_one_energy(case: Case, energy: Energy | None) -> None:
 
 
 class Run:
-    """One run of a case: its parts, and the loop."""
+    """One run of a case: its parts, and the loop. ended : what it leaves beside its records, at the end."""
 
-    def __init__(self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress) -> None:
+    ended: Ending
+
+    def __init__(
+        self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress, compare: bool = True
+    ) -> None:
         self.case, self.path, self.progress = case, path, progress
         problem = case.problem(energy)
         problem.check_start()
         self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
+        self.watch = Watch(problem, energy, compare)
         first = problem.grid.factors[0]
         self.line = first if len(problem.grid.factors) == 1 and first.one_dimensional else None
         self.stepper: Stepper = case.scheme.init(problem)
@@ -144,17 +164,16 @@ class Run:
         else:
             self.state = self.stepper.start(problem.start / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)
+        self.watch.start(self.stepper, self.state)
         self.exact = None if case.exact is None else case.exact.solution(problem)
         if self.exact is not None:
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                 self.exact(time_saved)
         saved = self.counters.saved
-        layout = layout_of(case, self.grid, self.bound.data, self.records())
-        layout.attrs.update(self.bound.attributes)
+        layout = layout_of(case, self.grid, self.bound.data, self.records(), self.watch.identity)
+        layout.attrs.update({**self.bound.attributes, **self.watch.attributes()})
         if problem.gibbs is not None:
             layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex else "none: the energy is not convex"
-        if energy is not None:  # instead of the [energy] of the case
-            layout.attrs["energy_class"] = f"{type(energy).__module__}.{type(energy).__qualname__}"
         if path is not None and saved == 0:
             remove_checkpoints(path)  # of an earlier run under this name
         self.writer = MemoryWriter(layout) if path is None else FileWriter(path, layout, saved)
@@ -219,6 +238,7 @@ class Run:
             counters.steps += 1
             counters.last_step = taken
             counters.mass_error = max(counters.mass_error, mass_error)
+            self.watch.after_step(self.stepper, new, taken)
             self.progress.update(new, counters.steps, counters.mass_error)
             if self.path is not None and time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
                 self.save_checkpoint(self.path)
@@ -255,6 +275,7 @@ class Run:
             prediction = self.bound.data.in_dataset(prediction)
         self.writer.append(Record(state.time, state.density, prediction, numbers))
         self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
+        self.watch.after_save(state)
         self.counters.saved += 1
 
     def ending(self, status: str) -> Ending:
@@ -274,10 +295,10 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        warnings = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
-        warnings += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
-        if warnings:
-            attrs["warnings"] = "\n".join(warnings)
+        warned = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
+        warned += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
+        if lines := warned + self.watch.warnings():
+            attrs["warnings"] = "\n".join(lines)
         if isinstance(self.writer, MemoryWriter):
             return self.writer.finish(attrs)
         if status == "interrupted":
@@ -295,6 +316,7 @@ class Run:
             "reports": state.reports,
             "state": {f.name: getattr(state, f.name) for f in fields(state) if isinstance(getattr(state, f.name), float)},
             "counters": {**vars(counters), "wall_seconds": time.monotonic() - self.began},
+            "watch": self.watch.numbers(),
         }
         write_checkpoint(path, Checkpoint({**state.arrays, "density": state.density}, numbers))
         self.checkpointed = time.monotonic()
@@ -313,4 +335,5 @@ class Run:
         require(complete, f"{part.name!r} holds fewer records than its checkpoint counts", "files of one run", anew)
         saved = numbers["state"]
         state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])
+        self.watch.resume(numbers.get("watch", {}), state.free_energy, saved["free_energy"], anew)
         return replace(state, **saved, arrays=arrays, reports=numbers["reports"])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation, bound_to, particles_of
+from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.guard import bound_to, particles_of
 from gridflow.energy.interaction.interaction import Interaction
 from gridflow.energy.mmd.certificates import Certificates
 from gridflow.energy.mmd.mmd import MMD, Target

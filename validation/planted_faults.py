@@ -33,7 +33,8 @@ from matplotlib.figure import Figure
 
 import gridflow
 from gridflow.case.shipped import shipped_cases
-from gridflow.energy.base import BoundEnergy, Energy, ParticleEnergy, bound_to, particles_of
+from gridflow.energy.base import BoundEnergy, Energy, ParticleEnergy
+from gridflow.energy.guard import bound_to, particles_of
 from gridflow.energy.sum import BOUND_RULES, PARTICLE_RULES
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
@@ -62,6 +63,8 @@ QUARTER, FAST, HALF, HOT, WIDE = 0.25, 1.02, 1.1, 1.05, 1.1
 @dataclass(frozen=True)
 class Spoiled(Energy):
     """An energy with ξ and drive changed on the grid, `(ξ, grid) → ξ`, and gradients at particles, `(g, points, factors) → g`."""
+
+    compared = False  # whether a verdict finds the fault is the question
 
     energy: Energy
     on_grid: Callable[[np.ndarray, Grid], np.ndarray] = lambda xi, grid: xi

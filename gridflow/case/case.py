@@ -7,6 +7,7 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 import math
 import os
 import tomllib
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,12 +141,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         keys = {name: spec.resolution_key for name, spec in self.space.items()}
         return {f"space.{name}.{key}": getattr(self.space[name], key) for name, key in keys.items() if key is not None}
 
-    def text(self) -> str:
-        """The case as TOML, defaults included."""
+    def text(self, without: Collection[str] = ()) -> str:
+        """The case as TOML, defaults included, but for the keys `without`."""
         import tomli_w
 
-        table = msgspec.to_builtins(self)
-        return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in HIDDEN})
+        table, left_out = msgspec.to_builtins(self), HIDDEN.union(without)
+        return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in left_out})
 
 
 def without_none(value: Any) -> Any:

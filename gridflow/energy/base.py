@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +162,14 @@ class ParticleEnergy(ABC):
 
 
 class Energy(ABC):
-    """Immutable model data of an energy."""
+    """Immutable model data of an energy.
+
+    summands : of a sum; compared : whether runs compare the numbers of an energy of one's own with each other
+    (`gridflow.energy.check`). False for one whose ξ is known not to be the derivative of its value, as an estimate by chance
+    """
+
+    summands: tuple["Energy", ...] = ()
+    compared: bool = True
 
     @abstractmethod
     def bind(self, grid: Grid) -> BoundEnergy:
@@ -177,28 +183,3 @@ class Energy(ABC):
 def noise_refusal(label: str) -> InputError:
     """The error of an energy whose first variation at displaced positions is not available."""
     return InputError(f"noise injection for {label}", "an MMD alone", 'use energy.kind = "mmd"')
-
-
-def of_class(offered: Any, base: type) -> Any:
-    """The object itself. Raises InputError for one that does not derive from the base class."""
-    if not isinstance(offered, base):
-        name = f"{base.__module__}.{base.__name__}"
-        if isinstance(offered, type):
-            raise InputError(f"the class {offered.__name__} itself as an energy", f"a {name}", "pass an instance of it")
-        received = f"an object of the class {type(offered).__name__} as an energy"
-        raise InputError(received, f"a {name}", f"let the class derive from {name}")
-    return offered
-
-
-def bound_to(grid: Grid, energy: Energy) -> BoundEnergy:
-    """An energy bound to a grid. Raises InputError for objects that do not derive from the base classes."""
-    bound: BoundEnergy = of_class(of_class(energy, Energy).bind(grid), BoundEnergy)
-    if not isinstance(bound.diagnostics, Mapping):
-        received = f"diagnostics of type {type(bound.diagnostics).__name__}"
-        raise InputError(received, "{name: (units, long name)}", "declare units and a long name of every number")
-    return bound
-
-
-def particles_of(energy: Energy, factors: tuple[Factor, ...]) -> ParticleEnergy:
-    """An energy for particles. Raises InputError for objects that do not derive from the base classes."""
-    return of_class(of_class(energy, Energy).particles(factors), ParticleEnergy)

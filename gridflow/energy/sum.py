@@ -18,9 +18,8 @@ from gridflow.energy.base import (
     ParticleEnergy,
     ParticleEvaluation,
     Records,
-    bound_to,
-    particles_of,
 )
+from gridflow.energy.guard import GuardedBound, bound_to, particles_of
 from gridflow.energy.interaction.interaction import Interaction
 from gridflow.energy.mmd.mmd import MMD
 from gridflow.energy.network.spec import Network
@@ -58,6 +57,10 @@ class SumEnergy(Energy):
     """Σ of energies, of a case or of one's own."""
 
     parts: tuple[Energy, ...]
+
+    @property
+    def summands(self) -> tuple[Energy, ...]:  # type: ignore[override]
+        return self.parts
 
     def bind(self, grid: Grid) -> "BoundSum":
         return BoundSum([bound_to(grid, part) for part in self.parts])
@@ -150,6 +153,13 @@ class BoundSum(BoundEnergy):
     def check_start(self, masses: Array) -> None:
         for part in self.parts:
             part.check_start(masses)
+
+
+def bound_parts(bound: BoundEnergy) -> list[BoundEnergy]:
+    """The parts of a bound sum as they were written, without guards; an energy that is no sum is its only part."""
+    if isinstance(bound, BoundSum):
+        return [inner for part in bound.parts for inner in bound_parts(part)]
+    return [bound.inner if isinstance(bound, GuardedBound) else bound]
 
 
 class SumParticles(ParticleEnergy):

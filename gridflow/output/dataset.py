@@ -50,14 +50,16 @@ class Ending:
     last: dict[str, float]
 
 
-def layout_of(case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]]) -> Layout:
+def layout_of(
+    case: Case, grid: Grid, data: Any, records: Mapping[str, tuple[str, str]], own: Mapping[str, str] | None = None
+) -> Layout:
     """A dataset of everything that does not change in time, with empty variables (time = 0) for what does.
 
-    records : units and long names of the numbers per saved time, by name. Raises InputError for a factor that is
-    called like a record.
+    records : units and long names of the numbers per saved time, by name; own : see `attributes`. Raises InputError for a factor
+    that is called like a record.
     """
     order = grid.order
-    layout = Layout(attributes(case, "solve"))
+    layout = Layout(attributes(case, "solve", own))
     layout.add("time", ("time",), np.zeros(0), {**attributes_of("time"), "axis": "T"})
     layout.coordinates.append("cell_volume")
     meshes: dict[str, str] = {}
@@ -101,17 +103,29 @@ def add_data(layout: Layout, data: Any) -> None:
         layout.attrs["data_notes"] = "; ".join(data.notes)
 
 
-def attributes(case: Case, command: str) -> dict[str, Any]:
-    """Global attributes of every dataset of a case."""
+OF_THE_ENERGY = ("energy", "title", "source", "description", "exact")
+"""Keys of a case that say which energy it has, or of whom."""
+
+
+def attributes(case: Case, command: str, own: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Global attributes of every dataset of a case; own : of an energy in Python, in place of the one in the case.
+
+    With such an energy the case gives space, start, flow and times alone: neither its [energy] nor what it says of itself is
+    written down as if it belonged to the result.
+    """
+    given = f" with the energy {own['energy_class']}" if own else ""
+    done = f"gridflow {gridflow.__version__}: {command} {case.name}{given}"
+    without = f"# without [energy]: it is {own['energy_class']}, in Python\n" if own else ""
     return {
         "Conventions": "CF-1.11",
-        "title": case.title,
-        "source": case.source or "user",
-        "case": case.text(),
+        "title": f"energy {own['energy_class']} in place of that of: {case.title}" if own else case.title,
+        "source": "user" if own else case.source or "user",
+        "case": without + case.text(without=OF_THE_ENERGY if own else ()),
         "case_name": case.name,
         "gridflow_version": gridflow.__version__,
         "scheme": f"{type(case.scheme).label}, {case.scheme!r}",
-        "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} gridflow {gridflow.__version__}: {command} {case.name}",
+        "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} {done}",
+        **(own or {}),
     }
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy
+from gridflow.energy.check import check_at_particles
+from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import check_drive, check_terms
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
@@ -58,6 +60,7 @@ class Simulator:
         for term in problem.terms:
             self.energy = term.at_particles(self.energy)
         self.mobility = particle_mobility(problem)
+        self.compares = is_compared(problem.energy)
 
     @cached_property
     def initial(self) -> list[Component]:
@@ -93,6 +96,7 @@ class Simulator:
         if not isinstance(cloud, Cloud):
             cloud = draw_cloud(self.initial, self.factors, cloud, seed, sampling, self.energy.strata)
         self.energy.check_start(cloud.points, cloud.weights)
+        self.check_energy(cloud)
         increase = len(saves) >= 2 and saves[0] == 0 and all(a < b < np.inf for a, b in pairwise(saves))
         require(increase, f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
@@ -104,6 +108,13 @@ class Simulator:
         with np.errstate(over="ignore", invalid="ignore"):  # the velocity of a run that diverges stops it
             states = [dynamics.split(state) for state in chosen.run(dynamics, dynamics.state(cloud.points), saves)]
             return self.result(saves, states, dynamics, time.perf_counter() - began)
+
+    def check_energy(self, cloud: Cloud) -> None:
+        """Compares the numbers of an energy of one's own, at the first cloud. Raises InputError (`gridflow.energy.check`)."""
+        if self.compares:
+            name, keeps_mass = name_of(self.problem.energy), self.problem.keeps_mass
+            check_at_particles(name, self.energy, self.factors, cloud.points, cloud.weights, keeps_mass)
+            self.compares = False
 
     def result(self, saves: list[float], states: list[tuple[Array, Array]], dynamics: Dynamics, seconds: float) -> ParticleRun:
         """The run of unfolded positions and weights at the times. Raises SolveError where its energy is not finite."""

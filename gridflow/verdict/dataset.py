@@ -1,6 +1,6 @@
 """The dataset of a verdict: every curve, with the outcome and the headline figures as attributes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,11 @@ OF_PARTICLES = {
 """Variables that a case without particles does not have."""
 
 
-def verdict_dataset(case: Case, experiment: Experiment, judgement: Judgement, scale: float, quick: bool) -> xarray.Dataset:
-    """The variables above, and the headline as attributes."""
-    result = xarray.Dataset(attrs=attributes(case, "validate"))
+def verdict_dataset(
+    case: Case, experiment: Experiment, judgement: Judgement, scale: float, quick: bool, own: Mapping[str, str] | None = None
+) -> xarray.Dataset:
+    """The variables above, and the headline as attributes; own : see `gridflow.output.dataset.attributes`."""
+    result = xarray.Dataset(attrs=attributes(case, "validate", own))
     for name, (dims, read, long_name, attrs) in VARIABLES.items():
         if experiment.verdict is None and name in OF_PARTICLES:
             continue

@@ -11,7 +11,7 @@ from gridflow.energy.base import prediction_of
 from gridflow.errors import SolveError
 from gridflow.problem import Problem
 from gridflow.progress import Progress
-from gridflow.solver import solve
+from gridflow.solver import solve_compared
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
 from gridflow.verdict.plan import Plan, Sketches
@@ -106,7 +106,7 @@ def sensitivity(plan: Plan, case: Case) -> Array:
 def grid_path(plan: Plan, case: Case) -> tuple[list[GridSnapshot], "xarray.Dataset"]:
     """The solution of a coarsened case at every save, and its dataset. Raises SolveError for a run that does not complete."""
     problem = case.problem(plan.problem.energy)
-    dataset = solve(case.replace({"exact": None}), energy=problem.energy)
+    dataset = solve_compared(case.replace({"exact": None}), problem.energy)
     if dataset.attrs["status"] == "interrupted":
         raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":

@@ -45,6 +45,7 @@ def plan_of(case: Case, energy: Energy | None) -> Plan:
     particles = check_case(case)
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
     problem = case.problem(energy)
+    problem.check_energy()
     check_diagnostics(case, problem.diagnostics)
     data = problem.bound.data
     quantities = quantities_of(case.validation, problem.grid.factors, None if data is None else data.weights)

@@ -9,6 +9,8 @@ import xarray
 from gridflow.case.case import Case
 from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy
+from gridflow.energy.own import identity_of
+from gridflow.energy.sum import bound_parts
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
 from gridflow.progress import Progress
@@ -65,7 +67,8 @@ def validate(
     finally:
         tally.close()
     scale = QUICK_SCALE if quick else 1.0
-    result = verdict_dataset(chosen, experiment, judge(experiment, scale), scale, quick)
+    own = None if energy is None else identity_of(energy, bound_parts(experiment.plan.problem.bound))
+    result = verdict_dataset(chosen, experiment, judge(experiment, scale), scale, quick, own)
     if paths is not None:
         write_files(result, *paths)
     return result

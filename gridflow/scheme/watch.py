@@ -1,0 +1,72 @@
+"""What a run on the grid does for an energy of one's own beside solving: names it, compares its numbers, watches the balance."""
+
+from typing import Any
+
+from gridflow.energy.base import Energy
+from gridflow.energy.own import identity_of, is_compared
+from gridflow.energy.sum import bound_parts
+from gridflow.errors import InputError, require
+from gridflow.problem import Problem
+from gridflow.scheme.balance import Balance
+from gridflow.scheme.base import State, Stepper
+
+SAME = 1e-9
+"""Relative difference of an energy from itself, evaluated again: far above round-off, far below that of another energy."""
+
+
+class Watch:
+    """identity : attributes that name the energy, none where it is that of the case; check : see `gridflow.energy.check`;
+    balance : see `gridflow.scheme.balance`. The last two are None for energies of gridflow.
+
+    energy : as it was given, or None; compare : whether its numbers are compared at the start
+    """
+
+    def __init__(self, problem: Problem, energy: Energy | None, compare: bool) -> None:
+        self.identity = {} if energy is None else identity_of(energy, bound_parts(problem.bound))
+        self.check = problem.check_energy() if compare else None
+        self.balanced = is_compared(problem.energy)
+        self.balance: Balance | None = None
+
+    def start(self, stepper: Stepper, state: State) -> None:
+        """A run begins, or goes on, in a state."""
+        if self.balanced and self.balance is None:
+            self.balance = Balance.of(stepper, state)
+
+    def after_step(self, stepper: Stepper, state: State, taken: float) -> None:
+        """A step of this length is done."""
+        if self.balance is not None:
+            self.balance = self.balance.after_step(stepper, state, taken)
+
+    def after_save(self, state: State) -> None:
+        """A state is saved."""
+        if self.balance is not None:
+            self.balance = self.balance.after_save(state)
+
+    def attributes(self) -> dict[str, str]:
+        """What the dataset says of the comparison."""
+        return {} if self.check is None else {"energy_check": self.check.text}
+
+    def warnings(self) -> list[str]:
+        """What speaks against the energy, a sentence each."""
+        checked = [] if self.check is None or not self.check.doubtful else [self.check.text]
+        return checked + ([] if self.balance is None else self.balance.warnings())
+
+    def numbers(self) -> dict[str, Any]:
+        """What `resume` needs."""
+        return {"identity": self.identity, "balance": None if self.balance is None else self.balance.numbers()}
+
+    def resume(self, before: dict[str, Any], value: float, saved: float, anew: str) -> None:
+        """Goes on from the numbers of an interrupted run.
+
+        value, saved : the energy of the last state, now and then. Raises InputError for an energy of another class or source, or
+        with other numbers.
+        """
+        identity = before.get("identity", {})
+        now, then = (who.get("energy_class", "that of the case") for who in (self.identity, identity))
+        changed = ", whose source has changed" if now == then else ""
+        fix = f"resume with the energy of the interrupted run, or {anew}"
+        if self.identity != identity:
+            raise InputError(f"--resume with the energy {now} of a run with the energy {then}{changed}", "the same energy", fix)
+        same = not self.identity or abs(value - saved) <= SAME * abs(saved)
+        require(same, f"--resume with an energy that is {value:.9g} where it was {saved:.9g}", "the same energy", fix)
+        self.balance = Balance(**before["balance"]) if before.get("balance") else None

@@ -1,0 +1,677 @@
+"""Energies that users write: faults are said before a run, or by it; right ones pass; and the file names them."""
+
+import re
+import tomllib
+
+import numpy as np
+import pytest
+from helpers import ORNSTEIN_UHLENBECK, case_of
+from test_cases import reduced
+from test_curvature import barenblatt, saw
+from test_readme import blocks
+from test_solver import InterruptAt
+
+import gridflow
+from gridflow.case.case import load_case
+from gridflow.case.shipped import shipped_cases
+from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.check import TOLERANCE, slope_at_zero
+from gridflow.energy.own import NO_SOURCE, is_own
+from gridflow.energy.sum import SumEnergy
+from gridflow.errors import InputError, SolveError
+from gridflow.output.checkpoint import checkpoint_path
+from gridflow.output.dataset import part_path
+from gridflow.particles.integrator import RungeKutta2
+from gridflow.scheme.watch import Watch
+from gridflow.space.distances import wasserstein1
+from gridflow.space.line import Interval
+
+LINE = {
+    **{k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")},
+    "initial": [
+        {"weight": 0.7, "density": {"x": {"kind": "normal", "mean": -0.8, "deviation": 0.4}}},
+        {"weight": 0.3, "density": {"x": {"kind": "normal", "mean": 0.9, "deviation": 0.25}}},
+    ],
+}
+INTEGRATOR = RungeKutta2(0.05)
+
+
+class Written(Energy, BoundEnergy):
+    """An energy whose evaluations are (value, ξ) or an `Evaluation`, from a function of (mass, x, volume)."""
+
+    def __init__(self, function, **members):
+        self.function, self.calls = function, 0
+        vars(self).update(members)
+
+    def bind(self, grid):
+        self.x, self.volume = np.broadcast_to(grid.coordinate(grid.order[-1]), grid.shape), grid.volume
+        return self
+
+    def evaluate(self, mass):
+        self.calls += 1
+        found = self.function(mass, self.x, self.volume)
+        return Evaluation(found[0], found[1], ROUNDOFF * abs(found[0])) if isinstance(found, tuple) else found
+
+
+def square(mass, x, volume):
+    """∫ρ²."""
+    return float((mass**2 / volume).sum()), 2 * mass / volume
+
+
+def attraction(mass, x, volume):
+    """½∬|x − y|²/2 dρdρ."""
+    mean, second = float((mass * x).sum()), float((mass * x**2).sum())
+    total = float(mass.sum())
+    return (total * second - mean**2) / 2, (total * x**2 - 2 * mean * x + second) / 2
+
+
+def well(mass, x, volume):
+    """A double well with a restraint on the mean."""
+    potential, mean = (x**2 - 1) ** 2, float((mass * x).sum())
+    return float((mass * potential).sum()) + (mean - 0.3) ** 2, potential + 2 * (mean - 0.3) * x
+
+
+def entropy(mass, x, volume):
+    """∫ρ log ρ + ½x²."""
+    density = np.maximum(mass / volume, 1e-300)
+    xi = np.log(density) + x**2 / 2
+    return float((mass * xi).sum()), xi + 1
+
+
+def distance(mass, x, volume):
+    """|mean − m| with the kink at the start of LINE."""
+    gap = float((mass * x).sum()) - (-0.8 * 0.7 + 0.9 * 0.3)
+    return abs(gap), np.where(gap >= 0, 1.0, -1.0) * x
+
+
+def far(mass, x, volume):
+    """A number of size 10⁶ beside everything else."""
+    value, xi = well(mass, x, volume)
+    return 1e6 + value, xi
+
+
+def rounded(mass, x, volume):
+    """A value that is known to 10⁻⁷, as of an iteration."""
+    value, xi = well(mass, x, volume)
+    return Evaluation(round(value, 7), xi, 1e-7)
+
+
+def stencils(mass, x, volume):
+    """½∫|∇ρ|² with another stencil in ξ than in the value: they agree on smooth densities alone."""
+    density, h = mass / volume, float(volume.ravel()[0])
+    slope = np.diff(density) / h
+    return float((slope**2).sum()) * h / 2, -np.gradient(np.gradient(density, h), h)
+
+
+def steep(mass, x, volume):
+    """A third derivative that dominates large steps: e^{40 m}, m the mean."""
+    mean = float((mass * x).sum())
+    return float(np.exp(40 * mean)), 40 * np.exp(40 * mean) * x
+
+
+def nothing(mass, x, volume):
+    return 2.0, np.zeros(mass.shape)
+
+
+RIGHT = {f.__name__: f for f in (square, attraction, well, entropy, distance, far, rounded, stencils, steep, nothing)}
+
+
+def check(function, table=LINE, **changes):
+    return case_of(table, **changes).problem(Written(function)).check_energy()
+
+
+@pytest.mark.parametrize("function", RIGHT.values(), ids=RIGHT)
+def test_right_energies_pass(function):
+    found = check(function)
+    assert not found.doubtful
+    assert ("5 of" in found.text or "4 of 4" in found.text) == (function is not nothing), found.text
+
+
+BOX = [{"density": {"x": {"kind": "uniform", "bounds": [-1.0, 0.5]}}}]
+ONE_CELL = [{"density": {"x": {"kind": "uniform", "bounds": [0.0, 0.1]}}}]
+STARTS = {
+    "zeros": {"initial": BOX},
+    "one cell": {"initial": ONE_CELL},
+    "graded": {"space__x__grading": {"focus": 0.3, "ratio": 5.0}},
+    "few cells": {"space__x__cells": 8},
+    "reaction": {"flow": {"reaction": {"rate": 1.0}}},
+}
+
+
+@pytest.mark.parametrize("changes", STARTS.values(), ids=STARTS)
+@pytest.mark.parametrize("function", [square, attraction, well, distance])
+def test_right_energies_pass_from_any_start(function, changes):
+    """Masses are moved where there are some, and stay ≥ 0."""
+
+    def watched(mass, x, volume):
+        assert mass.min() >= 0
+        assert (mass[start == 0] == 0).all()
+        return function(mass, x, volume)
+
+    case = case_of(LINE, **changes)
+    start = case.problem().start
+    case.problem(Written(watched)).check_energy()
+
+
+FAULTS = {
+    "sign": (lambda value, xi, volume: (value, -xi), "the other sign"),
+    "factor 3": (lambda value, xi, volume: (value, 3 * xi), "divide it by 3"),
+    "half": (lambda value, xi, volume: (value, xi / 2), r"divide it by 0\.5"),
+    "derivative by densities": (lambda value, xi, volume: (value, xi * volume), "cell volume"),
+    "value without volumes": (lambda value, xi, volume: (value / volume.ravel()[0], xi), "cell volume"),
+    "another term": (lambda value, xi, volume: (value, xi + 5 * np.sin(3 * np.linspace(-4, 4, xi.size))), "term by term"),
+}
+
+
+@pytest.mark.parametrize(("fault", "message"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("function", [square, attraction, well, entropy, far, rounded])
+def test_wrong_first_variations_are_refused(function, fault, message):
+    def wrong(mass, x, volume):
+        found = function(mass, x, volume)
+        found = found if isinstance(found, tuple) else (found.value, found.first_variation)
+        return fault(*found, volume)
+
+    with pytest.raises(InputError, match=rf"(?s)first variation of test_own_energy\.Written.*by differences.*{message}"):
+        check(wrong)
+
+
+def test_the_constant_of_a_first_variation_counts_where_the_mass_is_free():
+    """∂value/∂mass, to be compared where a reaction changes the mass; else any constant may be added."""
+
+    def shifted(mass, x, volume):
+        value, xi = well(mass, x, volume)
+        return value, xi + 10.0
+
+    check(shifted)
+    check(shifted, flow={"reaction": {"rate": 1.0, "conserve": True}})
+    with pytest.raises(InputError, match="first variation"):
+        check(shifted, flow={"reaction": {"rate": 1.0}})
+
+
+def test_a_fifth_is_tolerated_and_no_more():
+    """As far as discretisations of one formula differ on wide cells."""
+    for factor in (1 - 0.8 * TOLERANCE, 1 + 0.8 * TOLERANCE):
+        check(lambda mass, x, volume, factor=factor: (well(mass, x, volume)[0], factor * well(mass, x, volume)[1]))
+    for factor in (1 - 1.5 * TOLERANCE, 1 + 1.5 * TOLERANCE):
+        with pytest.raises(InputError, match="first variation"):
+            check(lambda mass, x, volume, factor=factor: (well(mass, x, volume)[0], factor * well(mass, x, volume)[1]))
+
+
+def test_a_value_of_chance_is_said_to_be_doubtful():
+    """Nothing is concluded, and the file says so; a declared energy of chance is not compared at all."""
+    random = np.random.default_rng(0)
+
+    def by_chance(mass, x, volume):
+        value, xi = well(mass, x, volume)
+        return Evaluation(value + random.standard_normal(), xi, 10.0)
+
+    found = check(by_chance)
+    assert found.doubtful
+    assert "not compared" in found.text
+    assert case_of(LINE).problem(Written(by_chance, compared=False)).check_energy() is None
+
+
+def test_energies_of_gridflow_are_not_compared(monkeypatch):
+    problem = case_of(LINE).problem()
+    monkeypatch.setattr("gridflow.problem.check_on_grid", lambda *rest: pytest.fail("compared"))
+    assert problem.check_energy() is None
+    assert not is_own(SumEnergy((problem.energy,)))
+    assert is_own(SumEnergy((problem.energy, SumEnergy((Written(well),)))))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        (lambda s: 3 * s + 100 * s**2, 3, 3),
+        (lambda s: 3 * s - 1e4 * s**3, 3, 3),
+        (lambda s: 2 * abs(s) + s, -1, 3),
+        (lambda s: s + 1e-2 * abs(s - 1e-4), 0.99, 0.99),
+    ],
+    ids=["curvature", "third derivative", "kink", "kink nearby"],
+)
+def test_slopes(value, low, high):
+    found = slope_at_zero(lambda s: (value(s), 1e-15), 1.0)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.03)
+
+
+# --------------------------------------------------------------------------------------------------------- wrong returns
+def returns(**changes):
+    """An evaluation that is right but for something."""
+
+    def function(mass, x, volume):
+        value, xi = well(mass, x, volume)
+        members = {"value": value, "first_variation": xi, "roundoff": ROUNDOFF * value}
+        return Evaluation(**{**members, **{name: change(value, xi) for name, change in changes.items()}})
+
+    return function
+
+
+HOSTILE = {
+    "None": (lambda mass, x, volume: None, r"evaluate returned None(?s:.)*return Evaluation\(value"),
+    "a pair": (lambda mass, x, volume: [1.0, x], "evaluate returned an object of type list"),
+    "no ξ": (returns(first_variation=lambda v, xi: None), "first_variation: None"),
+    "complex ξ": (returns(first_variation=lambda v, xi: xi + 0j), r"complex128(?s:.)*real part"),
+    "integers": (returns(first_variation=lambda v, xi: np.ones(xi.shape, int)), r"int64(?s:.)*astype\(float\)"),
+    "single precision": (returns(first_variation=lambda v, xi: xi.astype(np.float32)), "float32"),
+    "a list": (returns(first_variation=lambda v, xi: xi.tolist()), r"list(?s:.)*np\.asarray"),
+    "a number": (returns(first_variation=lambda v, xi: 0.0), r"first_variation: 0\.0"),
+    "objects": (returns(first_variation=lambda v, xi: xi.astype(object)), "object"),
+    "another shape": (returns(first_variation=lambda v, xi: xi[1:]), r"shape \(63,\)(?s:.)*shape \(64,\)"),
+    "one axis more": (returns(first_variation=lambda v, xi: xi[:, None]), r"shape \(64, 1\)"),
+    "NaN": (returns(first_variation=lambda v, xi: np.where(xi > 1, np.nan, xi)), "not finite at .* of 64 cells"),
+    "an array as value": (returns(value=lambda v, xi: np.array([v])), r"value: an array(?s:.)*its one element"),
+    "complex value": (returns(value=lambda v, xi: v + 0j), "value: .*j"),
+    "no value": (returns(value=lambda v, xi: None), "value: None"),
+    "infinite value": (returns(value=lambda v, xi: np.inf), "value = inf"),
+    "text": (returns(value=lambda v, xi: "1"), "value: an object of type str"),
+    "negative round-off": (returns(roundoff=lambda v, xi: -1.0), "≥ 0"),
+    "no round-off": (returns(roundoff=lambda v, xi: None), "roundoff: None"),
+    "round-off NaN": (returns(roundoff=lambda v, xi: np.nan), "≥ 0"),
+    "flat prediction": (returns(prediction=lambda v, xi: np.zeros(3)), "prediction"),
+    "undeclared drive": (returns(drive=lambda v, xi: xi), "driven = False"),
+    "drive of another shape": (returns(drive=lambda v, xi: xi[1:]), "drive: an array"),
+}
+
+
+@pytest.mark.parametrize(("function", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_wrong_returns_are_refused(function, message):
+    with pytest.raises(InputError, match=f"(?s)Written.*{message}"):
+        gridflow.solve(case_of(LINE), energy=Written(function))
+
+
+def test_a_driven_energy_without_a_drive_is_refused():
+    with pytest.raises(InputError, match="driven = True, and an evaluation without a drive"):
+        gridflow.solve(case_of(LINE), energy=Written(well, driven=True))
+
+
+def test_masses_are_not_to_be_changed():
+    def changes(mass, x, volume):
+        mass *= 2
+        return well(mass, x, volume)
+
+    with pytest.raises(InputError, match="work on a copy"):
+        gridflow.solve(case_of(LINE), energy=Written(changes))
+
+
+@pytest.mark.parametrize(
+    ("later", "status"),
+    [
+        (lambda found: None, "evaluate returned None"),
+        (lambda found: (found[0], found[1][1:]), r"shape \(63,\)"),
+        (lambda found: (np.nan, found[1]), "non-finite energy"),
+        (lambda found: (found[0], found[1] * np.nan), "non-finite"),
+    ],
+    ids=["None", "shape", "value", "NaN"],
+)
+def test_what_goes_wrong_later_keeps_the_last_good_state(later, status, tmp_path):
+    """From t > 0 on, when the mass has moved: the run fails, and its file holds what was good."""
+
+    def function(mass, x, volume):
+        found = well(mass, x, volume)
+        return later(found) if (mass * x**2).sum() > 1.15 * second else found
+
+    case = case_of(LINE)
+    second = float((case.problem().start * case.grid().coordinate("x") ** 2).sum())
+    path = tmp_path / "a.nc"
+    dataset = gridflow.solve(case, path, energy=Written(function))
+    assert dataset.attrs["status"].startswith("failed: ")
+    assert np.isfinite(dataset["density"]).all()
+    assert 0 < dataset["time"][-1] < case.time.stop
+    with pytest.raises(AssertionError):
+        np.testing.assert_array_equal(dataset["density"][0], dataset["density"][-1])
+    assert path.exists()
+    assert re.search(status, dataset.attrs["status"])
+
+
+def test_arrays_that_an_energy_keeps_may_change_later():
+    """One buffer for every ξ, which is read-only in between, and views that are not contiguous."""
+    buffer = {}
+
+    def kept(mass, x, volume):
+        value, xi = well(mass, x, volume)
+        store = buffer.setdefault(0, np.zeros((xi.size, 2)))
+        store.flags.writeable = True
+        store[:, 0] = xi
+        store.flags.writeable = False
+        return value, store[:, 0]
+
+    plain, shared = (gridflow.solve(case_of(LINE), energy=Written(function)) for function in (well, kept))
+    np.testing.assert_array_equal(plain["density"], shared["density"])
+    np.testing.assert_array_equal(plain["dissipation"], shared["dissipation"])
+
+
+# ------------------------------------------------------------------------------------------------------------- particles
+class Cloudy(Energy, ParticleEnergy):
+    """½Σ w|x|² + ½(Σ w y)² for particles in (x, y), with something changed."""
+
+    def __init__(self, change=lambda found: found):
+        self.change = change
+
+    def bind(self, grid):
+        raise NotImplementedError
+
+    def particles(self, factors):
+        self.scale = np.array([1.0, 0.0]) if factors[0].name == "x" else np.array([0.0, 1.0])
+        return self
+
+    def evaluate(self, points, weights, batch=None):
+        mean = weights @ points @ (1 - self.scale)
+        value = float(weights @ (points @ self.scale) ** 2) / 2 + mean**2 / 2
+        xi = (points @ self.scale) ** 2 / 2 + mean * (points @ (1 - self.scale))
+        gradient = points * self.scale + mean * (1 - self.scale) * np.ones(points.shape)
+        return self.change(ParticleEvaluation(value, gradient, first_variation=xi))
+
+
+PLANE = {
+    **LINE,
+    "space": {name: {"kind": "interval", "bounds": [-4.0, 4.0], "cells": 16} for name in "xy"},
+    "initial": [{"density": {name: {"kind": "normal", "mean": 0.5, "deviation": 0.4} for name in "xy"}}],
+}
+
+
+def changed(**changes):
+    """The evaluation with members changed: name = function of that member."""
+
+    def change(found):
+        return ParticleEvaluation(**{**vars(found), **{name: f(getattr(found, name)) for name, f in changes.items()}})
+
+    return change
+
+
+def simulated(change, **changes):
+    return gridflow.simulate(case_of(PLANE, **changes), 50, integrator=INTEGRATOR, energy=Cloudy(change))
+
+
+CLOUD_FAULTS = {
+    "sign": (changed(gradient=lambda g: -g), "(?s)gradient.*other sign"),
+    "sign along one factor": (changed(gradient=lambda g: g * [1, -1]), "(?s)gradient.*rate"),
+    "factor": (changed(gradient=lambda g: 3 * g), "(?s)gradient.*divide it by 3"),
+    "over the weights": (changed(gradient=lambda g: g / 50), "(?s)gradient.*divide it by 0.02"),
+    "first variation": (changed(first_variation=lambda xi: 2 * xi), "(?s)first variation.*divide it by 2"),
+    "None": (lambda found: None, "evaluate returned None"),
+    "integers": (changed(gradient=lambda g: np.ones(g.shape, int)), "int64"),
+    "shape": (changed(gradient=lambda g: g[:, 0]), "shape"),
+    "NaN": (changed(gradient=lambda g: g * np.nan), "not finite at the start"),
+    "value": (changed(value=lambda v: np.array([v])), "value: an array"),
+    "shape of first variation": (changed(first_variation=lambda xi: xi[:, None]), "first_variation: an array"),
+    "undeclared drive": (lambda found: ParticleEvaluation(**{**vars(found), "drive": found.gradient}), "driven = False"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), CLOUD_FAULTS.values(), ids=CLOUD_FAULTS)
+def test_wrong_energies_of_particles_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        simulated(change)
+
+
+def test_right_energies_of_particles_pass():
+    run = simulated(lambda found: found)
+    assert (np.diff(run.energy) < 0).all()
+    weighed = simulated(lambda found: found, flow={"reaction": {"rate": 1.0}})
+    assert weighed.weights.shape == (3, 50)
+    kept = []
+
+    def aliased(found):
+        kept.append(found.gradient)
+        kept[-1].flags.writeable = False
+        return found
+
+    np.testing.assert_array_equal(simulated(aliased).points, run.points)
+
+
+def test_a_gradient_along_labels_is_refused():
+    """It would move them away from their values."""
+    space = {"x": LINE["space"]["x"], "s": {"kind": "labels", "values": [0.0, 1.0]}}
+    start = [{"density": {**LINE["initial"][0]["density"], "s": {"kind": "uniform"}}}]
+
+    class Tilted(Cloudy):
+        def particles(self, factors):
+            return self
+
+        def evaluate(self, points, weights, batch=None):
+            return ParticleEvaluation(float(weights @ points.sum(axis=1)), np.ones(points.shape))
+
+    with pytest.raises(InputError, match="a gradient along the labels 's'"):
+        gridflow.simulate(case_of({**LINE, "space": space, "initial": start}), 50, integrator=INTEGRATOR, energy=Tilted())
+
+
+def test_a_cloud_fails_later_as_a_run_does():
+    calls = []
+
+    def later(found):
+        calls.append(1)
+        return found if len(calls) < 40 else None
+
+    with pytest.raises(SolveError, match="evaluate returned None"):
+        simulated(later)
+
+
+# ------------------------------------------------------------------------------------------------- along the run: balance
+class Wrapped(Energy):
+    """An energy of gridflow behind a class of one's own: it is compared and watched, and must give no alarm."""
+
+    def __init__(self, energy):
+        self.energy = energy
+
+    def bind(self, grid):
+        return self.energy.bind(grid)
+
+    def particles(self, factors):
+        return self.energy.particles(factors)
+
+
+@pytest.mark.parametrize("name", shipped_cases())
+def test_no_shipped_case_gives_an_alarm(name):
+    """Neither at the start nor along the run (a warning would be an error here)."""
+    case = reduced(name).replace({"exact": None})
+    dataset = gridflow.solve(case, energy=Wrapped(case.problem().energy))
+    assert "derivative of the value" in dataset.attrs["energy_check"]
+
+
+QUIET = [n for n in shipped_cases() if load_case(n).particles is not None and not load_case(n).flow.noise_injection.acts]
+"""Cases with particles that Heun's method moves."""
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_no_shipped_case_gives_an_alarm_for_particles(name):
+    case = reduced(name).replace({"exact": None})
+    energy = Wrapped(case.problem().energy)
+    run = gridflow.simulate(case, 64, times=[0.0, 1e-6], integrator=RungeKutta2(1e-6), energy=energy)
+    assert np.isfinite(run.energy).all()
+
+
+OWN = {
+    "square": (square, {}),
+    "double well": (well, {}),
+    "hot double well": (well, {"flow": {"temperature": 0.2}}),
+    "attraction with reaction": (attraction, {"flow": {"reaction": {"rate": 1.0, "conserve": True}}}),
+    "diffusion": (well, {"flow": {"diffusion": {"x": 0.1}}}),
+    "two saves": (square, {"time__save": 2}),
+    "entropic JKO": (well, {"scheme": {"kind": "jko", "tau": 0.05}}),
+    "heat semigroup": (well, {"flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"}),
+    "fitted fluxes": (well, {"flow": {"temperature": 0.2}, "scheme__diffusion": "scharfetter-gummel"}),
+    "few cells": (square, {"space__x__cells": 12}),
+    "long": (well, {"time__stop": 20.0}),
+}
+
+
+@pytest.mark.parametrize(("function", "changes"), OWN.values(), ids=OWN)
+def test_right_energies_keep_the_balance(function, changes):
+    dataset = gridflow.solve(case_of(LINE, **changes), energy=Written(function))
+    assert dataset.attrs["status"] == "completed"
+    assert "energy fell" not in dataset.attrs.get("warnings", "")
+
+
+@pytest.mark.parametrize("factor", [-0.5, 0.5, 2.0])
+def test_a_first_variation_that_goes_wrong_later_is_found(factor, tmp_path):
+    """Right at the start, where it is compared, wrong as soon as the mass has moved."""
+
+    def function(mass, x, volume):
+        value, xi = attraction(mass, x, volume)
+        return value, xi * (1.0 if value > 0.95 * start else factor)
+
+    case = case_of(LINE, time__stop=0.3, time__save=4)
+    start = attraction(case.problem().start, case.grid().coordinate("x"), case.grid().volume)[0]
+    path = tmp_path / "a.nc"
+    with pytest.warns(UserWarning, match="the energy fell by"):
+        dataset = gridflow.solve(case, path, energy=Written(function))
+    assert "the energy fell by" in dataset.attrs["warnings"]
+
+
+# ------------------------------------------------------------------------------------------------------------ the record
+def test_the_file_names_the_energy_and_not_that_of_the_case(tmp_path):
+    case = load_case("ornstein-uhlenbeck").replace({"exact": None, "time.stop": 0.1, "time.save": 2})
+    own = gridflow.solve(case, tmp_path / "a.nc", energy=Written(well)).attrs
+    assert own["energy_class"] == "test_own_energy.Written"
+    assert own["energy_source"].startswith("sha256 ")
+    assert f"within {TOLERANCE:.0%}" in own["energy_check"]
+    assert own["source"] == "user"
+    assert own["title"].startswith("energy test_own_energy.Written in place of that of: Ornstein")
+    table = tomllib.loads(own["case"])
+    assert not {"energy", "title", "source", "description"} & set(table)
+    assert table["space"]["x"]["cells"] == 256
+    assert "test_own_energy.Written" in own["case"]
+    assert "quadratic" not in own["case"]
+    shipped = gridflow.solve(case).attrs
+    assert shipped["title"] == case.title
+    assert shipped["source"] == case.source
+    assert "[energy]" in shipped["case"]
+    assert not {"energy_class", "energy_source", "energy_check"} & set(shipped)
+
+
+def test_sources_are_told_apart():
+    def identity(energy):
+        problem = case_of(LINE).problem(energy)
+        return Watch(problem, energy, compare=False).identity
+
+    names: dict = {}
+    exec("from test_own_energy import *\nclass Typed(Written):\n    pass", names)
+    assert identity(names["Typed"](well))["energy_source"] == NO_SOURCE
+    plain = identity(Written(well))
+    assert identity(Written(square)) == plain
+
+    class Other(Written):
+        pass
+
+    assert identity(Other(well))["energy_source"] != plain["energy_source"]
+    both = identity(SumEnergy((Written(well), case_of(LINE).problem().energy)))
+    assert both["energy_class"] == "test_own_energy.Written + gridflow.energy.potential.PotentialEnergy"
+
+
+def test_a_run_resumes_with_its_own_energy_alone(tmp_path):
+    """Bit by bit; another class, another source, other numbers, and the energy of the case are refused."""
+
+    class Weighted(Written):
+        def __init__(self, weight):
+            super().__init__(lambda mass, x, volume: tuple(weight * part for part in well(mass, x, volume)))
+
+    class Other(Weighted):
+        pass
+
+    case, path = case_of(LINE, time__save=9), tmp_path / "a.nc"
+    whole = gridflow.solve(case, energy=Weighted(1.0))
+    part = gridflow.solve(case, path, energy=Weighted(1.0), progress=InterruptAt(9))
+    assert part.attrs["status"] == "interrupted"
+    for energy, message in (
+        (Other(1.0), r"the energy .*Other of a run with the energy .*Weighted"),
+        (None, "the energy that of the case of a run with the energy .*Weighted"),
+        (Weighted(2.0), "where it was"),
+    ):
+        with pytest.raises(InputError, match=message):
+            gridflow.solve(case, path, energy=energy, resume=True)
+    assert checkpoint_path(path).exists()
+    assert part_path(path).exists()
+    resumed = gridflow.solve(case, path, energy=Weighted(1.0), resume=True)
+    for name in ("density", "energy", "steps"):
+        np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+def test_the_energy_of_the_case_is_not_resumed_by_another(tmp_path):
+    case, path = case_of(LINE, time__save=9), tmp_path / "a.nc"
+    gridflow.solve(case, path, progress=InterruptAt(9))
+    with pytest.raises(InputError, match=r"of a run with the energy that of the case"):
+        gridflow.solve(case, path, energy=Written(well), resume=True)
+
+
+# ------------------------------------------------------------------------------------------------------------------ sums
+def test_a_sum_of_own_and_shipped_has_both_flows():
+    """The README's: the variance falls like e^{−2(1 + k)t}, the mean like e^{−kt} to the centre of the potential, k = 1."""
+    names: dict = {}
+    exec(blocks("python")[1].replace('"exact": None', '"exact": None, "time.stop": 0.5, "space.x.cells": 512'), names)
+    exec(blocks("python")[2], names)
+    dataset = names["dataset"]
+    masses, x = dataset["density"] * dataset["cell_volume"], dataset["x"]
+    mean = (masses * x).sum("x").to_numpy()
+    variance = (masses * x**2).sum("x").to_numpy() - mean**2
+    assert variance[-1] / variance[0] == pytest.approx(np.exp(-2), rel=2e-3)  # second order, σ of a bump is 7 cells at the end
+    assert (mean[-1] - 0.3) / (mean[0] - 0.3) == pytest.approx(np.exp(-0.5), rel=1e-3)
+    assert "Attraction + gridflow.energy.potential.PotentialEnergy" in dataset.attrs["energy_class"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_fault_of_a_part_is_found_in_a_sum(order):
+    shipped = case_of(LINE).problem().energy
+
+    def wrong(mass, x, volume):
+        return well(mass, x, volume)[0], 3 * well(mass, x, volume)[1]
+
+    for function, message in ((wrong, "first variation"), (lambda *rest: None, "Written: evaluate returned None")):
+        with pytest.raises(InputError, match=message):
+            gridflow.solve(case_of(LINE), energy=SumEnergy((Written(function), shipped)[::order]))
+
+
+# ------------------------------------------------------------------------------------------------------ stiff, and driven
+class HalfSquare(Energy, BoundEnergy):
+    """½∫ρ², whose flow is ∂ρ/∂t = ½Δρ²: it says nothing of its stiffness, which grows like 1/h²."""
+
+    convex = True
+
+    def bind(self, grid):
+        self.volume = grid.volume
+        return self
+
+    def evaluate(self, mass):
+        value = float((mass**2 / self.volume).sum()) / 2
+        return Evaluation(value, mass / self.volume, ROUNDOFF * value)
+
+
+def test_half_the_square_is_the_porous_medium(tmp_path):
+    """Barenblatt's solution in time t/2: no saw-tooth, the energy falls, the order is between 1 and 2 (a front)."""
+    errors = []
+    for cells in (32, 64, 128):
+        factor = Interval(bounds=(-4.0, 4.0), cells=cells).factor("x")
+        table = {**LINE, "space": {"x": {"kind": "interval", "bounds": [-4.0, 4.0], "cells": cells}}}
+        case = start_from(
+            case_of(table, time__stop=1.0), barenblatt(0.5, factor.edges) / factor.volumes, tmp_path / f"{cells}.nc"
+        )
+        dataset = gridflow.solve(case, energy=HalfSquare())
+        assert dataset.attrs["energy_decreases"].startswith("guaranteed")
+        assert dataset.attrs["energy_rise_max"] <= dataset.attrs["energy_roundoff"]
+        assert (np.diff(dataset["energy"]) < 0).all()
+        density, exact = dataset["density"].to_numpy()[-1], barenblatt(1.0, factor.edges) / factor.volumes
+        assert saw(density) < 1.5 * saw(exact) + 1e-6
+        errors.append(wasserstein1(density * factor.volumes, exact * factor.volumes, factor))
+    assert np.log2(np.array(errors[:-1]) / errors[1:]).min() > 1.0, f"{errors}"
+    assert errors[-1] < 1e-3
+
+
+def start_from(case, density, path):
+    """The case with a density of its own at the start, by way of a file."""
+    dataset = gridflow.solve(case.replace({"time.stop": 1e-9, "time.save": 2}))
+    dataset["density"][-1] = density
+    dataset.to_netcdf(path)
+    return case.replace({"initial": [{"file": str(path)}]})
+
+
+def test_stein_variational_gradient_descent_finds_the_target():
+    """The README's: KL falls, at the rate of the kernelised Stein discrepancy, and the density becomes e^{−V}/Z."""
+    names: dict = {}
+    exec(blocks("python")[3], names)
+    dataset = names["dataset"]
+    assert dataset.attrs["status"] == "completed"
+    assert (np.diff(dataset["energy"]) < 0).all()
+    x, volume = dataset["x"].to_numpy(), dataset["cell_volume"].to_numpy()
+    target = np.exp(-2 * (x**2 - 1) ** 2)
+    target /= target @ volume
+    first, last = (np.abs(dataset["density"].to_numpy()[k] - target) @ volume for k in (0, -1))
+    assert last < 0.1 * first
