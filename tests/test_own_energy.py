@@ -307,8 +307,8 @@ def test_what_goes_wrong_later_keeps_the_last_good_state(later, status, tmp_path
     """From t > 0 on, when the mass has moved: the run fails, and its file holds what was good."""
 
     def function(mass, x, volume):
-        found = well(mass, x, volume)
-        return later(found) if (mass * x**2).sum() > 1.15 * second else found
+        found = attraction(mass, x, volume)
+        return later(found) if (mass * x**2).sum() < 0.9 * second else found
 
     case = case_of(LINE)
     second = float((case.problem().start * case.grid().coordinate("x") ** 2).sum())
@@ -491,7 +491,13 @@ OWN = {
     "heat semigroup": (well, {"flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"}),
     "fitted fluxes": (well, {"flow": {"temperature": 0.2}, "scheme__diffusion": "scharfetter-gummel"}),
     "few cells": (square, {"space__x__cells": 12}),
-    "long": (well, {"time__stop": 20.0}),
+    "long": (square, {"time__stop": 100.0}),
+    "long and hot": (well, {"time__stop": 100.0, "flow": {"temperature": 0.2}}),
+    "long heat semigroup": (
+        well,
+        {"time__stop": 20.0, "time__save": 21, "flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"},
+    ),
+    "hot and coarse": (well, {"flow": {"temperature": 0.02}, "space__x__cells": 12, "time__stop": 10.0}),
 }
 
 
@@ -502,20 +508,35 @@ def test_right_energies_keep_the_balance(function, changes):
     assert "energy fell" not in dataset.attrs.get("warnings", "")
 
 
-@pytest.mark.parametrize("factor", [-0.5, 0.5, 2.0])
-def test_a_first_variation_that_goes_wrong_later_is_found(factor, tmp_path):
+@pytest.mark.parametrize(
+    ("factor", "flow"),
+    [(0.8, {}), (1.25, {}), (3.0, {}), (-1.0, {}), (3.0, {"temperature": 0.02}), (-1.0, {"temperature": 0.02})],
+)
+def test_a_first_variation_that_goes_wrong_later_is_found(factor, flow, tmp_path):
     """Right at the start, where it is compared, wrong as soon as the mass has moved."""
 
     def function(mass, x, volume):
         value, xi = attraction(mass, x, volume)
-        return value, xi * (1.0 if value > 0.95 * start else factor)
+        return value, xi * (1.0 if value > 0.9 * start else factor)
 
-    case = case_of(LINE, time__stop=0.3, time__save=4)
+    case = case_of(LINE, time__stop=0.3, time__save=4, flow=flow)
     start = attraction(case.problem().start, case.grid().coordinate("x"), case.grid().volume)[0]
-    path = tmp_path / "a.nc"
     with pytest.warns(UserWarning, match="the energy fell by"):
-        dataset = gridflow.solve(case, path, energy=Written(function))
+        dataset = gridflow.solve(case, tmp_path / "a.nc", energy=Written(function))
     assert "the energy fell by" in dataset.attrs["warnings"]
+
+
+def test_an_energy_that_depends_on_more_than_the_masses_is_found():
+    """It forgets a share of its value in every evaluation: no density does."""
+    calls = []
+
+    def function(mass, x, volume):
+        value, xi = attraction(mass, x, volume)
+        calls.append(1)
+        return (value * 0.99 ** (max(len(calls) - 60, 0))), xi
+
+    with pytest.warns(UserWarning, match="depends on more than the masses"):
+        gridflow.solve(case_of(LINE, time__save=9), energy=Written(function))
 
 
 # ------------------------------------------------------------------------------------------------------------ the record
@@ -637,22 +658,22 @@ class HalfSquare(Energy, BoundEnergy):
 
 def test_half_the_square_is_the_porous_medium(tmp_path):
     """Barenblatt's solution in time t/2: no saw-tooth, the energy falls, the order is between 1 and 2 (a front)."""
-    errors = []
+    errors, teeth = [], []
     for cells in (32, 64, 128):
         factor = Interval(bounds=(-4.0, 4.0), cells=cells).factor("x")
         table = {**LINE, "space": {"x": {"kind": "interval", "bounds": [-4.0, 4.0], "cells": cells}}}
-        case = start_from(
-            case_of(table, time__stop=1.0), barenblatt(0.5, factor.edges) / factor.volumes, tmp_path / f"{cells}.nc"
-        )
+        start = barenblatt(0.5, factor.edges) / factor.volumes
+        case = start_from(case_of(table, time__stop=1.0), start, tmp_path / f"{cells}.nc")
         dataset = gridflow.solve(case, energy=HalfSquare())
         assert dataset.attrs["energy_decreases"].startswith("guaranteed")
         assert dataset.attrs["energy_rise_max"] <= dataset.attrs["energy_roundoff"]
         assert (np.diff(dataset["energy"]) < 0).all()
-        density, exact = dataset["density"].to_numpy()[-1], barenblatt(1.0, factor.edges) / factor.volumes
-        assert saw(density) < 1.5 * saw(exact) + 1e-6
-        errors.append(wasserstein1(density * factor.volumes, exact * factor.volumes, factor))
+        masses = dataset["density"].to_numpy()[-1] * factor.volumes
+        errors.append(wasserstein1(masses, barenblatt(1.0, factor.edges), factor))
+        teeth.append(saw(masses / factor.volumes))
     assert np.log2(np.array(errors[:-1]) / errors[1:]).min() > 1.0, f"{errors}"
-    assert errors[-1] < 1e-3
+    assert errors[-1] < 1e-4  # without the limit by the curvature 6e−4
+    assert np.log2(np.array(teeth[:-1]) / teeth[1:]).min() > 3.0, f"{teeth}"  # fourth differences of a parabola and its front
 
 
 def start_from(case, density, path):
@@ -671,7 +692,19 @@ def test_stein_variational_gradient_descent_finds_the_target():
     assert dataset.attrs["status"] == "completed"
     assert (np.diff(dataset["energy"]) < 0).all()
     x, volume = dataset["x"].to_numpy(), dataset["cell_volume"].to_numpy()
-    target = np.exp(-2 * (x**2 - 1) ** 2)
-    target /= target @ volume
-    first, last = (np.abs(dataset["density"].to_numpy()[k] - target) @ volume for k in (0, -1))
-    assert last < 0.1 * first
+    target = np.exp(-(x**4) / 4)
+    total = target @ volume
+    last = dataset["density"].to_numpy()[-1]
+    assert np.abs(last - target / total) @ volume < 0.02  # of 1.6 at the start: what is left is at the scale of the cells
+    assert float(dataset["energy"][-1]) == pytest.approx(-np.log(total), abs=2e-3)
+
+
+def test_the_dissipation_of_svgd_is_the_kernelised_stein_discrepancy():
+    """−dF/dt = ∬∇ξ(x) k(x, y) ∇ξ(y) dρdρ, by sums over cells."""
+    names: dict = {}
+    exec(blocks("python")[3], names)
+    dataset, bound = names["dataset"], names["Stein"](lambda x: x**4 / 4, 1.0).bind(names["case"].grid())
+    for k in (0, 5):
+        density, volume = dataset["density"].to_numpy()[k], dataset["cell_volume"].to_numpy()
+        push = density * bound.slope * volume + np.gradient(density, bound.x) * volume
+        assert float(dataset["dissipation"][k]) == pytest.approx(push @ bound.kernel @ push, rel=0.02)  # cells, order 2

@@ -9,6 +9,7 @@ from gridflow.errors import InputError, require
 from gridflow.problem import Problem
 from gridflow.scheme.balance import Balance
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
 SAME = 1e-9
 """Relative difference of an energy from itself, evaluated again: far above round-off, far below that of another energy."""
@@ -16,7 +17,7 @@ SAME = 1e-9
 
 class Watch:
     """identity : attributes that name the energy, none where it is that of the case; check : see `gridflow.energy.check`;
-    balance : see `gridflow.scheme.balance`. The last two are None for energies of gridflow.
+    balance : see `gridflow.scheme.balance`, of finite volumes. The last two are None for energies of gridflow.
 
     energy : as it was given, or None; compare : whether its numbers are compared at the start
     """
@@ -24,13 +25,13 @@ class Watch:
     def __init__(self, problem: Problem, energy: Energy | None, compare: bool) -> None:
         self.identity = {} if energy is None else identity_of(energy, bound_parts(problem.bound))
         self.check = problem.check_energy() if compare else None
-        self.balanced = is_compared(problem.energy)
+        self.balanced, self.fitted = is_compared(problem.energy), problem.flow.temperature > 0
         self.balance: Balance | None = None
 
     def start(self, stepper: Stepper, state: State) -> None:
         """A run begins, or goes on, in a state."""
-        if self.balanced and self.balance is None:
-            self.balance = Balance.of(stepper, state)
+        if self.balanced and self.balance is None and isinstance(stepper, FiniteVolumeStepper):
+            self.balance = Balance.of(stepper, state, self.fitted)
 
     def after_step(self, stepper: Stepper, state: State, taken: float) -> None:
         """A step of this length is done."""
