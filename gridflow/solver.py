@@ -153,6 +153,7 @@ class Run:
         first = problem.grid.factors[0]
         self.line = first if len(problem.grid.factors) == 1 and first.one_dimensional else None
         self.stepper: Stepper = case.scheme.init(problem)
+        self.watch.begin(self.stepper)
         rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
         why = "that ξ does not drive" if problem.driven else f"with {rising}, whose energy may rise"
         may_wait = case.time.steady == 0 or problem.lowers_energy
@@ -164,7 +165,7 @@ class Run:
         else:
             self.state = self.stepper.start(problem.start / self.grid.volume)
             self.counters.mass = self.grid.integrate(self.state.density)
-        self.watch.start(self.stepper, self.state)
+            self.watch.start(self.state)
         self.exact = None if case.exact is None else case.exact.solution(problem)
         if self.exact is not None:
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
@@ -234,11 +235,11 @@ class Run:
             mass_error = change if self.stepper.conserves_mass else 0.0  # else the mass is part of the solution
             if not mass_error <= MASS_ERROR_MAX:
                 raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
-            self.state = new
             counters.steps += 1
             counters.last_step = taken
             counters.mass_error = max(counters.mass_error, mass_error)
-            self.watch.after_step(self.stepper, new, taken)
+            self.watch.after_step(self.state, new)
+            self.state = new
             self.progress.update(new, counters.steps, counters.mass_error)
             if self.path is not None and time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
                 self.save_checkpoint(self.path)

@@ -16,6 +16,7 @@ from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.check import TOLERANCE, slope_at_zero
+from gridflow.energy.guard import GuardedBound, GuardedParticles
 from gridflow.energy.own import NO_SOURCE, is_own
 from gridflow.energy.sum import SumEnergy
 from gridflow.errors import InputError, SolveError
@@ -340,6 +341,13 @@ def test_arrays_that_an_energy_keeps_may_change_later():
     np.testing.assert_array_equal(plain["dissipation"], shared["dissipation"])
 
 
+@pytest.mark.parametrize(("base", "guard"), [(BoundEnergy, GuardedBound), (ParticleEnergy, GuardedParticles)])
+def test_a_guard_passes_on_every_member(base, guard):
+    """A method that it leaves to the base class would answer for the energy."""
+    methods = {name for name, member in vars(base).items() if callable(member) and not name.startswith("_")}
+    assert methods == {name for name in vars(guard) if name in methods}
+
+
 # ------------------------------------------------------------------------------------------------------------- particles
 class Cloudy(Energy, ParticleEnergy):
     """½Σ w|x|² + ½(Σ w y)² for particles in (x, y), with something changed."""
@@ -495,7 +503,7 @@ OWN = {
     "long and hot": (well, {"time__stop": 100.0, "flow": {"temperature": 0.2}}),
     "long heat semigroup": (
         well,
-        {"time__stop": 20.0, "time__save": 21, "flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"},
+        {"time__stop": 4.0, "flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"},
     ),
     "hot and coarse": (well, {"flow": {"temperature": 0.02}, "space__x__cells": 12, "time__stop": 10.0}),
 }
@@ -503,21 +511,24 @@ OWN = {
 
 @pytest.mark.parametrize(("function", "changes"), OWN.values(), ids=OWN)
 def test_right_energies_keep_the_balance(function, changes):
+    """With every scheme, at rest too."""
     dataset = gridflow.solve(case_of(LINE, **changes), energy=Written(function))
     assert dataset.attrs["status"] == "completed"
-    assert "energy fell" not in dataset.attrs.get("warnings", "")
+    assert "the energy fell by" not in dataset.attrs.get("warnings", "")
 
 
 @pytest.mark.parametrize(
     ("factor", "flow"),
-    [(0.8, {}), (1.25, {}), (3.0, {}), (-1.0, {}), (3.0, {"temperature": 0.02}), (-1.0, {"temperature": 0.02})],
+    [(0.8, {}), (1.25, {}), (3.0, {}), (-1.0, {}), (1.25, {"temperature": 0.02}), (-1.0, {"temperature": 0.02})],
 )
 def test_a_first_variation_that_goes_wrong_later_is_found(factor, flow, tmp_path):
-    """Right at the start, where it is compared, wrong as soon as the mass has moved."""
+    """Right at the start, where it is compared, wrong from when the mass has moved on."""
+    moved = []
 
     def function(mass, x, volume):
         value, xi = attraction(mass, x, volume)
-        return value, xi * (1.0 if value > 0.9 * start else factor)
+        moved.append(value < 0.9 * start)
+        return value, xi * (factor if any(moved) else 1.0)
 
     case = case_of(LINE, time__stop=0.3, time__save=4, flow=flow)
     start = attraction(case.problem().start, case.grid().coordinate("x"), case.grid().volume)[0]

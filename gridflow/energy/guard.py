@@ -97,7 +97,7 @@ def sound_evaluation(label: str, found: Any, shape: tuple[int, ...], outputs: Sh
         return None, fault
     value, no_value = number("value", found.value)
     roundoff, no_roundoff = number("roundoff", found.roundoff)
-    if no_roundoff is None and not roundoff >= 0:
+    if no_roundoff is None and not (roundoff >= 0 or np.isnan(value)):  # what is not finite is said of the value
         no_roundoff = Fault(f"roundoff: {roundoff}", "a number ≥ 0", "return ROUNDOFF times the sum of the sizes of all terms")
     xi, no_xi = array("first_variation", found.first_variation, shape, "that of the grid")
     drive, no_drive = optional("drive", found.drive, shape, "that of the grid")

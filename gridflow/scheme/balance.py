@@ -1,100 +1,116 @@
-"""Does the energy fall as fast as it dissipates? The balance of a run of finite volumes with an energy of one's own.
+"""Does the energy fall as ξ says? The balance of a run on the grid with an energy of one's own.
 
-The flow discrete in space has dF/dt = −D, with F the (free) energy and D the dissipation, both measured: F by the value, D by
-ξ (or by what else drives the flow) and the fluxes. Between two saves, with D₀ and D₁ at the ends of every step,
+The change of E between two saves is added up in two other ways, over the steps between densities ρ₀ and ρ₁, with cell masses m:
 
-    |F(start) − F(end) − Σ dt (D₀ + D₁)/2|  ≤  share·Σ dt (|D₀| + |D₁|)/2  +  Σ dt |D₁ − D₀|/2  +  rest·S  +  round-off
+    along the path      −Σ (ξ₀ + ξ₁)/2·(m₁ − m₀)      for every scheme, whatever moves the mass
+    by the dissipation   Σ dt (D₀ + D₁)/2              for finite volumes without a temperature
 
-must hold, S the sum of dt (|D₀| + |D₁|)/2 since the start of the run. The second term is the error in time: where D changes
-monotonically in a step, its mean lies between D₀ and D₁. The first is what else may differ: little where a step moves mass by
-the very fluxes of D; with a temperature D is that of fitted fluxes, also where a step splits diffusion off, and the two differ by
-an error in space. Then D keeps a small value where such a step has come to rest, which is the third term.
+Both must be E(start) − E(end) up to `SHARE` of what is added up, the error in time, and round-off. For the error in time stands
+half the change of the integrand in every step: where it changes monotonically, its mean lies between its ends.
 
-What is looked for, a ξ that is no longer the derivative of the value after the start, is wrong by more. A ξ that is f times the
-right one moves mass f times as fast, while D becomes f² times as large: the two sides differ by the factor f.
+The dissipation D is that of the fluxes, and of the other terms of the flow. With a temperature it is −d/dt (E + D∫ρ log ρ) of
+exponentially fitted fluxes, which are not those of all steps: the two differ by an error in space, which does not vanish where
+a split step comes to rest. JKO steps lower E + W²/(2τ), and rest where the D of fluxes is not 0. There the path alone counts.
 
-JKO steps have no such balance: they lower E + W²/(2τ), the entropic ones up to a blur, the exact ones between the points of a
-lattice, and come to rest where D of the fluxes is not 0.
+What is looked for is a ξ that is no longer the derivative of the value after the start. If it is f times the right one, the two
+sides differ by a factor f.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
+from gridflow.space.factor import Array
 
 SHARE = 0.05
-"""Without a temperature. Shipped cases at a quarter of their cells need 0.003."""
-SHARE_FITTED, REST_FITTED = 0.5, 0.01
-"""With a temperature. Shipped cases at a quarter of their cells need 0.24, where a density is as narrow as a cell."""
+"""For errors in space of the dissipation: shipped cases at a quarter of their cells need none beside the error in time."""
+PATH, DISSIPATION = "ξ along its path", "its dissipation"
 
 
 @dataclass(frozen=True)
-class Balance:
-    """The balance since the last save, and the worst one until then.
+class Sums:
+    """Over the steps since a save: of what takes the energy, of its size, and of what the error in time leaves open."""
 
-    fitted : 1 where D is that of fitted fluxes, else 0; value, rate : F at the last save, D at the last step; roundoff : of F
-    dissipated, size, open : the sums over steps of dt times the mean of D and of |D|, and of half the change of D
-    total : the sum of dt times the mean of |D| since the start of the run
-    worst : the largest |difference| over what is allowed; time, fell, took : where that interval ends, and its fall by F and by D
-    """
-
-    fitted: float
-    value: float
-    rate: float
-    roundoff: float
-    dissipated: float = 0.0
+    took: float = 0.0
     size: float = 0.0
     open: float = 0.0
-    total: float = 0.0
-    worst: float = 0.0
-    time: float = 0.0
+
+    def plus(self, first: float, last: float) -> "Sums":
+        """With one step more, from the energy that it takes by its start and by its end."""
+        size = (abs(first) + abs(last)) / 2
+        return Sums(self.took + (first + last) / 2, self.size + size, self.open + abs(last - first) / 2)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest difference over what is allowed; until : the end of its interval; fell, took : by E, and by what says so."""
+
+    ratio: float = 0.0
+    until: float = 0.0
     fell: float = 0.0
     took: float = 0.0
+    says: str = PATH
 
-    @classmethod
-    def of(cls, stepper: Stepper, state: State, fitted: bool) -> "Balance":
-        """That of a run which starts in a state."""
-        return cls(
-            float(fitted), state.free_energy, stepper.dissipation(state.density, state.evaluation), state.evaluation.roundoff
-        )
 
-    def after_step(self, stepper: Stepper, state: State, taken: float) -> "Balance":
-        """With one more step."""
-        rate = stepper.dissipation(state.density, state.evaluation)
-        size = taken * (abs(self.rate) + abs(rate)) / 2
-        return replace(
-            self,
-            rate=rate,
-            roundoff=max(self.roundoff, state.evaluation.roundoff, state.rise_roundoff),
-            dissipated=self.dissipated + taken * (self.rate + rate) / 2,
-            size=self.size + size,
-            total=self.total + size,
-            open=self.open + taken * abs(rate - self.rate) / 2,
-        )
+class Balance:
+    """The balance since the last save, and the worst one until then. volume : of the cells."""
 
-    def after_save(self, state: State) -> "Balance":
-        """Closed at a save, and begun again."""
-        fell = self.value - state.free_energy
-        share, rest = (SHARE_FITTED, REST_FITTED) if self.fitted else (SHARE, 0.0)
-        allowed = share * self.size + self.open + rest * self.total + 2 * self.roundoff
-        gap = abs(fell - self.dissipated)
-        begun = replace(self, value=state.free_energy, dissipated=0.0, size=0.0, open=0.0)
-        ratio = gap / allowed if allowed > 0 else (np.inf if gap > 0 else 0.0)
-        if ratio <= self.worst:
-            return begun
-        return replace(begun, worst=float(ratio), time=state.time, fell=fell, took=self.dissipated)
+    def __init__(self, stepper: Stepper, temperature: float, volume: Array) -> None:
+        self.stepper, self.volume = stepper, volume
+        self.dissipates = isinstance(stepper, FiniteVolumeStepper) and temperature == 0
+        self.value = self.rate = np.nan
+        self.roundoff = 0.0
+        self.path, self.dissipation, self.worst = Sums(), Sums(), Worst()
+
+    def start(self, state: State) -> None:
+        """A run begins in a state."""
+        self.value, self.roundoff, self.rate = state.evaluation.value, state.evaluation.roundoff, self.rate_of(state)
+
+    def rate_of(self, state: State) -> float:
+        """D, where it counts."""
+        return self.stepper.dissipation(state.density, state.evaluation) if self.dissipates else 0.0
+
+    def after_step(self, before: State, after: State) -> None:
+        """A step is done."""
+        moved, rate = (after.density - before.density) * self.volume, self.rate_of(after)
+        first, last = (-float(np.vdot(state.evaluation.first_variation, moved)) for state in (before, after))
+        dt = after.time - before.time
+        self.path, self.dissipation = self.path.plus(first, last), self.dissipation.plus(dt * self.rate, dt * rate)
+        self.rate, self.roundoff = rate, max(self.roundoff, after.evaluation.roundoff)
+
+    def after_save(self, state: State) -> None:
+        """A state is saved: both sums are compared, and begun again."""
+        fell = self.value - state.evaluation.value
+        for sums, says in ((self.path, PATH), (self.dissipation, DISSIPATION)):
+            if says == PATH or self.dissipates:
+                allowed = SHARE * sums.size + sums.open + 2 * self.roundoff
+                gap = abs(fell - sums.took)
+                ratio = gap / allowed if allowed > 0 else np.inf if gap > 0 else 0.0
+                if ratio > self.worst.ratio:
+                    self.worst = Worst(float(ratio), state.time, fell, sums.took, says)
+        self.value, self.path, self.dissipation = state.evaluation.value, Sums(), Sums()
 
     def warnings(self) -> list[str]:
-        """A sentence where the energy falls by something else than the dissipation."""
-        if self.worst <= 1:
+        """A sentence where the energy falls by something else than ξ says."""
+        worst = self.worst
+        if worst.ratio <= 1:
             return []
         return [
-            f"until time {self.time:.4g} the energy fell by {self.fell:.4g} since the save before, and its dissipation says"
-            f" {self.took:.4g}: {self.worst:.2g} times farther apart than errors of the scheme explain; first_variation is not"
-            " the derivative of value there, evaluate depends on more than the masses, or far too few cells follow the density"
+            f"from the save before until time {worst.until:.4g} the energy fell by {worst.fell:.4g}, and by {worst.took:.4g} as"
+            f" {worst.says} says: {worst.ratio:.2g} times farther apart than errors of the scheme explain; first_variation is not"
+            " the derivative of value there, evaluate depends on more than the masses, or the run is not resolved"
         ]
 
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {f.name: float(getattr(self, f.name)) for f in fields(self)}
+        parts = {name: vars(getattr(self, name)) for name in ("path", "dissipation", "worst")}
+        return {"value": self.value, "rate": self.rate, "roundoff": self.roundoff, **parts}
+
+    def resume(self, numbers: dict[str, Any]) -> None:
+        """Goes on from the numbers of a checkpoint."""
+        self.value, self.rate, self.roundoff = numbers["value"], numbers["rate"], numbers["roundoff"]
+        self.path, self.dissipation = Sums(**numbers["path"]), Sums(**numbers["dissipation"])
+        self.worst = Worst(**numbers["worst"])

@@ -9,7 +9,6 @@ from gridflow.errors import InputError, require
 from gridflow.problem import Problem
 from gridflow.scheme.balance import Balance
 from gridflow.scheme.base import State, Stepper
-from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
 SAME = 1e-9
 """Relative difference of an energy from itself, evaluated again: far above round-off, far below that of another energy."""
@@ -17,31 +16,36 @@ SAME = 1e-9
 
 class Watch:
     """identity : attributes that name the energy, none where it is that of the case; check : see `gridflow.energy.check`;
-    balance : see `gridflow.scheme.balance`, of finite volumes. The last two are None for energies of gridflow.
+    balance : see `gridflow.scheme.balance`. The last two are None for energies of gridflow.
 
     energy : as it was given, or None; compare : whether its numbers are compared at the start
     """
 
     def __init__(self, problem: Problem, energy: Energy | None, compare: bool) -> None:
+        self.problem = problem
         self.identity = {} if energy is None else identity_of(energy, bound_parts(problem.bound))
         self.check = problem.check_energy() if compare else None
-        self.balanced, self.fitted = is_compared(problem.energy), problem.flow.temperature > 0
         self.balance: Balance | None = None
 
-    def start(self, stepper: Stepper, state: State) -> None:
-        """A run begins, or goes on, in a state."""
-        if self.balanced and self.balance is None and isinstance(stepper, FiniteVolumeStepper):
-            self.balance = Balance.of(stepper, state, self.fitted)
+    def begin(self, stepper: Stepper) -> None:
+        """A run has its scheme."""
+        if is_compared(self.problem.energy):
+            self.balance = Balance(stepper, self.problem.flow.temperature, self.problem.grid.volume)
 
-    def after_step(self, stepper: Stepper, state: State, taken: float) -> None:
-        """A step of this length is done."""
+    def start(self, state: State) -> None:
+        """A run starts in a state."""
         if self.balance is not None:
-            self.balance = self.balance.after_step(stepper, state, taken)
+            self.balance.start(state)
+
+    def after_step(self, before: State, after: State) -> None:
+        """A step is done."""
+        if self.balance is not None:
+            self.balance.after_step(before, after)
 
     def after_save(self, state: State) -> None:
         """A state is saved."""
         if self.balance is not None:
-            self.balance = self.balance.after_save(state)
+            self.balance.after_save(state)
 
     def attributes(self) -> dict[str, str]:
         """What the dataset says of the comparison."""
@@ -70,4 +74,5 @@ class Watch:
             raise InputError(f"--resume with the energy {now} of a run with the energy {then}{changed}", "the same energy", fix)
         same = not self.identity or abs(value - saved) <= SAME * abs(saved)
         require(same, f"--resume with an energy that is {value:.9g} where it was {saved:.9g}", "the same energy", fix)
-        self.balance = Balance(**before["balance"]) if before.get("balance") else None
+        if self.balance is not None:
+            self.balance.resume(before["balance"])
