@@ -10,8 +10,11 @@ from test_cases import reduced
 from test_curvature import barenblatt, saw
 from test_readme import blocks
 from test_solver import InterruptAt
+from test_validation import FLOW
 
 import gridflow
+import gridflow.particles.simulation
+import gridflow.problem
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
@@ -569,6 +572,20 @@ def test_the_file_names_the_energy_and_not_that_of_the_case(tmp_path):
     assert shipped["source"] == case.source
     assert "[energy]" in shipped["case"]
     assert not {"energy_class", "energy_source", "energy_check"} & set(shipped)
+
+
+def test_a_verdict_compares_once_and_names_the_energy(monkeypatch):
+    """On the grid of the case and at the first cloud, whatever the number of grids and clouds."""
+    calls = []
+    for module, name in ((gridflow.problem, "check_on_grid"), (gridflow.particles.simulation, "check_at_particles")):
+        check = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *rest, check=check, name=name: (calls.append(name), check(*rest))[1])
+    small = {"counts": [4, 8, 32], "ensembles": 8, "verdict": {"count": 32, "ensembles": 8}}
+    case = case_of(FLOW, exact=None, space__theta__cells=64).replace({"particles": {**FLOW["particles"], **small}})
+    result = gridflow.validate(case, energy=Wrapped(case.problem().energy))
+    assert calls == ["check_on_grid", "check_at_particles"]
+    assert result.attrs["energy_class"] == "test_own_energy.Wrapped"
+    assert "[energy]" not in result.attrs["case"].replace("# without [energy]", "")
 
 
 def test_sources_are_told_apart():
