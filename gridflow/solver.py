@@ -23,6 +23,7 @@ from gridflow.scheme.watch import Watch
 from gridflow.space.concentration import concentration_warnings
 from gridflow.space.distances import wasserstein1
 from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
+from gridflow.sums.choice import Use, reductions
 from gridflow.threads import blas_threads
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def solve(
     overwrite : replace an existing file
     resume : continue an interrupted run of the same case
     progress : shows how far the run is; default nothing
-    threads : of BLAS and face sweeps; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
+    threads : of BLAS, sweeps and sums; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
     "unconverged: how many steps" (where the scheme goes on from them) or "failed: reason", with the last good state saved. An
@@ -125,8 +126,8 @@ def finished(
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
     shown = progress or Progress()
-    with blas_threads(threads), on_compilation(shown.compiling):
-        run = Run(case, energy, path, resume, shown, compare)
+    with blas_threads(threads), on_compilation(shown.compiling), reductions(case.reductions) as use:
+        run = Run(case, energy, path, resume, shown, use, compare)
         run.ended = run.result()
         return run
 
@@ -143,9 +144,16 @@ class Run:
     ended: Ending
 
     def __init__(
-        self, case: Case, energy: Energy | None, path: Path | None, resume: bool, progress: Progress, compare: bool = True
+        self,
+        case: Case,
+        energy: Energy | None,
+        path: Path | None,
+        resume: bool,
+        progress: Progress,
+        use: Use,
+        compare: bool = True,
     ) -> None:
-        self.case, self.path, self.progress = case, path, progress
+        self.case, self.path, self.progress, self.use = case, path, progress, use
         problem = case.problem(energy)
         problem.check_start()
         self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
@@ -293,6 +301,7 @@ class Run:
             "energy_decreases": f"guaranteed up to {but}" if claims else "not claimed by this scheme and energy",
             "energy_rise_max": self.state.rise,
             "energy_roundoff": self.state.rise_roundoff,
+            **self.use.attributes,
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"

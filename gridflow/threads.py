@@ -1,12 +1,12 @@
-"""How many threads gridflow uses: one policy for BLAS, face sweeps and particle runs side by side, undone when the work is done.
+"""How many threads gridflow uses: one policy for BLAS, face sweeps, sums over pairs and particle runs side by side, undone after.
 
 Products of a few hundred rows, of which a run makes thousands, are slower on several BLAS threads than on one wherever another
 process is busy: the threads wait for each other by spinning. Without a choice BLAS therefore has one thread, and a verdict makes
 as many particle runs side by side as the machine has CPUs. (NumPy's BLAS is meant; one that SciPy loads later, for its linear
 algebra, which few energies use, keeps its own number.)
 
-Face sweeps share their rows out among as many threads (`share_out`): parts are taken by whichever thread is free, the calling one
-among them, so that a busy second core costs at most the time of one part.
+Face sweeps and sums over pairs share their rows out among as many threads (`share_out`): parts are taken by whichever thread is
+free, the calling one among them, so that a busy second core costs at most the time of one part.
 """
 
 import os
@@ -87,6 +87,11 @@ def runs_side_by_side(threads: int | None) -> int:
     return thread_count(threads) or os.cpu_count() or 1
 
 
+def threads_allowed() -> int:
+    """Threads on which the work under way may share itself out."""
+    return LIMIT.number
+
+
 @lru_cache(maxsize=1)
 def helper_threads(number: int) -> ThreadPoolExecutor:
     """So many threads beside the calling one; they wait without using a core."""
@@ -95,7 +100,7 @@ def helper_threads(number: int) -> ThreadPoolExecutor:
 
 def share_out(work: Callable[[int, int], None], count: int) -> None:
     """work(first, last) for ranges that make up range(count), on as many threads as the work under way may use."""
-    number = LIMIT.number
+    number = threads_allowed()
     parts = min(count, PARTS * number) if number > 1 else 1
     if parts <= 1:
         return work(0, count)

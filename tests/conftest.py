@@ -1,9 +1,14 @@
-"""Strict tests: numpy errors are raised, warnings are errors (pyproject.toml), random numbers are seeded."""
+"""Strict tests: numpy errors are raised, warnings are errors (pyproject.toml), random numbers are seeded.
+
+Tests marked `gpu` are skipped where there is no GPU, which the summary counts (`pytest -rs` says why); `pytest -m gpu` runs all.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+from gridflow.sums.keops import cuda_library
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,6 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if cuda_library() is None:
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="gpu: no driver of a GPU (libcuda) on this machine"))
     if not config.getoption("--runslow"):
         for item in items:
             if "slow" in item.keywords:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from gridflow.space.labels import Labels
 from gridflow.space.line import Interval
 from gridflow.space.mesh import unit
 from gridflow.space.sphere import Sphere
-from gridflow.sums import geodesic, keops
+from gridflow.sums import choice, geodesic, keops
+from gridflow.sums.choice import Reductions, reductions
 from gridflow.sums.geodesic import BLOCK, Ball, log_sum, log_sum_compiled, log_sum_keops
+from gridflow.threads import blas_threads
 from tests.reference import geodesic as reference
 from tests.test_surface import NORTH, flow
 
@@ -41,6 +44,14 @@ def test_the_compiled_sum_is_its_definition(rng, slope, count):
     np.testing.assert_allclose(log_sum_compiled(Ball.of(points), field, EPSILON), expected, rtol=1e-14, atol=1e-11)
 
 
+def test_threads_do_not_change_a_bit(rng):
+    field, found = rng.normal(size=(SPHERE.size, 2)), []
+    for threads in (1, 3):
+        with blas_threads(threads):
+            found.append(log_sum_compiled(Ball.of(SPHERE.image), field, EPSILON))
+    np.testing.assert_array_equal(*found)
+
+
 def test_blocks_are_neighbours():
     ball = Ball.of(SPHERE.image)
     assert sorted(ball.order) == list(range(SPHERE.size))
@@ -54,8 +65,9 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from gridflow.sums import keops
-from gridflow.sums.geodesic import Ball, log_sum
+from gridflow.sums.geodesic import Ball, log_sum_keops
 from gridflow.space.sphere import Sphere
+from gridflow.threads import blas_threads
 from tests.reference import geodesic as reference
 with keops.private_folder() as folder:
     keops.import_pykeops()
@@ -66,10 +78,10 @@ for name in [n for n in sys.modules if n.split(".")[0] in ("pykeops", "keopscore
 mesh = Sphere(level=1).factor("b")
 ball = Ball.of(mesh.image)
 field = np.stack([300 * mesh.image[:, 0], np.zeros(mesh.size)], axis=1)
-print(np.abs(log_sum(ball, field, 0.2) - reference.log_sum(mesh.image, field, 0.2)).max())
+print(np.abs(log_sum_keops(ball.points, field, 0.2) - reference.log_sum(mesh.image, field, 0.2)).max())
 print(folder.stat().st_mode & 0o777 == 0o700, folder.is_relative_to(Path(os.environ["XDG_CACHE_HOME"])))
 """
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "GRIDFLOW_REDUCTIONS": "keops"}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     difference, private = done.stdout.strip().splitlines()  # and nothing else was printed
@@ -77,18 +89,29 @@ print(folder.stat().st_mode & 0o777 == 0o700, folder.is_relative_to(Path(os.envi
     assert private == "True True"
 
 
+@pytest.mark.parametrize("engine", ["numpy", "numba", "keops"])
+def test_every_engine_sums_logarithms(engine, rng):
+    field = np.stack([300 * SPHERE.image[:, 0], rng.normal(size=SPHERE.size)], axis=1)
+    with reductions(Reductions(engine=engine)) as use:
+        found = log_sum(Ball.of(SPHERE.image), field, EPSILON)
+    np.testing.assert_allclose(found, reference.log_sum(SPHERE.image, field, EPSILON), rtol=1e-14, atol=1e-11)
+    assert use.text.startswith(engine)
+
+
 def test_without_keops_the_sums_are_compiled_and_the_user_is_told(monkeypatch):
     def broken(*_):
         raise keops.KeOpsUnavailable("no compiler")
 
     monkeypatch.setattr(geodesic, "log_sum_keops", broken)
-    monkeypatch.setenv("GRIDFLOW_REDUCTIONS", "keops")
-    geodesic.warn_once.cache_clear()
+    monkeypatch.setattr(choice, "engine", lambda pairs: "keops")
+    choice.warn_once.cache_clear()
     ball, field = Ball.of(SPHERE.image), np.zeros((SPHERE.size, 1))
     with pytest.warns(RuntimeWarning, match="no compiler"):
         result = log_sum(ball, field, EPSILON)
     np.testing.assert_array_equal(result, log_sum_compiled(ball, field, EPSILON))
     log_sum(ball, field, EPSILON)  # once: a second warning would be an error here
+    with reductions(Reductions(engine="keops")), pytest.raises(InputError, match="no compiler"):
+        log_sum(ball, field, EPSILON)
 
 
 def test_a_formula_that_fails_twice_is_unavailable(monkeypatch, tmp_path):
@@ -102,10 +125,27 @@ def test_a_formula_that_fails_twice_is_unavailable(monkeypatch, tmp_path):
         raise ImportError("file too short")
 
     monkeypatch.setattr(keops.Reduction, "first_call", fail)
+    monkeypatch.setattr(geodesic.KEOPS_LOG_SUM, "call", None)
     with pytest.raises(keops.KeOpsUnavailable, match="file too short"):
         log_sum_keops(SPHERE.image, np.zeros((SPHERE.size, 1)), EPSILON)
     assert tmp_path / "torn" in calls[0]
     assert calls[1:] == [[]]  # emptied between the attempts
+
+
+def test_on_a_cpu_keops_keeps_to_the_threads_of_the_run(monkeypatch):
+    seen = []
+
+    class Libraries:
+        def limit(self, limits, user_api):
+            seen.append((limits, user_api))
+            return nullcontext()
+
+    monkeypatch.setattr(keops, "openmp", Libraries)
+    reduction = keops.Reduction("x", [], "Sum")
+    reduction.call = lambda *values, backend: values
+    with blas_threads(2):
+        assert reduction(1.0) == (1.0,)
+    assert seen == ([] if keops.gpu_available() else [(2, "openmp")])
 
 
 def test_an_unwritable_cache_becomes_a_temporary_folder(monkeypatch, tmp_path):
@@ -116,12 +156,6 @@ def test_an_unwritable_cache_becomes_a_temporary_folder(monkeypatch, tmp_path):
     keops.keops_folder.cache_clear()
     assert folder.is_dir()
     assert not folder.is_relative_to(tmp_path)
-
-
-def test_unknown_engines_are_refused(monkeypatch):
-    monkeypatch.setenv("GRIDFLOW_REDUCTIONS", "abacus")
-    with pytest.raises(InputError, match="numba or keops"):
-        geodesic.engine()
 
 
 # ------------------------------------------------------------------------------------------------ the kernel made of them

@@ -155,7 +155,7 @@ def matern_sum(points: Array, sources: Array, weights: Array, rate: float, gradi
     return radial_sum(matern, points, sources, weights, rate, gradient)
 
 
-class Matern(Struct, frozen=True, forbid_unknown_fields=True, tag="matern", tag_field="kind"):
+class Matern(PairKernel, frozen=True, forbid_unknown_fields=True, tag="matern", tag_field="kind"):
     """(1 + r/bandwidth) exp(−r/bandwidth)."""
 
     bandwidth: Bandwidth
@@ -164,8 +164,16 @@ class Matern(Struct, frozen=True, forbid_unknown_fields=True, tag="matern", tag_
         s = np.sqrt(squared) / self.bandwidth
         return (1 + s) * np.exp(-s)
 
-    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        return matern_sum(*contiguous(points, sources, weights), 1 / self.bandwidth, gradient)
+    @property
+    def formula(self) -> Formula:
+        return Formula("(IntCst(1) + p * Sqrt({s})) * Exp(-p * Sqrt({s}))", "-Square(p) * Exp(-p * Sqrt({s}))")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (1 / self.bandwidth,)
+
+    def rows(self, points: Array, sources: Array, weights: Array, gradient: bool) -> Sums:
+        return matern_sum(points, sources, weights, *self.numbers, gradient)
 
 
 '''

@@ -34,6 +34,7 @@ from gridflow.space.factor import Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
 from gridflow.space.specs import FactorSpec
+from gridflow.sums.choice import Reductions
 
 SIZE_MAX = 2**28
 """Cells of the largest grid: 2 GiB per field."""
@@ -87,6 +88,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exact: ExactSpec | None = None
     particles: Particles | None = None
     validation: Validation = field(default_factory=Validation)
+    reductions: Reductions = field(default_factory=Reductions)
     source: str = ""
     description: str = ""
     seconds: Annotated[float, Meta(ge=0.0)] = 0.0

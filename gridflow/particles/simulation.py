@@ -1,7 +1,7 @@
 """Particle runs of a case: the same energy, space and flow as on the grid, as N weighted particles."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any, Self
@@ -21,6 +21,7 @@ from gridflow.problem import Problem
 from gridflow.space.factor import Array, columns_of
 from gridflow.space.mixture import Component, factor_masses
 from gridflow.space.walls import OF_PARTICLES, largest_shares, wall_shares_particles, wall_warnings
+from gridflow.sums.choice import reductions
 from gridflow.threads import blas_threads
 
 
@@ -29,7 +30,8 @@ class ParticleRun:
     """points : (n_times, n_particles, n_columns), columns in the storage order of the grid; weights : (n_particles,), with a
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
     velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.space.walls`);
-    unconverged : proximal steps that ended before their tolerance, where the integrator goes on."""
+    unconverged : proximal steps that ended before their tolerance, where the integrator goes on; reductions : how sums over pairs
+    were computed, empty where there were none."""
 
     times: list[float]
     points: Array
@@ -40,6 +42,7 @@ class ParticleRun:
     seconds: float
     warnings: tuple[str, ...] = ()
     unconverged: int = 0
+    reductions: str = ""
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""
@@ -153,12 +156,13 @@ def simulate(
 
     times : of the saves, increasing from 0; default those of the case; integrator : default that of [particles];
     energy : an energy of one's own with `particles(factors)`, instead of the one in the case
-    threads : of BLAS; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
+    threads : of BLAS and sums over pairs; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     Raises InputError for a case or a choice that cannot run, SolveError for a run that diverges.
     """
-    with blas_threads(threads):
-        return Simulator.of(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
+    with blas_threads(threads), reductions(case.reductions) as use:
+        run = Simulator.of(case, energy).run(particles, times=times, seed=seed, sampling=sampling, integrator=integrator)
+    return replace(run, reductions=use.text)
 
 
 def particle_mobility(problem: Problem) -> Any:

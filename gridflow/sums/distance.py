@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflow.space.factor import Array
-from gridflow.sums.kernels import Sums
+from gridflow.sums.door import numpy_alone
+from gridflow.sums.pairs import Sums
 
 BLOCK = 2**22
 """Pairs at a time of sums that are not compiled: 32 MiB for each array."""
@@ -23,7 +24,12 @@ class OfDistance:
     def radial(self, squared: Array) -> Array:
         return np.asarray(self.value(np.sqrt(squared)), dtype=float)
 
+    def order(self, dim: int) -> int:
+        """As of other kernels."""
+        return 2
+
     def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
+        numpy_alone("a kernel of one's own in Python")
         at_zero = float(self.radial(np.zeros(1))[0])
         return blockwise_sum(points, sources, weights, self.value, self.slope if gradient else None, at_zero)
 

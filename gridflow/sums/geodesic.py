@@ -4,28 +4,27 @@
 
 for fields f of any range: the products with the Gibbs kernel of a surface whose matrix does not fit. `log_sum_compiled` visits
 points in blocks of neighbours and leaves out blocks that cannot reach e^−40 of a sum; its cost follows the width of the Gaussian.
-`log_sum_keops` takes all pairs and is made for GPUs. `log_sum` chooses: KeOps where there is a GPU.
+`log_sum_keops` takes all pairs and is made for GPUs. `log_sum` takes the engine that the run has chosen (`gridflow.sums.choice`).
 """
 
-import os
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 from math import comb
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
-from gridflow.errors import require
 from gridflow.space.factor import Array
+from gridflow.sums import choice
+from gridflow.sums.definition import ENTRIES
 from gridflow.sums.elementary import compiled, exp_decaying, inlined
-from gridflow.sums.keops import KeOpsUnavailable, Reduction, gpu_available
+from gridflow.sums.keops import KeOpsUnavailable, Reduction, device
+from gridflow.threads import share_out
 
 BLOCK = 16
 """Points of a block: a vector of exponentials, and a diameter of some five cells."""
 NEGLIGIBLE = 40.0
 """Nats: n terms below e^−40 of a sum are less than n·4e−18 of it."""
-ENGINES = ("numba", "keops")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +62,34 @@ def blocks_of_neighbours(points: Array, members: NDArray[np.int64]) -> list[NDAr
 
 
 def log_sum(ball: Ball, field: Array, epsilon: float) -> Array:
-    """out (n, k) for finite fields f (n, k). GRIDFLOW_REDUCTIONS = numba or keops in the environment overrides the choice."""
-    if engine() == "numba":
-        return log_sum_compiled(ball, field, epsilon)
-    try:
-        return log_sum_keops(ball.points, field, epsilon)
-    except KeOpsUnavailable as error:
-        warn_once(str(error))
-        return log_sum_compiled(ball, field, epsilon)
+    """out (n, k) for finite fields f (n, k). Raises InputError for an engine that was insisted on and does not work."""
+    engine = choice.engine(len(ball.points) ** 2)
+    if engine == "keops":
+        try:
+            found = log_sum_keops(ball.points, field, epsilon, choice.precision())
+        except KeOpsUnavailable as error:
+            choice.fall_back(error)
+        else:
+            choice.record(f"keops {device()} {choice.precision()}")
+            return found
+    if engine == "numpy":
+        choice.record("numpy float64")
+        return log_sum_numpy(ball.points, field, epsilon)
+    choice.record(f"numba float64 {choice.threads_text()}")
+    return log_sum_compiled(ball, field, epsilon)
 
 
-def engine() -> str:
-    """The chosen engine, or the faster one. Raises InputError for an unknown one."""
-    chosen = os.environ.get("GRIDFLOW_REDUCTIONS", "")
-    received, allowed = f"GRIDFLOW_REDUCTIONS = {chosen!r}", " or ".join(ENGINES)
-    require(chosen in ("", *ENGINES), received, allowed, "change or unset the environment variable")
-    return chosen or ("keops" if gpu_available() else "numba")
+def log_sum_numpy(points: Array, field: Array, epsilon: float) -> Array:
+    """The definition, block by block of rows."""
+    rows = max(1, ENTRIES // field.size)
+    return np.concatenate([log_sum_block(points[k : k + rows], points, field, epsilon) for k in range(0, len(points), rows)])
 
 
-@lru_cache
-def warn_once(reason: str) -> None:
-    """A warning that sums are computed on the CPU."""
-    warnings.warn(f"pykeops does not work here ({reason}); sums are computed on the CPU instead", RuntimeWarning, stacklevel=3)
+def log_sum_block(rows: Array, points: Array, field: Array, epsilon: float) -> Array:
+    """The rows of some points, (n_rows, k)."""
+    difference, total = rows[:, None] - points, rows[:, None] + points
+    distance = 2 * np.arctan2(np.linalg.norm(difference, axis=2), np.linalg.norm(total, axis=2))
+    return scipy.special.logsumexp(field - (distance**2 / epsilon)[:, :, None], axis=1)
 
 
 KEOPS_LOG_SUM = Reduction(
@@ -94,17 +99,24 @@ KEOPS_LOG_SUM = Reduction(
 )
 
 
-def log_sum_keops(points: Array, field: Array, epsilon: float) -> Array:
+def log_sum_keops(points: Array, field: Array, epsilon: float, precision: choice.Precision = "float64") -> Array:
     """All pairs, column by column. Raises KeOpsUnavailable."""
-    points, rate = np.ascontiguousarray(points), np.array([1 / epsilon])
-    columns = [KEOPS_LOG_SUM(points, points, np.ascontiguousarray(column)[:, None], rate) for column in field.T]
-    return np.concatenate(columns, axis=1)
+    points, rate = np.ascontiguousarray(points, dtype=precision), np.array([1 / epsilon], dtype=precision)
+    columns = [np.ascontiguousarray(column[:, None], dtype=precision) for column in field.T]
+    return np.concatenate([KEOPS_LOG_SUM(points, points, column, rate) for column in columns], axis=1).astype(float)
 
 
 def log_sum_compiled(ball: Ball, field: Array, epsilon: float) -> Array:
-    """Block by block."""
+    """Block by block of rows, shared out among threads."""
+    points, sorted_field = ball.points[ball.order], field[ball.order]
+    highest, found = largest_of_blocks(sorted_field, len(ball.centres)), np.empty_like(sorted_field)
+
+    def work(first: int, last: int) -> None:
+        log_sum_in_blocks(found, points, ball.centres, ball.radii, sorted_field, highest, epsilon, first, last)
+
+    share_out(work, len(ball.centres))
     out = np.empty_like(field)
-    out[ball.order] = log_sum_in_blocks(ball.points[ball.order], ball.centres, ball.radii, field[ball.order], epsilon)
+    out[ball.order] = found
     return out
 
 
@@ -131,15 +143,16 @@ def near_square(a, b):
 
 
 @compiled
-def log_sum_in_blocks(points, centres, radii, field, epsilon):
-    """(n, k) for points and fields sorted by blocks. Every row keeps the largest exponent so far, and the sum relative to it."""
+def log_sum_in_blocks(out, points, centres, radii, field, highest, epsilon, first, last):
+    """(n, k) of a range of blocks, for points and fields sorted by blocks.
+
+    Every row keeps the largest exponent so far, and the sum relative to it. highest : in every block, (n_blocks, k)
+    """
     n, columns = field.shape
-    count = len(centres)
-    highest = largest_of_blocks(field, count)
-    out, lowest = np.empty_like(field), np.empty(columns)
+    count, lowest = len(centres), np.empty(columns)
     top, total = np.empty((columns, BLOCK)), np.empty((columns, BLOCK))
     cost, terms = np.empty((BLOCK, BLOCK)), np.empty(BLOCK)
-    for i in range(count):
+    for i in range(first, last):
         start, rows = i * BLOCK, min(BLOCK, n - i * BLOCK)
         gap = 0.0
         for step in range(count):
@@ -161,17 +174,11 @@ def log_sum_in_blocks(points, centres, radii, field, epsilon):
         for r in range(rows):
             for k in range(columns):
                 out[start + r, k] = top[k, r] + np.log(total[k, r])
-    return out
 
 
-@inlined
-def largest_of_blocks(field, count):
+def largest_of_blocks(field: Array, count: int) -> Array:
     """Largest value in every block, (n_blocks, k)."""
-    highest = np.full((count, field.shape[1]), -np.inf)
-    for j in range(len(field)):
-        for k in range(field.shape[1]):
-            highest[j // BLOCK, k] = max(highest[j // BLOCK, k], field[j, k])
-    return highest
+    return np.maximum.reduceat(field, BLOCK * np.arange(count))
 
 
 @inlined

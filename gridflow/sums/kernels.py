@@ -4,33 +4,48 @@ r is the Euclidean distance over all factors, labels included; a Gaussian alone 
 circles. Riesz kernels are positive definite for measures of mass 0 only: mass is 1 on both sides, so that a constant added to k
 changes nothing.
 
-A kernel is a class with its numbers, `radial(r²)` where it is one, and `sum` over scattered points, compiled (`laplace_sum`, …)
-for a scalar function of the kernel (`laplace`, …), see `gridflow.sums.pairs`. numba's cache of the sums looks at this file alone:
-touch it after a change there.
+What a kernel declares is in `gridflow.sums.kernel`, how it is summed in `gridflow.sums.door`.
 """
 
-from functools import reduce
-from math import ceil, gamma, pi, sin
+from math import gamma, pi, sin
 from typing import Annotated
 
 import numpy as np
 import scipy
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from gridflow.space.factor import Array, Factor
-from gridflow.sums.elementary import compiled, exp_decaying, inlined, power
-from gridflow.sums.pairs import WINDINGS, contiguous, gaussian_sum, product_sum, radial_sum, sorted_sum
+from gridflow.sums.circles import WoundGaussian, along, slope
+from gridflow.sums.door import pair_sum
+from gridflow.sums.elementary import LOG2E, compiled, exp2_decaying, exp_decaying, inlined, power
+from gridflow.sums.formulas import Formula
+from gridflow.sums.kernel import PairKernel
+from gridflow.sums.pairs import Sums, product_sum, radial_sum
+from gridflow.sums.sliced import distance_sums_sliced, slice_directions
+from gridflow.sums.sorting import distance_sums_sorted, laplace_sums_sorted
+from gridflow.sums.waves import gaussian_sums_by_waves
 
 Bandwidth = Annotated[float, Meta(gt=0.0)]
-Sums = tuple[Array, Array]
-"""Σ_j w_j k(x_i, y_j), (n_points,), and its gradient in x_i, (n_points, n_dim); 0 or left out without `gradient`."""
-
-
+SLICE_SEED = 0
+"""Of the directions of a run, which are the same in all its sums: the gradient is that of the energy."""
 TINY = 1e-200
 """Put in place of smaller r², added to no distance: where two points coincide the gradient is 0 (S4)."""
 
 
-class Gaussian(Struct, frozen=True, forbid_unknown_fields=True, tag="gaussian", tag_field="kind"):
+@inlined
+def gaussian(weight: float, squared: float, rate: float) -> tuple[float, float]:
+    """w 2^(−rate·r²); its slope is left without a factor, which the whole sum gets."""
+    value = weight * exp2_decaying(-rate * squared)
+    return value, value
+
+
+@compiled
+def gaussian_sum(points: Array, sources: Array, weights: Array, rate: float, gradient: bool) -> Sums:
+    values, slopes = radial_sum(gaussian, points, sources, weights, rate * LOG2E, gradient)
+    return values, -2.0 * rate * slopes
+
+
+class Gaussian(PairKernel, frozen=True, forbid_unknown_fields=True, tag="gaussian", tag_field="kind"):
     """exp(−r²/(2·bandwidth²)), summed over all windings of a circle."""
 
     bandwidth: Bandwidth
@@ -38,25 +53,34 @@ class Gaussian(Struct, frozen=True, forbid_unknown_fields=True, tag="gaussian", 
     def radial(self, squared: Array) -> Array:
         return np.exp(-squared / (2 * self.bandwidth**2))
 
+    @property
+    def formula(self) -> Formula:
+        return Formula("Exp(-p * {s})", "-IntCst(2) * p * Exp(-p * {s})")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (0.5 / self.bandwidth**2,)
+
+    def rows(self, points: Array, sources: Array, weights: Array, gradient: bool) -> Sums:
+        return gaussian_sum(points, sources, weights, *self.numbers, gradient)
+
+    def order(self, dim: int) -> int:
+        return 1 if dim == 1 else 2
+
+    def by_structure(self, points: Array, sources: Array, weights: Array) -> Sums | None:
+        return gaussian_sums_by_waves(points, sources, weights, self.bandwidth, 0.0) if points.shape[1] == 1 else None
+
     def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        return gaussian_sum(points, sources, weights, self.bandwidth, lengths)
+        kernel = WoundGaussian(self.bandwidth, lengths) if lengths.any() else self
+        return pair_sum(kernel, points, sources, weights, gradient)
 
     def along(self, difference: Array, period: float) -> Array:
-        """exp(−d²/(2·bandwidth²)) of coordinate differences, any shape, summed over the windings of a circle (period > 0).
-
-        A Gaussian of the geodesic distance is not positive definite there.
-        """
-        return np.sum([np.exp(-(d**2) / (2 * self.bandwidth**2)) for d in self.windings(difference, period)], axis=0)
+        """`gridflow.sums.circles.along` with this bandwidth."""
+        return along(difference, period, self.bandwidth)
 
     def slope(self, difference: Array, period: float) -> Array:
         """Derivative of `along` in the difference."""
-        scale = self.bandwidth**2
-        return reduce(np.add, [-d / scale * np.exp(-(d**2) / (2 * scale)) for d in self.windings(difference, period)])
-
-    def windings(self, difference: Array, period: float) -> list[Array]:
-        """Differences from all images that are not below round-off."""
-        turns = 1 + ceil(WINDINGS * self.bandwidth / period) if period > 0 else 0
-        return [difference + period * turn for turn in range(-turns, turns + 1)]
+        return slope(difference, period, self.bandwidth)
 
     def matrix(self, factor: Factor) -> Array:
         """`along` between the cell points of a factor, (n_cells, n_cells); on a surface of the distances in R³."""
@@ -77,7 +101,7 @@ def laplace_sum(points: Array, sources: Array, weights: Array, rate: float, grad
     return radial_sum(laplace, points, sources, weights, rate, gradient)
 
 
-class Laplace(Struct, frozen=True, forbid_unknown_fields=True, tag="laplace", tag_field="kind"):
+class Laplace(PairKernel, frozen=True, forbid_unknown_fields=True, tag="laplace", tag_field="kind"):
     """exp(−r/bandwidth)."""
 
     bandwidth: Bandwidth
@@ -85,8 +109,22 @@ class Laplace(Struct, frozen=True, forbid_unknown_fields=True, tag="laplace", ta
     def radial(self, squared: Array) -> Array:
         return np.exp(-np.sqrt(squared) / self.bandwidth)
 
-    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        return laplace_sum(*contiguous(points, sources, weights), 1 / self.bandwidth, gradient)
+    @property
+    def formula(self) -> Formula:
+        return Formula("Exp(-p * Sqrt({s}))", "-p * Exp(-p * Sqrt({s})) * Rsqrt({s})")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (1 / self.bandwidth,)
+
+    def rows(self, points: Array, sources: Array, weights: Array, gradient: bool) -> Sums:
+        return laplace_sum(points, sources, weights, *self.numbers, gradient)
+
+    def order(self, dim: int) -> int:
+        return 1 if dim == 1 else 2
+
+    def by_structure(self, points: Array, sources: Array, weights: Array) -> Sums | None:
+        return laplace_sums_sorted(points, sources, weights, *self.numbers) if points.shape[1] == 1 else None
 
 
 @inlined
@@ -101,7 +139,7 @@ def multiquadric_sum(points: Array, sources: Array, weights: Array, rate: float,
     return radial_sum(multiquadric, points, sources, weights, rate, gradient)
 
 
-class InverseMultiquadric(Struct, frozen=True, forbid_unknown_fields=True, tag="imq", tag_field="kind"):
+class InverseMultiquadric(PairKernel, frozen=True, forbid_unknown_fields=True, tag="imq", tag_field="kind"):
     """(1 + r²/bandwidth²)^(−1/2)."""
 
     bandwidth: Bandwidth
@@ -109,8 +147,17 @@ class InverseMultiquadric(Struct, frozen=True, forbid_unknown_fields=True, tag="
     def radial(self, squared: Array) -> Array:
         return 1 / np.sqrt(1 + squared / self.bandwidth**2)
 
-    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        return multiquadric_sum(*contiguous(points, sources, weights), 1 / self.bandwidth, gradient)
+    @property
+    def formula(self) -> Formula:
+        base = "(IntCst(1) + Square(p) * {s})"
+        return Formula(f"Rsqrt{base}", f"-Square(p) * Rsqrt{base} / {base}")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (1 / self.bandwidth,)
+
+    def rows(self, points: Array, sources: Array, weights: Array, gradient: bool) -> Sums:
+        return multiquadric_sum(points, sources, weights, *self.numbers, gradient)
 
 
 @inlined
@@ -136,19 +183,46 @@ def distance_sum(points: Array, sources: Array, weights: Array, exponent: float,
     return radial_sum(minus_distance, points, sources, weights, exponent, gradient)
 
 
-class Riesz(Struct, frozen=True, forbid_unknown_fields=True, tag="riesz", tag_field="kind"):
-    """−r^exponent, 0 < exponent < 2."""
+class Riesz(PairKernel, frozen=True, forbid_unknown_fields=True, tag="riesz", tag_field="kind"):
+    """−r^exponent, 0 < exponent < 2.
+
+    slices : of scattered points in several dimensions, −r as a mean over so many directions (`gridflow.sums.sliced`); 0: exactly
+    """
 
     exponent: Annotated[float, Meta(gt=0.0, lt=2.0)] = 1.0
+    slices: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+    def __post_init__(self) -> None:
+        if self.slices > 0 and self.exponent != 1.0:
+            raise ValueError("slices are for exponent = 1; remove them, or the exponent")
 
     def radial(self, squared: Array) -> Array:
         return -(squared ** (self.exponent / 2))
 
-    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        if self.exponent == 1.0 and points.shape[1] == 1:
-            return sorted_sum(points, sources, weights)
-        compiled_sum = distance_sum if self.exponent == 1.0 else riesz_sum
-        return compiled_sum(*contiguous(points, sources, weights), self.exponent, gradient)
+    @property
+    def formula(self) -> Formula:
+        if self.exponent == 1.0:
+            return Formula("-p * Sqrt({s})", "-p * Rsqrt({s})", singular=True)
+        return Formula("-Exp(p / IntCst(2) * Log({s}))", "-p * Exp((p / IntCst(2) - IntCst(1)) * Log({s}))", singular=True)
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (self.exponent,)
+
+    def rows(self, points: Array, sources: Array, weights: Array, gradient: bool) -> Sums:
+        rows = distance_sum if self.exponent == 1.0 else riesz_sum
+        return rows(points, sources, weights, self.exponent, gradient)
+
+    def order(self, dim: int) -> int:
+        return 1 if self.exponent == 1.0 and (dim == 1 or self.slices > 0) else 2
+
+    def by_structure(self, points: Array, sources: Array, weights: Array) -> Sums | None:
+        dim = points.shape[1]
+        if self.order(dim) == 2:
+            return None
+        if dim == 1:
+            return distance_sums_sorted(points, sources, weights)
+        return distance_sums_sliced(points, sources, weights, slice_directions(dim, self.slices, SLICE_SEED))
 
 
 @inlined
@@ -164,13 +238,25 @@ def polynomial_sum(points: Array, sources: Array, weights: Array, degree: float,
     return product_sum(polynomial, points, sources, weights, degree, gradient)
 
 
-class Polynomial(Struct, frozen=True, forbid_unknown_fields=True, tag="polynomial", tag_field="kind"):
+class Polynomial(PairKernel, frozen=True, forbid_unknown_fields=True, tag="polynomial", tag_field="kind"):
     """(1 + x·y)^degree: depends on moments up to that degree only."""
 
     degree: Annotated[int, Meta(ge=1, le=12)]
 
-    def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        return polynomial_sum(*contiguous(points, sources, weights), float(self.degree), gradient)
+    @property
+    def formula(self) -> Formula:
+        power = [" * ".join(["{s}"] * k) or "IntCst(1)" for k in range(self.degree + 1)]
+        return Formula(power[self.degree], f"IntCst({self.degree}) * {power[self.degree - 1]}", of="product")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (float(self.degree),)
+
+    def of_product(self, base: Array) -> Array:
+        return base**self.degree
+
+    def rows(self, points: Array, sources: Array, weights: Array, gradient: bool) -> Sums:
+        return polynomial_sum(points, sources, weights, *self.numbers, gradient)
 
 
 Radial = Gaussian | Laplace | InverseMultiquadric | Riesz

@@ -1,28 +1,27 @@
-"""Sums over pairs of scattered points, compiled:
+"""Compiled loops over pairs of scattered points:
 
     s_i = Σ_j w_j k(x_i, y_j),    g_i = ∂s_i/∂x_i
 
-`gaussian_sum` for k = Π_k κ(x_ik − y_jk) with κ a Gaussian, periodic along circles; `radial_sum` for any function of r = |x − y|
-and `product_sum` for any of 1 + x·y in R^d; `sorted_sum` for −|x − y| in one dimension. No n_points × n_sources array is made. On
-most grids the same sums are faster (`gridflow.energy.interaction.convolution`).
+`radial_sum` for any function of r = |x − y|, `product_sum` for any of 1 + x·y in R^d. No array of all pairs is made. A row is
+summed in the same order whatever other rows there are, so that rows may be shared out among threads and keep their bits.
+(On most grids the same sums are faster: `gridflow.energy.interaction.convolution`.)
 """
+
+from collections.abc import Callable, Iterable
+from functools import reduce
 
 import numpy as np
 
 from gridflow.space.factor import Array
-from gridflow.sums.elementary import compiled, exp_decaying, inlined
+from gridflow.sums.elementary import inlined
+from gridflow.threads import share_out
 
-WINDINGS = 9.0
-"""Images of a periodic Gaussian farther than so many bandwidths are below round-off, exp(−9²/2) = 3e−18."""
-
-
-def gaussian_sum(points: Array, sources: Array, weights: Array, bandwidth: float, lengths: Array) -> tuple[Array, Array]:
-    """(s, g): (n_points,) and (n_points, n_dim), from points (n_points, n_dim), sources (n_sources, n_dim), weights (n_sources,).
-
-    lengths : (n_dim,) circumference of a circle, 0 for a line.
-    """
-    points, sources, lengths = contiguous(points, sources, lengths)
-    return gaussian_sum_compiled(points, sources, weights, bandwidth, lengths)
+Sums = tuple[Array, Array]
+"""Σ_j w_j k(x_i, y_j), (n_points,), and its gradient in x_i, (n_points, n_dim); 0 or left out without `gradient`."""
+BLOCK = 768
+"""Sources at a time: their coordinates in space, weights and a buffer are 30 KiB, and stay in the first-level cache."""
+SHARED_PAIRS = 100_000
+"""Fewer pairs than this take 100 μs: less than it costs to wake threads."""
 
 
 def contiguous(*arrays: Array) -> list[Array]:
@@ -30,96 +29,117 @@ def contiguous(*arrays: Array) -> list[Array]:
     return [np.ascontiguousarray(a) for a in arrays]
 
 
-BLOCK = 1024
-"""Sources at a time: three columns and a buffer are 32 KiB."""
+def shared_rows(compute: Callable[[Array], Sums], points: Array, n_sources: int) -> Sums:
+    """`compute` of points (n_points, n_dim), rows shared out among the threads that the work under way may use."""
+    if len(points) * n_sources < SHARED_PAIRS:
+        return compute(points)
+    values, gradient = np.empty(len(points)), np.empty(points.shape)
 
+    def work(first: int, last: int) -> None:
+        values[first:last], gradient[first:last] = compute(points[first:last])
 
-@compiled
-def gaussian_sum_compiled(points, sources, weights, bandwidth, lengths):
-    """On lines alone, row by row over blocks of sources that stay in the first-level cache; with circles, pair by pair."""
-    n, m, dim = points.shape[0], sources.shape[0], points.shape[1]
-    scale = 1.0 / (bandwidth * bandwidth)
-    values, gradient = np.zeros(n), np.zeros((n, dim))
-    if lengths.max() > 0:
-        gaussian_sum_windings(values, gradient, points, sources, weights, scale, bandwidth, lengths)
-        return values, gradient
-    columns, terms = sources.T.copy(), np.empty(BLOCK)
-    for start in range(0, m, BLOCK):
-        size = min(BLOCK, m - start)
-        w = weights[start : start + size]
-        for i in range(n):
-            x, column = points[i, 0], columns[0, start : start + size]
-            for j in range(size):
-                terms[j] = (x - column[j]) * (x - column[j])
-            for k in range(1, dim):
-                x, column = points[i, k], columns[k, start : start + size]
-                for j in range(size):
-                    terms[j] += (x - column[j]) * (x - column[j])
-            total = 0.0
-            for j in range(size):
-                terms[j] = w[j] * exp_decaying(-0.5 * scale * terms[j])
-                total += terms[j]
-            values[i] += total
-            for k in range(dim):
-                x, column, total = points[i, k], columns[k, start : start + size], 0.0
-                for j in range(size):
-                    total += terms[j] * (x - column[j])
-                gradient[i, k] -= scale * total
+    share_out(work, len(points))
     return values, gradient
 
 
-@compiled
-def gaussian_sum_windings(values, gradient, points, sources, weights, scale, bandwidth, lengths):
-    """Pair by pair over the windings of circles, added to `values` and `gradient`."""
-    dim = points.shape[1]
-    slopes = np.zeros(dim)
-    for i in range(points.shape[0]):
-        for j in range(sources.shape[0]):
-            term = weights[j]
-            for k in range(dim):
-                difference = points[i, k] - sources[j, k]
-                turns = int(np.ceil(WINDINGS * bandwidth / lengths[k])) + 1 if lengths[k] > 0 else 0
-                value, slope = 0.0, 0.0
-                for turn in range(-turns, turns + 1):
-                    d = difference + turn * lengths[k]
-                    image = np.exp(-0.5 * scale * d * d)
-                    value += image
-                    slope -= scale * d * image
-                term *= value
-                slopes[k] = slope / value if value > 0.0 else 0.0  # beyond 38 bandwidths all is 0
-            values[i] += term
-            for k in range(dim):
-                gradient[i, k] += term * slopes[k]
+def combined(parts: Iterable[tuple[float, Sums]]) -> Sums:
+    """Σ factor·(s, g)."""
+    scaled = [(factor * s, factor * g) for factor, (s, g) in parts]
+    return reduce(np.add, [s for s, _ in scaled]), reduce(np.add, [g for _, g in scaled])
 
 
 @inlined
 def radial_sum(kernel, points, sources, weights, parameter, with_gradient):
     """(s, g) for a function of r: `kernel(w, r², parameter)`, compiled, returns (w k, w (dk/dr)/r).
 
-    points (n_points, n_dim), sources (n_sources, n_dim), weights (n_sources,), contiguous. Row by row over a buffer of all
-    sources, in which r² is replaced by the slope; without `with_gradient` g is 0.
+    points (n_points, n_dim), sources (n_sources, n_dim), weights (n_sources,), contiguous. Row by row over blocks of sources, in
+    one loop for up to three dimensions; without `with_gradient` g is 0.
     """
     n, m, dim = points.shape[0], sources.shape[0], points.shape[1]
     values, gradient = np.zeros(n), np.zeros((n, dim))
-    columns, terms = sources.T.copy(), np.empty(m)
-    for i in range(n):
-        terms[:] = 0.0
-        for k in range(dim):
-            x = points[i, k]
-            for j in range(m):
-                terms[j] += (x - columns[k, j]) * (x - columns[k, j])
-        total = 0.0
-        for j in range(m):
-            value, terms[j] = kernel(weights[j], terms[j], parameter)
-            total += value
-        values[i] = total
-        if with_gradient:
-            for k in range(dim):
-                x, total = points[i, k], 0.0
-                for j in range(m):
-                    total += terms[j] * (x - columns[k, j])
-                gradient[i, k] = total
+    columns, terms = sources.T.copy(), np.empty(BLOCK)
+    for start in range(0, m, BLOCK):
+        w, y = weights[start : start + BLOCK], columns[:, start : start + BLOCK]
+        for i in range(n):
+            if dim == 1:
+                total, slope_0 = radial_row_1(kernel, points[i, 0], y[0], w, parameter)
+                slope_1, slope_2 = 0.0, 0.0
+            elif dim == 2:
+                total, slope_0, slope_1 = radial_row_2(kernel, points[i, 0], points[i, 1], y[0], y[1], w, parameter)
+                slope_2 = 0.0
+            elif dim == 3:
+                x, x_1, x_2 = points[i, 0], points[i, 1], points[i, 2]
+                total, slope_0, slope_1, slope_2 = radial_row_3(kernel, x, x_1, x_2, y[0], y[1], y[2], w, parameter)
+            else:
+                total = radial_row(kernel, points[i], y, w, parameter, terms, gradient[i], with_gradient)
+            values[i] += total
+            if with_gradient and dim <= 3:
+                gradient[i, 0] += slope_0
+                if dim > 1:
+                    gradient[i, 1] += slope_1
+                if dim > 2:
+                    gradient[i, 2] += slope_2
     return values, gradient
+
+
+@inlined
+def radial_row_1(kernel, x, y, w, parameter):
+    """(s, g) of one point on a line over a block of sources."""
+    total, slope_0 = 0.0, 0.0
+    for j in range(w.size):
+        d = x - y[j]
+        value, slope = kernel(w[j], d * d, parameter)
+        total += value
+        slope_0 += slope * d
+    return total, slope_0
+
+
+@inlined
+def radial_row_2(kernel, x_0, x_1, y_0, y_1, w, parameter):
+    """The same in the plane."""
+    total, slope_0, slope_1 = 0.0, 0.0, 0.0
+    for j in range(w.size):
+        d_0, d_1 = x_0 - y_0[j], x_1 - y_1[j]
+        value, slope = kernel(w[j], d_0 * d_0 + d_1 * d_1, parameter)
+        total += value
+        slope_0 += slope * d_0
+        slope_1 += slope * d_1
+    return total, slope_0, slope_1
+
+
+@inlined
+def radial_row_3(kernel, x_0, x_1, x_2, y_0, y_1, y_2, w, parameter):
+    """The same in space."""
+    total, slope_0, slope_1, slope_2 = 0.0, 0.0, 0.0, 0.0
+    for j in range(w.size):
+        d_0, d_1, d_2 = x_0 - y_0[j], x_1 - y_1[j], x_2 - y_2[j]
+        value, slope = kernel(w[j], d_0 * d_0 + d_1 * d_1 + d_2 * d_2, parameter)
+        total += value
+        slope_0 += slope * d_0
+        slope_1 += slope * d_1
+        slope_2 += slope * d_2
+    return total, slope_0, slope_1, slope_2
+
+
+@inlined
+def radial_row(kernel, x, y, w, parameter, terms, gradient, with_gradient):
+    """The same in any dimension: r² in a buffer, in which the slope takes its place; the gradient is added to its row."""
+    for j in range(w.size):
+        terms[j] = 0.0
+    for k in range(x.size):
+        for j in range(w.size):
+            terms[j] += (x[k] - y[k, j]) * (x[k] - y[k, j])
+    total = 0.0
+    for j in range(w.size):
+        value, terms[j] = kernel(w[j], terms[j], parameter)
+        total += value
+    if with_gradient:
+        for k in range(x.size):
+            slope = 0.0
+            for j in range(w.size):
+                slope += terms[j] * (x[k] - y[k, j])
+            gradient[k] += slope
+    return total
 
 
 @inlined
@@ -127,36 +147,25 @@ def product_sum(kernel, points, sources, weights, parameter, with_gradient):
     """The same for a function of b = 1 + x·y: `kernel(w, b, parameter)` returns (w k, w dk/db)."""
     n, m, dim = points.shape[0], sources.shape[0], points.shape[1]
     values, gradient = np.zeros(n), np.zeros((n, dim))
-    columns, terms = sources.T.copy(), np.empty(m)
-    for i in range(n):
-        terms[:] = 1.0
-        for k in range(dim):
-            x = points[i, k]
-            for j in range(m):
-                terms[j] += x * columns[k, j]
-        total = 0.0
-        for j in range(m):
-            value, terms[j] = kernel(weights[j], terms[j], parameter)
-            total += value
-        values[i] = total
-        if with_gradient:
+    columns, terms = sources.T.copy(), np.empty(BLOCK)
+    for start in range(0, m, BLOCK):
+        w, y = weights[start : start + BLOCK], columns[:, start : start + BLOCK]
+        for i in range(n):
+            for j in range(w.size):
+                terms[j] = 1.0
             for k in range(dim):
-                total = 0.0
-                for j in range(m):
-                    total += terms[j] * columns[k, j]
-                gradient[i, k] = total
+                x = points[i, k]
+                for j in range(w.size):
+                    terms[j] += x * y[k, j]
+            total = 0.0
+            for j in range(w.size):
+                value, terms[j] = kernel(w[j], terms[j], parameter)
+                total += value
+            values[i] += total
+            if with_gradient:
+                for k in range(dim):
+                    slope = 0.0
+                    for j in range(w.size):
+                        slope += terms[j] * y[k, j]
+                    gradient[i, k] += slope
     return values, gradient
-
-
-def sorted_sum(points: Array, sources: Array, weights: Array) -> tuple[Array, Array]:
-    """(s, g) for −|x − y| in one dimension, points (n_points, 1): sums over those on the left and on the right, O(n log n)."""
-    points, sources = points[:, 0], sources[:, 0]
-    order = np.argsort(sources, kind="stable")
-    place = sources[order]
-    middle = place[place.size // 2]  # moments about it cancel less
-    mass = np.concatenate([[0.0], np.cumsum(weights[order])])
-    moment = np.concatenate([[0.0], np.cumsum(weights[order] * (place - middle))])
-    first, last = np.searchsorted(place, points, side="left"), np.searchsorted(place, points, side="right")
-    gradient = mass[-1] - mass[last] - mass[first]
-    values = (points - middle) * gradient + moment[first] + moment[last] - moment[-1]
-    return values, gradient[:, None]

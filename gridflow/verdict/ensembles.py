@@ -13,6 +13,7 @@ from gridflow.particles.simulation import ParticleRun, Simulator
 from gridflow.particles.spec import Particles
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
+from gridflow.sums.choice import handed_on
 from gridflow.verdict.plan import Plan, Sketches
 from gridflow.verdict.quantities import CloudSnapshot
 from gridflow.verdict.start import cyclic_pairs, marginals_of_points
@@ -106,7 +107,7 @@ class Runs:
     def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
         """Runs 0 to `number` − 1 of N particles: the first alone, then the others side by side."""
         yield self.run(count, sampling, 0)
-        pool = ThreadPoolExecutor(self.side_by_side)
+        pool = ThreadPoolExecutor(self.side_by_side, **handed_on())
         try:
             yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))
         finally:

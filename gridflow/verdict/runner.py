@@ -15,6 +15,7 @@ from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
 from gridflow.progress import Progress
 from gridflow.solver import check_one_energy
+from gridflow.sums.choice import reductions
 from gridflow.threads import blas_threads, runs_side_by_side
 from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
 from gridflow.verdict.dataset import verdict_dataset
@@ -62,13 +63,14 @@ def validate(
     chosen = quick_case(case) if quick else case
     tally = progress or Progress()
     try:
-        with blas_threads(1), on_compilation(tally.compiling):
+        with blas_threads(1), on_compilation(tally.compiling), reductions(case.reductions) as use:
             experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads))
     finally:
         tally.close()
     scale = QUICK_SCALE if quick else 1.0
     own = None if energy is None else identity_of(energy, bound_parts(experiment.plan.problem.bound))
     result = verdict_dataset(chosen, experiment, judge(experiment, scale), scale, quick, own)
+    result.attrs |= use.attributes
     if paths is not None:
         write_files(result, *paths)
     return result

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from gridflow.sums.formulas import WINDINGS
 from gridflow.sums.kernels import Polynomial
-from gridflow.sums.pairs import WINDINGS
 
 TINY_STEP = 1e-30
 
@@ -13,6 +13,8 @@ def gaussian_sum(points, sources, weights, bandwidth, lengths):
     slopes = []
     for k, length in enumerate(lengths):
         difference = points[:, None, k] - sources[None, :, k]
+        if length > 0:
+            difference -= length * np.round(difference / length)
         turns = int(np.ceil(WINDINGS * bandwidth / length)) + 1 if length > 0 else 0
         images = [difference + turn * length for turn in range(-turns, turns + 1)]
         values = np.sum([np.exp(-(d**2) / (2 * bandwidth**2)) for d in images], axis=0)

@@ -21,9 +21,9 @@ from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.sums.distance import OfDistance
-from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
+from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, periods
 from gridflow.sums.lattice import check_integrable
-from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, PowerLaw, Product
+from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, Product
 
 NamedKernel = Kernel | Law
 AnyKernel = NamedKernel | OfDistance
@@ -153,9 +153,7 @@ class InteractionParticles(ParticleEnergy):
         self.parts = [(factors[k], columns[k]) for k in chosen]
         self.embeds = isinstance(energy.kernel, Exponential)
         self.lengths = periods(tuple(f for f, _ in self.parts))
-        sorts = energy.kernel == Riesz(1.0) and len(chosen) == 1 and factors[chosen[0]].columns == 1
-        moments = isinstance(energy.kernel, Cosine) or (isinstance(energy.kernel, PowerLaw) and energy.kernel.quadratic)
-        self.order = 1 if sorts or moments else 2
+        self.order = energy.kernel.order(self.lengths.size)
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         places = np.column_stack([self.place(f, block(points, c)) for f, c in self.parts])

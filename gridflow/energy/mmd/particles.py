@@ -1,4 +1,5 @@
-"""MMD of N particles to a target: V-statistic, ∇k(0) = 0 (S4), O(N²) in a compiled sum over pairs; −|x − y| in 1D, O(N log N).
+"""MMD of N particles to a target: V-statistic, ∇k(0) = 0 (S4), O(N²) in a sum over pairs (`gridflow.sums.door`), and O(N log N)
+on a line where the kernel admits sorting.
 
     ξ(x) = Σ_j w_j k(x, x_j) − ∫k(x, u)ν*(du)
 
@@ -22,7 +23,7 @@ from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
-from gridflow.sums.kernels import Gaussian, Kernel, Riesz, periods
+from gridflow.sums.kernels import Gaussian, Kernel, periods
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
 """Cells per line of the quadrature of a target, at least, by the number of lines."""
@@ -49,8 +50,7 @@ class MMDParticles(ParticleEnergy):
     ) -> None:
         self.kernel, self.factors, self.samples, self.components = kernel, factors, samples, components
         self.lengths = periods(factors)
-        # the cost of an evaluation is that of all pairs, but for −|x − y| on a line, which sorts
-        self.order = 1 if kernel == Riesz(1.0) and len(factors) == 1 else 2
+        self.order = kernel.order(self.lengths.size)  # of the cost of an evaluation
         self.fixed = [not f.moves for f in factors for _ in range(f.columns)]
         self.tables: ProductTables | SpaceTable | SurfaceTable | None = None
         if components and any(f.columns > 1 for f in factors):

@@ -27,7 +27,6 @@ from gridflow.errors import InputError
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
-from gridflow.sums.pairs import gaussian_sum
 
 LOG_STEP = 0.15
 """Of the trapezoidal rule in log s: relative error below 1e−12."""
@@ -98,7 +97,7 @@ def smoothed_samples(kernel: Kernel, samples: Samples, grid: Grid, level: float)
         parts = [smoothed_gaussian(kernel, f, level) for f in grid.factors]
         scale = np.array([kernel.bandwidth / bandwidth for bandwidth, _ in parts])  # lengths in units of each bandwidth
         lengths = periods(grid.factors) * scale
-        values, _ = gaussian_sum(points * scale, samples.points * scale, samples.weights, kernel.bandwidth, lengths)
+        values, _ = kernel.sum(points * scale, samples.points * scale, samples.weights, lengths, gradient=False)
         return float(np.prod([height for _, height in parts])) * values.reshape(grid.shape)
     assert not isinstance(kernel, Polynomial)
     smooth = SmoothKernel(kernel, level, len(grid.factors))

@@ -13,7 +13,8 @@ from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component, mixture_masses
-from gridflow.sums.kernels import Kernel, Sums, periods
+from gridflow.sums.kernels import Kernel, periods
+from gridflow.sums.pairs import Sums
 
 
 class Target(Component, frozen=True, forbid_unknown_fields=True):
