@@ -1,4 +1,4 @@
-"""The command line: list, show, solve, validate, plot, export.
+"""The command line: list, show, solve, validate, plot, export, doctor.
 
 Requested results go to stdout, files to the path of -o, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
@@ -70,11 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--time", action="append", metavar="T", dest="times", help=times)
     export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a sphere to boxes of latitude and longitude")
     export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
+    doctor = commands.add_parser("doctor", help="what works on this machine, and how to repair what does not")
+    doctor.add_argument("--json", action="store_true", help="as JSON on stdout")
     for command in (solve, validate, plot, export):
         command.add_argument("--overwrite", action="store_true", help="replace existing files")
     for command in (solve, validate):
         command.add_argument("--quiet", action="store_true", help="no progress, no messages")
-        command.add_argument("--threads", type=int, metavar="N", help="of BLAS and face sweeps, or particle runs side by side")
+        command.add_argument("--threads", type=int, metavar="N", help="of BLAS, sweeps and sums, or particle runs side by side")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -222,6 +224,21 @@ def command_export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def command_doctor(arguments: argparse.Namespace) -> int:
+    """Prints what works on this machine."""
+    from gridflow.doctor import findings, report
+
+    found = findings()
+    if arguments.json:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(f) for f in found], indent=2, ensure_ascii=False))
+    else:
+        print(report(found))
+    return 0 if all(f.good for f in found) else EXIT_FAILED
+
+
 def message(text: str, quiet: bool = False) -> None:
     """Prints to stderr unless quiet."""
     if not quiet:
@@ -240,6 +257,7 @@ COMMANDS = {
     "validate": command_validate,
     "plot": command_plot,
     "export": command_export,
+    "doctor": command_doctor,
 }
 
 

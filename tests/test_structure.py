@@ -22,6 +22,7 @@ FLOORS = [
     ["output", "particles.simulation", "progress"],
     ["solver"],
     ["verdict"],
+    ["doctor"],
     ["cli"],
 ]
 """From the ground up; a module stands on the floor of its longest prefix, and imports from its own and from lower floors."""
