@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,30 @@ class Evaluation:
         return self.first_variation if self.drive is None else self.drive
 
 
+class Law(Protocol):
+    """U of an internal energy ∫U(ρ) dV: convex, all of its methods elementwise on densities ρ ≥ 0, of any shape.
+
+    finite : U and U' are finite for every ρ > 0; schemes that need no more than proximal steps of U admit others.
+    At ρ = 0, where U' may be −∞, derivatives are large numbers instead.
+    """
+
+    @property
+    def finite(self) -> bool:
+        """See above."""
+
+    def value(self, density: Array) -> Array:
+        """U(ρ)."""
+
+    def derivative(self, density: Array) -> Array:
+        """U'(ρ), the part of ξ."""
+
+    def second(self, density: Array) -> Array:
+        """U''(ρ) ≥ 0."""
+
+    def pressure(self, density: Array) -> Array:
+        """P = ρU' − U, so that ∂ρ/∂t = div(M grad P)."""
+
+
 class BoundEnergy(ABC):
     """An energy on a grid, with all that evaluations share. `evaluate` must be given, the rest may be.
 
@@ -66,6 +91,7 @@ class BoundEnergy(ABC):
     attributes : of the dataset, text by name
     has_displacement_moments : whether `displacement_moments` is given
     label : what messages call the energy
+    local : the law U where a part of the energy is ∫U(ρ) dV: U'(ρ) is then a part of ξ, and ξ − U'(ρ) the rest
 
     A new field needs a rule in `gridflow.energy.sum.BOUND_RULES`.
     """
@@ -79,6 +105,7 @@ class BoundEnergy(ABC):
     attributes: Mapping[str, str] = MappingProxyType({})
     has_displacement_moments: bool = False
     label: str = "this energy"
+    local: Law | None = None
 
     @abstractmethod
     def evaluate(self, mass: Array) -> Evaluation:

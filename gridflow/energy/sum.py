@@ -15,12 +15,14 @@ from gridflow.energy.base import (
     BoundEnergy,
     Energy,
     Evaluation,
+    Law,
     ParticleEnergy,
     ParticleEvaluation,
     Records,
 )
 from gridflow.energy.guard import GuardedBound, bound_to, particles_of
 from gridflow.energy.interaction.interaction import Interaction
+from gridflow.energy.internal import Internal
 from gridflow.energy.mmd.mmd import MMD
 from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
@@ -30,7 +32,7 @@ from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 
-EnergyPart = Network | ResNet | MMD | Sobolev | Potential | Interaction
+EnergyPart = Network | ResNet | MMD | Sobolev | Potential | Interaction | Internal
 
 
 class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):
@@ -103,6 +105,35 @@ def one_strata(values: list[str | None]) -> str | None:
     return next(iter(names), None)
 
 
+@dataclass(frozen=True)
+class SumLaw:
+    """The sum of laws of internal energies."""
+
+    laws: tuple[Law, ...]
+
+    @property
+    def finite(self) -> bool:
+        return all(law.finite for law in self.laws)
+
+    def value(self, density: Array) -> Array:
+        return reduce(np.add, [law.value(density) for law in self.laws])
+
+    def derivative(self, density: Array) -> Array:
+        return reduce(np.add, [law.derivative(density) for law in self.laws])
+
+    def second(self, density: Array) -> Array:
+        return reduce(np.add, [law.second(density) for law in self.laws])
+
+    def pressure(self, density: Array) -> Array:
+        return reduce(np.add, [law.pressure(density) for law in self.laws])
+
+
+def sum_of_laws(values: list[Law | None]) -> Law | None:
+    """The law of the internal energies among the parts."""
+    laws = tuple(law for law in values if law is not None)
+    return SumLaw(laws) if len(laws) > 1 else first(values)
+
+
 Rule = Callable[[list[Any]], Any]
 """The values of a field in all parts → its value in the sum."""
 BOUND_RULES: dict[str, Rule] = {
@@ -115,6 +146,7 @@ BOUND_RULES: dict[str, Rule] = {
     "attributes": joined,
     "has_displacement_moments": lambda values: False,
     "label": lambda values: "a sum of energies",
+    "local": sum_of_laws,
 }
 """A rule for every field of `BoundEnergy`."""
 PARTICLE_RULES: dict[str, Rule] = {
