@@ -56,7 +56,7 @@ def draw_cloud(
     require(sampling in get_args(Sampling), f"sampling {sampling!r}", " or ".join(get_args(Sampling)), "use one of them")
     require(count >= 1, f"{count} particles", "at least 1", "use more particles")
     require(len(components) > 0, "particles without an initial density", "one component or more", "name an initial density")
-    named = all(c.density for c in components)
+    named = all(c.named for c in components)
     require(named, "particles from an initial density in a file", "named densities", "write the density as a mixture")
     if strata is not None:
         return draw_strata(components, factors, count, seed, sampling, strata)
@@ -68,6 +68,9 @@ def draw_cloud(
     points = np.empty((count, columns[-1].stop))
     for number, component in enumerate(components):
         mine = chosen == number
+        if component.joint is not None:
+            points[mine] = component.joint.points(levels[mine, 1:], factors)
+            continue
         for k, factor in enumerate(factors):
             level = block(levels[mine], slice(starts[k], starts[k + 1]))
             points[mine, columns[k]] = component.density[factor.name].quantile(level, factor).reshape(-1, factor.columns)
@@ -79,6 +82,8 @@ def draw_strata(
 ) -> Cloud:
     """A cloud from the density at each label: components keep their weights there, and the label the mass that they give it."""
     labels = factors[factor_index(factors, strata, "strata")]
+    received = f"particles with the exact mass of every label {strata!r} from a joint density"
+    require(all(c.density for c in components), received, "a density for every factor", "write the density as a mixture")
     shares = np.stack([c.density[strata].masses(labels) for c in components])
     shares *= np.array([c.weight for c in components])[:, None] / sum(c.weight for c in components)
     present = np.flatnonzero(shares.sum(axis=0))

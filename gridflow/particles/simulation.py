@@ -71,6 +71,8 @@ class Simulator:
         for component in self.problem.initial:
             if component.density:
                 factor_masses(component, self.factors, "initial")
+            if component.joint is not None:
+                component.joint.check(self.factors)
         return list(self.problem.initial)
 
     @classmethod

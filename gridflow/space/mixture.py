@@ -12,21 +12,33 @@ from gridflow.files import open_netcdf
 from gridflow.space.densities import DensitySpec
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
+from gridflow.space.radial import JointSpec, Line
 
 CUT_MAX = 1e-6
 """Largest share of the initial mass that a box may cut off: below the discretisation error of every shipped case."""
 
 
 class Component(Struct, frozen=True, forbid_unknown_fields=True):
-    """One component of a mixture: a product of named densities, one per factor, or a density from a gridflow file."""
+    """One component of a mixture: a product of named densities, one per factor, a joint density of all factors, or a density
+    from a gridflow file."""
 
     density: dict[str, DensitySpec] = field(default_factory=dict)
     weight: Annotated[float, Meta(gt=0.0)] = 1.0
     file: str | UnsetType = UNSET
+    joint: JointSpec | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.density) == isinstance(self.file, str):
-            raise ValueError("a component needs either `density.NAME = {kind = …}` for every factor, or `file`")
+        if bool(self.density) + isinstance(self.file, str) + (self.joint is not None) != 1:
+            raise ValueError("a component needs either `density.NAME = {kind = …}` for every factor, or `joint`, or `file`")
+
+    @property
+    def named(self) -> bool:
+        """Whether it is known outside a grid."""
+        return bool(self.density) or self.joint is not None
+
+    def marginal(self, factor: Factor, factors: tuple[Factor, ...]) -> DensitySpec | Line:
+        """The density along one of the factors, of a component that is `named`."""
+        return self.density[factor.name] if self.joint is None else self.joint.marginal(factor, factors)
 
 
 def mixture_masses(components: list[Component], grid: Grid, directory: Path, purpose: str) -> Array:
@@ -38,7 +50,9 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     require(len(components) > 0, f"{purpose}: no density", "one component or more", "name an initial density")
     total = np.zeros(grid.shape)
     for component in components:
-        if component.density:
+        if component.joint is not None:
+            masses = component.joint.masses(grid.factors)
+        elif component.density:
             masses = reduce(np.multiply.outer, factor_masses(component, grid.factors, purpose))
         else:
             masses = file_masses(component, grid, directory, purpose)

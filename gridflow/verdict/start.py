@@ -27,6 +27,7 @@ from gridflow.space.distances import quantiles_of_cells, quantiles_of_points, wa
 from gridflow.space.factor import Array, Factor, block, columns_of
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
+from gridflow.space.radial import Line
 
 LAGS = (1, 2, 3)
 """Ensemble k is compared with k + 1, k + 2, k + 3, cyclically: nearly as much as all pairs, for less."""
@@ -86,7 +87,7 @@ def start_comparison(components: list[Component], grid: Grid, masses: Array, sta
         null = [gap(clouds[i], clouds[j], factor) for i, j in cyclic_pairs(len(clouds))]
         scale = factor.total_volume if factor.one_dimensional else 1.0
         distance[k] = np.mean([gap(c, mine, factor) for c in clouds])
-        allowed[k] = max(null) + error_of_cells(components, factor) + ROUNDOFF_SHARE * scale
+        allowed[k] = max(null) + error_of_cells(components, factor, grid) + ROUNDOFF_SHARE * scale
     return Start([f.name for f in factors], distance, allowed)
 
 
@@ -95,13 +96,13 @@ def gap(one: Any, two: Any, factor: Factor) -> float:
     return wasserstein(one, two, 1) if factor.one_dimensional else float(np.abs(one - two).sum() / 2)
 
 
-def error_of_cells(components: list[Component], factor: Factor) -> float:
+def error_of_cells(components: list[Component], factor: Factor, grid: Grid) -> float:
     """Bound of W1 between a mixture and its cell averages along one factor: W1 is convex."""
     total = sum(c.weight for c in components)
-    return sum(c.weight / total * error_of_density(c.density[factor.name], factor) for c in components)
+    return sum(c.weight / total * error_of_density(c.marginal(factor, grid.factors), factor) for c in components)
 
 
-def error_of_density(density: DensitySpec, factor: Factor) -> float:
+def error_of_density(density: DensitySpec | Line, factor: Factor) -> float:
     """W1 between the cells of a factor and far smaller ones, 0 for labels."""
     if isinstance(density, Weights):  # uniform inside the cells
         return 0.0
