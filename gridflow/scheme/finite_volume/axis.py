@@ -22,7 +22,8 @@ ALIKE = 64 * float(np.finfo(float).eps)
 class Drift(NamedTuple):
     """What drives the mass along a factor: factor·(ξ_c − ξ_o), factor = 1/D, 0 for diffusion alone.
 
-    field : ξ, shape of the grid, or where factor = 0 a viscosity beside the diffusivity, which the mobility multiplies too
+    field : ξ, shape of the grid, or where factor = 0 a viscosity beside the diffusivity, which the mobility multiplies too; where
+        factor < 0, along lines and circles, rates as `lines.advance_lines` takes them, (2, *shape of the grid)
     line : ξ of one line, (n, 1), where it is that of all lines up to constants
     """
 

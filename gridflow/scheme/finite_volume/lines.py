@@ -268,7 +268,9 @@ def is_negative(y, m):
 def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, factor, second_order, first, last):
     """Advance the lines first ≤ l < last by `time`, from `rho` into `out`, which may be the same: (n_cells,) each, in C order.
 
-    field : ξ where factor = 1/D > 0, else the viscosity; (1,) where there is none. mobility : of each line. L : `Line`.
+    field : ξ where factor = 1/D > 0, else the viscosity; (1,) where there is none; where factor < 0 the rates themselves, what
+        every cell gives to the next and then what every cell gives to the one before it, (2 n_cells,), nothing through walls
+    mobility : of each line. L : `Line`.
     stride : cells from one to the next of a line, the product of the sizes of all later factors.
     second_order : R, else one resolvent of the whole time, of order 1.
     """
@@ -279,9 +281,13 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
     offsets = np.empty(BLOCK, np.int64)
     for block in range(first, last, BLOCK):
         m = take_lines(mass, y, rho, offsets, L, stride, block, last)
-        if field.size > 1:
-            load(xi, field, offsets, m, stride)
-        rates(right, left, xi, mobility[block:], L.rate, L.inverse_volume, diffusivity, factor, L.circle, m)
+        if factor < 0.0:
+            load(right, field[: rho.size], offsets, m, stride)
+            load(left, field[rho.size :], offsets, m, stride)
+        else:
+            if field.size > 1:
+                load(xi, field, offsets, m, stride)
+            rates(right, left, xi, mobility[block:], L.rate, L.inverse_volume, diffusivity, factor, L.circle, m)
         g = GAMMA * time if second_order else time
         for resolvent in range(4):  # both of R, or the only one; both of order 1
             if resolvent % 2 == 0:

@@ -8,6 +8,7 @@ from gridflow.errors import require
 from gridflow.flow.flow import KEYS
 from gridflow.problem import DRIVE, Problem
 from gridflow.scheme.finite_volume.implicit_stepper import ImplicitStepper
+from gridflow.scheme.finite_volume.internal_stepper import InternalStepper, splits_internal
 from gridflow.scheme.finite_volume.sliding import check_sliding
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
@@ -28,10 +29,15 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     def init(self, problem: Problem) -> FiniteVolumeStepper:
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         problem.check(self.knows, "finite volumes", "remove it")
+        law = problem.bound.local
+        received = "finite volumes with an internal energy that is infinite at some densities"
+        require(law is None or law.finite, received, "laws whose U is finite", 'use scheme.kind = "jko"')
         if self.sliding:
             fitted = problem.flow.temperature > 0 and self.diffusion == "scharfetter-gummel"
             check_sliding(problem.grid, self.order, fitted)
         numbers = problem, self.order, self.cfl, self.accuracy, self.sliding
+        if self.diffusion == "implicit" and not self.sliding and splits_internal(problem):
+            return InternalStepper(*numbers[:-1])
         if any(term.diffuses for term in problem.terms) and self.diffusion == "implicit":
             return ImplicitStepper(*numbers)
         varies = any(m.size > 1 for m in problem.grid.mobility)

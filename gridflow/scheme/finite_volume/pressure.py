@@ -1,0 +1,159 @@
+"""Diffusion by the pressure of an internal energy, and the drift beside it, implicitly along lines and circles:
+
+    ∂ρ/∂t = Σ_k ∂_k M_k (∂_k P(ρ) + ρ ∂_k η),   P = ρU' − U,   η = ξ − U'(ρ) the rest of the first variation
+
+Through the face between the cells a and b goes k(F_a ρ_a − F_b ρ_b), k = A_f M/d_f, with
+
+    F_a = max(K + c, η_a − η_b, 0),   F_b = max(K − c, η_b − η_a, 0),   c = (η_a − η_b)·Q/(ρ_a + ρ_b)
+    K = (P_a − P_b)/(ρ_a − ρ_b) ≥ 0,   Q = (P_a − P_b)/(U'_a − U'_b) ≥ 0
+
+K makes k(P_a − P_b) of the diffusion, exactly. Q is a mean of both densities, the arithmetic one for U = ρ²; with it the flux is
+kQ(ξ_a − ξ_b), of second order, and 0 at rest, where ξ is constant. Where the drift across a cell is larger than the diffusion
+(|c| > K), as in the last cell before a front, the maximum makes it upwind. F ≥ 0 keeps every density positive and its mass.
+
+F and η are taken from the middle of the step, to which a step of first order with those of its start leads. The step is then
+linear in ρ and of order 2, and its lines and their palindrome are those of a temperature (`gridflow.scheme.finite_volume.lines`,
+`gridflow.scheme.finite_volume.implicit`). Without drift a step of first order replaces densities by means of them, so that
+Σ V U(ρ) falls for every convex U however long it is (Jensen); else, and at order 2, the energy is checked.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflow.energy.base import Evaluation, Law
+from gridflow.energy.internal import EMPTY
+from gridflow.flow.term import Advance, Point
+from gridflow.scheme.finite_volume.axis import Drift
+from gridflow.scheme.finite_volume.implicit import Implicit
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+CLOSE = 1e-5
+"""Relative difference of densities up to which K is P' at their mean, and Q their mean: both err by 1e−10 there."""
+RATES = -1.0
+"""`Drift.factor` where rates are given."""
+
+
+class Pressure(Implicit):
+    """Steps along all factors that move. law : U"""
+
+    def __init__(self, grid: Grid, law: Law) -> None:
+        super().__init__(grid, grid.mobility, 1.0, linear=False)
+        self.law = law
+        self.faces = {axis: faces_before(grid, axis) for axis in self.moving}
+
+    def step(self, point: Point, time: float) -> Array:
+        middle = point.density
+        for axis, drift in self.fluxes(middle, point.evaluation.potential).items():
+            middle = self.along(middle, drift, axis, time / 2, second_order=False)
+        fluxes = self.fluxes(middle, point.evaluate(middle).potential)
+        return self.palindrome(point.density, fluxes, time)
+
+    def spread(self, density: Array, time: float) -> Array:
+        """The same without drift, of order 2."""
+        still = np.zeros_like(density)
+        middle = self.spread_first(density, time / 2)
+        return self.palindrome(density, self.fluxes(middle, still), time)
+
+    def spread_first(self, density: Array, time: float) -> Array:
+        """The same without drift, of order 1."""
+        after = density
+        for axis, drift in self.fluxes(density, np.zeros_like(density)).items():
+            after = self.along(after, drift, axis, time, second_order=False)
+        return after
+
+    def fluxes(self, density: Array, rest: Array) -> dict[int, Drift]:
+        """The rates of the fluxes along every factor. rest : η"""
+        pressure = self.law.pressure(density)
+        return {axis: Drift(self.rates(axis, density, pressure, rest), RATES) for axis in self.moving}
+
+    def rates(self, axis: int, density: Array, pressure: Array, rest: Array) -> Array:
+        """What every cell gives to the next along a factor, per mass and time, and to the one before it, (2, *shape)."""
+        ahead, back = self.shares(axis, density, pressure, rest)
+        face, inverse_volume = self.faces[axis], self.grid.along(axis, 1 / self.grid.factors[axis].volumes)
+        return np.stack([np.roll(face * ahead, -1, axis) * inverse_volume, face * back * inverse_volume])
+
+    def shares(self, axis: int, density: Array, pressure: Array, rest: Array) -> tuple[Array, Array]:
+        """(F_a, F_b) of the face before every cell b; that of the first cell of an interval is a wall."""
+        secant, mean = secants(self.law, density, pressure, axis)
+        drop, both = np.roll(rest, 1, axis) - rest, np.roll(density, 1, axis) + density
+        if not drop.any():
+            return secant, secant
+        part = drop * np.divide(mean, both, where=both > 0, out=np.full_like(both, 0.5))
+        return np.maximum(secant + part, np.maximum(drop, 0.0)), np.maximum(secant - part, np.maximum(-drop, 0.0))
+
+    def falls(self, density: Array, evaluation: Evaluation) -> float:
+        """Σ k(F_a ρ_a − F_b ρ_b)(ξ_a − ξ_b) over the faces: −dE/dt of the flow discrete in space."""
+        xi, rest, total = evaluation.first_variation, evaluation.potential, 0.0
+        pressure = self.law.pressure(density)
+        for axis in self.moving:
+            ahead, back = self.shares(axis, density, pressure, rest)
+            flux = ahead * np.roll(density, 1, axis) - back * density
+            total += float(np.vdot(self.weight_before(axis) * flux, np.roll(xi, 1, axis) - xi))
+        return total
+
+    def weight_before(self, axis: int) -> Array:
+        """k of the face before every cell along a factor, times the volume across."""
+        grid = self.grid
+        return self.faces[axis] * (grid.volume / grid.along(axis, grid.factors[axis].volumes))
+
+    def peclet(self, density: Array, xi: Array) -> float:
+        """(∫ρM|grad η|² / ∫M grad P·grad U')^½, the root mean square of the drift over that of diffusion: 1 at rest. xi : η"""
+        drift = diffusion = 0.0
+        pressure, slope = self.law.pressure(density), self.law.derivative(density)
+        for axis in self.moving:
+            fall, rise, drop = (field - np.roll(field, 1, axis) for field in (pressure, slope, xi))
+            mean = (density + np.roll(density, 1, axis)) / 2
+            drift += float(np.vdot(self.weight_before(axis), mean * drop**2))
+            diffusion += float(np.vdot(self.weight_before(axis), fall * rise))
+        if drift == 0:
+            return 0.0
+        return float(np.sqrt(drift / diffusion)) if diffusion > 0 else np.inf
+
+    def cell_peclet(self, density: Array, xi: Array) -> float:
+        """Root mean square of |η_a − η_b|/P' over the mass, the largest of all factors. xi : η"""
+        masses, largest = density * self.grid.volume, 0.0
+        diffusivity = np.maximum(density, EMPTY) * self.law.second(density)
+        for axis in self.moving:
+            step = np.where(self.faces[axis] > 0, xi - np.roll(xi, 1, axis), 0.0)
+            part = np.divide(step, diffusivity, where=masses > 0, out=np.zeros_like(step))
+            largest = max(largest, float(np.vdot(masses, part * part) / masses.sum()))
+        return largest**0.5
+
+    def time_of_cells(self, density: Array) -> float:
+        """h² over the mean diffusivity P' of the mass: a step that is hardly too long."""
+        masses = density * self.grid.volume
+        mean = float(np.vdot(masses, density * self.law.second(density)) / masses.sum())
+        return self.first_time() / mean
+
+
+@dataclass(frozen=True)
+class PressureSpread:
+    """The diffusion alone as a part of a step that is split off."""
+
+    pressure: Pressure
+
+    def advance(self, point: Point, time: float) -> Advance:
+        """The density after `time`."""
+        return Advance(self.pressure.spread(point.density, time))
+
+    def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> None:
+        """Nothing that limits a step."""
+
+
+def faces_before(grid: Grid, axis: int) -> Array:
+    """k = A_f M/d_f of the face before every cell along a line or circle, 0 at a wall; broadcasts against densities."""
+    factor = grid.factors[axis]
+    return grid.mobility[axis] * grid.along(axis, (factor.areas / factor.distances)[:-1])
+
+
+def secants(law: Law, density: Array, pressure: Array, axis: int) -> tuple[Array, Array]:
+    """(K, Q) of every cell and the one before it along an axis, cyclically."""
+    other, slope = np.roll(density, 1, axis), law.derivative(density)
+    gap, both, fall = density - other, density + other, pressure - np.roll(pressure, 1, axis)
+    close = np.abs(gap) <= CLOSE * both
+    mean = both / 2
+    secant = np.divide(fall, gap, where=~close, out=np.empty_like(gap))
+    secant[close] = np.maximum(mean[close], EMPTY) * law.second(mean[close])
+    return secant, np.divide(fall, slope - np.roll(slope, 1, axis), where=~close, out=mean)
