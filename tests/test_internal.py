@@ -89,9 +89,7 @@ def test_the_law_of_a_sum():
     assert SumEnergy((potential,)).bind(grid).local is None
     one = SumEnergy((potential, porous)).bind(grid)
     assert one.local == Power(2.0)
-    assert not one.only_local
     both = SumEnergy((porous, heat)).bind(grid)
-    assert both.only_local
     assert both.local is not None
     assert both.local.finite
     density = np.linspace(0.1, 2.0, 8)

@@ -91,8 +91,7 @@ class BoundEnergy(ABC):
     attributes : of the dataset, text by name
     has_displacement_moments : whether `displacement_moments` is given
     label : what messages call the energy
-    local : the law U where a part of the energy is ∫U(ρ) dV: U'(ρ) is then a part of ξ, and ξ − U'(ρ) the rest;
-    only_local : there is no rest
+    local : the law U where a part of the energy is ∫U(ρ) dV: U'(ρ) is then a part of ξ, and ξ − U'(ρ) the rest
 
     A new field needs a rule in `gridflow.energy.sum.BOUND_RULES`.
     """
@@ -107,7 +106,6 @@ class BoundEnergy(ABC):
     has_displacement_moments: bool = False
     label: str = "this energy"
     local: Law | None = None
-    only_local: bool = False
 
     @abstractmethod
     def evaluate(self, mass: Array) -> Evaluation:

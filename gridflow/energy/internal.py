@@ -138,7 +138,6 @@ class BoundInternal(BoundEnergy):
     local: Law
 
     convex = True
-    only_local = True
     label = "an internal energy"
 
     def evaluate(self, mass: Array) -> Evaluation:

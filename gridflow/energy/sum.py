@@ -147,7 +147,6 @@ BOUND_RULES: dict[str, Rule] = {
     "has_displacement_moments": lambda values: False,
     "label": lambda values: "a sum of energies",
     "local": sum_of_laws,
-    "only_local": all,
 }
 """A rule for every field of `BoundEnergy`."""
 PARTICLE_RULES: dict[str, Rule] = {

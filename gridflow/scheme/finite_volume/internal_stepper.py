@@ -35,13 +35,12 @@ class RestDrive(Drive):
 
     def __init__(self, problem: Problem, transport: Transport, law: Law) -> None:
         super().__init__(problem, transport)
-        self.law = law
+        self.law, self.volume = law, problem.grid.volume
 
     def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
         evaluation = super().evaluate(density, time, level)
-        xi = evaluation.first_variation
-        rest = np.zeros_like(xi) if self.problem.bound.only_local else xi - self.law.derivative(density)
-        return replace(evaluation, drive=rest)
+        rounded = density * self.volume / self.volume  # as the energy sees it: the rest of U' alone is then 0 to the last bit
+        return replace(evaluation, drive=evaluation.first_variation - self.law.derivative(rounded))
 
 
 class InternalStepper(ImplicitStepper):
@@ -61,7 +60,7 @@ class InternalStepper(ImplicitStepper):
         return super().start(density, time, dt)
 
     def with_curvature(self, state: State) -> State:
-        return state if self.problem.bound.only_local else super().with_curvature(state)
+        return super().with_curvature(state) if state.evaluation.potential.any() else state
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
         """Of the fluxes of implicit lines."""
