@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import HEAT_CIRCLE, HEAT_INTERVAL, case_of, problem_of
+from helpers import HEAT_CIRCLE, HEAT_INTERVAL, ORNSTEIN_UHLENBECK, case_of, problem_of
 from msgspec import ValidationError, convert
 
 import gridflow
@@ -246,13 +246,12 @@ def test_an_amplitude_is_a_speed(amplitude):
 # -------------------------------------------------------------------------------------------------------------- invariants
 @pytest.mark.parametrize("scheme", ["implicit", "scharfetter-gummel"])
 @pytest.mark.parametrize("stiffness", [0.0, 1.0], ids=["free", "confined"])
-@pytest.mark.parametrize("law", [Power(2.0), Power(3.5), Power(1.5), Entropy()], ids=name_of)
+@pytest.mark.parametrize("law", [Power(2.0), Power(3.5), Power(1.5)], ids=name_of)
 def test_mass_positivity_and_energy(law, stiffness, scheme):
     """From two separate uniform bumps, whose edges are jumps, around a point of the valley: every step keeps what it must."""
     case = case_of(barenblatt(stiffness=stiffness, half=3.0), exact=None, scheme__diffusion=scheme, time__stop=0.3)
     bumps = [{"density": {"x": {"kind": "uniform", "bounds": b}}} for b in ([-1.5, -0.7], [0.2, 0.6])]
-    entropy = isinstance(law, Entropy)
-    table = {"kind": "entropy"} if entropy else {"kind": "power", "exponent": law.exponent}
+    table = {"kind": "power", "exponent": law.exponent}
     key = "energy.parts" if stiffness else "energy.law"
     parts = [{"kind": "internal", "law": table}, {"kind": "potential", "terms": {"x": {"kind": "quadratic"}}}]
     dataset = gridflow.solve(case.replace({"initial": bumps, key: parts if stiffness else table}))
@@ -289,7 +288,8 @@ def test_fast_diffusion_fills_empty_cells_at_once():
 
 @pytest.mark.parametrize("stiffness", [0.0, 1.0], ids=["free", "confined"])
 def test_the_energy_falls_by_the_dissipation(stiffness):
-    """E(0) − E(T) = ∫ D dt by Simpson's rule over the saves: its difference falls with the cells, at least with their square."""
+    """E(0) − E(T) = ∫ D dt by Simpson's rule over the saves, for the flow discrete in space: what remains is the error in time,
+    and falls with the steps, which are proportional to the cells."""
     gaps = []
     for cells in (32, 64, 128):
         case = case_of(barenblatt(cells=cells, stiffness=stiffness, centre=0.3 * stiffness), time__save=81)
@@ -298,8 +298,8 @@ def test_the_energy_falls_by_the_dissipation(stiffness):
         weights = np.where(np.arange(81) % 2 == 1, 4.0, 2.0)
         weights[[0, -1]] = 1.0
         gaps.append(abs(energy[0] - energy[-1] - rate @ weights * (time[1] - time[0]) / 3) / (energy[0] - energy[-1]))
-    assert gaps[-1] < 3e-3, gaps
-    assert gaps[-1] < gaps[0] / 3, gaps
+    assert max(gaps) < 1e-4, gaps
+    assert gaps[-1] < 0.6 * gaps[0], gaps
 
 
 def test_a_confined_density_comes_to_rest():
@@ -318,17 +318,30 @@ def test_a_confined_density_comes_to_rest():
 # ------------------------------------------------------------------------------------------------- entropy and temperature
 @pytest.mark.parametrize("table", [HEAT_INTERVAL, HEAT_CIRCLE], ids=["interval", "circle"])
 def test_entropy_is_a_temperature(table):
-    """The same flow, by steps of their own: both of order 2 in the cells and in time."""
+    """The same flow: P = Dρ has the secant D, so that the lines are those of a temperature, and the steps as long."""
+    warm = case_of(table)
+    law = {"kind": "entropy", "amplitude": warm.flow.temperature}
+    internal = warm.replace({"energy": {"kind": "internal", "law": law}, "flow.temperature": 0.0, "exact": None})
+    one, two = (gridflow.solve(case) for case in (warm, internal))
+    np.testing.assert_allclose(two["density"], one["density"], rtol=1e-10)
+    volume, density = one["cell_volume"].to_numpy(), two["density"].to_numpy()
+    np.testing.assert_allclose(
+        two["energy"], warm.flow.temperature * (volume * density * np.log(density)).sum(axis=1), rtol=1e-12
+    )
+
+
+def test_entropy_in_a_potential_is_a_temperature():
+    """Ornstein and Uhlenbeck: fluxes of other kinds, central and exponentially fitted, both of order 2."""
     gaps = []
-    for cells in (32, 64):
-        warm = case_of(table, space__x__cells=cells)
+    for cells in (32, 64, 128):
+        warm = case_of(ORNSTEIN_UHLENBECK, space__x__cells=cells)
         law = {"kind": "entropy", "amplitude": warm.flow.temperature}
-        internal = warm.replace({"energy": {"kind": "internal", "law": law}, "flow.temperature": 0.0, "exact": None})
+        parts = [{"kind": "internal", "law": law}, ORNSTEIN_UHLENBECK["energy"]]
+        internal = warm.replace({"energy": {"kind": "sum", "parts": parts}, "flow.temperature": 0.0, "exact": None})
         one, two = (gridflow.solve(case) for case in (warm, internal))
-        np.testing.assert_allclose(two["energy"], one["energy"], rtol=1e-3)  # F = D∫ρ log ρ
         gaps.append(float(np.abs((one["density"] - two["density"])[-1] * one["cell_volume"]).sum()))
-    assert gaps[0] < 2e-3, gaps
-    assert gaps[1] < gaps[0] / 3, gaps
+    assert gaps[-1] < 2e-3, gaps
+    assert gaps[-1] < gaps[0] / 10, gaps
 
 
 def test_entropy_on_a_sphere_is_explicit():
@@ -347,7 +360,7 @@ def test_entropy_on_a_sphere_is_explicit():
     dataset = gridflow.solve(case)
     z = dataset["b_points"].to_numpy()[:, 2]
     mean = (dataset["density"] * dataset["cell_volume"]).to_numpy() @ z
-    assert mean[-1] / mean[0] == pytest.approx(np.exp(-0.5), rel=5e-3)
+    assert mean[-1] / mean[0] == pytest.approx(np.exp(-0.5), rel=1e-2)  # 162 cells, second order
 
 
 # ------------------------------------------------------------------------------------------------------------ one step of it
@@ -529,8 +542,8 @@ def test_the_first_variation_of_blobs_is_the_derivative_in_a_weight(rng):
 
 
 def test_blobs_move_as_the_density_does():
-    """W1 to the exact density: ε² = 1/N of the size of the solution, and less with more particles."""
-    case = case_of(barenblatt())
+    """W1 to the exact density: ε² = 4/N of the size of the solution, and less with more particles."""
+    case = case_of(barenblatt(), energy__blob=2.0)
     factor, exact = case.grid().factors[0], case.exact.solution(case.problem())(0.4)
     gaps = []
     for count in (128, 512):

@@ -164,7 +164,10 @@ class Blobs(ParticleEnergy):
         kernel, unit = Gaussian(width), (2 * pi * width**2) ** (-dimension / 2)
         density, gradient = kernel.sum(points, points, unit * weights, self.lengths)
         share = self.law.pressure(density) / density**2
-        around, gradient_around = kernel.sum(points, points, unit * weights * share, self.lengths)
+        if self.law.exponent == 2:  # F' is constant
+            around, gradient_around = share * density, share[:, None] * gradient
+        else:
+            around, gradient_around = kernel.sum(points, points, unit * weights * share, self.lengths)
         per_mass = self.law.value(density) / density
         gradient = share[:, None] * gradient + gradient_around
         return ParticleEvaluation(float(weights @ per_mass), gradient, first_variation=per_mass + around)

@@ -112,14 +112,13 @@ class Pressure(Implicit):
         return float(np.sqrt(drift / diffusion)) if diffusion > 0 else np.inf
 
     def cell_peclet(self, density: Array, xi: Array) -> float:
-        """Root mean square of |η_a − η_b|/P' over the mass, the largest of all factors. xi : η"""
+        """Root mean squares of |η_a − η_b| over that of P', both over the mass, the largest of all factors. xi : η"""
         masses, largest = density * self.grid.volume, 0.0
-        diffusivity = np.maximum(density, EMPTY) * self.law.second(density)
         for axis in self.moving:
             step = np.where(self.faces[axis] > 0, xi - np.roll(xi, 1, axis), 0.0)
-            part = np.divide(step, diffusivity, where=masses > 0, out=np.zeros_like(step))
-            largest = max(largest, float(np.vdot(masses, part * part) / masses.sum()))
-        return largest**0.5
+            largest = max(largest, float(np.vdot(masses, step * step)))
+        diffusivity = density * self.law.second(density)
+        return float(np.sqrt(largest / np.vdot(masses, diffusivity * diffusivity)))
 
     def time_of_cells(self, density: Array) -> float:
         """h² over the mean diffusivity P' of the mass: a step that is hardly too long."""
@@ -156,4 +155,5 @@ def secants(law: Law, density: Array, pressure: Array, axis: int) -> tuple[Array
     mean = both / 2
     secant = np.divide(fall, gap, where=~close, out=np.empty_like(gap))
     secant[close] = np.maximum(mean[close], EMPTY) * law.second(mean[close])
-    return secant, np.divide(fall, slope - np.roll(slope, 1, axis), where=~close, out=mean)
+    bend = slope - np.roll(slope, 1, axis)  # which may be 0 where powers of small densities are
+    return secant, np.divide(fall, bend, where=~close & (bend != 0), out=mean)
