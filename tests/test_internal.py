@@ -415,6 +415,21 @@ def test_fluxes_vanish_where_the_first_variation_is_constant(law, rng):
 
 
 @pytest.mark.parametrize("law", LAWS, ids=name_of)
+def test_compiled_rates_are_those_of_the_formula(law, rng):
+    """Along both factors of a product, with mobilities, empty and equal cells, and drifts on both sides of the diffusion."""
+    factors = [Interval((0.0, 1.0), 7, Grading(0.2, 3.0)).factor("x"), Circle(6).factor("y"), Labels([1.0, 2.0]).factor("l")]
+    grid = Grid(factors, {"x": ("l", np.array([1.0, 3.0]))})
+    density, rest = np.maximum(rng.random(grid.shape) - 0.3, 0.0), 3 * rng.random(grid.shape) ** 4
+    density[0, :2] = 0.4
+    pressure = Pressure(grid, law)
+    for axis, drift in pressure.fluxes(density, rest).items():
+        ahead, back = pressure.shares(axis, density, law.pressure(density), rest)
+        inverse = grid.along(axis, 1 / grid.factors[axis].volumes)
+        expected = np.roll(pressure.faces[axis] * ahead, -1, axis) * inverse, pressure.faces[axis] * back * inverse
+        np.testing.assert_allclose(drift.field.reshape(2, *grid.shape), expected, rtol=1e-11, atol=1e-300)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=name_of)
 def test_secants_of_close_and_of_equal_densities(law):
     density = np.array([0.7, 0.7, 0.7 * (1 + 1e-9), 0.7 * (1 + 3e-5), 0.2])
     found, mean = secants(law, density, law.pressure(density), 0)

@@ -24,13 +24,12 @@ import numpy as np
 from gridflow.energy.base import Evaluation, Law
 from gridflow.energy.internal import EMPTY
 from gridflow.flow.term import Advance, Point
-from gridflow.scheme.finite_volume.axis import Drift
+from gridflow.scheme.finite_volume.axis import Drift, LineAxis
 from gridflow.scheme.finite_volume.implicit import Implicit
+from gridflow.scheme.finite_volume.pressure_rates import CLOSE, face_rates
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
-CLOSE = 1e-5
-"""Relative difference of densities up to which K is P' at their mean, and Q their mean: both err by 1e−10 there."""
 RATES = -1.0
 """`Drift.factor` where rates are given."""
 
@@ -65,17 +64,20 @@ class Pressure(Implicit):
 
     def fluxes(self, density: Array, rest: Array) -> dict[int, Drift]:
         """The rates of the fluxes along every factor. rest : η"""
-        pressure = self.law.pressure(density)
-        return {axis: Drift(self.rates(axis, density, pressure, rest), RATES) for axis in self.moving}
+        law = self.law
+        fields = density, law.pressure(density), law.derivative(density), diffusivity_of(law, density), rest
+        flat = [np.ascontiguousarray(field).reshape(-1) for field in fields]
+        return {axis: Drift(self.rates(axis, *flat), RATES) for axis in self.moving}
 
-    def rates(self, axis: int, density: Array, pressure: Array, rest: Array) -> Array:
-        """What every cell gives to the next along a factor, per mass and time, and to the one before it, (2, *shape)."""
-        ahead, back = self.shares(axis, density, pressure, rest)
-        face, inverse_volume = self.faces[axis], self.grid.along(axis, 1 / self.grid.factors[axis].volumes)
-        return np.stack([np.roll(face * ahead, -1, axis) * inverse_volume, face * back * inverse_volume])
+    def rates(self, axis: int, *fields: Array) -> Array:
+        """What every cell gives to the next along a factor, per mass and time, and to the one before it, (2, n_cells)."""
+        lines, found = self.axes[axis], np.zeros((2, self.grid.size))
+        assert isinstance(lines, LineAxis)
+        face_rates(*found, *fields, lines.mobility, lines.line, lines.stride)
+        return found
 
     def shares(self, axis: int, density: Array, pressure: Array, rest: Array) -> tuple[Array, Array]:
-        """(F_a, F_b) of the face before every cell b; that of the first cell of an interval is a wall."""
+        """(F_a, F_b) of the face before every cell b; that of the first cell of an interval is a wall. What `face_rates` does."""
         secant, mean = secants(self.law, density, pressure, axis)
         drop, both = np.roll(rest, 1, axis) - rest, np.roll(density, 1, axis) + density
         if not drop.any():
@@ -117,13 +119,13 @@ class Pressure(Implicit):
         for axis in self.moving:
             step = np.where(self.faces[axis] > 0, xi - np.roll(xi, 1, axis), 0.0)
             largest = max(largest, float(np.vdot(masses, step * step)))
-        diffusivity = density * self.law.second(density)
+        diffusivity = diffusivity_of(self.law, density)
         return float(np.sqrt(largest / np.vdot(masses, diffusivity * diffusivity)))
 
     def time_of_cells(self, density: Array) -> float:
         """h² over the mean diffusivity P' of the mass: a step that is hardly too long."""
         masses = density * self.grid.volume
-        mean = float(np.vdot(masses, density * self.law.second(density)) / masses.sum())
+        mean = float(np.vdot(masses, diffusivity_of(self.law, density)) / masses.sum())
         return self.first_time() / mean
 
 
@@ -147,13 +149,18 @@ def faces_before(grid: Grid, axis: int) -> Array:
     return grid.mobility[axis] * grid.along(axis, (factor.areas / factor.distances)[:-1])
 
 
+def diffusivity_of(law: Law, density: Array) -> Array:
+    """P' = ρU''."""
+    return np.maximum(density, EMPTY) * law.second(density)
+
+
 def secants(law: Law, density: Array, pressure: Array, axis: int) -> tuple[Array, Array]:
     """(K, Q) of every cell and the one before it along an axis, cyclically."""
     other, slope = np.roll(density, 1, axis), law.derivative(density)
     gap, both, fall = density - other, density + other, pressure - np.roll(pressure, 1, axis)
     close = np.abs(gap) <= CLOSE * both
     mean = both / 2
-    secant = np.divide(fall, gap, where=~close, out=np.empty_like(gap))
-    secant[close] = np.maximum(mean[close], EMPTY) * law.second(mean[close])
+    diffusivity = diffusivity_of(law, density)
+    secant = np.divide(fall, gap, where=~close, out=(diffusivity + np.roll(diffusivity, 1, axis)) / 2)
     bend = slope - np.roll(slope, 1, axis)  # which may be 0 where powers of small densities are
     return secant, np.divide(fall, bend, where=~close & (bend != 0), out=mean)
