@@ -315,6 +315,30 @@ def test_a_confined_density_comes_to_rest():
     assert np.abs(density * problem.grid.volume - rest).sum() < 5e-3
 
 
+RESTS = {
+    "double well": ([{"kind": "potential", "terms": {"x": {"kind": "double-well", "height": 0.5}}}], 0.5),
+    "steep wells": ([{"kind": "potential", "terms": {"x": {"kind": "double-well", "height": 5.0}}}], 0.05),
+    "attraction": ([{"kind": "interaction", "kernel": {"kind": "gaussian", "bandwidth": 0.5}, "amplitude": -1.0}], 0.5),
+}
+"""Other parts of an energy, and the amplitude of ρ² beside them: a drift as fast as the diffusion, much faster, and nonlinear."""
+
+
+@pytest.mark.parametrize("name", RESTS)
+def test_implicit_and_explicit_steps_find_one_flow(name):
+    """Both are of second order in the cells, by different fluxes: their moments, and their energies at the end."""
+    parts, amplitude = RESTS[name]
+    law = {"kind": "internal", "law": {"kind": "power", "exponent": 2.0, "amplitude": amplitude}}
+    start = [{"density": {"x": {"kind": "normal", "mean": 0.5, "deviation": 0.4}}}]
+    case = case_of({**barenblatt(stiffness=1.0, half=3.0), "initial": start}, exact=None, energy__parts=[law, *parts])
+    one, two = (gridflow.solve(case.replace({"scheme.diffusion": kind})) for kind in ("implicit", "scharfetter-gummel"))
+    x, volume = one["x"].to_numpy(), one["cell_volume"].to_numpy()
+    for power in (1, 2):
+        moments = [float(d["density"][-1].to_numpy() @ (volume * x**power)) for d in (one, two)]
+        assert moments[0] == pytest.approx(moments[1], abs=5e-3)
+    assert float(one["energy"][-1]) == pytest.approx(float(two["energy"][-1]), abs=2e-3)
+    assert (np.diff(one["energy"]) < 0).all()
+
+
 # ------------------------------------------------------------------------------------------------- entropy and temperature
 @pytest.mark.parametrize("table", [HEAT_INTERVAL, HEAT_CIRCLE], ids=["interval", "circle"])
 def test_entropy_is_a_temperature(table):
