@@ -113,8 +113,7 @@ def test_the_case_files_say_what_the_list_needs():
 @pytest.mark.parametrize("name", shipped_cases())
 def test_the_widest_cells_of_a_quick_validation_are_admitted(name):
     """Eight times as wide as shipped: twice for being quick, and four times more to extrapolate."""
-    case = load_case(name)
-    case = coarse_case(case if case.particles is None else quick_case(case), 4)
+    case = coarse_case(quick_case(load_case(name)), 4)
     case.energy.load(Path(case.directory)).bind(case.grid())
 
 
