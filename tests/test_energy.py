@@ -10,6 +10,7 @@ from numba import njit
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.guard import bound_to, particles_of
 from gridflow.energy.interaction.interaction import Interaction
+from gridflow.energy.internal import Internal, Power
 from gridflow.energy.mmd.certificates import Certificates
 from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.network_kernel import Features
@@ -93,6 +94,7 @@ ENERGIES = {
         Grid([A, ANGLE]),
     ),
     "potential": (Potential({"a": DoubleWell(), "angle": Wave(wavenumber=2), "b": Linear(slope=-1.0)}), Grid([A, ANGLE, B])),
+    "internal": (Internal(Power(2.0), 0.7), Grid([A, ANGLE])),
     "interaction": (Interaction(PowerLaw(repulsion=1.5), 0.3, ["w", "b"]), Grid([W, B, SIGN])),
     "interaction on a circle": (Interaction(Exponential(1.5)), Grid([A, ANGLE])),
     "potential, target and polynomial": (
@@ -457,7 +459,7 @@ def cloud_at_cells(grid, rng):
     return mass, np.stack(columns, axis=1), mass.ravel()
 
 
-@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith(("mmd", "sobolev")) and n != "sum"])
+@pytest.mark.parametrize("name", [n for n in ENERGIES if not n.startswith(("mmd", "sobolev", "internal")) and n != "sum"])
 def test_particles_at_the_cells_have_the_energy_of_the_grid(name, rng):
     """The same sum over the same points: networks and potentials agree to round-off."""
     spec, grid = ENERGIES[name]

@@ -570,7 +570,7 @@ def test_the_gradient_of_blobs_is_that_of_their_energy(law, rng):
 
 
 def test_the_first_variation_of_blobs_is_the_derivative_in_a_weight(rng):
-    """Moved between two particles of equal weight: the number that sets ε stays, up to second order."""
+    """Moved between two particles; the number of particles, which sets ε, stays, and those of weight 0 do not count."""
     energy = InternalEnergy(Power(3.0), 2.0).particles(FACTORS)
     points, weights, h = rng.normal(size=(8, 2)), np.full(8, 1 / 8), 1e-6
     move = np.zeros(8)
@@ -578,6 +578,8 @@ def test_the_first_variation_of_blobs_is_the_derivative_in_a_weight(rng):
     slope = (energy.evaluate(points, weights + move).value - energy.evaluate(points, weights - move).value) / (2 * h)
     xi = energy.evaluate(points, weights).first_variation
     assert xi[2] - xi[5] == pytest.approx(slope, rel=1e-5)
+    probed = energy.evaluate(np.vstack([points, points + 0.1]), np.concatenate([weights, np.zeros(8)]))
+    assert probed.value == energy.evaluate(points, weights).value
 
 
 def test_blobs_move_as_the_density_does():

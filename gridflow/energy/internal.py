@@ -159,7 +159,7 @@ class Blobs(ParticleEnergy):
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
         dimension = self.lengths.size
-        count = weights.sum() ** 2 / (weights @ weights)  # of particles of weight 0 none is counted
+        count = np.count_nonzero(weights)
         width = self.blob * float(count) ** (-1 / (dimension + 1))
         kernel, unit = Gaussian(width), (2 * pi * width**2) ** (-dimension / 2)
         density, gradient = kernel.sum(points, points, unit * weights, self.lengths)
