@@ -58,12 +58,17 @@ class Evaluation:
 class Law(Protocol):
     """U of an internal energy ∫U(ρ) dV: convex, all of its methods elementwise on densities ρ ≥ 0, of any shape.
 
-    finite : U and U' are finite for every ρ > 0; schemes that need no more than proximal steps of U admit others.
+    finite : U and U' are finite for every ρ > 0; schemes that need no more than proximal steps of U admit others;
+    largest : the density up to which they are.
     At ρ = 0, where U' may be −∞, derivatives are large numbers instead.
     """
 
     @property
     def finite(self) -> bool:
+        """See above."""
+
+    @property
+    def largest(self) -> float:
         """See above."""
 
     def value(self, density: Array) -> Array:

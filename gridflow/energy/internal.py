@@ -21,7 +21,7 @@ in the tails, such particles follow no density that they resolve, and none are o
 """
 
 from dataclasses import dataclass
-from math import pi
+from math import inf, pi
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -30,6 +30,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, Law, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.congestion import Congestion
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -48,6 +49,7 @@ class Power(Struct, frozen=True, forbid_unknown_fields=True, tag="power", tag_fi
     amplitude: Amplitude = 1.0
 
     finite: ClassVar[bool] = True
+    largest: ClassVar[float] = inf
 
     def __post_init__(self) -> None:
         if abs(self.exponent - 1) < 1e-6:
@@ -79,6 +81,7 @@ class Entropy(Struct, frozen=True, forbid_unknown_fields=True, tag="entropy", ta
 
     exponent: ClassVar[float] = 1.0
     finite: ClassVar[bool] = True
+    largest: ClassVar[float] = inf
 
     def value(self, density: Array) -> Array:
         return self.amplitude * density * np.log(np.maximum(density, EMPTY))
@@ -93,7 +96,7 @@ class Entropy(Struct, frozen=True, forbid_unknown_fields=True, tag="entropy", ta
         return self.amplitude * density
 
 
-LawSpec = Power | Entropy
+LawSpec = Power | Entropy | Congestion
 
 
 class Internal(Struct, frozen=True, forbid_unknown_fields=True, tag="internal", tag_field="kind"):
@@ -121,6 +124,11 @@ class InternalEnergy(Energy):
 
     def particles(self, factors: tuple[Factor, ...]) -> "Blobs":
         check_exponent(self.law, factors)
+        bounded, fix = (
+            "particles of an energy that bounds the density",
+            "remove [particles]: the exact solution is the comparison",
+        )
+        require(self.law.finite, bounded, "laws whose U is finite", fix)
         received = f"particles of an internal energy with exponent {self.law.exponent:g}"
         fix = "remove [particles]: the exact solution is the comparison"
         require(self.law.exponent >= 1, received, "at least 1: in tails of fast diffusion no blob resolves the density", fix)
@@ -139,6 +147,11 @@ class BoundInternal(BoundEnergy):
 
     convex = True
     label = "an internal energy"
+
+    def check_start(self, masses: Array) -> None:
+        mass, room = float(masses.sum()), self.local.largest * float(self.volume.sum())
+        received, fix = f"a mass of {mass:.3g} in room for {room:.3g}", "use a larger energy.law.largest or a larger space"
+        require(mass < room, received, "more room than mass: no room is left to move", fix)
 
     def evaluate(self, mass: Array) -> Evaluation:
         density = mass / self.volume

@@ -115,6 +115,10 @@ class SumLaw:
     def finite(self) -> bool:
         return all(law.finite for law in self.laws)
 
+    @property
+    def largest(self) -> float:
+        return min(law.largest for law in self.laws)
+
     def value(self, density: Array) -> Array:
         return reduce(np.add, [law.value(density) for law in self.laws])
 

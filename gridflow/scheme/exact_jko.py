@@ -28,7 +28,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from gridflow.energy.base import Evaluation
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import InputError, SolveError, require
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.transport import Transport
@@ -60,6 +60,8 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         instead = '"jko"' if problem.flow.temperature > 0 else '"finite-volume"'
         problem.check(self.knows, "exact Wasserstein steps", f"use scheme.kind = {instead}")
+        law, received = problem.bound.local, "exact Wasserstein steps of an energy that is infinite at some densities"
+        require(law is None or law.finite, received, "laws whose U is finite", 'use scheme.kind = "jko"')
         return ExactWassersteinStepper(self, problem)
 
 

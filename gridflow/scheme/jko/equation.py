@@ -20,6 +20,16 @@ SINGLE_MAX = 1e5
 
 
 @dataclass(frozen=True, eq=False)
+class Marginal:
+    """p of a φ: masses pV; logs : log p, not below its maximum by more than LOG_FLOOR; log_ka, log_kb : of Ka and Kb."""
+
+    masses: Array
+    logs: Array
+    log_ka: Array
+    log_kb: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Defect:
     """How far φ is from the solution: see `Equation.defect`. log_ka, log_kb : of Ka and Kb; constant : of R(φ), taken out of it.
 
@@ -97,12 +107,9 @@ class Equation:
     def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
         """p(φ), R(φ), the quasi-Newton step without its p-mean, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
-        log_ka = self.kernel.apply_log(potential)
-        log_kb = self.kernel.apply_log(log_before - log_ka)  # b = q/(Ka)
-        symbol = self.symbol(tau)
-        logs, masses = potential + log_kb, np.empty(potential.shape)
+        found, symbol = self.marginal(potential, log_before), self.symbol(tau)
+        logs, masses = found.logs, found.masses
         residual, step = np.empty(potential.shape), np.empty(potential.shape)
-        exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
         total = float(masses.sum())
         drive = force * self.energy.evaluate(masses).first_variation
         if self.sweeps:
@@ -113,7 +120,15 @@ class Equation:
             single = self.kernel.single and size < SINGLE_MAX * felt
             residual = self.kernel.filter(residual.astype(np.float32) if single else residual, symbol)
         change = 2 * step_pass(residual.ravel(), masses.ravel(), total, step.ravel())
-        return Defect(masses, drive, step, change, log_ka, log_kb, constant, g)
+        return Defect(masses, drive, step, change, found.log_ka, found.log_kb, constant, g)
+
+    def marginal(self, potential: Array, log_before: Array) -> Marginal:
+        """p(φ)."""
+        log_ka = self.kernel.apply_log(potential)
+        log_kb = self.kernel.apply_log(log_before - log_ka)  # b = q/(Ka)
+        logs, masses = potential + log_kb, np.empty(potential.shape)
+        exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
+        return Marginal(masses, logs, log_ka, log_kb)
 
     def symbol(self, tau: float) -> Array | None:
         """1/C; None where it is one."""

@@ -127,6 +127,12 @@ class StepSolver:
             f' tolerance {self.tolerance:.1e}); use a smaller scheme.tau, or on_unconverged = "continue"'
         )
 
+    def next_iterate(self, potential: Array, log_before: Array, tau: float) -> tuple[Array, Array, Array]:
+        """(log p of a φ; φ and log p after one iteration of scaling from there, for ξ at p)."""
+        defect = self.equation.defect(potential, log_before, tau)
+        logs = defect.log_prox
+        return potential + defect.log_kb, logs - defect.log_kb, logs
+
     def is_solved(self, defect: Defect) -> bool:
         """Whether p hardly changes any more, and no mass is hidden."""
         if not defect.change < SMOOTH * self.tolerance:
@@ -154,12 +160,12 @@ def extrapolated(differences: Array, weight: Array) -> Array:
     return differences[: 1 + int(np.argmin(errors))].sum(axis=0)
 
 
-def next_differences(potential: Array, differences: Array | None) -> Array:
-    """The backward differences with one more φ."""
+def next_differences(potential: Array, differences: Array | None, centred: bool = True) -> Array:
+    """The backward differences with one more φ. centred : its constant does not matter, and is taken out."""
     if differences is None:
         differences = np.empty((0, *potential.shape))
     table = np.empty((min(len(differences), EXTRAPOLATION) + 1, *potential.shape))
-    table[0] = potential - (potential.max() + potential.min()) / 2
+    table[0] = potential - (potential.max() + potential.min()) / 2 if centred else potential
     for order in range(1, len(table)):
         np.subtract(table[order - 1], differences[order - 1], out=table[order])
     return table
