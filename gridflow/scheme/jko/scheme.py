@@ -63,6 +63,8 @@ from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
 from gridflow.scheme.jko.equation import Equation
 from gridflow.scheme.jko.gibbs import GibbsKernel
 from gridflow.scheme.jko.newton import Solution, StepSolver, next_differences
+from gridflow.scheme.jko.pointwise import PointwiseSolver, check_law, other_parts
+from gridflow.scheme.jko.unbalanced import UnbalancedSolver, check_reaction
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -98,7 +100,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     on_unconverged: Literal["stop", "continue"] = "stop"
 
     label: ClassVar[str] = "entropic JKO"
-    knows: ClassVar[frozenset[str]] = frozenset({"temperature"})
+    knows: ClassVar[frozenset[str]] = frozenset({"temperature", "reaction"})
     step_key: ClassVar[str | None] = "tau"  # of the case, of first order
 
     def init(self, problem: Problem) -> "JKOStepper":
@@ -119,7 +121,6 @@ class JKOStepper:
     """A scheme bound to a problem."""
 
     energy_decreases: ClassVar[bool] = False  # of E + W_ε/(2τ); E alone may rise by the entropic blur
-    conserves_mass: ClassVar[bool] = True
     reports: ClassVar[tuple[str, ...]] = ("iterations", "constr_even", "constr_odd")
 
     def __init__(self, scheme: JKO, problem: Problem) -> None:
@@ -141,7 +142,18 @@ class JKOStepper:
         self.transport = Transport(problem)
         self.equation = Equation(problem, self.kernel, self.epsilon, scheme.bias, scheme.sweeps)
         continues = scheme.on_unconverged == "continue"
-        self.solver = StepSolver(self.equation, scheme.tolerance, scheme.max_iterations, continues)
+        self.law, self.conserves_mass = problem.bound.local, problem.keeps_mass
+        limits = scheme.tolerance, scheme.max_iterations, continues
+        kappa = problem.flow.reaction.rate
+        self.solver: StepSolver | PointwiseSolver | UnbalancedSolver
+        if kappa > 0:
+            check_reaction(problem, scheme.bias, scheme.algorithm, scheme.accuracy is not None)
+            self.solver = UnbalancedSolver(self.equation, problem.bound, kappa, *limits)
+        elif self.law is not None:
+            check_law(problem.bound, scheme.algorithm)
+            self.solver = PointwiseSolver(self.equation, self.law, other_parts(problem.bound), *limits)
+        else:
+            self.solver = StepSolver(self.equation, *limits)
 
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; dt : the step to go on with, else tau."""
@@ -204,14 +216,16 @@ class JKOStepper:
         else:
             solution = self.solver.solve(state, log_before, tau)
             same = "differences" in state.arrays and tau == state.arrays["tau"][0]
-            differences = next_differences(solution.potential, state.arrays["differences"] if same else None)
+            earlier = state.arrays["differences"] if same else None
+            differences = next_differences(solution.potential, earlier, isinstance(self.solver, StepSolver))
             arrays = {"differences": differences, "tau": np.array([tau]), "log_before": log_before}
             if solution.history is not None:
                 arrays["history"] = solution.history  # type: ignore[assignment]
         reports = {"iterations": state.reports.get("iterations", 0) + solution.iterations, **constraints}
         unconverged = state.unconverged + (not solution.converged)
+        before = state if self.conserves_mass else replace(state, density=solution.density)  # whose mass the new state is given
         return self.transport.state_after(
-            state, solution.density, tau, self.scheme.tau, arrays=arrays, unconverged=unconverged, reports=reports
+            before, solution.density, tau, self.scheme.tau, arrays=arrays, unconverged=unconverged, reports=reports
         )
 
     def scale(self, log_before: Array, tau: float) -> tuple[Solution, dict[str, float]]:
@@ -236,12 +250,12 @@ class JKOStepper:
         odd constraint is that a and b themselves violate, ‖a·Kb − p'‖/‖q‖. Both are 0 at the solution only.
         """
         log_before = state.arrays["log_before"]
-        defect = self.equation.defect(state.arrays["differences"][0], log_before, float(state.arrays["tau"][0]))
-        before = np.exp(log_before)
-        log_ka = self.kernel.apply_log(defect.log_prox - defect.log_kb)
+        potential, tau = state.arrays["differences"][0], float(state.arrays["tau"][0])
+        logs, next_potential, next_logs = self.solver.next_iterate(potential, log_before, tau)
+        before, last, log_ka = np.exp(log_before), self.kernel.apply_log(potential), self.kernel.apply_log(next_potential)
         with np.errstate(over="ignore"):  # far from the solution
-            even = self.norm(before * np.expm1(log_ka - defect.log_ka)) / self.norm(before)
-            odd = self.norm(self.solver.density(defect) - np.exp(defect.log_prox)) / self.norm(before)
+            even = self.norm(before * np.expm1(log_ka - last)) / self.norm(before)
+            odd = self.norm(np.exp(logs) - np.exp(next_logs)) / self.norm(before)
         return {"constr_even": even, "constr_odd": odd}
 
     def norm(self, density: Array) -> float:
