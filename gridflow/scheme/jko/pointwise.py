@@ -33,8 +33,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflow.energy.base import BoundEnergy, Law
+from gridflow.energy.internal import BoundInternal
 from gridflow.energy.sum import BoundSum
-from gridflow.errors import SolveError, require
+from gridflow.errors import SolveError
 from gridflow.scheme.base import State
 from gridflow.scheme.jko.anderson import Anderson
 from gridflow.scheme.jko.equation import LOG_FLOOR, Equation, Marginal
@@ -152,7 +153,7 @@ class Sweeps:
 class PointwiseSolver:
     """Steps of an energy with a law U.
 
-    others : its parts that do not act cell by cell; tolerance : of p, relative, in every cell
+    others : its parts that are no internal energies; tolerance : of p, relative, in every cell
     continues : go on from the last iterate where max_iterations do not reach it
     """
 
@@ -205,14 +206,15 @@ class PointwiseSolver:
     @property
     def fixed(self) -> bool:
         """Whether the drive is the same for all p."""
-        return all(part.linear for part in self.others) and self.equation.sweeps == 0
+        return all(part.linear and part.local is None for part in self.others) and self.equation.sweeps == 0
 
     def drive(self, found: Marginal, tau: float) -> Array:
         """(2τ/ε)ξ of the parts that do not act cell by cell, and what debiasing adds."""
         force, _ = self.equation.weights(tau)
         drive = np.zeros(found.masses.shape)
         for part in self.others:
-            drive += force * part.evaluate(found.masses).first_variation
+            xi = part.evaluate(found.masses).first_variation
+            drive += force * (xi if part.local is None else xi - part.local.derivative(np.exp(found.logs)))
         return drive - self.equation.correction(found.logs)
 
     def next_iterate(self, potential: Array, log_before: Array, tau: float) -> tuple[Array, Array, Array]:
@@ -224,15 +226,6 @@ class PointwiseSolver:
 
 
 def other_parts(energy: BoundEnergy) -> list[BoundEnergy]:
-    """The parts of an energy that do not act cell by cell."""
+    """The parts of an energy that are not an internal energy."""
     parts = energy.parts if isinstance(energy, BoundSum) else [energy]
-    return [part for part in parts if not part.only_local]
-
-
-def check_law(energy: BoundEnergy, algorithm: str) -> None:
-    """Raises InputError for an energy with a law, or an algorithm, that these steps cannot do."""
-    mixed = [part.label for part in other_parts(energy) if part.local is not None]
-    fix = "write it as a sum of two energies"
-    require(not mixed, f"entropic JKO steps of {', '.join(mixed)}, which has a law U and more", "one of the two", fix)
-    received = f'scheme.algorithm = "{algorithm}" with an internal energy'
-    require(algorithm == "newton", received, "its own scaling", "remove scheme.algorithm")
+    return [part for part in parts if not isinstance(part, BoundInternal)]

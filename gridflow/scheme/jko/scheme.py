@@ -45,6 +45,9 @@ of the kernel (`gridflow.scheme.jko.log_product`), a pair of cosine transforms, 
 Time steps. `tau` is the step, and its error of order τ; with `accuracy` only the first: every step is taken whole and in two
 halves, their difference is the error of the halves, which are kept, and τ follows from the error allowed per time.
 
+An internal energy ∫U(p) is taken cell by cell (`gridflow.scheme.jko.pointwise`), a bound of the density among them; flows with
+reaction take steps between densities of different mass (`gridflow.scheme.jko.unbalanced`). Both have iterations of their own.
+
 `algorithm = "scaling"` is S2 Algorithm 1 as printed: slow, for plain steps; the reference of the tests.
 """
 
@@ -55,7 +58,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.energy.base import Evaluation
-from gridflow.errors import InputError, SolveError
+from gridflow.errors import InputError, SolveError, require
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.transport import Transport
@@ -63,7 +66,7 @@ from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
 from gridflow.scheme.jko.equation import Equation
 from gridflow.scheme.jko.gibbs import GibbsKernel
 from gridflow.scheme.jko.newton import Solution, StepSolver, next_differences
-from gridflow.scheme.jko.pointwise import PointwiseSolver, check_law, other_parts
+from gridflow.scheme.jko.pointwise import PointwiseSolver, other_parts
 from gridflow.scheme.jko.unbalanced import UnbalancedSolver, check_reaction
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Array
@@ -150,7 +153,8 @@ class JKOStepper:
             check_reaction(problem, scheme.bias, scheme.algorithm, scheme.accuracy is not None)
             self.solver = UnbalancedSolver(self.equation, problem.bound, kappa, *limits)
         elif self.law is not None:
-            check_law(problem.bound, scheme.algorithm)
+            received = f'scheme.algorithm = "{scheme.algorithm}" with an internal energy'
+            require(scheme.algorithm == "newton", received, "its own scaling", "remove scheme.algorithm")
             self.solver = PointwiseSolver(self.equation, self.law, other_parts(problem.bound), *limits)
         else:
             self.solver = StepSolver(self.equation, *limits)
