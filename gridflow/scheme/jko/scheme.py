@@ -165,7 +165,13 @@ class JKOStepper:
         return self.transport.state(density, time, dt if adapts else self.scheme.tau)
 
     def dissipation(self, density: Array, evaluation: Evaluation) -> float:
-        return self.transport.dissipation(density, evaluation)
+        """−dE/dt; with a bound of the density, whose pressure is no part of ξ, what the next step takes from E over τ."""
+        if self.law is None or self.law.finite:
+            return self.transport.dissipation(density, evaluation)
+        try:
+            return self.single(self.transport.state(density, 0.0, self.scheme.tau, evaluation, 0.0), self.scheme.tau).dissipation
+        except SolveError:
+            return float("nan")
 
     def report(self, state: State) -> dict[str, float]:
         found = self.constraints(state) if "differences" in state.arrays else {}
