@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import QUADRATIC as NETWORK
 from helpers import Linear, case_of, problem_of
 
 from gridflow.errors import InputError
@@ -50,6 +51,22 @@ def test_mass_mean_and_variance_at_order_one(term, rate):
     slopes = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))[:, :2]
     assert np.abs(slopes - 1).max() <= 0.2, f"errors {errors}"  # an implicit Euler step; τ² seen at the coarse end
     assert errors[-1].max() <= 0.03  # τ times the rate of the variance, 2·1.2 + 3·1.2·0.16 = 3
+
+
+def test_a_network_that_reacts_at_order_one():
+    """ξ depends on the density, and is updated within a step."""
+    changes = {"exact": None, "flow": {"reaction": {"rate": 2.0}}, "space.theta.cells": 192, "time.stop": 0.32, "time.save": 2}
+    found = []
+    for scheme in ({"kind": "finite-volume", "accuracy": 0.05}, *({"kind": "jko", "tau": tau} for tau in (0.04, 0.02, 0.01))):
+        dataset = solve(case_of(NETWORK).replace({**changes, "scheme": scheme}))
+        assert dataset.attrs["status"] == "completed"
+        masses, x = (dataset["density"] * dataset["cell_volume"]).to_numpy()[-1], dataset["theta"].to_numpy()
+        found.append([masses.sum(), masses @ x, masses @ x**2])
+    errors = np.abs(np.array(found[1:]) / found[0] - 1)
+    slopes = np.log2(errors[:-1] / errors[1:])
+    assert np.abs(slopes - 1).max() <= 0.2, f"errors {errors}"
+    assert errors[-1].max() <= 0.02
+    assert abs(found[0][0] - 1) > 0.05
 
 
 def one_step(kappa, potential, density, grid, tau=0.1, **scheme):

@@ -23,7 +23,8 @@ changes that are left then fall by factors 1 − δ between zero and one, and ar
     φ ← φ + (1 + √β)²·(change) + β·(last move of φ),     √β = (1 − √δ)/(1 + √δ)
 
 (heavy ball; Polyak 1964), by √β per sweep. δ is measured on the way: with a smaller β the slowest change falls by the λ with
-λ² − (1 + β − (1 + √β)² δ)λ + β = 0. In full cells the error of p is the change itself, and is what the tolerance bounds.
+λ² − (1 + β − (1 + √β)² δ)λ + β = 0; momentum is halved where changes grow, for sweeps without it always converge. In full cells
+the error of p is the change itself, and is what the tolerance bounds.
 
 Where ξ depends on p, it is updated from p until it no longer changes, mixed with earlier ones.
 """
@@ -153,7 +154,7 @@ class Sweeps:
 class PointwiseSolver:
     """Steps of an energy with a law U.
 
-    others : its parts that are no internal energies; tolerance : of p, relative, in every cell
+    others : its parts that are no internal energies; tolerance : L1 of p
     continues : go on from the last iterate where max_iterations do not reach it
     """
 
