@@ -53,8 +53,8 @@ WINDOW = 8
 DELTA_MIN = 1e-8
 GROWTH = 10.0
 """Of the error over its best, at which momentum is taken back."""
-UPDATES = 100
-"""Of ξ."""
+UPDATES, ATTEMPTS = 100, 5
+"""Of ξ; of max_iterations each, to solve a step for one ξ."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,12 @@ class PointwiseSolver:
         """φ and p of one step. Raises SolveError."""
         sweeps, mixing, iterations = self.start(state, log_before, tau), Anderson(), 0
         for _ in range(UPDATES):
-            more, met = sweeps.solve(self.tolerance, self.max_iterations)
-            iterations += more
+            for _ in range(1 if self.continues else ATTEMPTS):
+                more, met = sweeps.solve(self.tolerance, self.max_iterations)
+                iterations += more
+                if met:
+                    break
+                sweeps.root = 0.0
             found = self.equation.marginal(sweeps.potential, log_before)
             if self.fixed or not met:
                 break
@@ -188,14 +192,18 @@ class PointwiseSolver:
         return Solution(sweeps.potential, found.masses / self.equation.grid.volume, iterations, met)
 
     def start(self, state: State, log_before: Array, tau: float) -> Sweeps:
-        """Sweeps from the φ that the last steps extrapolate to, else from b = q."""
+        """Sweeps from the φ that the last steps extrapolate to, or from that of a step of another length; else from b = q."""
         logs = np.maximum(log_before, log_before.max() + LOG_FLOOR)
         drive = self.drive(Marginal(state.density * self.equation.grid.volume, logs, logs, logs), tau)
         kernel, proximal, volume = self.equation.kernel, self.proximal(tau), self.equation.grid.volume
-        if "differences" in state.arrays and tau == state.arrays["tau"][0]:
-            return Sweeps(
-                kernel, proximal, volume, log_before, drive, extrapolated(state.arrays["differences"], state.density), logs
-            )
+        if "differences" in state.arrays:
+            ratio = tau / float(state.arrays["tau"][0])
+            if ratio == 1:
+                start = extrapolated(state.arrays["differences"], state.density)
+            else:  # φ − β log p is proportional to the step
+                entropy = self.equation.beta * logs
+                start = ratio * (state.arrays["differences"][0] - entropy) + entropy
+            return Sweeps(kernel, proximal, volume, log_before, drive, start, logs)
         log_kb = kernel.apply_log(log_before)
         logs = proximal.logs(log_kb - drive, logs)
         return Sweeps(kernel, proximal, volume, log_before, drive, logs - log_kb, logs)

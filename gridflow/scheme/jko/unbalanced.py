@@ -118,7 +118,7 @@ def check_reaction(problem: Problem, bias: str, algorithm: str, adapts: bool) ->
     """Raises InputError for a reaction that these steps cannot do."""
     flow, what = problem.flow, "entropic JKO steps with flow.reaction"
     require(not flow.reaction.conserve, f"{what} and conserve", "a mass that is free", FIX)
-    require(flow.temperature == 0, f"{what} and flow.temperature", "one of them: ξ leaves the entropy out of the reaction", FIX)
+    require(flow.temperature == 0, f"{what} and flow.temperature", "one of them", FIX)
     require(problem.bound.local is None, f"{what} and an internal energy", "other energies", FIX)
     require(bias != "debias", f'{what} and bias = "debias"', 'bias = "compensate" or "plain"', 'use bias = "compensate"')
     require(algorithm == "newton", f'{what} and algorithm = "{algorithm}"', "its own scaling", "remove scheme.algorithm")
