@@ -243,6 +243,17 @@ def test_what_a_bound_or_a_law_does_not_admit_is_refused():
         solve(crowd.replace({"space.x.bounds": [-0.4, 0.4], "initial": [{"density": {"x": {"kind": "uniform"}}}]}))
 
 
+def test_cells_at_the_edge_of_full_ones_do_not_swing_for_ever():
+    """A step of the shipped case, four times as long, in which a cell was full in every other sweep."""
+    dataset = solve(
+        load_case("congestion").replace(
+            {"space.x.cells": 128, "scheme.tau": 0.08, "time.stop": 2.2, "time.save": [0.0, 1.0, 2.2]}
+        )
+    )
+    assert dataset.attrs["status"] == "completed"
+    assert float(dataset["error_w1"].max()) <= 6 / 128
+
+
 def test_a_crowd_that_does_not_converge_is_a_status():
     scheme = {"kind": "jko", "tau": 0.2, "max_iterations": 3}
     dataset = solve(load_case("congestion").replace({"space.x.cells": 64, "scheme": scheme}))

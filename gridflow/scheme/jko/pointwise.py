@@ -93,9 +93,13 @@ class Proximal:
         density = np.exp(logs)
         return self.stiffness + self.force * density * self.law.second(density)
 
-    def share(self, logs: Array) -> Array:
-        """Of the change of φ that is made: 1 + g' where that is below one, and the cell is not full."""
-        return np.where(logs < np.log(self.law.largest), np.minimum(self.rate(logs), 1.0), 1.0)
+    def share(self, logs: Array, careful: bool) -> Array:
+        """Of the change of φ that is made: 1 + g' where that is below one; all where the cell is full, unless `careful`.
+
+        Cells at the edge of full ones may swing between the two; with a share of 1 + g at most everywhere, none does.
+        """
+        share = np.minimum(self.rate(logs), 1.0)
+        return np.minimum(share, self.stiffness) if careful else np.where(logs < np.log(self.law.largest), share, 1.0)
 
 
 @dataclass
@@ -110,6 +114,7 @@ class Sweeps:
     potential: Array
     logs: Array
     root: float = 0.0
+    careful: bool = False
 
     def solve(self, tolerance: float, sweeps: int) -> tuple[int, bool]:
         """Sweep until the prox changes p by less than the tolerance in L1. Returns (sweeps, whether it does)."""
@@ -134,7 +139,7 @@ class Sweeps:
                 since = 0
             if since == 0 or first == np.inf:
                 first, since = error, 0
-            change *= (1 + self.root) ** 2 * self.proximal.share(self.logs)
+            change *= (1 + self.root) ** 2 * self.proximal.share(self.logs, self.careful)
             move = change + self.root**2 * move
             self.potential = self.potential + move
         self.potential = kept
@@ -144,7 +149,7 @@ class Sweeps:
         """Set √β by the contraction from one error to another so many sweeps later."""
         contraction, root = (error / first) ** (1 / since), self.root
         if contraction >= 1:
-            self.root = root / 2
+            self.root, self.careful = root / 2, True
         elif contraction > root:
             delta = max((1 + root**2 - contraction - root**2 / contraction) / (1 + root) ** 2, DELTA_MIN)
             self.root = max(root, (1 - np.sqrt(delta)) / (1 + np.sqrt(delta)))
