@@ -139,3 +139,15 @@ def test_large_grids_with_narrow_kernels_run_in_logarithms():
     assert GibbsKernel(Grid([LINES["line"]]), 0.01).wide
     field = 30 * np.sin(3 * grid.coordinate("x")) * np.cos(2 * grid.coordinate("y"))
     np.testing.assert_allclose(kernel.apply_log(field), np.log(kernel.apply(np.exp(field))), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", ["plain", "compensate", "debias"])
+def test_labels_alone_stay_where_they_are(bias):
+    """Mass does not move between labels: K is the identity, and a step without temperature changes nothing."""
+    grid = Grid([Labels(values=[-1.0, 0.5, 1.0]).factor("s")])
+    logs = np.array([1.0, -2.0, 3.0])
+    np.testing.assert_array_equal(GibbsKernel(grid, 1.0).apply_log(logs), logs)
+    masses = np.array([0.1, 0.3, 0.6])
+    stepper = JKO(tau=0.1, bias=bias).init(problem_of(grid, Linear([1.0, 0.0, 2.0])))
+    new = stepper.step(stepper.start(masses / grid.volume), 0.1)
+    np.testing.assert_allclose(new.density * grid.volume, masses, rtol=1e-6)

@@ -136,7 +136,9 @@ class GibbsKernel:
         return y.reshape(self.shape)
 
     def apply_log(self, logs: Array) -> Array:
-        """log K e^l."""
+        """log K e^l; of labels alone K is the identity."""
+        if not self.lines:
+            return logs.copy()
         if self.wide:
             top = logs.max()
             if top - logs.min() < RANGE_MAX:

@@ -31,7 +31,8 @@ R = const is solved by a quasi-Newton iteration in the eigenbasis of K, factor b
     φ ← φ − C^{-1}R,   C = 1 + (2τD/ε − β)(1 − σ²),   β = 0 (plain), ½ (compensate), β_{k+1} = ½(β_k + 1 − σβ_k) (debias),
 
 with Anderson mixing, which keeps the fixed point. In a sequence of equal steps it starts from the φ that the last steps
-extrapolate to. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass is hidden. The change is that of
+extrapolate to. It ends when the estimated change of p in L1 is below `tolerance` *and* no mass is hidden; where the
+iteration contracts slowly, in steep wells, the error left is up to six tolerances. The change is that of
 the fluxes, (ε/2) div(p M grad step), where the step is smooth: what is constant over √ε moves no mass. Hidden mass is what
 Σ pV exp(−R) sees in cells where p has collapsed, which a p-weighted residual cannot. In cells that are all but empty the
 residual is bounded, lest φ diverge there unseen. Where the iteration diverges all the same (steep densities and high
