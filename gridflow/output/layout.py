@@ -57,13 +57,12 @@ def dataset_of(layout: Layout, records: dict[str, np.ndarray], attrs: dict[str, 
     """The dataset in memory; records : values over time by name, of all variables along `UNLIMITED`; attrs : further ones."""
     import xarray
 
-    dataset = xarray.Dataset(attrs=layout.attrs | attrs)
+    found = {}
     for name, variable in layout.variables.items():
         values = records[name].astype(variable.values.dtype) if UNLIMITED in variable.dims else variable.values
-        dataset[name] = (variable.dims, values, variable.attrs)
-        if variable.fill is not None:
-            dataset[name].encoding = {"dtype": variable.fill.dtype, "_FillValue": variable.fill}
-    return dataset.set_coords(layout.coordinates)
+        encoding = {} if variable.fill is None else {"dtype": variable.fill.dtype, "_FillValue": variable.fill}
+        found[name] = xarray.Variable(variable.dims, values, variable.attrs, encoding)
+    return xarray.Dataset(found, attrs=layout.attrs | attrs).set_coords(layout.coordinates)
 
 
 def create_file(layout: Layout, path: Path) -> None:
