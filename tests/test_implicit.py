@@ -227,6 +227,25 @@ def test_the_peclet_numbers_and_what_follows_from_them():
         assert stepper.share(replace(state, reports={**state.reports, "peclet": peclet})) == pytest.approx(share)
 
 
+def test_sums_over_faces_are_those_of_numpy(factor, rng):
+    """Of two factors in either place, with a mobility: drift, diffusion, mass and dissipation from their formulas."""
+    other = Interval(bounds=(0.0, 2.0), cells=5, grading=Grading(focus=0.3, ratio=4.0)).factor("y")
+    for factors in ([factor, other], [factor, Labels(values=[0.0, 1.0]).factor("label")]):
+        grid = Grid(factors, {"x": (factors[1].name, 1.0 + np.arange(factors[1].size))} if factor.one_dimensional else None)
+        axis = grid.order.index("x")
+        density, xi = 0.1 + rng.random(grid.shape), 3 * rng.standard_normal(grid.shape)
+        log, (left, right, rate) = np.log(density), factor.faces
+        weight = grid.along(axis, rate) * (grid.mobility[axis] * grid.volume / grid.along(axis, factor.volumes)).take(left, axis)
+        one, two, a, b = (field.take(side, axis) for field in (density, xi) for side in (left, right))
+        found, rise, jump = axis_of(grid, axis, grid.mobility[axis]), a - b, 2 * (one - two) / (one + two)
+        expected = [(weight * (one + two) * part).sum() for part in (rise**2, jump**2, 1.0)]
+        np.testing.assert_allclose(found.sums(density, xi), expected, rtol=1e-12)
+        ahead, back = bernoulli(rise / D)
+        flux = ahead * one - back * two
+        expected = (weight * flux * (rise / D + log.take(left, axis) - log.take(right, axis))).sum()
+        assert found.dissipation(density, xi, log, 1 / D) == pytest.approx(expected, rel=1e-12)
+
+
 def test_between_the_two_the_density_is_their_mean():
     """And the dataset says what was done."""
     case = case_of({k: v for k, v in ORNSTEIN_UHLENBECK.items() if k != "exact"}, time={"stop": 0.1, "save": 2})

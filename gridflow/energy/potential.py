@@ -10,6 +10,7 @@ where circles admit it. On a surface the derivative is a vector of R³.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
@@ -236,8 +237,13 @@ class BoundPotential(BoundEnergy):
         return {} if self.target is None else self.target.numbers(density)
 
     def evaluate(self, mass: Array) -> Evaluation:
-        roundoff = ROUNDOFF * float(np.abs(self.potential * mass).sum())
+        roundoff = ROUNDOFF * float(np.vdot(self.size, np.abs(mass)))
         return Evaluation(float(np.vdot(self.potential, mass)), self.potential, roundoff)
+
+    @cached_property
+    def size(self) -> Array:
+        """|V| at the cells."""
+        return np.abs(self.potential)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from gridflow.space.grid import Grid
 
 def entropy(density: Array, volume: Array) -> tuple[float, float]:
     """(∫ρ log ρ dV, bound on its round-off)."""
-    positive = np.where(density > 0, density, 1.0)
-    terms = density * np.log(positive) * volume
-    return float(terms.sum()), ROUNDOFF * float(np.abs(terms).sum())
+    terms = np.maximum(density, np.finfo(float).tiny)
+    np.log(terms, out=terms)
+    terms *= density
+    value = float(np.vdot(terms, volume))
+    return value, ROUNDOFF * float(np.vdot(np.abs(terms, out=terms), volume))
 
 
 class Temperature(FlowTerm[float]):

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from gridflow.scheme.finite_volume.lines import BLOCK, Line, advance_lines, drift_and_diffusion
+from gridflow.scheme.finite_volume.line_sums import dissipation, drift_and_diffusion
+from gridflow.scheme.finite_volume.lines import BLOCK, Line, advance_lines
 from gridflow.scheme.finite_volume.spread import rates_of_line, spread_lines
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -42,7 +43,10 @@ class Axis(Protocol):
         """The density after `time`, of second or first order."""
 
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
-        """See `lines.drift_and_diffusion`."""
+        """See `line_sums.drift_and_diffusion`."""
+
+    def dissipation(self, density: Array, xi: Array, log: Array, factor: float) -> float:
+        """See `line_sums.dissipation`."""
 
 
 class LineAxis:
@@ -92,6 +96,11 @@ class LineAxis:
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
         drift, diffusion, total = drift_and_diffusion(density.reshape(-1), xi.reshape(-1), self.across, self.line, self.stride)
         return drift, diffusion, total
+
+    def dissipation(self, density: Array, xi: Array, log: Array, factor: float) -> float:
+        fields = (field.reshape(-1) for field in (density, xi, log))
+        total: float = dissipation(*fields, self.across, self.line, self.stride, factor)
+        return total
 
 
 def alike_line(values: Array) -> Array | None:

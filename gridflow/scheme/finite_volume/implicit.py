@@ -15,7 +15,6 @@ from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError
 from gridflow.flow.term import Advance, Point
 from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, LineAxis, alike_line
-from gridflow.scheme.finite_volume.spread import bernoulli
 from gridflow.scheme.finite_volume.surface_axis import SurfaceAxis
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -83,7 +82,8 @@ class Implicit:
         after = self.grid.integrate(density)
         if not after > 0:
             raise SolveError(f"a density of the mass {after} after an implicit step of {time:.3g}")
-        return density * (before / after)  # round-off, kept from adding up
+        scale = before / after  # round-off, kept from adding up
+        return np.multiply(density, scale, out=density) if lengths else density * scale
 
     def along(self, density: Array, drift: Drift, axis: int, time: float, *, second_order: bool) -> Array:
         """Along one factor."""
@@ -97,12 +97,6 @@ class Implicit:
             return field.take(left, axis), field.take(right, axis)
         before = (slice(None),) * axis
         return field[(*before, slice(None, -1))], field[(*before, slice(1, None))]  # views
-
-    def weight(self, axis: int) -> Array:
-        """D·M·A/d of the faces along a factor times the volume across; broadcasts against `sides`."""
-        grid, factor = self.grid, self.grid.factors[axis]
-        volume, _ = self.sides(grid.volume / grid.along(axis, factor.volumes), axis)
-        return volume * grid.along(axis, factor.faces.rate) * (self.mobility[axis] * self.temperature)
 
     def peclet(self, density: Array, xi: Array) -> float:
         """(∫ρM|grad ξ|² / ∫ρM|D grad log ρ|²)^½, the root mean square of the drift over that of diffusion: 1 at rest.
@@ -125,13 +119,9 @@ class Implicit:
 
     def dissipation(self, density: Array, xi: Array) -> float:
         """Σ F_f (ξ + D log ρ)|_o^c over the faces, ≥ 0, for the fitted fluxes F: −dF/dt of fitted steps, short ones."""
-        log, total = self.temperature * np.log(np.maximum(density, np.finfo(float).tiny)), 0.0
-        for axis in self.moving:
-            step = np.subtract(*self.sides(xi, axis))
-            ahead, back = bernoulli(step / self.temperature)
-            flux = np.subtract(*(rate * side for rate, side in zip((ahead, back), self.sides(density, axis), strict=True)))
-            total += float(np.vdot(self.weight(axis) * flux, step + np.subtract(*self.sides(log, axis))))
-        return total
+        log = np.log(np.maximum(density, np.finfo(float).tiny))
+        falls = (self.axes[axis].dissipation(density, xi, log, 1 / self.temperature) for axis in self.moving)
+        return self.temperature**2 * sum(falls)
 
     def first_time(self) -> float:
         """h²/D of the smallest cell: a step that is hardly too long for any density."""

@@ -163,7 +163,8 @@ class ImplicitStepper(FiniteVolumeStepper):
 
     def distance(self, one: State, two: State) -> float:
         """L1 distance of two densities."""
-        return float(np.vdot(np.abs(one.density - two.density), self.grid.volume))
+        difference = one.density - two.density
+        return float(np.vdot(np.abs(difference, out=difference), self.grid.volume))
 
     def predicted_error(self, state: State, new: State) -> float:
         """Of a step, from the last measurement: proportional to the speed and to the cube of the step."""

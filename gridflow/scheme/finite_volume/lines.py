@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gridflow import compiled
+from gridflow.scheme.finite_volume.compiler import least
 from gridflow.space.factor import Array
 
 SAME_BITS = {"nnan", "ninf", "nsz"}
@@ -36,6 +37,8 @@ ROOT = 2**0.5
 GAMMA = 1 - 0.5**0.5
 BLOCK = 16
 """Lines side by side: four registers of four numbers hide the latency of the divisions, and 256 cells stay in the cache."""
+TILE = 8
+"""Cells of a line that are taken at a time where lines are not side by side in memory: a piece of the cache."""
 SERIES_MAX = 4.0
 """|s| up to which (s/2)coth(s/2) is a series at s/8, doubled three times; beyond it is one at s/64, doubled six times."""
 COTH_ONE = 40.0
@@ -95,14 +98,15 @@ def load(block, values, offsets, m, stride):
             for q in range(m):
                 block[i, q] = values[offsets[0] + i * stride + q]
     else:
-        for q in range(m):
-            for i in range(n):
-                block[i, q] = values[offsets[q] + i * stride]
+        for start in range(0, n, TILE):
+            for q in range(m):
+                for i in range(start, min(start + TILE, n)):
+                    block[i, q] = values[offsets[q] + i * stride]
 
 
 @inner
-def take_lines(mass, y, values, offsets, L, stride, block, last):
-    """The masses of the lines from `block` on, twice, and where they start; returns their number, at most BLOCK."""
+def take_lines(mass, values, offsets, L, stride, block, last):
+    """The masses of the lines from `block` on, 0 in columns without a line, and where they start; returns their number."""
     n, m = L.volume.size, min(BLOCK, last - block)
     for q in range(m):
         offsets[q] = (block + q) // stride * (n * stride) + (block + q) % stride
@@ -110,7 +114,8 @@ def take_lines(mass, y, values, offsets, L, stride, block, last):
     for i in range(n):
         for q in range(m):
             mass[i, q] *= L.volume[i]
-            y[i, q] = mass[i, q]
+        for q in range(m, BLOCK):
+            mass[i, q] = 0.0
     return m
 
 
@@ -118,10 +123,17 @@ def take_lines(mass, y, values, offsets, L, stride, block, last):
 def store(values, block, inverse_volume, offsets, m, stride):
     """Densities from masses of a block, into the lines that start at `offsets`."""
     n = block.shape[0]
-    for i in range(n):
-        for q in range(m):
-            density = block[i, q] * inverse_volume[i]
-            values[offsets[q] + i * stride] = density if density > TINY else 0.0
+    if offsets[m - 1] - offsets[0] == m - 1:
+        for i in range(n):
+            for q in range(m):
+                density = block[i, q] * inverse_volume[i]
+                values[offsets[0] + i * stride + q] = density if density > TINY else 0.0
+    else:
+        for start in range(0, n, TILE):
+            for q in range(m):
+                for i in range(start, min(start + TILE, n)):
+                    density = block[i, q] * inverse_volume[i]
+                    values[offsets[q] + i * stride] = density if density > TINY else 0.0
 
 
 @inlined
@@ -255,12 +267,11 @@ def extrapolate(y, mass, m):
 
 
 @inner
-def is_negative(y, m):
-    """Whether a column has a negative number."""
-    low = 0.0
-    for i in range(y.shape[0]):
-        for q in range(m):
-            low = min(low, y[i, q])
+def is_negative(y):
+    """Whether there is a negative number."""
+    low, values = 0.0, y.reshape(-1)
+    for k in range(values.size):
+        low = least(low, values[k])
     return low < 0.0
 
 
@@ -280,7 +291,8 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
     inverse, border = np.empty((n, BLOCK)), np.empty((n, BLOCK))
     offsets = np.empty(BLOCK, np.int64)
     for block in range(first, last, BLOCK):
-        m = take_lines(mass, y, rho, offsets, L, stride, block, last)
+        m = take_lines(mass, rho, offsets, L, stride, block, last)
+        y[:] = mass
         if factor < 0.0:
             load(right, field[: rho.size], offsets, m, stride)
             load(left, field[rho.size :], offsets, m, stride)
@@ -298,30 +310,10 @@ def advance_lines(out, rho, field, mobility, L, stride, time, diffusivity, facto
                     break
                 extrapolate(y, mass, m)
             elif resolvent == 1:
-                if not is_negative(y, m):
+                if not is_negative(y):
                     break
                 swap(y, mass, m)
                 g = 0.5 * time
             elif resolvent == 3:
                 take_nonnegative(y, mass, m)
         store(out, y, L.inverse_volume, offsets, m, stride)
-
-
-@kernel
-def drift_and_diffusion(density, xi, across, L, stride):
-    """Σ ρ(Δξ)², Σ ρ(Δ log ρ)² and Σ ρ over the faces along all lines, weighed by A/d and `across`, (n_lines,); ρ of both cells.
-
-    Δ log ρ = 2Δρ/(ρ_c + ρ_o), at most 2: a jump between two cells is no steeper than what they resolve.
-    """
-    n, drift, diffusion, total = L.volume.size, 0.0, 0.0, 0.0
-    for block in range(across.size // stride):
-        for b in range(0 if L.circle else 1, n):
-            start, before, rate = block * n * stride, b - 1 if b > 0 else n - 1, L.rate[b]
-            for q in range(stride):
-                one, two = start + before * stride + q, start + b * stride + q
-                both, step = density[one] + density[two], density[one] - density[two]
-                weight, rise = rate * across[block * stride + q], xi[one] - xi[two]
-                drift += weight * both * rise * rise
-                diffusion += weight * 4.0 * step * step / (both + TINY)
-                total += weight * both
-    return drift, diffusion, total

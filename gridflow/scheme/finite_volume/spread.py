@@ -12,9 +12,9 @@ from gridflow import compiled
 from gridflow.scheme.finite_volume.lines import (
     BLOCK,
     GAMMA,
+    ROOT,
     SAME_BITS,
     Line,
-    extrapolate,
     is_negative,
     store,
     swap,
@@ -64,27 +64,29 @@ def eliminate(inverse, border, right, left, g, circle):
 
 
 @inner
-def resolve(y, inverse, border, right, left, g, circle, m):
-    """y ← (I − gA)⁻¹ y for one matrix."""
-    n = y.shape[0]
+def resolve(y, of_y, mass, of_mass, inverse, border, right, left, g, circle):
+    """y ← (I − gA)⁻¹ (of_y·y + of_mass·mass) for one matrix, in two passes over a block."""
+    n, width = y.shape
     end = n - 1 if circle else n
-    for q in range(m):
-        y[0, q] *= inverse[0]
+    for q in range(width):
+        y[0, q] = (of_y * y[0, q] + of_mass * mass[0, q]) * inverse[0]
     for i in range(1, end):
         inverse_i, enters = inverse[i], g * right[i - 1] * inverse[i]
-        for q in range(m):
-            y[i, q] = y[i, q] * inverse_i + enters * y[i - 1, q]
+        own, others = of_y * inverse_i, of_mass * inverse_i
+        for q in range(width):
+            y[i, q] = own * y[i, q] + others * mass[i, q] + enters * y[i - 1, q]
     for i in range(end - 2, -1, -1):
         enters = g * left[i + 1] * inverse[i]
-        for q in range(m):
+        for q in range(width):
             y[i, q] += enters * y[i + 1, q]
     if circle:
         from_w, from_e, pivot = g * right[end - 1], g * left[0], 1 / border[end]
-        for q in range(m):
-            y[end, q] = (y[end, q] + from_w * y[end - 1, q] + from_e * y[0, q]) * pivot
+        for q in range(width):
+            here = of_y * y[end, q] + of_mass * mass[end, q]
+            y[end, q] = (here + from_w * y[end - 1, q] + from_e * y[0, q]) * pivot
         for i in range(end):
             share = border[i]
-            for q in range(m):
+            for q in range(width):
                 y[i, q] += share * y[end, q]
 
 
@@ -98,16 +100,15 @@ def spread_lines(out, rho, right, left, L, stride, time, first, last):
     inverse, border, offsets = np.empty((2, n)), np.empty((2, n)), np.empty(BLOCK, np.int64)
     for k in range(2):
         eliminate(inverse[k], border[k], right, left, times[k], L.circle)
-    mass, y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
+    mass, y = np.zeros((n, BLOCK)), np.zeros((n, BLOCK))
     for block in range(first, last, BLOCK):
-        m = take_lines(mass, y, rho, offsets, L, stride, block, last)
+        m = take_lines(mass, rho, offsets, L, stride, block, last)
         for resolvent in range(4):  # both of R; both of order 1
             k = resolvent // 2
-            resolve(y, inverse[k], border[k], right, left, times[k], L.circle, m)
-            if resolvent == 0:
-                extrapolate(y, mass, m)
-            elif resolvent == 1:
-                if not is_negative(y, m):
+            of_y, of_mass = (0.0, 1.0) if resolvent == 0 else (1 + ROOT, -ROOT) if resolvent == 1 else (1.0, 0.0)
+            resolve(y, of_y, mass, of_mass, inverse[k], border[k], right, left, times[k], L.circle)
+            if resolvent == 1:
+                if not is_negative(y):
                     break
                 swap(y, mass, m)
             elif resolvent == 3:

@@ -1,5 +1,7 @@
 """The implicit step along a surface: the resolvents of `gridflow.scheme.finite_volume.lines` by sparse elimination."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy
 
@@ -40,9 +42,21 @@ class SurfaceAxis:
         densities = np.maximum(after, 0.0) / mesh.volumes[:, None]
         return np.ascontiguousarray(np.moveaxis(densities.reshape(columns.shape), 0, self.axis))
 
+    def columns(self, *fields: Array) -> Iterator[Array]:
+        """Fields as (cells of the surface, all others)."""
+        return (np.moveaxis(field, self.axis, 0).reshape(self.mesh.size, -1) for field in fields)
+
+    def dissipation(self, density: Array, xi: Array, log: Array, factor: float) -> float:
+        left, right, rate = self.mesh.faces
+        rho, potential, log = self.columns(density, xi, log)
+        slope = factor * (potential[left] - potential[right])
+        ahead, back = bernoulli(slope)
+        flux = rate[:, None] * self.across * (ahead * rho[left] - back * rho[right])
+        return float(np.vdot(flux, slope + log[left] - log[right]))
+
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
         left, right, rate = self.mesh.faces
-        rho, potential = (np.moveaxis(f, self.axis, 0).reshape(self.mesh.size, -1) for f in (density, xi))
+        rho, potential = self.columns(density, xi)
         weight, both = rate[:, None] * self.across, rho[left] + rho[right]
         rise, step = potential[left] - potential[right], rho[left] - rho[right]
         diffusion = 4 * step * step / (both + np.finfo(float).tiny)
