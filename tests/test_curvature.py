@@ -227,11 +227,11 @@ def test_the_limit_costs_few_evaluations(make, monkeypatch):
     calls, renewals = [], []
     stepper, density = stepper_of(make(64))
     bound = stepper.problem.bound
-    evaluate, second_derivative = bound.evaluate, module.Linearised.second_derivative
+    evaluate, second_derivative = bound.evaluate_density, module.Linearised.second_derivative
 
-    def counted(mass):
+    def counted(density, volume):
         calls.append(1)
-        return evaluate(mass)
+        return evaluate(density, volume)
 
     def renewed(linearised, move):
         before = len(calls)
@@ -239,7 +239,7 @@ def test_the_limit_costs_few_evaluations(make, monkeypatch):
         renewals.append(len(calls) - before)
         return change
 
-    monkeypatch.setattr(bound, "evaluate", counted, raising=False)
+    monkeypatch.setattr(bound, "evaluate_density", counted, raising=False)
     monkeypatch.setattr(module.Linearised, "second_derivative", renewed)
     state = stepper.start(density)
     for _ in range(300):

@@ -150,6 +150,16 @@ def in_full(energy, grid, monkeypatch):
 
 
 @pytest.mark.parametrize(("energy", "factors", "form"), NETWORKS.values(), ids=NETWORKS.keys())
+def test_a_density_needs_no_array_of_masses(energy, factors, form, rng):
+    grid = Grid([*factors])
+    bound, density = energy.bind(grid), rng.random(grid.shape)
+    one, two = bound.evaluate(density * grid.volume), bound.evaluate_density(density, grid.volume)
+    assert two.value == pytest.approx(one.value, rel=1e-12)
+    assert two.roundoff == pytest.approx(one.roundoff, rel=1e-6)
+    np.testing.assert_allclose(two.first_variation, one.first_variation, rtol=0, atol=1e-12 * np.abs(one.first_variation).max())
+
+
+@pytest.mark.parametrize(("energy", "factors", "form"), NETWORKS.values(), ids=NETWORKS.keys())
 def test_values_variations_and_predictions_are_those_of_full_matrices(energy, factors, form, monkeypatch, rng):
     """Round-off of sums in another order, and 1e−13 of low rank."""
     grid = Grid(factors)

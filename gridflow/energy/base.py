@@ -116,6 +116,10 @@ class BoundEnergy(ABC):
     def evaluate(self, mass: Array) -> Evaluation:
         """Energy of the cell masses ρV, shape of the grid."""
 
+    def evaluate_density(self, density: Array, volume: Array) -> Evaluation:
+        """The same of a density, cells of this volume; energies that need no array of masses save its making."""
+        return self.evaluate(density * volume)
+
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """A number for each of the `diagnostics`."""
         return {}

@@ -106,6 +106,10 @@ class Grid:
         numbers = np.indices(shape).reshape(len(axes), int(np.prod(shape)))
         return {self.order[k]: self.factors[k].points[cells] for k, cells in zip(axes, numbers, strict=True)}
 
+    def flat_volumes(self, axes: tuple[int, ...]) -> Array:
+        """Volumes of the cells of a group of factors, in the same order, (product of their sizes,)."""
+        return reduce(np.multiply.outer, [self.factors[k].volumes for k in axes], np.ones(1)).reshape(-1)
+
     @property
     def size(self) -> int:
         """Number of cells."""
@@ -160,6 +164,7 @@ class Split:
         self.inner = tuple(k for k in range(len(grid.shape)) if k not in self.outer)
         self.n_outer = int(np.prod([self.shape[k] for k in self.outer]))
         self.n_inner = int(np.prod([self.shape[k] for k in self.inner]))
+        self.outer_volumes, self.inner_volumes = grid.flat_volumes(self.outer), grid.flat_volumes(self.inner)
         order = self.outer + self.inner
         self.outer_last = self.outer == tuple(range(len(self.inner), len(self.shape)))
         self.outer_first = order == tuple(range(len(self.shape)))
@@ -177,7 +182,7 @@ class Split:
 
     def expand(self, outer_values: Array, inner_values: Array) -> Array:
         """Σ_terms outer ⊗ inner, (n_terms, n_outer) and (n_terms, n_inner) → contiguous field on the grid."""
-        product = np.multiply if len(outer_values) == 1 else np.matmul  # BLAS is slow for one term
+        product = np.dot if len(outer_values) == 1 else np.matmul  # each twice as fast as the other, and as a product elementwise
         if self.outer_last:
             return product(inner_values.T, outer_values).reshape(self.shape)
         field = product(outer_values.T, inner_values)

@@ -9,7 +9,7 @@ n_data (`gridflow.energy.network.reduced`), and the predictions at the data are 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -42,6 +42,19 @@ class BoundBranch:
     inner: Features
     outputs: list[int]
 
+    @cached_property
+    def outer_by_volume(self) -> Array:
+        """u times the volumes of the outer cells."""
+        return self.outer * self.split.outer_volumes
+
+    def moments(self, mass: Array) -> Array:
+        """Σ_outer u·mass, (n_terms, n_inner)."""
+        return self.split.contract(self.outer, mass)
+
+    def moments_of_density(self, density: Array) -> Array:
+        """The same of a density, without an array of masses."""
+        return self.split.contract(self.outer_by_volume, density) * self.split.inner_volumes
+
 
 PullBack = Callable[[Array], Array]
 """r (n_data, n_outputs) ↦ Σ_j r_j·δf_ρ(x_j)/δρ at the cells, shape of the grid."""
@@ -59,6 +72,10 @@ class Model(ABC):
     @abstractmethod
     def forward(self, mass: Array) -> tuple[Array, PullBack]:
         """f_ρ(x_j), (n_data, n_outputs), of cell masses, with the adjoint of its derivative in ρ."""
+
+    def forward_density(self, density: Array, volume: Array) -> tuple[Array, PullBack]:
+        """The same of a density, cells of this volume."""
+        return self.forward(density * volume)
 
     @abstractmethod
     def magnitude(self, targets: Array) -> Array:
@@ -89,12 +106,19 @@ class BranchModel(Model):
         self.n_outputs = 1 + max(output for branch in branches for output in branch.outputs)
 
     def forward(self, mass: Array) -> tuple[Array, PullBack]:
-        terms = [(b, b.inner.predict(b.split.contract(b.outer, mass))) for b in self.branches]
-        prediction = np.zeros((terms[0][1].shape[1], self.n_outputs))
-        for branch, values in terms:
+        return self.prediction([b.moments(mass) for b in self.branches]), self.pull_back
+
+    def forward_density(self, density: Array, volume: Array) -> tuple[Array, PullBack]:
+        return self.prediction([b.moments_of_density(density) for b in self.branches]), self.pull_back
+
+    def prediction(self, moments: list[Array]) -> Array:
+        """f_ρ(x_j), (n_data, n_outputs), from the moments of every branch."""
+        prediction = np.zeros((self.branches[0].inner.n_data, self.n_outputs))
+        for branch, found in zip(self.branches, moments, strict=True):
+            values = branch.inner.predict(found)
             for term, output in enumerate(branch.outputs):
                 prediction[:, output] += values[term]
-        return prediction, self.pull_back
+        return prediction
 
     def pull_back(self, residual: Array) -> Array:
         return reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
@@ -160,7 +184,15 @@ class BoundNetwork(BoundEnergy):
         return self.model.forward(mass)[0]
 
     def evaluate(self, mass: Array) -> Evaluation:
-        prediction, pull_back = self.summed.forward(mass)
+        return self.evaluation(*self.summed.forward(mass), mass)
+
+    def evaluate_density(self, density: Array, volume: Array) -> Evaluation:
+        if self.penalty is not None:
+            return self.evaluate(density * volume)
+        return self.evaluation(*self.summed.forward_density(density, volume), density)
+
+    def evaluation(self, prediction: Array, pull_back: PullBack, mass: Array) -> Evaluation:
+        """The energy from a prediction; mass : of the cells, for the penalty alone."""
         value, residual = self.loss.evaluate(self.few, prediction)
         value += self.constant
         roundoff = ROUNDOFF * (float(np.vdot(np.abs(residual), self.magnitude)) + abs(value))

