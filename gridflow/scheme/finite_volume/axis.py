@@ -7,8 +7,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gridflow.scheme.finite_volume.blocks import BLOCK
 from gridflow.scheme.finite_volume.line_sums import dissipation, drift_and_diffusion
-from gridflow.scheme.finite_volume.lines import BLOCK, Line, advance_lines
+from gridflow.scheme.finite_volume.lines import Line, advance_lines
 from gridflow.scheme.finite_volume.spread import rates_of_line, spread_lines
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid

@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 
 from gridflow import compiled
-from gridflow.scheme.finite_volume.lines import (
-    BLOCK,
-    GAMMA,
-    ROOT,
-    SAME_BITS,
-    Line,
-    is_negative,
-    store,
-    swap,
-    take_lines,
-    take_nonnegative,
-)
+from gridflow.scheme.finite_volume.blocks import BLOCK, SAME_BITS, is_negative, store, take_lines
+from gridflow.scheme.finite_volume.lines import GAMMA, ROOT, Line, swap, take_nonnegative
 from gridflow.space.factor import Array
 
 kernel: Any = compiled.kernel(fastmath=SAME_BITS, nogil=True)
