@@ -47,7 +47,7 @@ class KinkedFeatures(Features):
         return found
 
     def pull_back(self, residuals: Array) -> Array:
-        return np.stack([self.sums.over_data(residual[self.data.order]) for residual in residuals])
+        return np.array([self.sums.over_data(residual[self.data.order]) for residual in residuals])
 
     def largest(self) -> Array:
         bound = np.empty(self.n_data)
@@ -63,7 +63,7 @@ class MergedFeatures(Features):
         self.n_inner, self.n_data = len(sums.points), len(sums.vectors)
 
     def predict(self, moments: Array) -> Array:
-        return np.array([self.sums.over_points(np.ascontiguousarray(masses)) for masses in moments])  # of one: np.stack is slow
+        return np.array([self.sums.over_points(np.ascontiguousarray(masses)) for masses in moments])
 
     def pull_back(self, residuals: Array) -> Array:
         return np.array([self.sums.over_data(np.ascontiguousarray(residual)) for residual in residuals])
