@@ -176,7 +176,13 @@ class BoundSum(BoundEnergy):
             setattr(self, name, rule([getattr(part, name) for part in parts]))
 
     def evaluate(self, mass: Array) -> Evaluation:
-        terms = [part.evaluate(mass) for part in self.parts]
+        return self.total([part.evaluate(mass) for part in self.parts])
+
+    def evaluate_density(self, density: Array, volume: Array) -> Evaluation:
+        return self.total([part.evaluate_density(density, volume) for part in self.parts])
+
+    def total(self, terms: list[Evaluation]) -> Evaluation:
+        """The sum of evaluations of all parts."""
         no_drive([t.drive is not None or t.diffusivity is not None for t in terms])
         xi = np.ascontiguousarray(reduce(np.add, [t.first_variation for t in terms]))
         value, roundoff = sum(t.value for t in terms), sum(t.roundoff for t in terms)
