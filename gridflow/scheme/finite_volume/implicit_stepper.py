@@ -173,9 +173,8 @@ class ImplicitStepper(FiniteVolumeStepper):
         return reports["measured_error"] * longer**2 * self.distance(new, state) / max(reports["measured_move"], TINY)
 
     def measured(self, state: State, dt: float) -> tuple[State | None, float]:
-        """Two steps of dt/2, compared with one of dt, beside kinks where a viscosity acts."""
-        viscosity = self.viscosity(state)
-        volume = self.grid.volume if viscosity is None else viscosity.volume_beside
+        """Two steps of dt/2, compared with one of dt."""
+        volume = self.weights_of_error(state)
         long, dt_retry = self.attempt(state, dt)
         if long is None:
             return None, dt_retry
@@ -194,6 +193,16 @@ class ImplicitStepper(FiniteVolumeStepper):
         due = 0.0 if grows else float(WAIT if error_step < 2 * min(new.dt, dt) else WAIT_LONG)
         own = {"measured_step": dt, "measured_error": error, "measured_move": self.distance(new, state)}
         return replace(new, reports={**new.reports, **own, "error_step": error_step, "due": due}), dt
+
+    def weights_of_error(self, state: State) -> Array:
+        """Volumes of cells in the estimate of the error, those with a viscosity times the share of the fitted step.
+
+        In a fitted step no viscosity acts, and its error is measured in all cells. In a split one what drift and viscosity do to
+        the profile of a kink does not become small before dt is a small part of h/|velocity|, and is left out. Of a mean of both
+        the error of the fitted step counts as much as it adds, and with it no more than that part of the other one.
+        """
+        viscosity, share = self.viscosity(state), self.share(state)
+        return self.grid.volume if viscosity is None else share * self.grid.volume + (1 - share) * viscosity.volume_beside
 
     def attempt(self, state: State, dt: float) -> tuple[State | None, float]:
         """A fitted step, a split one, or their mean; a fitted one where another would raise the free energy."""
