@@ -1,5 +1,7 @@
 """Sliding along kinks of ξ: that mass slides where it was pinned, and what the viscosity leaves alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import QUADRATIC, Linear, case_of, problem_of
@@ -167,6 +169,73 @@ def test_three_dimensions():
         assert np.sign(mixed[near].mean()) == np.sign(n[k] * n[other])
 
 
+def test_the_tensor_of_three_axes_is_positive_semidefinite():
+    """Where kinks cross too, whose signs by pairs do not agree; relative to the trace, up to round-off."""
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=cells).factor(name) for name, cells in zip("xyz", (8, 9, 10), strict=True)])
+    normals, coordinates = np.random.default_rng(3).standard_normal((4, 3)), [grid.coordinate(name) for name in "xyz"]
+    for xi in (
+        sum(np.abs(sum(c * z for c, z in zip(n, coordinates, strict=True)) - 0.1) for n in normals[[i, 3]]) for i in range(3)
+    ):
+        tensor = Sliding(grid).viscosity(np.ascontiguousarray(xi)).tensor
+        matrices = np.zeros((3, 3, grid.size))
+        for k in range(3):
+            matrices[k, k] = tensor.diagonal[k].ravel()
+        for (k, other), mixed in tensor.mixed.items():
+            matrices[k, other] = matrices[other, k] = mixed.ravel()
+        matrices = matrices.transpose(2, 0, 1)
+        assert (np.linalg.eigvalsh(matrices)[:, 0] >= -1e-13 * np.trace(matrices, axis1=1, axis2=2)).all()
+
+
+@pytest.mark.parametrize("names", ["xy", "yx", "xyz"])
+def test_roundoff_of_xi_decides_nothing(names):
+    """Where kinks along all axes cross the mixed differences are round-off; the kinks hold mass weakly: the gate is below 1."""
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=24).factor(name) for name in names])
+    x, y, noise = grid.coordinate("x"), grid.coordinate("y"), np.random.default_rng(4)
+    xi = np.abs(x - 0.02) + 2 * np.abs(y - 0.03) + 0.9 * x + 1.9 * y + 0.0 * grid.volume
+    xi += np.abs(grid.coordinate("z")) if "z" in names else 0.0
+    exact = Sliding(grid).viscosity(np.ascontiguousarray(xi)).tensor
+    for _ in range(5):
+        perturbed = np.ascontiguousarray(xi * (1 + 1e-15 * noise.standard_normal(grid.shape)))
+        tensor = Sliding(grid).viscosity(perturbed).tensor
+        np.testing.assert_allclose(tensor.tau, exact.tau, rtol=0, atol=1e-9 * exact.tau.max())
+
+
+def test_at_a_crossing_the_gate_is_the_mean_of_those_of_both_kinks():
+    """Of jumps 2 and 4 that rise by 0.1 on one side: 0.3 and 0.15 alone, 0.18 there; τ has the larger one of either part."""
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=48).factor(name) for name in "xy"])
+    x, y = grid.coordinate("x"), grid.coordinate("y")
+    one, other = np.abs(x - 0.02) + 0.9 * x, 2 * np.abs(y - 0.03) + 1.9 * y
+    for xi, jump in ((one, 0.3 * 2), (other, 0.15 * 4), (one + other, np.hypot(0.3 * 2, 0.18 * 4))):
+        tensor = Sliding(grid).viscosity(np.ascontiguousarray(xi + 0.0 * grid.volume)).tensor
+        assert tensor.tau.max() == pytest.approx(jump / 24, rel=1e-6)
+
+
+def test_large_values_where_nothing_moves():
+    """A label whose mobilities are 0 divides by none."""
+    flat, _, xi = plane(0.5)
+    names, mobility = [factor.name for factor in flat.factors], np.array([0.0, 1.0])
+    grid = Grid([*flat.factors, Labels(values=[-1.0, 1.0]).factor("s")], dict.fromkeys(names, ("s", mobility)))
+    tensor = Sliding(grid).viscosity(np.ascontiguousarray(1e9 * np.stack([xi, xi]))).tensor
+    for values in (tensor.tau, *tensor.diagonal.values(), *tensor.mixed.values()):
+        assert np.isfinite(values).all()
+    assert not tensor.mixed[min(tensor.mixed)][0].any()
+
+
+@pytest.mark.parametrize(("angle", "flat", "cells"), [(0.0, 0.5, 0.9), (0.5, 0.5, 0.9), (0.0, 0.05, 1.7), (0.5, 0.05, 2.1)])
+def test_across_unequal_slopes_the_mean_is_on_the_flat_side(angle, flat, cells):
+    """By the figures of the docstring, to 0.1 cells."""
+    grid = Grid([Interval(bounds=(-1.0, 1.0), cells=48).factor(name) for name in "xy"])
+    x, y = grid.coordinate("x"), grid.coordinate("y")
+    across = np.cos(angle) * x + np.sin(angle) * y - 0.02
+    density = np.exp(-100 * across**2 - 50 * (x**2 + y**2))
+    xi = np.ascontiguousarray(np.abs(across) + (1 - flat) * across + 0.0 * grid.volume)
+    scheme = FiniteVolume(sliding=True).init(problem_of(grid, Linear(xi)))
+    state = scheme.start(density / grid.integrate(density))
+    while state.time < 3.0:
+        state = scheme.step(state, 3.0 - state.time)
+    assert grid.integrate(state.density * across) * 24 == pytest.approx(-cells, abs=0.1)
+
+
 def test_smooth_energies_keep_their_bits():
     slides, plain = (solve(case_of(PLANE, scheme__sliding=sliding)) for sliding in (True, False))
     for name in ("density", "steps", "energy", "dissipation"):
@@ -279,6 +348,34 @@ def test_a_temperature_diffuses_beside_the_viscosity():
     assert slides.attrs["energy_decreases"] == "guaranteed up to round-off"
     assert slides.attrs["energy_rise_max"] <= slides.attrs["energy_roundoff"]
     assert "viscous_work" not in slides
+
+
+def test_the_error_of_fitted_steps_is_measured_in_kinks_too():
+    """Where all steps are fitted none has a viscosity, and `sliding` changes nothing, their lengths neither."""
+    grid, across, _ = plane(0.5, cells=32, offset=0.0)
+    along = np.cos(0.5) * grid.coordinate("x") + np.sin(0.5) * grid.coordinate("y")
+    xi, temperature = np.ascontiguousarray(np.abs(across) + 0.5 * along**2), 0.3
+    density = np.exp(-np.abs(across) / temperature - (along + 1.2) ** 2 / 0.18)
+    found = []
+    for sliding in (True, False):
+        scheme = FiniteVolume(sliding=sliding).init(problem_of(grid, Linear(xi), temperature))
+        state = scheme.start(density / grid.integrate(density))
+        assert not sliding or scheme.viscosity(state) is not None
+        while state.time < 0.5:
+            assert scheme.share(state) == 1
+            state = scheme.step(state, 0.5 - state.time)
+        found.append(state.density)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(("peclet", "within"), [(1.0, 1.0), (3.0, 0.5), (5.0, 0.0)])
+def test_the_error_counts_in_kinks_by_the_share_of_fitted_steps(peclet, within):
+    grid, _, xi = plane(0.5)
+    scheme = FiniteVolume(sliding=True).init(problem_of(grid, Linear(xi), 0.05))
+    state = scheme.start(np.full(grid.shape, 1 / grid.volume.sum()))
+    state = replace(state, reports={**state.reports, "peclet": peclet})
+    expected = np.where(scheme.viscosity(state).tensor.tau > 0, within, 1.0) * grid.volume
+    np.testing.assert_allclose(scheme.weights_of_error(state), expected, rtol=1e-14)
 
 
 def test_a_resumed_run_is_the_same_run_bit_by_bit(tmp_path):

@@ -155,15 +155,18 @@ def kink(out, values, cells):
 
 @kernel
 def rises(ahead, back, slope, jump, sign, slopes):
-    """Add what this axis has of n·grad ξ on either side of a kink, times |n|, to `ahead` and, with the other sign, to `back`."""
+    """Add what this axis has of n·grad ξ on either side of a kink, times |n|, to `ahead` and, with the other sign, to `back`.
+
+    Where |sign| < 1 the rest is the smaller one of both sides, to both.
+    """
     for a in range(slope.shape[0]):
         for i in range(slope.shape[1]):
             west, east = slopes[i, 0], slopes[i, 1]
             for q in range(slope.shape[2]):
-                before, behind = -slope[a, west, q], slope[a, east, q]
-                along_n = sign[a, i, q] > 0.0
-                ahead[a, i, q] += jump[a, i, q] * (behind if along_n else before)
-                back[a, i, q] += jump[a, i, q] * (before if along_n else behind)
+                before, behind, s = -slope[a, west, q], slope[a, east, q], sign[a, i, q]
+                least = min(before, behind)
+                ahead[a, i, q] += jump[a, i, q] * (least + max(s, 0.0) * (behind - least) + max(-s, 0.0) * (before - least))
+                back[a, i, q] += jump[a, i, q] * (least + max(s, 0.0) * (before - least) + max(-s, 0.0) * (behind - least))
 
 
 @kernel

@@ -9,12 +9,17 @@ sides, and it slides. Along lines and circles k, with distances d, slopes g of �
    where ξ is smooth and resolved J = 0. q_k = ℓ_i J_k, ℓ_i the mean of both d;
 2. with b the mean over 5 cells along every axis and central differences,
    s_kl = b(∂_k∂_lξ)/(b(max(∂_k²ξ, 0)) b(max(∂_l²ξ, 0)))^½, within ±1: the sign of n_k n_l;
-3. the gate: only where ξ rises on both sides does a kink hold mass, which passes others. With n ∝ (s_kl J_k)_k, l the axis with
-   the largest J, and grad ξ from the faces 3/2 cells before and behind, all J are multiplied by min(1, GATE·2 max(0, rise)/|J|),
-   rise the smaller one of n·grad ξ on the side of n and −n·grad ξ on the other: 1/2 of the jump where both sides are alike;
+3. the gate: only where ξ rises on both sides does a kink hold mass, which passes others. All J are multiplied by
+   min(1, GATE·2 max(0, rise)/|J|). With n ∝ (sign(s_kl) J_k)_k as one axis l sees it, and grad ξ from the faces 3/2 cells before
+   and behind, rise is the smaller one of n·grad ξ on the side of n and −n·grad ξ on the other: 1/2 of the jump where both sides
+   are alike. With a weight of 1 − |s_kl| axis k adds instead the lesser of its two rises to both sides: where kinks along both
+   axes cross, s_kl is 0, and its sign round-off. So the gate is a continuous function of ξ, and never more than with either sign
+   alone: kinks that mass crosses do not spread it. Of two axes l is either one, of more the mean over all of them counts;
 4. J and q become their maximum over 5 cells along every axis, smoothed by (¼, ½, ¼), so that both sides of a kink have it;
    τ = |q|;
-5. A_kl = τ s_kl M_k J_k M_l J_l/Σ_m M_m J_m²,   A_kk = τ M_k (M_k J_k²/Σ_m M_m J_m² + ALONG).
+5. A_kl = τ s_kl M_k J_k M_l J_l/Σ_m M_m J_m²,   A_kk = τ M_k (M_k J_k²/Σ_m M_m J_m² + ALONG). Of three axes and more the s_kl by
+   pairs do not agree where kinks cross, and A would have eigenvalues down to −1/4 of its trace: there s_kl is the mean over m of
+   s_mk s_ml with s_mm = 1, so that A is positive semidefinite.
 
 With M = 1 and equal cells A = q qᵀ/|q|, the size of a cell times the jump, across the kink: along it nothing diffuses but ALONG.
 The width of what is spread is fixed in cells (deviation 1.8 h).
@@ -38,7 +43,7 @@ from gridflow.scheme.finite_volume.sliding_stencils import (
     slope_behind,
     smoothed,
 )
-from gridflow.space.factor import Array, Indices
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
 GATE = 3.0
@@ -108,31 +113,47 @@ class SlidingTensor:
             np.clip(sign, -1.0, 1.0, out=sign)
 
     def gate(self) -> Array:
-        """min(1, GATE·2 max(0, rise)/|J|), with the signs of the components of n relative to the largest; uses up the slopes."""
-        axes = list(self.jumps)
-        main = np.argmax(np.stack([self.jumps[k] for k in axes]), axis=0) if len(axes) > 2 else None
+        """min(1, GATE·2 max(0, rise·|J|)/|J|²); uses up the slopes, and the tensor of the last ξ."""
+        rise = self.rise()
+        squared, product = self.slopes[next(iter(self.slopes))], self.last.tau
+        squared[...] = TINY
+        for jump in self.jumps.values():
+            squared += np.multiply(jump, jump, out=product)
+        rise *= 2 * GATE
+        rise /= squared
+        return np.clip(rise, 0.0, 1.0, out=rise)
+
+    def rise(self) -> Array:
+        """rise·|J|: of two axes as either one sees it, of more the mean of what all of them see, with weights J_m²."""
+        first, *others = self.jumps
+        if len(others) == 1:
+            return self.rise_from(first)
+        weights, total, weight = self.last.tau, *list(self.last.diagonal.values())[:2]
+        weights[...], total[...] = TINY, 0.0
+        for main, jump in self.jumps.items():
+            weights += np.multiply(jump, jump, out=weight)
+            total += np.multiply(weight, self.rise_from(main), out=weight)
+        total /= weights
+        return total
+
+    def rise_from(self, main: int) -> Array:
+        """rise·|J| with the signs of the components of n relative to that of one axis."""
         ahead, back = self.scratch
         ahead[...], back[...] = 0.0, 0.0
         for k, t in self.tables.items():
-            fields = (z.reshape(t.shape) for z in (ahead, back, self.slopes[k], self.jumps[k], self.sign_towards(k, axes, main)))
+            fields = (z.reshape(t.shape) for z in (ahead, back, self.slopes[k], self.jumps[k], self.sign_towards(k, main)))
             rises(*fields, t.slopes)
-        squared = self.slopes[axes[0]]
-        squared[...] = TINY
-        rise = np.minimum(ahead, back, out=ahead)
-        for jump in self.jumps.values():
-            squared += np.multiply(jump, jump, out=back)
-        np.maximum(rise, 0.0, out=rise)
-        rise *= 2 * GATE
-        rise /= squared
-        return np.minimum(rise, 1.0, out=rise)
+        return np.minimum(ahead, back, out=ahead)
 
-    def sign_towards(self, axis: int, axes: list[int], main: Indices | None) -> Array:
-        """The sign of n_k relative to that of the main axis, by cell: of two axes the first one is as good as any.
-
-        That of an axis relative to itself, 1, is given by J, where it counts.
-        """
-        relative = [self.jumps[k] if axis == k else self.signs[min(axis, k), max(axis, k)] for k in axes]
-        return relative[0] if main is None else np.choose(main, relative)
+    def sign_towards(self, axis: int, main: int) -> Array:
+        """s_kl of an axis and the main one; of that itself, the largest |s_kl| of it."""
+        if axis != main:
+            return self.signs[min(axis, main), max(axis, main)]
+        first, *others = [pair for pair in self.signs if main in pair]
+        size = np.abs(self.signs[first], out=self.last.mixed[first])
+        for pair in others:
+            np.maximum(size, np.abs(self.signs[pair]), out=size)
+        return size
 
     def assembled(self) -> Tensor:
         """Steps 4 and 5, from gated J of every axis."""
@@ -147,20 +168,36 @@ class SlidingTensor:
             tau += np.multiply(q, q, out=q)
         np.sqrt(tau, out=tau)
         total = ratio
-        total[...] = TINY
+        total[...] = 0.0
         for k, jump in spread.items():
             np.multiply(self.grid.mobility[k], jump, out=weighted[k])
             total += np.multiply(weighted[k], jump, out=product)
+        agreeing = self.signs if len(spread) == 2 else self.agreeing_signs(weighted, total)
+        total[total == 0.0] = np.inf  # where nothing moves, or J² underflows
         np.divide(tau, total, out=ratio)
         for k, jump in spread.items():
             np.multiply(weighted[k], jump, out=diagonal[k])
             diagonal[k] *= ratio
             diagonal[k] += np.multiply(ALONG, tau, out=product)
-        for (k, other), sign in self.signs.items():
+        for (k, other), sign in agreeing.items():
             np.multiply(ratio, sign, out=mixed[k, other])
             mixed[k, other] *= weighted[k]
             mixed[k, other] *= weighted[other]
         return self.last
+
+    def agreeing_signs(self, weighted: dict[int, Array], total: Array) -> dict[tuple[int, int], Array]:
+        """Signs of three axes and more of which A is positive semidefinite, as s_kl by pairs are not where kinks cross.
+
+        Σ_m w_m s_mk s_ml with s_mm = 1, w_m the share M_m J_m² of `total`: every term with its diagonal raised to 1 is.
+        """
+        spread, shares = self.bends, {}
+        for m, jump in spread.items():
+            shares[m] = weighted[m] * jump / np.maximum(total, TINY)
+        signs = {pair: (shares[pair[0]] + shares[pair[1]]) * sign for pair, sign in self.signs.items()}
+        for k, other in signs:
+            for m in (m for m in spread if m not in (k, other)):
+                signs[k, other] += shares[m] * self.signs[min(k, m), max(k, m)] * self.signs[min(other, m), max(other, m)]
+        return signs
 
     def length(self, axis: int) -> Array:
         """ℓ of the cells along an axis, broadcasting against fields."""
