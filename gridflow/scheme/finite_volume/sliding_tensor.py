@@ -8,7 +8,7 @@ sides, and it slides. Along lines and circles k, with distances d, slopes g of �
    J_k = max(0, j_{i−1} + j_i + j_{i+1} − SMOOTH·min(j_{i−2}, j_{i+2})): a kink may meet three cells, and the sum is that of all;
    where ξ is smooth and resolved J = 0. q_k = ℓ_i J_k, ℓ_i the mean of both d;
 2. with b the mean over 5 cells along every axis and central differences,
-   s_kl = b(∂_k∂_lξ)/(b(max(∂_k²ξ, 0)) b(max(∂_l²ξ, 0)))^½, within ±1: the sign of n_k n_l;
+   s_kl = b(∂_k∂_lξ)/(b(max(∂_k²ξ, 0)) b(max(∂_l²ξ, 0)))^½, within ±1: the sign of n_k n_l, and 0 where it is round-off;
 3. the gate: only where ξ rises on both sides does a kink hold mass, which passes others. All J are multiplied by
    min(1, GATE·2 max(0, rise)/|J|). With n ∝ (sign(s_kl) J_k)_k as one axis l sees it, and grad ξ from the faces 3/2 cells before
    and behind, rise is the smaller one of n·grad ξ on the side of n and −n·grad ξ on the other: 1/2 of the jump where both sides
@@ -89,17 +89,18 @@ class SlidingTensor:
         floor = ROUNDOFF * max(float(xi.max()), -float(xi.min()))
         if all(float(np.multiply(self.length(k), jump, out=product).max()) <= floor for k, jump in self.jumps.items()):
             return None
-        self.find_signs(xi)
+        self.find_signs(xi, floor)
         gate = self.gate()
         for k, jump in self.jumps.items():
             jump *= gate
             jump *= np.multiply(self.length(k), jump, out=product) > floor
         return self.assembled() if any(jump.any() for jump in self.jumps.values()) else None
 
-    def find_signs(self, xi: Array) -> None:
-        """s_kl, k < l; uses up j."""
+    def find_signs(self, xi: Array, floor: float) -> None:
+        """s_kl, k < l; uses up j. `floor`, the round-off of ξ, is added to ℓ²∂²ξ: it makes no sign beside kinks along an axis."""
         for k, bent in self.bends.items():
             bent /= self.length(k)
+            bent += floor / self.length(k) ** 2
             self.chain([mean], bent, bent)
         one, two = self.scratch
         for (k, other), sign in self.signs.items():
