@@ -736,3 +736,20 @@ def test_the_dissipation_of_svgd_is_the_kernelised_stein_discrepancy():
         density, volume = dataset["density"].to_numpy()[k], dataset["cell_volume"].to_numpy()
         push = density * bound.slope * volume + np.gradient(density, bound.x) * volume
         assert float(dataset["dissipation"][k]) == pytest.approx(push @ bound.kernel @ push, rel=0.02)  # cells, order 2
+
+
+def test_a_class_that_overrides_evaluate_alone_is_evaluated_by_that():
+    """Networks take densities without an array of masses: a class derived from theirs must not be passed over."""
+
+    class Base(BoundEnergy):
+        def evaluate(self, mass):
+            raise AssertionError
+
+        def evaluate_density(self, density, volume):
+            raise AssertionError
+
+    class Derived(Base):
+        def evaluate(self, mass):
+            return Evaluation(float(mass.sum()), mass, 0.0)
+
+    assert Derived().evaluate_density(np.full(2, 3.0), np.full(2, 0.5)).value == 3.0

@@ -429,7 +429,6 @@ class Silent(Energy, ParticleEnergy):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: solve(case_of(network_case(False), scheme={"kind": "jko", "tau": 0.1})), "entropic JKO.*finite-volume"),
         (lambda: solve(case_of(network_case(True), scheme={"kind": "exact-wasserstein", "tau": 0.1})), "exact W.*finite-volume"),
         (lambda: simulate(case_of(network_case(False)), 9, integrator=ProximalPoint(step=0.1)), "proximal point.*rk2"),
         (lambda: simulate(case_of(network_case(False)), 9, integrator=RungeKutta2(0.1), energy=Silent()), "no first variation"),

@@ -88,7 +88,12 @@ class SpoiledGrid(BoundEnergy):
         self.displacement_moments = right.displacement_moments
 
     def evaluate(self, mass):
-        result = self.right.evaluate(mass)
+        return self.changed(self.right.evaluate(mass))
+
+    def evaluate_density(self, density, volume):
+        return self.changed(self.right.evaluate_density(density, volume))
+
+    def changed(self, result):
         drive = None if result.drive is None else self.change(result.drive)
         return replace(result, first_variation=self.change(result.first_variation), drive=drive)
 

@@ -112,6 +112,12 @@ class BoundEnergy(ABC):
     label: str = "this energy"
     local: Law | None = None
 
+    def __init_subclass__(cls) -> None:
+        """A class that overrides `evaluate` alone is evaluated by that, whatever its base has beside it."""
+        super().__init_subclass__()
+        if "evaluate" in vars(cls) and "evaluate_density" not in vars(cls):
+            cls.evaluate_density = BoundEnergy.evaluate_density  # type: ignore[method-assign]
+
     @abstractmethod
     def evaluate(self, mass: Array) -> Evaluation:
         """Energy of the cell masses ρV, shape of the grid."""

@@ -5,7 +5,7 @@ evaluation is wrong input; in a later one the run cannot go on. Arrays are copie
 and changes later. Energies of gridflow pass as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -149,11 +149,17 @@ class GuardedBound(BoundEnergy):
         self.outputs: Shape = (None, None) if self.data is None else self.data.targets.shape
 
     def evaluate(self, mass: Array) -> Evaluation:
-        before = None if self.gate.passed else mass.copy()
-        evaluation, fault = sound_evaluation(self.gate.label, self.inner.evaluate(mass), self.shape, self.outputs)
+        return self.sound(self.inner.evaluate, mass)
+
+    def evaluate_density(self, density: Array, volume: Array) -> Evaluation:
+        return self.sound(self.inner.evaluate_density, density, volume)
+
+    def sound(self, evaluate: Callable[..., Evaluation], *given: Array) -> Evaluation:
+        """A copy of what an evaluation of the given arrays returns, looked at."""
+        before = () if self.gate.passed else tuple(array.copy() for array in given)
+        evaluation, fault = sound_evaluation(self.gate.label, evaluate(*given), self.shape, self.outputs)
         self.gate.check(fault)
-        if before is not None:
-            self.gate.check_unchanged((before, mass))
+        self.gate.check_unchanged(*zip(before, given, strict=False))
         self.gate.passed = True
         assert evaluation is not None
         return evaluation

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import isotonic_regression
+import scipy
 
 from gridflow.energy.base import Energy
 from gridflow.energy.congestion import Congestion
@@ -65,7 +65,7 @@ def crowd_masses(free: Array, levels: Array, largest: float, edges: Array) -> Ar
     held = masses > 0
     excess = free - levels / largest  # Y at the levels
     left, right, masses = excess[:-1][held], excess[1:][held], masses[held]
-    result = isotonic_regression((left + right) / 2, weights=masses)
+    result = scipy.optimize.isotonic_regression((left + right) / 2, weights=masses)
     block = np.repeat(np.arange(result.blocks.size - 1), np.diff(result.blocks))
     full = (np.diff(result.blocks)[block] > 1) | (right < left)
     low = np.where(full, result.x, left) + levels[:-1][held] / largest
