@@ -182,7 +182,8 @@ class Run:
         layout = layout_of(case, self.grid, self.bound.data, self.records(), self.watch.identity)
         layout.attrs.update({**self.bound.attributes, **self.watch.attributes()})
         if problem.gibbs is not None:
-            layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex else "none: the energy is not convex"
+            why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
+            layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
         if path is not None and saved == 0:
             remove_checkpoints(path)  # of an earlier run under this name
         self.writer = MemoryWriter(layout) if path is None else FileWriter(path, layout, saved)

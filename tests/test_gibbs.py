@@ -164,3 +164,10 @@ def test_a_displaced_normal_density_falls_at_the_certified_rate():
 def test_no_certified_rate_without_a_temperature():
     with pytest.raises(InputError, match="free_energy_gap"):
         certified_rate(solve(case_of(NETWORK, flow__temperature=0.0, time__stop=0.01, time__save=2)))
+
+
+@pytest.mark.parametrize("conserve", [True, False])
+def test_the_gap_is_no_bound_where_a_reaction_frees_the_mass(conserve):
+    """Its minimum is over densities of one mass: that of all densities is lower."""
+    dataset = solve(case_of(NETWORK, time__stop=0.1, time__save=2, flow__reaction={"rate": 1.0, "conserve": conserve}))
+    assert dataset.attrs["free_energy_bound"] == ("free_energy_gap" if conserve else "none: the mass is free")

@@ -10,6 +10,7 @@ from gridflow.energy.interaction.interaction import InteractionEnergy
 from gridflow.errors import InputError
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
+from gridflow.space.concentration import concentration_warnings
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
@@ -103,8 +104,7 @@ def test_convexity_is_claimed_where_the_matrix_has_it(kernel, space):
     """Definite on differences of equal mass, for both signs; what is claimed is sufficient."""
     grid = Grid(list(space))
     matrix = dense(kernel, grid)
-    centring = np.eye(grid.size) - 1 / grid.size
-    lowest = np.linalg.eigvalsh(centring @ matrix @ centring)[0]
+    lowest = np.linalg.eigvalsh(centred(matrix))[0]
     if InteractionEnergy(kernel, 1.0).bind(grid).convex:
         assert lowest >= -1e-11 * np.abs(matrix).max()
     assert not InteractionEnergy(kernel, -1.0).bind(grid).convex
@@ -123,6 +123,24 @@ def random_points(factors, count, seed=1):
     return np.concatenate(parts, axis=1)
 
 
+def between(kernel, factors, points):
+    """k between points, (n, n), from its formula."""
+    if isinstance(kernel, Cosine):
+        return np.cos(kernel.wavenumber * (points - points.T))
+    if isinstance(kernel, Exponential):
+        columns, vectors = 0, []
+        for f in factors:
+            part = points[:, columns : columns + f.columns]
+            vectors.append(f.embed(part[:, 0] if f.columns == 1 else part).reshape(len(points), -1))
+            columns += f.columns
+        vectors = np.concatenate(vectors, axis=1)
+        return np.exp(kernel.rate * vectors @ vectors.T)
+    if isinstance(kernel, Gaussian) and factors[0].period:
+        turns = 2 * np.pi * np.arange(-9, 10)
+        return np.exp(-((points - points.T + turns[:, None, None]) ** 2) / (2 * kernel.bandwidth**2)).sum(axis=0)
+    return kernel.radial(((points[:, None] - points[None]) ** 2).sum(axis=2))
+
+
 @pytest.mark.parametrize(("kernel", "space"), EVERYWHERE, ids=name)
 def test_particles(kernel, space):
     """The value against the definition; the gradient w_i ∂ξ(x_i) against differences of the value along every coordinate."""
@@ -130,6 +148,10 @@ def test_particles(kernel, space):
     points, weights = random_points(factors, 9), np.linspace(0.5, 1.5, 9) / 9
     energy = InteractionEnergy(kernel, 1.3).particles(factors)
     found, step = energy.evaluate(points, weights), 1e-5
+    field = 1.3 * between(kernel, factors, points) @ weights
+    if getattr(kernel, "singular", False):  # particles leave themselves out, other pairs count for these
+        field /= 1 - (weights**2).sum()
+    np.testing.assert_allclose(found.first_variation, field, rtol=1e-11, atol=1e-11)
     assert found.value == pytest.approx(0.5 * weights @ found.first_variation, rel=1e-12)
     column = 0
     for f in factors:
@@ -301,6 +323,9 @@ BAD = {
     "another dimension": ({"kernel": {"kind": "bessel", "length": 1.0, "dimension": 2}}, "as many as dimension"),
     "amplitude 0": ({"kernel": {"kind": "laplace", "bandwidth": 1.0}, "amplitude": 0.0}, "amplitude 0"),
     "an unknown factor": ({"kernel": {"kind": "laplace", "bandwidth": 1.0}, "factors": ["y"]}, "energy.factors"),
+    "next to what is integrable": ({"kernel": {"kind": "power-law", "repulsion": -0.9999}}, "exponents above −1"),
+    "a short length": ({"kernel": {"kind": "bessel", "length": 0.01, "dimension": 1}}, "at least one cell"),
+    "a narrow Morse": ({"kernel": {"kind": "morse", "attraction_length": 0.01}}, "attraction_length"),
     "a narrow kernel": ({"kernel": {"kind": "gaussian", "bandwidth": 1e-3}}, "at least one cell"),
 }
 
@@ -331,3 +356,55 @@ def test_some_factors_alone():
     field = 2.0 * dense(Laplace(0.9), Grid([lines[0]])) @ marginal
     np.testing.assert_allclose(found.first_variation, np.broadcast_to(grid.along(axis, field), grid.shape), atol=1e-13)
     assert found.value == pytest.approx(0.5 * field @ marginal, rel=1e-13)
+
+
+def test_singular_kernels_want_cells_of_equal_sides_and_labels_apart():
+    """On cells of 1 : 4 the matrix of a repulsion has negative eigenvalues, and mass forms stripes."""
+    long = Interval(bounds=(-2.0, 1.0), cells=6).factor("y")
+    short = Interval(bounds=(-2.0, 1.0), cells=24).factor("x")
+    assert np.linalg.eigvalsh(centred(dense(Logarithmic(), Grid([short, long]))))[0] < -0.1
+    with pytest.raises(InputError, match=r"sides within a factor 1\.5"):
+        InteractionEnergy(Logarithmic()).bind(Grid([short, long]))
+    InteractionEnergy(Laplace(1.0)).bind(Grid([short, long]))
+    near = Labels(values=[0.0, 1e-3]).factor("label")
+    with pytest.raises(InputError, match="labels at least one cell apart"):
+        InteractionEnergy(Logarithmic()).bind(Grid([near, short]))
+    InteractionEnergy(Logarithmic(), 1.0, ("x",)).bind(Grid([near, short]))
+
+
+def centred(matrix):
+    centring = np.eye(len(matrix)) - 1 / len(matrix)
+    return centring @ matrix @ centring
+
+
+def test_a_wave_needs_cells():
+    with pytest.raises(InputError, match="at most 6"):
+        InteractionEnergy(Cosine(wavenumber=7)).bind(Grid([CIRCLE]))
+
+
+def test_softened_kernels_count_every_pair():
+    """Two particles at a distance r: ½(k(0)·½ + k(r)·½), not weighed; singular ones ½k(r)."""
+    points, weights = np.array([[0.0], [0.4]]), np.full(2, 0.5)
+    soft = InteractionEnergy(Logarithmic(softening=0.3)).particles((X,)).evaluate(points, weights).value
+    assert soft == pytest.approx(-0.25 * (np.log(0.3) + np.log(0.5)))
+    assert InteractionEnergy(Logarithmic()).particles((X,)).evaluate(points, weights).value == pytest.approx(-0.5 * np.log(0.4))
+
+
+def test_the_round_off_counts_the_value_at_zero():
+    """At a spike of all mass the value is ½k(0), of the lattice."""
+    grid = Grid([X])
+    masses = np.zeros(grid.shape)
+    masses[3] = 1.0
+    kernel = PowerLaw(repulsion=-0.99)
+    found = InteractionEnergy(kernel).bind(grid).evaluate(masses)
+    assert found.value == pytest.approx(0.5 * lattice_value(kernel, X.volumes[:1]), rel=1e-9)
+    assert found.roundoff >= 1e-16 * found.value
+
+
+def test_mass_in_one_cell_is_judged_for_every_label():
+    grid = Grid([X, LABELS])
+    density = np.zeros(grid.shape)
+    axis = grid.order.index("x")
+    density[tuple(3 if k == axis else slice(None) for k in range(2))] = 1.0
+    assert "per label" in concentration_warnings(grid, density)[0]
+    assert concentration_warnings(grid, np.ones(grid.shape)) == []

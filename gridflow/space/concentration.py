@@ -8,13 +8,13 @@ SHARE_MAX = 0.5
 
 
 def concentration_warnings(grid: Grid, density: Array) -> list[str]:
-    """A sentence where one cell holds most of the mass; labels alone are meant to."""
-    if not any(f.moves for f in grid.factors):
+    """A sentence where one cell holds most of the mass, or one cell for every combination of labels."""
+    moving = tuple(k for k, f in enumerate(grid.factors) if f.moves)
+    if not moving:
         return []
     masses = density * grid.volume
-    share = float(masses.max() / masses.sum())
+    share = float(masses.max(axis=moving).sum() / masses.sum())
     if not share > SHARE_MAX:
         return []
-    return [
-        f"{share:.0%} of the mass is in one cell at the end: what happens there is narrower than the grid shows, use finer cells"
-    ]
+    where = "in one cell" if len(moving) == len(grid.factors) else "in one cell per label"
+    return [f"{share:.0%} of the mass is {where} at the end: it is narrower than the grid shows, use finer cells there"]

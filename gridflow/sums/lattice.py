@@ -9,6 +9,8 @@ from gridflow.errors import require
 from gridflow.space.factor import Array
 from gridflow.sums.laws import Law, Peaked, PowerLaw
 
+MARGIN = 1e-3
+"""Of exponents above −d: nearer to it the energy is that of the nearest neighbours, and no quadrature knows it."""
 FLATNESS = 8
 """Of the cutoff e^{−(r/s)^8}: it changes the value at r = 0 by (h/s)^8."""
 CUTOFF_CELLS = {1: 100, 2: 40, 3: 14}
@@ -47,6 +49,5 @@ def check_integrable(kernel: Law, dim: int) -> None:
     """Raises InputError for a kernel whose integral over a ball of R^dim is infinite."""
     if isinstance(kernel, PowerLaw) and kernel.softening == 0:
         received = f"a power law with the exponent {kernel.least:g} in {dim} dimension{'s' * (dim > 1)}"
-        require(
-            kernel.least > -dim, received, f"exponents above −{dim}, where the energy is finite", "raise it, or give a softening"
-        )
+        allowed = f"exponents above −{dim} + {MARGIN:g}: at −{dim} the energy of a density is infinite"
+        require(kernel.least >= MARGIN - dim, received, allowed, "raise it, or give a softening")

@@ -14,7 +14,7 @@ stands for it. With a `softening` ε > 0, r is (|x − y|² + ε²)^½ in power 
 particles alike.
 
 definite : whether k is positive definite on differences of equal mass: its energy is then convex in the density
-peaked : whether `gridflow.sums.lattice` gives k(0) on a grid, because k is infinite or steep there
+peaked : whether `gridflow.sums.lattice` gives k(0) on a grid, because k is infinite or steep there; singular : infinite
 """
 
 from math import pi
@@ -107,6 +107,10 @@ class Bessel(PairKernel, frozen=True, forbid_unknown_fields=True, tag="bessel", 
 
     @property
     def peaked(self) -> bool:
+        return self.dimension > 1
+
+    @property
+    def singular(self) -> bool:
         return self.dimension > 1
 
     def radial(self, squared: Array) -> Array:

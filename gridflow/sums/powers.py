@@ -88,6 +88,10 @@ class PowerLaw(PairKernel, frozen=True, forbid_unknown_fields=True, tag="power-l
         return self.least < 1
 
     @property
+    def singular(self) -> bool:
+        return self.softening == 0 and self.least < 0
+
+    @property
     def quadratic(self) -> bool:
         """Whether sums are moments, O(n) together."""
         return all(p == 2 for _, p in self.parts)
@@ -135,6 +139,10 @@ class Logarithmic(PairKernel, frozen=True, forbid_unknown_fields=True, tag="loga
     softening: Softening = 0.0
     definite: ClassVar[bool] = True
     peaked: ClassVar[bool] = True
+
+    @property
+    def singular(self) -> bool:
+        return self.softening == 0
 
     def radial(self, squared: Array) -> Array:
         square = squared + self.softening**2

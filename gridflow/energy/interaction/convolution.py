@@ -76,7 +76,12 @@ def largest_value(kernel: Radial | RadialLaw, grid: Grid, diameter_squared: floa
     """A bound on |k| between cell points: at r = 0 and, on a sample of distances from half a cell to the diameter, elsewhere."""
     width = min((float(f.volumes.min()) ** (1 / f.dimension) for f in grid.factors if f.moves), default=1.0)
     furthest = max(float(np.sqrt(diameter_squared)), 0.5 * width)
-    return float(np.abs(kernel.radial(np.append(np.geomspace(0.5 * width, furthest, SAMPLE) ** 2, 0.0))).max())
+    found = float(np.abs(kernel.radial(np.append(np.geomspace(0.5 * width, furthest, SAMPLE) ** 2, 0.0))).max())
+    lines = [f for f in grid.factors if f.one_dimensional]
+    if not lines:
+        return found
+    own = self_value(kernel, lines, np.array([lines[0].volumes.min()])) + kernel.radial(np.zeros(1))
+    return max(found, float(np.abs(own).max()))
 
 
 def self_value(kernel: Radial | RadialLaw, lines: list[Factor], volumes: Array) -> Array:

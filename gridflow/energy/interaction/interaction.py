@@ -17,16 +17,12 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.interaction.convolution import operator
-from gridflow.errors import InputError, require
+from gridflow.energy.interaction.space import AnyKernel, NamedKernel, check_space
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.sums.distance import OfDistance
-from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, periods
-from gridflow.sums.lattice import check_integrable
-from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Peaked, Product
-
-NamedKernel = Kernel | Law
-AnyKernel = NamedKernel | OfDistance
+from gridflow.sums.kernels import periods
+from gridflow.sums.laws import Exponential, Law, Peaked
 
 
 class Interaction(Struct, frozen=True, forbid_unknown_fields=True, tag="interaction", tag_field="kind"):
@@ -71,41 +67,6 @@ class InteractionEnergy(Energy):
         return found
 
 
-def check_space(kernel: AnyKernel, factors: tuple[Factor, ...]) -> None:
-    """Raises InputError for factors on which a kernel is not defined, not integrable or not resolved."""
-    kind = "of distance" if isinstance(kernel, OfDistance) else kernel.__struct_config__.tag
-    moving, lines = [f for f in factors if f.moves], [f for f in factors if f.one_dimensional]
-    surfaces, circles = [f for f in factors if f.columns > 1], [f for f in factors if f.period > 0]
-    fix = "name other factors in energy.factors, or choose another kernel"
-    require(len(moving) > 0, f"an interaction with the kernel {kind!r} of labels alone", "a factor in which mass moves", fix)
-    if isinstance(kernel, Cosine):
-        require(len(factors) == 1 and len(circles) == 1, "the kernel 'cosine' of other factors", "one circle alone", fix)
-    if not isinstance(kernel, Product):
-        for circle in circles:
-            allowed = "gaussian, which winds around it, cosine and exponential"
-            raise InputError(f"the kernel {kind!r} on the circle {circle.name!r}", allowed, fix)
-        one = not surfaces or len(factors) == 1
-        names = ", ".join(f.name for f in factors)
-        require(
-            one, f"the kernel {kind!r} of the factors {names}", "one surface alone; gaussian and exponential for products", fix
-        )
-    if isinstance(kernel, Polynomial):
-        require(not surfaces, f"the kernel {kind!r} on a surface", "gaussian, laplace, imq, riesz, morse and exponential", fix)
-    if isinstance(kernel, Bessel):
-        require(len(factors) == kernel.dimension == len(lines), f"bessel of {len(factors)} factors", "as many as dimension", fix)
-    if isinstance(kernel, Peaked):
-        require(not surfaces, f"the kernel {kind!r} on a surface", "kernels that are smooth or have a kink at r = 0", fix)
-        require(len(lines) <= 3, f"the kernel {kind!r} of {len(lines)} lines", "at most three", fix)
-        check_integrable(kernel, len(lines))
-        uniform = len(lines) == 1 or all(f.uniform for f in lines)
-        require(uniform or not kernel.peaked, f"the kernel {kind!r} on graded cells", "equal cells, or one line", fix)
-    if isinstance(kernel, Gaussian | Laplace | InverseMultiquadric):
-        for factor in moving:
-            received = f"a bandwidth {kernel.bandwidth:g} below the cell size {factor.cell_width:.3g} of {factor.name!r}"
-            resolved = kernel.bandwidth >= factor.cell_width
-            require(resolved, received, "a bandwidth of at least one cell", "raise the bandwidth or the number of cells")
-
-
 def definite(kernel: AnyKernel) -> bool:
     """Whether the kernel is positive definite on differences of equal mass."""
     return kernel.definite if isinstance(kernel, Law | OfDistance) else True
@@ -131,10 +92,8 @@ class BoundInteraction(BoundEnergy):
         seen = np.transpose(mass.sum(axis=self.others), self.to_sub)
         field = self.energy.amplitude * self.operator.apply(np.ascontiguousarray(seen))
         total = float(mass.sum())
-        value, roundoff = (
-            0.5 * float(np.vdot(seen, field)),
-            ROUNDOFF * total**2 * abs(self.energy.amplitude) * self.operator.bound,
-        )
+        value = 0.5 * float(np.vdot(seen, field))
+        roundoff = ROUNDOFF * total**2 * abs(self.energy.amplitude) * self.operator.bound
         back = np.transpose(field, np.argsort(self.to_sub)).reshape(self.seen)
         return Evaluation(value, np.ascontiguousarray(np.broadcast_to(back, self.grid.shape)), roundoff)
 
@@ -142,8 +101,8 @@ class BoundInteraction(BoundEnergy):
 class InteractionParticles(ParticleEnergy):
     """½ΣΣ w_i w_j W(x_i, x_j).
 
-    Where W is singular the terms i = j are left out, and the others weighed by m²/(m² − Σw_i²), m = Σw_i, in their place: the
-    average over random points is then ½∬W dρdρ.
+    Where W is infinite at r = 0 the terms i = j are left out, and the others weighed by m²/(m² − Σw_i²), m = Σw_i, in their
+    place: the average over random points is then ½∬W dρdρ. (Its change with w_i, of the order 1/N, is left out of ξ.)
     """
 
     label = "an interaction"
@@ -173,7 +132,7 @@ class InteractionParticles(ParticleEnergy):
     def pairs_for_all(self, weights: Array) -> float:
         """What the weight of pairs of different particles is raised by."""
         kernel = self.energy.kernel
-        if not (isinstance(kernel, Peaked) and kernel.peaked):
+        if not (isinstance(kernel, Peaked) and kernel.singular):
             return 1.0
         all_pairs, same = float(weights.sum()) ** 2, float(weights @ weights)
         return all_pairs / (all_pairs - same) if all_pairs > same else 1.0

@@ -23,10 +23,13 @@ from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
+from gridflow.space.sphere import Sphere
 from gridflow.sums.kernels import Gaussian, Kernel, periods
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
 """Cells per line of the quadrature of a target, at least, by the number of lines."""
+FINE_LEVEL = 6
+"""Of the finest sphere for a target: 40,962 points, a second for the pairs among them."""
 NODES_PER_BANDWIDTH = 16
 """Of a Gaussian's tables, at least; the quadrature has four cells per node, a relative error (cell/bandwidth)²/24."""
 
@@ -136,16 +139,23 @@ class ProductTables:
 
 
 class SurfaceTable:
-    """Mixtures on one surface, smoothed by any kernel: sums over its cell points, a relative error (cell/bandwidth)²/24."""
+    """Mixtures on one surface, smoothed by any kernel: sums over the points of a finer mesh.
+
+    The relative error is (cell/bandwidth)²/24. On an ellipsoid the mesh is that of the case.
+    """
 
     def __init__(self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]]) -> None:
-        self.kernel, self.factor, self.lengths = kernel, factors[0], periods(factors)
-        self.masses = reduce(np.add, [weight * product(component, factors) for weight, component in components])
-        self.constant = float(self.masses @ self.at(self.factor.points)[0])
+        factor = factors[0]
+        if factor.kind == "sphere":
+            level = round(float(np.log2((factor.size - 2) / 10)) / 2)
+            factor = Sphere(level=max(level, min(level + 1, FINE_LEVEL))).factor(factor.name)
+        self.kernel, self.points, self.lengths = kernel, factor.points, periods(factors)
+        self.masses = reduce(np.add, [weight * product(component, (factor,)) for weight, component in components])
+        self.constant = float(self.masses @ self.at(self.points)[0])
 
     def at(self, points: Array) -> tuple[Array, Array]:
         """∫k(x, u)ν*(du) at points, (n,), and its gradient, (n, 3)."""
-        return self.kernel.sum(points, self.factor.points, self.masses, self.lengths)
+        return self.kernel.sum(points, self.points, self.masses, self.lengths)
 
 
 class SpaceTable:
