@@ -53,7 +53,9 @@ def line(name: str) -> Callable[[bool], Iterator[Point]]:
         fine = case.replace({key: 4096})
         problem = fine.problem()
         factor, exact = problem.grid.factors[0], fine.exact.solution(problem)(fine.time.stop)
-        counts = (256, 1024, 4096, 16384)[: 4 if problem.particles.order == 1 else 2]  # as many as cases with sums over pairs have
+        counts = (256, 1024, 4096, 16384)[
+            : 4 if problem.particles.order == 1 else 2
+        ]  # as many as cases with sums over pairs have
         for count in (64,) if quick else counts:
             run = gridflow.simulate(case, count, seed=1)
             errors = []

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from validation.benchmark.exact import ERRORS, PROBLEMS, TITLES
 from validation.benchmark.measure import Point
@@ -37,6 +39,9 @@ def draw(points: list[Point], path: Path) -> None:
                 )
         axes.set(title=TITLES[name], xlabel="CPU seconds, one thread", ylabel=f"{ERRORS[name]} error at the end")
         axes.margins(0.15)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        lower, upper = axes.get_xlim()
+        axes.set_xlim(min(lower, 10 ** np.floor(np.log10(upper))), max(upper, 10 ** np.ceil(np.log10(lower))))  # shows a decade
         axes.grid(alpha=0.3)
     handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), fontsize=10)
