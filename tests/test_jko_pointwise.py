@@ -73,7 +73,7 @@ def steps(grid, energy, count=2, temperature=0.0, **scheme):
     return stepper, state
 
 
-@pytest.mark.parametrize("bias", ["plain", "compensate", "debias"])
+@pytest.mark.parametrize("bias", [pytest.param("plain", marks=pytest.mark.slow), "compensate", "debias"])
 def test_an_entropy_law_is_a_temperature(bias):
     """The same steps, found by scaling cell by cell and by the quasi-Newton iteration."""
     grid = plane()
@@ -152,7 +152,7 @@ def barenblatt(exponent, **changes):
     return solve(case_of(table, **changes))
 
 
-@pytest.mark.parametrize("exponent", [2.0, 3.0, 0.75])
+@pytest.mark.parametrize("exponent", [2.0, pytest.param(3.0, marks=pytest.mark.slow), 0.75])
 def test_barenblatt_at_order_one_in_the_step(exponent):
     errors = []
     for tau in (0.04, 0.02, 0.01):

@@ -506,7 +506,7 @@ OWN = {
     "long and hot": (well, {"time__stop": 100.0, "flow": {"temperature": 0.2}}),
     "long heat semigroup": (
         well,
-        {"time__stop": 4.0, "flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"},
+        {"time__stop": 1.5, "flow": {"temperature": 0.2}, "scheme__diffusion": "heat-semigroup"},
     ),
     "hot and coarse": (well, {"flow": {"temperature": 0.02}, "space__x__cells": 12, "time__stop": 10.0}),
 }
