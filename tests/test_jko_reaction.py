@@ -107,7 +107,7 @@ def test_a_step_satisfies_both_conditions(bias):
     log_a = state.arrays["differences"][0]
     log_b = weight / (weight + epsilon) * (np.log(density) - stepper.kernel.apply_log(log_a))
     first = np.exp(log_a + stepper.kernel.apply_log(log_b))
-    beta = 0.0 if bias == "plain" else 0.5
+    beta = 0.0 if bias == "plain" else 1 / (2 + epsilon / weight)
     growth = (1 + 2 * tau / weight * potential) * state.density ** (-beta * epsilon / weight)
     np.testing.assert_allclose(state.density, first / growth, atol=1e-9 * density.max())
     np.testing.assert_allclose(log_a, -weight / epsilon * np.log(growth), atol=1e-5)
@@ -122,6 +122,23 @@ def test_nothing_happens_without_force():
     _, state = one_step(2.0, np.zeros(grid.shape), density, grid)
     assert grid.integrate(state.density) == pytest.approx(grid.integrate(density), rel=1e-4)
     np.testing.assert_allclose(state.density, density, atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [0.1, 30.0])
+def test_a_uniform_density_without_force_rests_whatever_the_cells(rate):
+    """ε/λ = εκ/4 from 1e-4 to 0.03 and beyond: what is added for p is what the plan takes, 1/(2 + s) of its logarithm."""
+    wide = Interval(bounds=(-40.0, 40.0), cells=32).factor("x")  # ε/λ = 0.2 and 60
+    for line in (LINE, wide):
+        grid = Grid([line])
+        density = np.full(grid.shape, 0.02)
+        _, state = one_step(rate, np.zeros(grid.shape), density, grid)
+        np.testing.assert_allclose(state.density, density, rtol=1e-6)
+
+
+def test_plain_steps_are_for_small_blurs():
+    wide = Grid([Interval(bounds=(-40.0, 40.0), cells=32).factor("x")])
+    with pytest.raises(InputError, match="compensate"):
+        one_step(1.0, np.zeros(wide.shape), np.full(wide.shape, 0.02), wide, bias="plain")
 
 
 @pytest.mark.parametrize(

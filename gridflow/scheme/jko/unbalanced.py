@@ -12,8 +12,9 @@ With π = a·K·b the optimal q side is b = (q/(Ka))^{λ/(λ+ε)}, and with s = 
     p = π₁/(1 + 2τξ/λ),    log a = −(1/s) log(1 + 2τξ/λ),    so that    log p = log Kb + (1 + s) log a.
 
 The bias is the same as in steps of fixed mass, an entropy ε/(4τ) ∫p log p beside E that diffuses and reacts, and it is
-compensated in the same way (`gridflow.scheme.jko.scheme`): log a is raised by β log p, β = 0 or ½, which leaves κ uncertain by
-about κ²ε. For κ → 0 this is a step of fixed mass, and without transport it is p = q/(1 + τκξ/2)², e^{−τκξ} to first order.
+compensated in the same way (`gridflow.scheme.jko.scheme`): log a is raised by β log p, β = 0 ("plain") or 1/(2 + s), for which a
+uniform density without ξ stays as it is; plain steps multiply its logarithm by 1/(1 + s)², and are for small s alone. For κ → 0
+this is a step of fixed mass, and without transport it is p = q/(1 + τκξ/2)², e^{−τκξ} to first order.
 A sweep multiplies the error by at most ½, with half the change of log a where compensation makes it swing.
 """
 
@@ -32,6 +33,8 @@ from gridflow.space.factor import Array
 
 UPDATES = 100
 """Of ξ."""
+PLAIN_MAX = 1e-2
+"""ε/λ of plain steps: of every logarithm of a density they lose so much in a step."""
 FIX = 'use scheme.kind = "finite-volume"'
 
 
@@ -46,11 +49,16 @@ class UnbalancedSolver:
     max_iterations: int
     continues: bool
 
+    def __post_init__(self) -> None:
+        received = f'scheme.bias = "plain" with ε·flow.reaction.rate/4 = {self.s:.2g}'
+        fits = self.equation.beta > 0 or self.s <= PLAIN_MAX
+        require(fits, received, f"at most {PLAIN_MAX:g}, or another bias", 'use bias = "compensate"')
+
     def solve(self, state: State, log_before: Array, tau: float) -> Solution:
         """log a and p of one step. Raises SolveError."""
         drive, mixing, iterations = self.drive(state.density, tau), Anderson(), 0
         logs = np.maximum(log_before, log_before.max() + LOG_FLOOR)
-        potential = self.equation.beta * logs - drive
+        potential = self.beta * logs - drive
         if "differences" in state.arrays and tau == state.arrays["tau"][0]:
             potential = extrapolated(state.arrays["differences"], state.density)
         for _ in range(UPDATES):
@@ -107,7 +115,12 @@ class UnbalancedSolver:
     @property
     def share(self) -> float:
         """1 − (1 + s)β, of log p."""
-        return 1 - (1 + self.s) * self.equation.beta
+        return 1 - (1 + self.s) * self.beta
+
+    @property
+    def beta(self) -> float:
+        """Of log p in log a."""
+        return 1 / (2 + self.s) if self.equation.beta > 0 else 0.0
 
     def drive(self, density: Array, tau: float) -> Array:
         """(2τ/ε)ξ."""
