@@ -4,12 +4,17 @@
 
 Through the face between the cells a and b goes k(F_a ρ_a − F_b ρ_b), k = A_f M/d_f, with
 
-    F_a = max(K + c, η_a − η_b, 0),   F_b = max(K − c, η_b − η_a, 0),   c = (η_a − η_b)·Q/(ρ_a + ρ_b)
+    F_a = K + c, F_b = K − c where |c| ≤ K,   c = (η_a − η_b)·Q/(ρ_a + ρ_b)
     K = (P_a − P_b)/(ρ_a − ρ_b) ≥ 0,   Q = (P_a − P_b)/(U'_a − U'_b) ≥ 0
 
 K makes k(P_a − P_b) of the diffusion, exactly. Q is a mean of both densities, the arithmetic one for U = ρ²; with it the flux is
-kQ(ξ_a − ξ_b), of second order, and 0 at rest, where ξ is constant. Where the drift across a cell is larger than the diffusion
-(|c| > K), as in the last cell before a front, the maximum makes it upwind. F ≥ 0 keeps every density positive and its mass.
+kQ(ξ_a − ξ_b), of second order. Where ξ is constant, |c| = |P_a − P_b|/(ρ_a + ρ_b) ≤ K however much the densities differ, so that
+the flux is 0: the minima of the energy discrete in space are at rest. Where the drift across a cell is larger than the diffusion
+(|c| > K), as in the last cell before a front, exponential fitting takes over, with the diffusivity K̃ that U' has per log ρ,
+
+    F_a = K̃B(−s), F_b = K̃B(s),   s = (η_a − η_b)/K̃,   K̃ = (U'_a − U'_b)/(log ρ_a − log ρ_b),   B(s) = s/(eˢ − 1)
+
+which becomes upwind for large |s| (here |s| > 2) and is 0 at the same densities. F ≥ 0 keeps every density positive and its mass.
 
 F and η are taken from the middle of the step, to which a step of first order with those of its start leads. The step is then
 linear in ρ and of order 2, and its lines and their palindrome are those of a temperature (`gridflow.scheme.finite_volume.lines`,
@@ -26,7 +31,7 @@ from gridflow.energy.internal import EMPTY
 from gridflow.flow.term import Advance, Point
 from gridflow.scheme.finite_volume.axis import Drift, LineAxis
 from gridflow.scheme.finite_volume.implicit import Implicit
-from gridflow.scheme.finite_volume.pressure_rates import CLOSE, face_rates
+from gridflow.scheme.finite_volume.pressure_rates import CLOSE, STEEP, face_rates
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
@@ -78,12 +83,17 @@ class Pressure(Implicit):
 
     def shares(self, axis: int, density: Array, pressure: Array, rest: Array) -> tuple[Array, Array]:
         """(F_a, F_b) of the face before every cell b; that of the first cell of an interval is a wall. What `face_rates` does."""
-        secant, mean = secants(self.law, density, pressure, axis)
+        secant, mean, fitted = secants(self.law, density, pressure, axis)
         drop, both = np.roll(rest, 1, axis) - rest, np.roll(density, 1, axis) + density
         if not drop.any():
             return secant, secant
         part = drop * np.divide(mean, both, where=both > 0, out=np.full_like(both, 0.5))
-        return np.maximum(secant + part, np.maximum(drop, 0.0)), np.maximum(secant - part, np.maximum(-drop, 0.0))
+        central, size = np.abs(part) <= secant, np.abs(drop)
+        fits = ~central & (size < STEEP * fitted)
+        ratio = np.divide(size, fitted, where=fits, out=np.ones_like(size))
+        against = np.where(fits, size / np.expm1(ratio), 0.0)
+        ahead = np.where(central, secant + part, against + np.maximum(drop, 0.0))
+        return ahead, np.where(central, secant - part, against + np.maximum(-drop, 0.0))
 
     def falls(self, density: Array, evaluation: Evaluation) -> float:
         """Σ k(F_a ρ_a − F_b ρ_b)(ξ_a − ξ_b) over the faces: −dE/dt of the flow discrete in space."""
@@ -154,13 +164,14 @@ def diffusivity_of(law: Law, density: Array) -> Array:
     return np.maximum(density, EMPTY) * law.second(density)
 
 
-def secants(law: Law, density: Array, pressure: Array, axis: int) -> tuple[Array, Array]:
-    """(K, Q) of every cell and the one before it along an axis, cyclically."""
-    other, slope = np.roll(density, 1, axis), law.derivative(density)
+def secants(law: Law, density: Array, pressure: Array, axis: int) -> tuple[Array, Array, Array]:
+    """(K, Q, K̃) of every cell and the one before it along an axis, cyclically."""
+    other, slope, log = np.roll(density, 1, axis), law.derivative(density), np.log(np.maximum(density, EMPTY))
     gap, both, fall = density - other, density + other, pressure - np.roll(pressure, 1, axis)
     close = np.abs(gap) <= CLOSE * both
     mean = both / 2
     diffusivity = diffusivity_of(law, density)
     secant = np.divide(fall, gap, where=~close, out=(diffusivity + np.roll(diffusivity, 1, axis)) / 2)
-    bend = slope - np.roll(slope, 1, axis)  # which may be 0 where powers of small densities are
-    return secant, np.divide(fall, bend, where=~close & (bend != 0), out=mean)
+    bend, rise = slope - np.roll(slope, 1, axis), log - np.roll(log, 1, axis)  # 0 where powers of small densities are
+    fitted = np.divide(bend, rise, where=~close & (rise != 0), out=secant.copy())
+    return secant, np.divide(fall, bend, where=~close & (bend != 0), out=mean), fitted

@@ -2,13 +2,19 @@
 
 from typing import Any
 
+import numpy as np
+
 from gridflow import compiled
+from gridflow.energy.internal import EMPTY
 from gridflow.scheme.finite_volume.lines import SAME_BITS
 
 kernel: Any = compiled.kernel(fastmath=SAME_BITS, nogil=True)
 
 CLOSE = 1e-5
 """Relative difference of densities up to which K is P' at their mean, and Q their mean: both err by 1e−10 there."""
+
+STEEP = 700.0
+"""|s| from which B(|s|) is 0 beside |s|."""
 
 
 @kernel
@@ -31,5 +37,12 @@ def face_rates(right, left, rho, pressure, slope, diffusivity, rest, mobility, L
                 secant = 0.5 * (diffusivity[a] + diffusivity[b]) if close else fall / gap
                 part = 0.5 * drop if close or bend == 0.0 else drop * (fall / bend) / both  # no product that is 0
                 k = L.rate[i] * mobility[block * stride + q]
-                right[a] = k * L.inverse_volume[before] * max(secant + part, drop, 0.0)
-                left[b] = k * L.inverse_volume[i] * max(secant - part, -drop, 0.0)
+                if abs(part) <= secant:
+                    ahead, back = secant + part, secant - part
+                else:
+                    rise = 0.0 if close else np.log(max(rho[a], EMPTY)) - np.log(max(rho[b], EMPTY))
+                    fitted = secant if rise == 0.0 else bend / rise
+                    against = abs(drop) / np.expm1(abs(drop) / fitted) if abs(drop) < STEEP * fitted else 0.0
+                    ahead, back = against + max(drop, 0.0), against + max(-drop, 0.0)
+                right[a] = k * L.inverse_volume[before] * ahead
+                left[b] = k * L.inverse_volume[i] * back
