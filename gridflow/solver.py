@@ -175,7 +175,8 @@ class Run:
             self.counters.mass = self.grid.integrate(self.state.density)
             self.watch.start(self.state)
         self.exact = None if case.exact is None else case.exact.solution(problem)
-        if self.exact is not None:
+        if case.exact is not None and self.exact is not None:
+            case.exact.check(problem, self.times)
             for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                 self.exact(time_saved)
         saved = self.counters.saved

@@ -584,6 +584,29 @@ def test_the_exact_solution_in_a_potential_of_another_kind():
             other.exact.masses(other.problem(), [0.0])
 
 
+def test_the_exact_solution_in_a_potential_that_has_more_than_terms():
+    case = case_of(barenblatt(stiffness=1.0))
+    polynomial = [{"coefficient": 0.1, "powers": {"x": 4}}]
+    target = [{"density": {"x": {"kind": "normal", "mean": 0.0, "deviation": 0.5}}}]
+    for more in ({"polynomial": polynomial}, {"target": target}):
+        potential = {"kind": "potential", "terms": {"x": {"kind": "quadratic"}}, **more}
+        parts = [{"kind": "internal", "law": {"kind": "power", "exponent": 2.0}}, potential]
+        other = case.replace({"energy.parts": parts})
+        with pytest.raises(InputError, match="nothing beside them"):
+            other.exact.masses(other.problem(), [0.0])
+
+
+@pytest.mark.parametrize("exponent", [2.0, 0.75])
+def test_the_exact_solution_knows_no_walls(exponent):
+    """It is refused before the run where mass is beyond them at a save, and at such a time alone."""
+    case = case_of(barenblatt(exponent, half=2.0 if exponent > 1 else 20.0, dimension=2 if exponent > 1 else 1, stop=300.0))
+    at = case.exact.solution(case.problem())
+    assert at(0.1).sum() == pytest.approx(1.0)
+    for refused in (lambda: at(300.0), lambda: gridflow.solve(case)):
+        with pytest.raises(InputError, match=r"of its mass is beyond the walls at time \d+"):
+            refused()
+
+
 def test_the_confined_exact_solution_relaxes_at_its_rates():
     """Its centre like e^{−κt}, its time like e^{−βκt}, from the moments of its masses."""
     case = case_of(barenblatt(stiffness=0.7, centre=0.4, cells=256, half=3.0))

@@ -1,5 +1,6 @@
 """JKO steps of internal energies and of densities with an upper bound: the prox, the step, exact solutions, what is refused."""
 
+import msgspec
 import numpy as np
 import pytest
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, Linear, case_of, problem_of
@@ -189,6 +190,28 @@ def test_the_exact_crowd_is_a_projection(largest):
     met = crowd_masses(np.array([-0.1, 0.2, 0.15, 0.3]), levels, largest, edges)
     middle = (0.5 * 0.05 + 0.5 * 0.225) / 1.0
     np.testing.assert_allclose(met, np.diff(np.clip((edges - middle) * largest + 0.5, 0, 1)), atol=1e-14)
+
+
+def test_the_exact_crowd_knows_no_walls():
+    """Around an exit at a wall half of the block would be beyond it."""
+    case = load_case("congestion").replace({"space.x.cells": 64, "space.x.bounds": [-3.0, 1.6]})
+    inside = case.exact.masses(case.problem(), [0.0, 5.0])
+    assert inside.sum(axis=1) == pytest.approx([1.0, 1.0])
+    aside = case.replace({"energy.parts.0.terms.x.centre": 1.6})
+    aside.exact.masses(aside.problem(), [0.0])
+    with pytest.raises(InputError, match="of its mass is beyond the walls at time 5"):
+        aside.exact.masses(aside.problem(), [5.0])
+    with pytest.raises(InputError, match="beyond the walls"):
+        solve(aside)
+
+
+def test_the_exact_crowd_has_no_other_potential():
+    case = load_case("congestion").replace({"space.x.cells": 64})
+    energy = msgspec.to_builtins(case.energy)
+    energy["parts"][0]["polynomial"] = [{"coefficient": 0.1, "powers": {"x": 2}}]
+    other = case.replace({"energy": energy})
+    with pytest.raises(InputError, match="a quadratic potential alone"):
+        other.exact.masses(other.problem(), [0.0])
 
 
 def test_a_crowd_in_the_plane_fills_a_sublevel_set():

@@ -4,7 +4,7 @@ Each class names one solution that a case may claim under [exact]; it checks tha
 solution is an ordinary differential equation, later times continue from earlier ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from gridflow.energy.base import Energy
 from gridflow.errors import SolveError, require
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
+from gridflow.space.mixture import CUT_MAX
 
 EnergyKind = TypeVar("EnergyKind", bound=Energy)
 
@@ -36,6 +37,9 @@ class Exact(Struct, frozen=True, forbid_unknown_fields=True):
         """The same for a problem without terms that it does not contain."""
         raise NotImplementedError
 
+    def check(self, problem: Problem, times: Iterable[float]) -> None:
+        """Raises InputError for times at which it is no solution, before a run that will ask for them."""
+
     def masses(self, problem: Problem, times: list[float]) -> Array:
         """Cell masses at the times, (n_times, *shape of the grid). Raises InputError for a case that it does not solve."""
         at = self.solution(problem)
@@ -45,6 +49,12 @@ class Exact(Struct, frozen=True, forbid_unknown_fields=True):
         """Raises InputError unless the condition, a part of what it needs, holds."""
         received = f'exact solution "{self.__struct_config__.tag}" for this case'
         require(condition, received, self.needs, "remove [exact], or change the case")
+
+    def require_inside(self, cut: float, time: float) -> None:
+        """Raises InputError where walls, which a solution on the whole space does not know, cut off too much of its mass."""
+        received = f'exact solution "{self.__struct_config__.tag}": {cut:.2g} of its mass is beyond the walls at time {time:g}'
+        fix = "widen the bounds of the space, stop earlier, or remove [exact]: it knows no walls"
+        require(cut <= CUT_MAX, received, f"at most {CUT_MAX:g}", fix)
 
     def energy_of(self, problem: Problem, kind: type[EnergyKind]) -> EnergyKind:
         """The energy of a problem. Raises InputError for another kind."""

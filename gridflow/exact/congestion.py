@@ -1,6 +1,6 @@
 """A crowd on a line: densities with an upper bound, driven by a quadratic potential."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -26,10 +26,12 @@ class Crowd(Exact, frozen=True, forbid_unknown_fields=True, tag="crowd", tag_fie
     particles on a line without pressure (Natile and Savaré 2009): what has met stays together, since the force that presses it
     grows. Hence Y(t) is the projection of what it would be without the bound, X = c + (X₀ − c)e^{−κt}, onto the functions that do
     not decrease: an isotonic regression. The limit is the full interval of length 1/ρ_max around c, {V < κ/(8ρ_max²)}.
+    Walls are not in it: it is refused at times when mass is beyond them.
     """
 
     needs: ClassVar[str] = (
-        "one interval; a congestion law and a quadratic potential; no mobility, temperature, reaction; a start below the bound"
+        "one interval; a congestion law and a quadratic potential alone; no mobility, temperature, reaction; a start below the"
+        " bound"
     )
 
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:
@@ -45,15 +47,22 @@ class Crowd(Exact, frozen=True, forbid_unknown_fields=True, tag="crowd", tag_fie
 
         def at(t: float) -> Array:
             free = potential.centre + (places - potential.centre) * np.exp(-potential.stiffness * t)
-            return crowd_masses(free, levels, law.largest, factor.edges)
+            found = crowd_masses(free, levels, law.largest, factor.edges)
+            self.require_inside(float(levels[-1] - found.sum()), t)
+            return found
 
         return at
+
+    def check(self, problem: Problem, times: Iterable[float]) -> None:
+        self.masses(problem, list(times))
 
     def law_and_potential(self, problem: Problem) -> tuple[Congestion, Quadratic]:
         energy = problem.energy
         parts: tuple[Energy, ...] = energy.parts if isinstance(energy, SumEnergy) else (energy,)
         laws = [part.law for part in parts if isinstance(part, InternalEnergy) and isinstance(part.law, Congestion)]
-        terms = [term for part in parts if isinstance(part, PotentialEnergy) for term in part.terms.values()]
+        potentials = [part for part in parts if isinstance(part, PotentialEnergy)]
+        terms = [term for part in potentials for term in part.terms.values()]
+        self.require(not any(part.parts for part in potentials))
         self.require(len(parts) == 2 and len(laws) == 1 and len(terms) == 1 and isinstance(terms[0], Quadratic))
         assert isinstance(terms[0], Quadratic)
         return laws[0], terms[0]
