@@ -277,6 +277,22 @@ def test_a_compact_support_stays_compact(diffusion):
         assert masses[np.abs(factor.points) > front - 3 * factor.cell_width].sum() > 1e-4  # and it is reached
 
 
+@pytest.mark.parametrize("exponent", [0.6, 0.75])
+def test_a_potential_drives_cells_that_are_empty(exponent):
+    """U' is −1e60 there: the rest of ξ is that of the other parts, in all its digits, and empty cells feel V."""
+    initial = [{"density": {"x": {"kind": "uniform", "bounds": [-0.5, 0.5]}}}]
+    problem = case_of(barenblatt(exponent, stiffness=2.0), exact=None, initial=initial).problem()
+    stepper = FiniteVolume().init(problem)
+    assert isinstance(stepper, InternalStepper)
+    density = problem.start / problem.grid.volume
+    found, plain = stepper.drive.evaluate(density), problem.evaluate(density)
+    assert found.value == plain.value
+    np.testing.assert_array_equal(found.first_variation, plain.first_variation)
+    np.testing.assert_allclose(found.potential, problem.grid.coordinate("x") ** 2, rtol=1e-14)
+    alone = case_of(barenblatt(exponent), exact=None, initial=initial).problem()
+    assert not FiniteVolume().init(alone).drive.evaluate(density).potential.any()
+
+
 def test_fast_diffusion_fills_empty_cells_at_once():
     """m < 1: from a uniform density on a part of the box, with empty cells at the start."""
     initial = [{"density": {"x": {"kind": "uniform", "bounds": [-0.5, 0.5]}}}]

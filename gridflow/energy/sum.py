@@ -204,6 +204,21 @@ def bound_parts(bound: BoundEnergy) -> list[BoundEnergy]:
     return [bound.inner if isinstance(bound, GuardedBound) else bound]
 
 
+def with_rest(bound: BoundEnergy, density: Array, volume: Array) -> tuple[Evaluation, Array]:
+    """An evaluation, and the rest of ξ without the derivatives of laws, part by part.
+
+    The whole ξ less U'(ρ) has only the digits that U' leaves: none in empty cells, where for ρ^m with m < 1 it is about −1e75.
+    """
+    if isinstance(bound, BoundSum):
+        pairs = [with_rest(part, density, volume) for part in bound.parts]
+        return bound.total([evaluation for evaluation, _ in pairs]), reduce(np.add, [rest for _, rest in pairs])
+    evaluation = bound.evaluate_density(density, volume)
+    if bound.local is None:
+        return evaluation, evaluation.first_variation
+    rounded = density * volume / volume  # as the part sees it: the rest of U' alone is then 0 to the last bit
+    return evaluation, evaluation.first_variation - bound.local.derivative(rounded)
+
+
 class SumParticles(ParticleEnergy):
     """The same at particles; ξ is given where all parts give it."""
 

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridflow.energy.base import Evaluation, Law
+from gridflow.energy.base import Evaluation
+from gridflow.energy.sum import with_rest
 from gridflow.flow.term import Point
-from gridflow.problem import Problem
+from gridflow.problem import Problem, finite
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.implicit_stepper import ImplicitStepper
 from gridflow.scheme.finite_volume.pressure import Pressure, PressureSpread
 from gridflow.scheme.finite_volume.stages import STAGES_MAX, Stages
-from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.space.factor import Array
 
 
@@ -33,14 +33,9 @@ def splits_internal(problem: Problem) -> bool:
 class RestDrive(Drive):
     """Evaluations in which η drives the mass."""
 
-    def __init__(self, problem: Problem, transport: Transport, law: Law) -> None:
-        super().__init__(problem, transport)
-        self.law, self.volume = law, problem.grid.volume
-
     def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
-        evaluation = super().evaluate(density, time, level)
-        rounded = density * self.volume / self.volume  # as the energy sees it: the rest of U' alone is then 0 to the last bit
-        return replace(evaluation, drive=evaluation.first_variation - self.law.derivative(rounded))
+        evaluation, rest = with_rest(self.problem.bound, density, self.problem.grid.volume)
+        return replace(finite(evaluation), drive=rest)
 
 
 class InternalStepper(ImplicitStepper):
@@ -51,7 +46,7 @@ class InternalStepper(ImplicitStepper):
         law = problem.bound.local
         assert law is not None
         self.implicit = self.pressure = Pressure(problem.grid, law)
-        self.drive = RestDrive(problem, self.transport, law)
+        self.drive = RestDrive(problem, self.transport)
         self.stages = Stages(self.transport, self.drive, self.limits, STAGES_MAX)
         self.split_steps = [PressureSpread(self.pressure)]
 
