@@ -151,6 +151,29 @@ def test_cell_masses_sum_to_the_marginals(exponent):
         np.testing.assert_allclose(masses.sum(axis=1 - k), marginal, atol=1e-3 * marginal.max())  # the front in a cell
 
 
+@pytest.mark.parametrize("exponent", [0.9999, 0.999, 1.001, 1.0001, 400.0])
+def test_barenblatt_densities_next_to_the_heat_kernel_and_far_from_it(exponent):
+    """Their Gamma functions overflow alone; near 1 they are normal densities of the variance 2t, up to |m − 1|."""
+    x = Interval((-4.0, 4.0), 400).factor("x")
+    masses = Barenblatt(exponent, 0.1).masses((x,))
+    assert masses.sum() == pytest.approx(1.0, abs=1e-9)
+    assert Barenblatt(exponent, 0.1).profile(2).integral(2) > 0
+    if exponent < 2:
+        normal = np.exp(-(x.points**2) / 0.4) / np.sqrt(0.4 * np.pi) * x.volumes
+        assert np.abs(masses - normal).sum() < 10 * abs(exponent - 1) + 1e-4
+
+
+def test_a_power_whose_pressure_is_below_all_numbers_stands_still():
+    """m = 400 at a density below 0.1: P and its derivative are 0 in the machine, beside a potential too."""
+    initial = [{"density": {"x": {"kind": "uniform"}}}]
+    for stiffness in (0.0, 0.1):
+        case = case_of(barenblatt(400.0, stiffness=stiffness, half=10.0, cells=16, stop=0.1), exact=None, initial=initial)
+        dataset = gridflow.solve(case)
+        assert dataset.attrs["status"] == "completed"
+        if stiffness == 0:
+            np.testing.assert_allclose(dataset["density"][-1], dataset["density"][0], rtol=1e-13)
+
+
 def test_joint_densities_say_what_they_need():
     x, circle, labels = Interval((-1.0, 1.0), 8).factor("x"), Circle(8).factor("c"), Labels([0.0, 1.0]).factor("l")
     for factor in (circle, labels):

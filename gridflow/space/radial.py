@@ -11,7 +11,7 @@ factor, (1 − r²/R²)_+^p or (1 + r²/R²)^p. C follows from the mass 1:
 Lines through it, and its marginals, are of the same family: their distribution functions are incomplete Beta functions.
 """
 
-from math import gamma, pi
+from math import pi
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -45,8 +45,8 @@ class Profile(NamedTuple):
     def integral(self, dimensions: int = 1) -> float:
         """Of the profile, over all of space."""
         p, half = self.power, dimensions / 2
-        ratio = gamma(p + 1) / gamma(p + 1 + half) if p > 0 else gamma(-p - half) / gamma(-p)
-        return float(self.radius**dimensions * pi**half * ratio)
+        inverse = scipy.special.poch(p + 1 if p > 0 else -p - half, half)  # Γ(a + half)/Γ(a), also where both overflow
+        return float(self.radius**dimensions * pi**half / inverse)
 
     def beyond(self, x: Array) -> Array:
         """Share of the line beyond x ≥ 0, to all digits in the tail."""

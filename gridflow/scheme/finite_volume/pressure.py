@@ -130,13 +130,16 @@ class Pressure(Implicit):
             step = np.where(self.faces[axis] > 0, xi - np.roll(xi, 1, axis), 0.0)
             largest = max(largest, float(np.vdot(masses, step * step)))
         diffusivity = diffusivity_of(self.law, density)
-        return float(np.sqrt(largest / np.vdot(masses, diffusivity * diffusivity)))
+        square = float(np.vdot(masses, diffusivity * diffusivity))
+        if square == 0:  # below all numbers, for large powers
+            return np.inf if largest > 0 else 0.0
+        return float(np.sqrt(largest / square))
 
     def time_of_cells(self, density: Array) -> float:
         """h² over the mean diffusivity P' of the mass: a step that is hardly too long."""
         masses = density * self.grid.volume
         mean = float(np.vdot(masses, diffusivity_of(self.law, density)) / masses.sum())
-        return self.first_time() / mean
+        return self.first_time() / mean if mean > 0 else np.inf
 
 
 @dataclass(frozen=True)
