@@ -18,7 +18,7 @@ import gridflow.problem
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
-from gridflow.energy.check import TOLERANCE, slope_at_zero
+from gridflow.energy.check import TOLERANCE, check_at_particles, slope_at_zero
 from gridflow.energy.guard import GuardedBound, GuardedParticles
 from gridflow.energy.own import NO_SOURCE, is_own
 from gridflow.energy.sum import SumEnergy
@@ -428,6 +428,43 @@ def test_right_energies_of_particles_pass():
         return found
 
     np.testing.assert_array_equal(simulated(aliased).points, run.points)
+
+
+class LogGas(ParticleEnergy):
+    """−½ Σ w_i w_j log|x_i − x_j| over pairs on a line, infinite where two of them meet; sign : of its gradient."""
+
+    def __init__(self, sign=1.0):
+        self.sign = sign
+
+    def evaluate(self, points, weights, batch=None):
+        apart = points[:, 0, None] - points[:, 0]
+        np.fill_diagonal(apart, np.inf)
+        gradient = -(1 / apart) @ weights
+        np.fill_diagonal(apart, 1.0)
+        xi = -np.log(abs(apart)) @ weights
+        return ParticleEvaluation(float(weights @ xi) / 2, self.sign * gradient[:, None], first_variation=xi)
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_a_singular_energy_of_particles_passes_and_its_wrong_sign_does_not(count):
+    """Neighbours pass each other along all but the smallest steps."""
+    factors, weights = case_of(LINE).grid().factors, np.full(count, 1 / count)
+    caught = 0
+    for seed in range(5):
+        points = np.random.default_rng(seed).normal(-0.5, 0.4, (count, 1))
+        check_at_particles("a log gas", LogGas(), factors, points, weights, True)
+        try:
+            check_at_particles("a log gas", LogGas(-1.0), factors, points, weights, True)
+        except InputError:
+            caught += 1
+    assert caught >= 4  # differences of some clouds show nothing
+
+
+def test_values_in_single_precision_are_compared_though_they_do_not_say_so():
+    single = changed(value=lambda v: float(np.float32(v)))
+    simulated(single)
+    with pytest.raises(InputError, match=r"(?s)gradient.*other sign"):
+        simulated(lambda found: single(changed(gradient=lambda g: -g)(found)))
 
 
 def test_a_gradient_along_labels_is_refused():

@@ -12,8 +12,9 @@ The directions are ξ (or the gradient) itself, where a wrong sign or factor sho
 smooth: a value and a ξ that are discretised in different ways, which agree on smooth fields alone, are no error.
 
 The derivative is a central difference, of a step s for which s and s/10 agree: the curvature of E is in neither, its third
-derivative in neither that agree. At a kink of E the two one-sided differences keep their distance as s falls; any ξ between them
-is right. Where round-off covers the differences, or no two agree, nothing is concluded.
+derivative in neither that agree. Particles try smaller steps too, for energies that are singular where they meet. At a kink of E
+the two one-sided differences keep their distance as s falls; any ξ between them is right. Where round-off covers the differences,
+or no two agree, nothing is concluded.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +33,11 @@ TOLERANCE = 0.2
 half and more. Two discretisations of one formula differ by O(h²): stencils of ∫|∇ρ|² by 12 % where a bump is two cells wide."""
 AGREE = 0.02
 """Two steps agree if their differences do so well: a tenth of the tolerance."""
-STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""s: masses change by at most 2s of themselves, positions by about s of the width of the cloud."""
+STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+"""s: masses change by at most 2s of themselves, positions by about s of the width of the cloud. The smallest are for energies
+that are singular where particles meet: their nearest pairs are N² times closer than the cloud is wide."""
+LONG = 3
+"""Pairs of steps in a row, over as many decades."""
 KINK = 0.5
 """The distance of the one-sided differences falls to a tenth from step to step where E is smooth, and stays at a kink."""
 WAVES = 3
@@ -51,6 +55,12 @@ class Slope(NamedTuple):
     uncertain: float
 
 
+def fits(slope: Slope, claimed: float, largest: float) -> bool:
+    """Whether a rate that is claimed is the slope, within the tolerance."""
+    margin = TOLERANCE * max(largest, abs(slope.low), abs(slope.high), slope.uncertain)
+    return slope.low - margin <= claimed <= slope.high + margin
+
+
 class Compared(NamedTuple):
     """A direction: the rate of the value by differences (None where they show nothing), that by ξ, and the largest possible."""
 
@@ -61,10 +71,7 @@ class Compared(NamedTuple):
     @property
     def agrees(self) -> bool:
         """Whether the two rates agree, or cannot be compared."""
-        if self.slope is None:
-            return True
-        margin = TOLERANCE * max(self.largest, abs(self.slope.low), abs(self.slope.high), self.slope.uncertain)
-        return self.slope.low - margin <= self.claimed <= self.slope.high + margin
+        return self.slope is None or fits(self.slope, self.claimed, self.largest)
 
     @property
     def measured(self) -> float:
@@ -81,8 +88,11 @@ class Check:
 
 
 # ----------------------------------------------------------------------------------------------------------- derivatives
-def slope_at_zero(value: Callable[[float], tuple[float, float]], largest: float) -> Slope | None:
-    """The derivative at 0 of s ↦ (value, round-off); largest : the size that is expected."""
+def slopes(value: Callable[[float], tuple[float, float]], largest: float) -> Iterator[Slope | None]:
+    """The derivative at 0 of s ↦ (value, round-off) by every two steps, None where they do not agree; until round-off covers it.
+
+    largest : the size that is expected
+    """
     centre, noise_centre = value(0.0)
     before: tuple[float, float] | None = None
     uncertain = 0.0
@@ -90,19 +100,44 @@ def slope_at_zero(value: Callable[[float], tuple[float, float]], largest: float)
         (ahead, noise_ahead), (back, noise_back) = value(s), value(-s)
         if not np.isfinite(ahead + back):
             before = None
+            yield None
             continue
         right, left = (ahead - centre) / s, (centre - back) / s
         mean, jump = (right + left) / 2, abs(right - left)
         noise = 2 * max(noise_centre, noise_ahead, noise_back) / s
         uncertain = uncertain or jump
         limit = AGREE * max(largest, abs(mean), uncertain)
-        if noise > limit:
-            return None
-        if before is not None and abs(mean - before[0]) <= limit + noise:
+        rounded = before is not None and before[0] != 0 and ahead == centre == back
+        if noise > limit or rounded:
+            return
+        if before is not None:
             half = jump / 2 if jump > KINK * before[1] else 0.0
-            return Slope(mean - half - noise, mean + half + noise, uncertain)
+            agree = abs(mean - before[0]) <= limit + noise
+            yield Slope(mean - half - noise, mean + half + noise, uncertain) if agree else None
         before = mean, jump
-    return None
+
+
+def slope_at_zero(value: Callable[[float], tuple[float, float]], largest: float) -> Slope | None:
+    """The first on which two steps agree."""
+    return next((slope for slope in slopes(value, largest) if slope is not None), None)
+
+
+def slope_among_neighbours(
+    value: Callable[[float], tuple[float, float]], largest: float, fits: Callable[[Slope], bool]
+) -> Slope | None:
+    """The first that fits, else the last on which steps agree and smaller ones too.
+
+    Where E is singular as particles meet, neighbours pass each other along large steps, which may agree by chance. What `LONG`
+    pairs in a row agree on stays where smaller steps show nothing but round-off that is not declared.
+    """
+    kept, long, row = None, None, 0
+    for slope in slopes(value, largest):
+        if slope is not None and fits(slope):
+            return slope
+        if slope is None and row >= LONG:
+            long = kept
+        kept, row = slope, 0 if slope is None else row + 1
+    return kept or long
 
 
 def spread(values: Array, weights: Array) -> float:
@@ -298,7 +333,11 @@ def compare_factor(
         tangent = way if factor.columns == 1 else (factor.fold(x + 1e-6 * way) - factor.fold(x - 1e-6 * way)) / 2e-6
         rate = float(weights @ (mine * tangent).sum(axis=1))
         bound = float(weights.sum()) * spread(mine, weights) * spread(tangent, weights)
-        yield Compared(slope_at_zero(moved, bound) if way.any() else None, rate, bound)
+
+        def right(slope: Slope, rate: float = rate, bound: float = bound) -> bool:
+            return fits(slope, rate, bound)
+
+        yield Compared(slope_among_neighbours(moved, bound, right) if way.any() else None, rate, bound)
 
 
 def away_from_walls(x: Array, reach: Array, factor: Factor) -> Array:
