@@ -10,6 +10,7 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, case_of
 
 import gridflow
+from gridflow.case.case import load_case
 from gridflow.errors import InputError
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.sums import choice, door, keops
@@ -366,6 +367,24 @@ def test_sums_through_waves_are_sums_over_pairs(lengths, bandwidth, rng):
     total = np.abs(weights).sum()
     np.testing.assert_allclose(found[0], expected[0], atol=2e-15 * total)
     np.testing.assert_allclose(found[1], expected[1], atol=5e-15 * total / bandwidth)
+
+
+@pytest.mark.parametrize("law", [{"kind": "power", "exponent": 1.5}, {"kind": "entropy"}], ids=["power", "entropy"])
+@pytest.mark.parametrize("light", [1 / 3000, 1e-12, 1e-18, 0.0])
+def test_particles_of_an_internal_energy_have_densities_with_all_digits(law, light, rng):
+    """A particle far from all others, among so many that waves would be faster."""
+    energy = load_case("porous-medium").replace({"exact": None, "energy.law": law}).problem().particles
+    points, weights = 0.1 * rng.standard_normal((3000, 1)), np.full(3000, 1 / 3000)
+    points[0], weights[0] = 3.0, light
+    found = energy.evaluate(points, weights)
+    with reductions(Reductions(engine="numpy")):
+        expected = energy.evaluate(points, weights)
+    assert np.isfinite(found.gradient).all()
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
+    scale = np.abs(expected.gradient).max()
+    np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9, atol=1e-12 * scale)
+    heavy = weights > 0  # at the others densities are below the smallest numbers
+    np.testing.assert_allclose(found.first_variation[heavy], expected.first_variation[heavy], rtol=1e-10, atol=1e-12)
 
 
 def test_a_distant_sum_of_exponentials_has_all_its_digits(rng):

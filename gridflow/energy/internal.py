@@ -175,12 +175,13 @@ class Blobs(ParticleEnergy):
         count = np.count_nonzero(weights)
         width = self.blob * float(count) ** (-1 / (dimension + 1))
         kernel, unit = Gaussian(width), (2 * pi * width**2) ** (-dimension / 2)
-        density, gradient = kernel.sum(points, points, unit * weights, self.lengths)
+        density, gradient = kernel.sum_over_pairs(points, points, unit * weights, self.lengths)
+        density = np.maximum(density, EMPTY)  # of a particle without mass, far from all others
         share = self.law.pressure(density) / density**2
         if self.law.exponent == 2:  # F' is constant
             around, gradient_around = share * density, share[:, None] * gradient
         else:
-            around, gradient_around = kernel.sum(points, points, unit * weights * share, self.lengths)
+            around, gradient_around = kernel.sum_over_pairs(points, points, unit * weights * share, self.lengths)
         per_mass = self.law.value(density) / density
         gradient = share[:, None] * gradient + gradient_around
         return ParticleEvaluation(float(weights @ per_mass), gradient, first_variation=per_mass + around)

@@ -39,13 +39,19 @@ class PairSum(Protocol):
         """Without all pairs, or None where there is no such sum or it is slower."""
 
 
-def pair_sum(kernel: PairSum, points: Array, sources: Array, weights: Array, gradient: bool = True) -> Sums:
-    """(s, g), of scattered points. Raises InputError for an engine that was insisted on and does not work."""
+def pair_sum(
+    kernel: PairSum, points: Array, sources: Array, weights: Array, gradient: bool = True, relative: bool = False
+) -> Sums:
+    """(s, g), of scattered points. Raises InputError for an engine that was insisted on and does not work.
+
+    relative : over all pairs, with an error relative to each sum where no terms cancel; sums without pairs may err by round-off
+        of Σ|w| at every point alike
+    """
     check_shapes(points, sources, weights)
     points, sources, weights = contiguous(points, sources, weights)
     if len(points) == 0 or len(sources) == 0:
         return np.zeros(len(points)), np.zeros(points.shape)
-    if choice.chosen_engine() in ("auto", "numba"):
+    if not relative and choice.chosen_engine() in ("auto", "numba"):
         found = kernel.by_structure(points, sources, weights)
         if found is not None:
             choice.record("float64 without pairs")

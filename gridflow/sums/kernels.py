@@ -71,8 +71,15 @@ class Gaussian(PairKernel, frozen=True, forbid_unknown_fields=True, tag="gaussia
         return gaussian_sums_by_waves(points, sources, weights, self.bandwidth, 0.0) if points.shape[1] == 1 else None
 
     def sum(self, points: Array, sources: Array, weights: Array, lengths: Array, gradient: bool = True) -> Sums:
-        kernel = WoundGaussian(self.bandwidth, lengths) if lengths.any() else self
-        return pair_sum(kernel, points, sources, weights, gradient)
+        return pair_sum(self.wound(lengths), points, sources, weights, gradient)
+
+    def sum_over_pairs(self, points: Array, sources: Array, weights: Array, lengths: Array) -> Sums:
+        """As `sum`, with all digits of small sums of positive weights: densities, by which others are divided."""
+        return pair_sum(self.wound(lengths), points, sources, weights, relative=True)
+
+    def wound(self, lengths: Array) -> "Gaussian | WoundGaussian":
+        """As the engines sum it; lengths : circumferences, 0 for lines."""
+        return WoundGaussian(self.bandwidth, lengths) if lengths.any() else self
 
     def along(self, difference: Array, period: float) -> Array:
         """`gridflow.sums.circles.along` with this bandwidth."""
