@@ -18,13 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from gridflow.compiled import KernelCache
 from gridflow.errors import InputError
-from gridflow.sums import keops, probe
-from gridflow.sums.kernels import Gaussian, gaussian_sum
-from gridflow.threads import VARIABLE, runs_side_by_side, thread_count
 
 State = Literal["works", "lacks", "broken"]
 PACKAGES = {"numpy": "numpy", "scipy": "scipy", "numba": "numba", "xarray": "xarray", "netCDF4": "netcdf4", "msgspec": "msgspec"}
@@ -64,7 +58,7 @@ def checked(name: str, check: Callable[[str], Finding]) -> Finding:
     try:
         return check(name)
     except Exception as error:
-        return Finding(name, "broken", f"{type(error).__name__}: {error}", INSTALL)
+        return Finding(name, "broken", f"{type(error).__name__}: {error}", INSTALL, needed=name not in OPTIONAL)
 
 
 def check_packages(name: str) -> Finding:
@@ -83,6 +77,11 @@ def check_packages(name: str) -> Finding:
 
 def check_compiled(name: str) -> Finding:
     """A compiled sum beside its definition, and where its machine code is kept."""
+    import numpy as np
+
+    from gridflow.compiled import KernelCache
+    from gridflow.sums.kernels import Gaussian, gaussian_sum
+
     x, w = np.linspace(0.0, 1.0, 12).reshape(4, 3), np.ones(4)
     found, right = gaussian_sum(x, x, w, 1.0, True), Gaussian(0.5**0.5).by_numpy(x, x, w)
     if not all(np.allclose(a, b, rtol=1e-13, atol=1e-13) for a, b in zip(found, right, strict=True)):
@@ -98,6 +97,8 @@ def check_compiled(name: str) -> Finding:
 
 def check_threads(name: str) -> Finding:
     """What a run uses."""
+    from gridflow.threads import VARIABLE, runs_side_by_side, thread_count
+
     cpus = os.cpu_count() or 1
     try:
         chosen, side_by_side = thread_count(None), runs_side_by_side(None)
@@ -109,6 +110,7 @@ def check_threads(name: str) -> Finding:
 
 def check_blas(name: str) -> Finding:
     """The library of NumPy's matrix products, whose threads gridflow limits."""
+    import numpy as np
     from threadpoolctl import threadpool_info
 
     a = np.arange(6.0).reshape(2, 3)
@@ -122,8 +124,21 @@ def check_blas(name: str) -> Finding:
     return Finding(name, "works", words)
 
 
+def check_engine(name: str) -> Finding:
+    """What the environment says of sums over pairs."""
+    from gridflow.sums.choice import VARIABLE, chosen_engine
+
+    try:
+        return Finding(name, "works", f"{chosen_engine()}, unless a case chooses ({VARIABLE})")
+    except InputError as error:
+        allowed = "auto, numpy, numba or keops"
+        return Finding(name, "broken", str(error).splitlines()[0], f"set {VARIABLE} to {allowed}, or unset it")
+
+
 def check_keops(name: str) -> Finding:
     """A sum by pykeops in a child process; on a CPU where there is no GPU."""
+    from gridflow.sums import keops, probe
+
     found = probe.probe()
     folder = f"formulas are kept in {keops.keops_folder()}"
     if found.works:
@@ -134,6 +149,10 @@ def check_keops(name: str) -> Finding:
 
 def keops_fix(reason: str) -> str:
     """By the ways in which pykeops is known to fail."""
+    from gridflow.sums import keops
+
+    if keops.pykeops_version() == "none":
+        return "pip install pykeops; numba does without"
     folder, compiler = keops.keops_folder(), os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         return f"install {compiler} and the headers of Python (g++ and python3-dev), or set CXX; numba does without"
@@ -148,6 +167,8 @@ def keops_fix(reason: str) -> str:
 
 def check_gpu(name: str) -> Finding:
     """The driver; whether sums run there says the check before."""
+    from gridflow.sums import keops, probe
+
     library = keops.cuda_library()
     if library is None:
         return Finding(name, "lacks", "no driver of NVIDIA (libcuda); sums are compiled for the CPU", needed=False)
@@ -159,6 +180,7 @@ def check_gpu(name: str) -> Finding:
 
 def check_netcdf(name: str) -> Finding:
     """A file, written and read."""
+    import numpy as np
     import xarray
 
     with tempfile.TemporaryDirectory(prefix="gridflow-") as folder:
@@ -195,12 +217,15 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "compiler": check_compiled,
     "threads": check_threads,
     "blas": check_blas,
+    "engine": check_engine,
     "keops": check_keops,
     "gpu": check_gpu,
     "netcdf": check_netcdf,
     "pictures": check_pictures,
     "movies": check_movies,
 }
+OPTIONAL = {"keops", "gpu", "movies"}
+"""Checks of what gridflow does without."""
 
 
 def report(found: list[Finding]) -> str:

@@ -79,6 +79,58 @@ def test_a_wrong_number_of_threads_is_found(no_child, monkeypatch):
     assert report(bad).endswith(f"threads ({sys.executable})")
 
 
+def test_a_wrong_engine_is_found(no_child, monkeypatch):
+    monkeypatch.setenv("GRIDFLOW_REDUCTIONS", "nonsense")
+    bad = [f for f in findings() if not f.good]
+    assert [f.name for f in bad] == ["engine"]
+    assert "GRIDFLOW_REDUCTIONS = 'nonsense'" in bad[0].text()
+
+
+def test_an_optional_check_that_fails_in_its_own_way_is_no_failure(monkeypatch):
+    def fails():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(probe, "probe", fails)
+    finding = doctor.checked("keops", doctor.check_keops)
+    assert finding.state == "broken"
+    assert finding.good
+
+
+@pytest.mark.parametrize("missing", ["numba", "scipy"])
+def test_a_package_that_is_missing_is_a_finding(missing):
+    """In a process in which it cannot be imported."""
+    code = f"import sys; sys.modules[{missing!r}] = None; from gridflow.cli import main; sys.exit(main(['doctor']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"BROKEN  packages      cannot import {missing}" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_home_formulas_are_kept_in_a_temporary_folder(own_folder, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(keops.Path, "home", homeless)
+    assert keops.keops_folder().is_dir()
+    assert "gridflow-keops-" in str(keops.keops_folder())
+
+
+def test_without_pykeops_it_is_unavailable(own_folder, monkeypatch):
+    def absent(package):
+        raise keops.PackageNotFoundError(package)
+
+    def nothing():
+        raise ModuleNotFoundError("No module named 'pykeops'")
+
+    monkeypatch.setattr(keops, "version", absent)
+    assert keops.keops_folder().name == "keops-none"
+    assert "pykeops none" in probe.machine()
+    with pytest.raises(keops.KeOpsUnavailable, match="No module named"):
+        keops.attempt_twice(nothing)
+    assert "pip install pykeops" in doctor.keops_fix("No module named 'pykeops'")
+
+
 @pytest.mark.parametrize(
     ("found", "compiler", "expected"),
     [

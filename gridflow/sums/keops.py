@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -155,16 +155,24 @@ def private_folder() -> Iterator[Path]:
         yield folder
 
 
+def pykeops_version() -> str:
+    """Of the package that is installed, or "none"."""
+    try:
+        return version("pykeops")
+    except PackageNotFoundError:
+        return "none"
+
+
 @lru_cache
 def keops_folder() -> Path:
     """CACHE/gridflow/keops-VERSION, mode 0700; where that cannot be written, a temporary folder of this process."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "gridflow" / f"keops-{version('pykeops')}"
     try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = base / "gridflow" / f"keops-{pykeops_version()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         (folder.parent / "keops.lock").touch()
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         temporary = tempfile.TemporaryDirectory(prefix="gridflow-keops-")
         kept_alive.append(temporary)
         folder = Path(temporary.name) / "keops"

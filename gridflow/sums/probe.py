@@ -13,12 +13,11 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from gridflow.sums.keops import KeOpsUnavailable, Reduction, cuda_library, gpu_available, keops_folder
+from gridflow.sums.keops import KeOpsUnavailable, Reduction, cuda_library, gpu_available, keops_folder, pykeops_version
 
 SECONDS = 600.0
 """Until the child is given up: a compiler on a busy machine takes a minute."""
@@ -92,7 +91,7 @@ def machine() -> str:
     where = shutil.which(compiler) or f"no {compiler}"
     driver = cuda_library() or "no CUDA driver"
     python = f"{sys.executable} {platform.python_version()}"
-    return f"{platform.node()}, {python}, pykeops {version('pykeops')}, numpy {np.__version__}, {where}, {driver}"
+    return f"{platform.node()}, {python}, pykeops {pykeops_version()}, numpy {np.__version__}, {where}, {driver}"
 
 
 def answers_file() -> Path:
