@@ -347,5 +347,5 @@ class Run:
         require(complete, f"{part.name!r} holds fewer records than its checkpoint counts", "files of one run", anew)
         saved = numbers["state"]
         state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])
-        self.watch.resume(numbers.get("watch", {}), state.free_energy, saved["free_energy"], anew)
+        self.watch.resume(numbers.get("watch", {}), state, saved["free_energy"], anew)
         return replace(state, **saved, arrays=arrays, reports=numbers["reports"])

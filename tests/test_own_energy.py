@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import warnings
 
 import numpy as np
 import pytest
@@ -549,6 +550,34 @@ OWN = {
 }
 
 
+def silent(mass, x, volume):
+    """A parabola about 0.2 whose round-off is not declared."""
+    potential = (x - 0.2) ** 2 / 2
+    return Evaluation(float((mass * potential).sum()), potential, 0.0)
+
+
+def excess(mass, x, volume):
+    """∫max(ρ − ½, 0): ξ jumps where ρ = ½."""
+    above = np.maximum(mass / volume - 0.5, 0)
+    return float((volume * above).sum()), (above > 0) * 1.0
+
+
+@pytest.mark.parametrize(
+    ("energy", "changes"),
+    [
+        (Written(silent), {"time__stop": 100.0, "time__save": 6}),
+        (Written(silent), {"time__stop": 50.0, "time__save": 4, "flow": {"temperature": 0.5}}),
+        (Written(excess, smooth=False), {"time__max_steps": 2000}),
+    ],
+    ids=["at rest", "hot at rest", "kinks"],
+)
+def test_no_alarm_at_rest_and_at_kinks(energy, changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of steps that end early
+        dataset = gridflow.solve(case_of(LINE, **changes), energy=energy)
+    assert "the energy fell by" not in dataset.attrs.get("warnings", "")
+
+
 @pytest.mark.parametrize(("function", "changes"), OWN.values(), ids=OWN)
 def test_right_energies_keep_the_balance(function, changes):
     """With every scheme, at rest too."""
@@ -670,6 +699,27 @@ def test_a_run_resumes_with_its_own_energy_alone(tmp_path):
     resumed = gridflow.solve(case, path, energy=Weighted(1.0), resume=True)
     for name in ("density", "energy", "steps"):
         np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+def test_a_run_resumes_with_a_value_near_zero_that_is_known_to_its_roundoff(tmp_path):
+    random = np.random.default_rng(0)
+
+    def uncertain(mass, x, volume):
+        value, xi = well(mass, x, volume)
+        return Evaluation(value + 1e-7 * random.uniform(-1, 1), xi, 1e-7)
+
+    case, path = case_of(LINE, time__save=9), tmp_path / "a.nc"
+    gridflow.solve(case, path, energy=Written(uncertain), progress=InterruptAt(9))
+    assert gridflow.solve(case, path, energy=Written(uncertain), resume=True).attrs["status"] == "completed"
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_run_resumes_with_or_without_its_balance(compared, tmp_path):
+    case, path = case_of(LINE, time__save=9), tmp_path / "a.nc"
+    gridflow.solve(case, path, energy=Written(well, compared=not compared), progress=InterruptAt(9))
+    resumed = gridflow.solve(case, path, energy=Written(well, compared=compared), resume=True)
+    assert "the energy fell by" not in resumed.attrs.get("warnings", "")
+    np.testing.assert_array_equal(resumed["density"], gridflow.solve(case, energy=Written(well))["density"])
 
 
 def test_the_energy_of_the_case_is_not_resumed_by_another(tmp_path):

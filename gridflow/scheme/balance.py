@@ -11,7 +11,8 @@ half the change of the integrand in every step: where it changes monotonically, 
 The dissipation D is that of the fluxes, and of the other terms of the flow. With a temperature it is −d/dt (E + D∫ρ log ρ) of
 exponentially fitted fluxes, which are not those of all steps: the two differ by an error in space, which does not vanish where
 a split step comes to rest. A viscosity that lets mass slide is implicit, and no part of these fluxes. JKO steps lower
-E + W²/(2τ), and rest where the D of fluxes is not 0. In all of these the path alone counts.
+E + W²/(2τ), and rest where the D of fluxes is not 0. Where ξ has kinks (`smooth` = False), D jumps from step to step at rest.
+In all of these the path alone counts.
 
 What is looked for is a ξ that is no longer the derivative of the value after the start. If it is f times the right one, the two
 sides differ by a factor f.
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from gridflow.energy.check import EPSILON
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.space.factor import Array
@@ -56,20 +58,25 @@ class Worst:
     says: str = PATH
 
 
-class Balance:
-    """The balance since the last save, and the worst one until then. volume : of the cells."""
+def roundoff_of(state: State) -> float:
+    """Of the energy: what is declared, and at least that of a number of its size."""
+    return max(state.evaluation.roundoff, EPSILON * abs(state.evaluation.value))
 
-    def __init__(self, stepper: Stepper, temperature: float, volume: Array) -> None:
+
+class Balance:
+    """The balance since the last save, and the worst one until then. volume : of the cells; smooth : as energies declare it."""
+
+    def __init__(self, stepper: Stepper, temperature: float, volume: Array, smooth: bool) -> None:
         self.stepper, self.volume = stepper, volume
         own_fluxes = isinstance(stepper, FiniteVolumeStepper) and "viscous_work" not in stepper.reports
-        self.dissipates = own_fluxes and temperature == 0
+        self.dissipates = own_fluxes and temperature == 0 and smooth
         self.value = self.rate = np.nan
         self.roundoff = 0.0
         self.path, self.dissipation, self.worst = Sums(), Sums(), Worst()
 
     def start(self, state: State) -> None:
         """A run begins in a state."""
-        self.value, self.roundoff, self.rate = state.evaluation.value, state.evaluation.roundoff, self.rate_of(state)
+        self.value, self.roundoff, self.rate = state.evaluation.value, roundoff_of(state), self.rate_of(state)
 
     def rate_of(self, state: State) -> float:
         """D, where it counts."""
@@ -81,7 +88,7 @@ class Balance:
         first, last = (-float(np.vdot(state.evaluation.first_variation, moved)) for state in (before, after))
         dt = after.time - before.time
         self.path, self.dissipation = self.path.plus(first, last), self.dissipation.plus(dt * self.rate, dt * rate)
-        self.rate, self.roundoff = rate, max(self.roundoff, after.evaluation.roundoff)
+        self.rate, self.roundoff = rate, max(self.roundoff, roundoff_of(after))
 
     def after_save(self, state: State) -> None:
         """A state is saved: both sums are compared, and begun again."""

@@ -11,7 +11,8 @@ from gridflow.scheme.balance import Balance
 from gridflow.scheme.base import State, Stepper
 
 SAME = 1e-9
-"""Relative difference of an energy from itself, evaluated again: far above round-off, far below that of another energy."""
+"""Relative difference of an energy from itself, evaluated again: far above round-off, far below that of another energy. Energies
+near 0 may differ by the round-off of both evaluations."""
 
 
 class Watch:
@@ -30,7 +31,8 @@ class Watch:
     def begin(self, stepper: Stepper) -> None:
         """A run has its scheme."""
         if is_compared(self.problem.energy):
-            self.balance = Balance(stepper, self.problem.flow.temperature, self.problem.grid.volume)
+            smooth = self.problem.bound.smooth
+            self.balance = Balance(stepper, self.problem.flow.temperature, self.problem.grid.volume, smooth)
 
     def start(self, state: State) -> None:
         """A run starts in a state."""
@@ -60,11 +62,10 @@ class Watch:
         """What `resume` needs."""
         return {"identity": self.identity, "balance": None if self.balance is None else self.balance.numbers()}
 
-    def resume(self, before: dict[str, Any], value: float, saved: float, anew: str) -> None:
-        """Goes on from the numbers of an interrupted run.
+    def resume(self, before: dict[str, Any], state: State, saved: float, anew: str) -> None:
+        """Goes on from the numbers of an interrupted run, in the state of its last step, evaluated again.
 
-        value, saved : the energy of the last state, now and then. Raises InputError for an energy of another class or source, or
-        with other numbers.
+        saved : its energy then. Raises InputError for an energy of another class or source, or with other numbers.
         """
         identity = before.get("identity", {})
         now, then = (who.get("energy_class", "that of the case") for who in (self.identity, identity))
@@ -72,7 +73,11 @@ class Watch:
         fix = f"resume with the energy of the interrupted run, or {anew}"
         if self.identity != identity:
             raise InputError(f"--resume with the energy {now} of a run with the energy {then}{changed}", "the same energy", fix)
-        same = not self.identity or abs(value - saved) <= SAME * abs(saved)
+        value, roundoff = self.problem.free_energy(state.density, state.evaluation)
+        same = not self.identity or abs(value - saved) <= SAME * abs(saved) + 2 * roundoff
         require(same, f"--resume with an energy that is {value:.9g} where it was {saved:.9g}", "the same energy", fix)
         if self.balance is not None:
-            self.balance.resume(before["balance"])
+            if before.get("balance") is None:  # of a run that did not compare
+                self.balance.start(state)
+            else:
+                self.balance.resume(before["balance"])
