@@ -387,6 +387,23 @@ def test_particles_of_an_internal_energy_have_densities_with_all_digits(law, lig
     np.testing.assert_allclose(found.first_variation[heavy], expected.first_variation[heavy], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("kernel", [Riesz(1.0), PowerLaw(attraction=2.0)], ids=["distance", "square"])
+def test_moments_are_about_the_sources_that_weigh_something(kernel, rng):
+    """Weights of both signs that nearly cancel; and most sources far away, without weight."""
+    sources = rng.standard_normal((400, 1))
+    signed = rng.standard_normal(400)
+    signed -= signed.mean() - 1e-9
+    light = np.where(np.arange(400) < 50, 1.0, 0.0)
+    far = sources + 1e7 * (light == 0)[:, None]
+    for places, weights in ((sources, signed), (far, light)):
+        points = sources[:60]
+        found = kernel.sum(points, places, weights, LINE)
+        expected = summed("numpy", kernel, LINE, (points, places, weights))
+        scale = np.abs(weights).sum()
+        np.testing.assert_allclose(found[0], expected[0], atol=1e-13 * scale)
+        np.testing.assert_allclose(found[1], expected[1], atol=1e-13 * scale)
+
+
 def test_a_distant_sum_of_exponentials_has_all_its_digits(rng):
     """Far from all sources nothing is left but a sum whose digits all count: nothing was subtracted."""
     sources, weights = rng.random((400, 1)), rng.random(400)

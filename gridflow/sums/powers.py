@@ -37,9 +37,9 @@ def power_sum(points: Array, sources: Array, weights: Array, exponent: float, sq
 
 
 def square_sum(points: Array, sources: Array, weights: Array, square: float) -> Sums:
-    """Sums of (r² + ε²)/2 by the moments of the sources about their mean."""
-    total = float(weights.sum())
-    centre = weights @ sources / total if total != 0 else np.zeros(sources.shape[1])
+    """Sums of (r² + ε²)/2 by the moments of the sources about their mean, weighted by |w|: it lies among them for all signs."""
+    total, sizes = float(weights.sum()), np.abs(weights)
+    centre = sizes @ sources / sizes.sum() if sizes.any() else np.zeros(sources.shape[1])
     spread, first = float(weights @ ((sources - centre) ** 2).sum(axis=1)), weights @ (sources - centre)
     away = points - centre
     values = 0.5 * (total * ((away**2).sum(axis=1) + square) + spread) - (away * first).sum(axis=1)

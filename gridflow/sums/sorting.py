@@ -23,7 +23,11 @@ def distance_sums_sorted(points: Array, sources: Array, weights: Array) -> Sums:
 def scan(values, gradient, points, order, sources, source_order, weights):
     """From left to right through points and sources at once, with sums over sources before a point, and up to it."""
     n = sources.size
-    middle = sources[source_order[n // 2]]  # moments about it cancel less
+    size, middle = 0.0, 0.0
+    for j in range(n):
+        size += abs(weights[j])
+        middle += abs(weights[j]) * sources[j]
+    middle = middle / size if size > 0.0 else 0.0  # moments about the mean cancel less
     total, moment = 0.0, 0.0
     for j in range(n):
         total += weights[j]
