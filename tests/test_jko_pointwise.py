@@ -133,7 +133,7 @@ def test_laws_join_energies_whose_variation_depends_on_the_density():
 
 # ------------------------------------------------------------------------------------------------------ exact solutions
 def barenblatt(exponent, **changes):
-    spread = 3.0 if exponent > 1 else 12.0
+    spread = 3.0 if exponent > 1 else 13.8
     table = {
         **QUADRATIC,
         "title": "Barenblatt in a potential",
