@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from msgspec import Meta, Struct
 
-from gridflow.space.factor import Array, Indices
+from gridflow.space.factor import Array, Factor, Indices
 from gridflow.space.mesh import Mesh, arc, unit
 
 LEVEL_MAX = 8
@@ -53,6 +53,14 @@ class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_
 
 
 # ------------------------------------------------------------------------------------------------------ triangulation
+def finer_sphere(factor: Factor, level_max: int) -> Factor:
+    """A sphere with one level more, up to a largest one; other factors stay."""
+    if factor.kind != "sphere":
+        return factor
+    level = round(float(np.log2((factor.size - 2) / 10)) / 2)
+    return Sphere(level=level + 1).factor(factor.name) if level < level_max else factor
+
+
 def icosphere(level: int, relaxation: int = 0) -> tuple[Array, Indices]:
     """Vertices (n, 3) and counter-clockwise triangles (2n − 4, 3) of the icosahedron, subdivided and relaxed `level` times."""
     golden = (1 + 5**0.5) / 2

@@ -23,7 +23,7 @@ from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
-from gridflow.space.sphere import Sphere
+from gridflow.space.sphere import finer_sphere
 from gridflow.sums.kernels import Gaussian, Kernel, periods
 
 FINE_CELLS = {1: 4096, 2: 512, 3: 96}
@@ -145,10 +145,7 @@ class SurfaceTable:
     """
 
     def __init__(self, kernel: Kernel, factors: tuple[Factor, ...], components: list[tuple[float, Component]]) -> None:
-        factor = factors[0]
-        if factor.kind == "sphere":
-            level = round(float(np.log2((factor.size - 2) / 10)) / 2)
-            factor = Sphere(level=max(level, min(level + 1, FINE_LEVEL))).factor(factor.name)
+        factor = finer_sphere(factors[0], FINE_LEVEL)
         self.kernel, self.points, self.lengths = kernel, factor.points, periods(factors)
         self.masses = reduce(np.add, [weight * product(component, (factor,)) for weight, component in components])
         self.constant = float(self.masses @ self.at(self.points)[0])
