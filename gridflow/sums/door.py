@@ -9,7 +9,8 @@ What was used is recorded for the dataset (`gridflow.sums.choice`). Sums of loga
 (`gridflow.sums.geodesic`).
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from gridflow.space.factor import Array
 from gridflow.sums import choice
 from gridflow.sums.keops import KeOpsUnavailable, device
 from gridflow.sums.pairs import Sums, contiguous
+
+Result = TypeVar("Result")
 
 
 class PairSum(Protocol):
@@ -56,11 +59,26 @@ def pair_sum(
         if found is not None:
             choice.record("float64 without pairs")
             return found
-    engine = choice.engine(len(points) * len(sources))
+    return by_engine(
+        len(points) * len(sources),
+        keops=lambda precision: kernel.by_keops(points, sources, weights, gradient, precision),
+        numpy=lambda: kernel.by_numpy(points, sources, weights),
+        numba=lambda: kernel.by_numba(points, sources, weights, gradient),
+    )
+
+
+def by_engine(
+    pairs: int, keops: Callable[[choice.Precision], Result], numpy: Callable[[], Result], numba: Callable[[], Result]
+) -> Result:
+    """What the engine for so many pairs returns, which is recorded; numba takes the place of a keops that does not work.
+
+    Raises InputError for an engine that was insisted on and does not work.
+    """
+    engine = choice.engine(pairs)
     if engine == "keops":
         precision = choice.precision()
         try:
-            found = kernel.by_keops(points, sources, weights, gradient, precision)
+            found = keops(precision)
         except KeOpsUnavailable as error:
             choice.fall_back(error)
         else:
@@ -68,9 +86,9 @@ def pair_sum(
             return found
     if engine == "numpy":
         choice.record("numpy float64")
-        return kernel.by_numpy(points, sources, weights)
+        return numpy()
     choice.record(f"numba float64 {choice.threads_text()}")
-    return kernel.by_numba(points, sources, weights, gradient)
+    return numba()
 
 
 def numpy_alone(kernel: str) -> None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from gridflow.space.factor import Array
 from gridflow.sums import choice
 from gridflow.sums.definition import ENTRIES
+from gridflow.sums.door import by_engine
 from gridflow.sums.elementary import compiled, exp_decaying, inlined
-from gridflow.sums.keops import KeOpsUnavailable, Reduction, device
+from gridflow.sums.keops import Reduction
 from gridflow.threads import share_out
 
 BLOCK = 16
@@ -63,20 +64,12 @@ def blocks_of_neighbours(points: Array, members: NDArray[np.int64]) -> list[NDAr
 
 def log_sum(ball: Ball, field: Array, epsilon: float) -> Array:
     """out (n, k) for finite fields f (n, k). Raises InputError for an engine that was insisted on and does not work."""
-    engine = choice.engine(len(ball.points) ** 2)
-    if engine == "keops":
-        try:
-            found = log_sum_keops(ball.points, field, epsilon, choice.precision())
-        except KeOpsUnavailable as error:
-            choice.fall_back(error)
-        else:
-            choice.record(f"keops {device()} {choice.precision()}")
-            return found
-    if engine == "numpy":
-        choice.record("numpy float64")
-        return log_sum_numpy(ball.points, field, epsilon)
-    choice.record(f"numba float64 {choice.threads_text()}")
-    return log_sum_compiled(ball, field, epsilon)
+    return by_engine(
+        len(ball.points) ** 2,
+        keops=lambda precision: log_sum_keops(ball.points, field, epsilon, precision),
+        numpy=lambda: log_sum_numpy(ball.points, field, epsilon),
+        numba=lambda: log_sum_compiled(ball, field, epsilon),
+    )
 
 
 def log_sum_numpy(points: Array, field: Array, epsilon: float) -> Array:

@@ -81,7 +81,6 @@ class BoundInteraction(BoundEnergy):
         self.energy, self.grid = energy, grid
         self.others = tuple(k for k in range(len(grid.factors)) if k not in axes)
         self.seen = tuple(grid.shape[k] if k in axes else 1 for k in range(len(grid.factors)))
-        self.shape = sub.shape
         kept = [grid.factors[k].name for k in axes]
         self.to_sub = tuple(kept.index(name) for name in sub.order)
         self.operator = operator(energy.kernel, sub)
@@ -108,7 +107,7 @@ class InteractionParticles(ParticleEnergy):
     label = "an interaction"
 
     def __init__(self, energy: InteractionEnergy, factors: tuple[Factor, ...], chosen: list[int]) -> None:
-        self.energy, self.factors, columns = energy, factors, columns_of(factors)
+        self.energy, columns = energy, columns_of(factors)
         self.parts = [(factors[k], columns[k]) for k in chosen]
         self.embeds = isinstance(energy.kernel, Exponential)
         self.lengths = periods(tuple(f for f, _ in self.parts))
@@ -122,7 +121,7 @@ class InteractionParticles(ParticleEnergy):
         field, gradient, start = scale * field, np.zeros(points.shape), 0
         for factor, c in self.parts:
             x = block(points, c)
-            width = self.place(factor, x[:1]).reshape(1, -1).shape[1]
+            width = factor.components if self.embeds else factor.columns
             slope = scale * slopes[:, start : start + width]
             if factor.moves:
                 gradient[:, c] = factor.pull_back(x, slope) if self.embeds or factor.columns > 1 else slope
