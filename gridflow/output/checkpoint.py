@@ -1,18 +1,14 @@
-"""Checkpoints: what a run needs to go on, in one small file beside its result. Plain arrays and JSON, never pickles.
+"""Checkpoints: what a run needs to go on, in one small file beside its result (`gridflow.output.kept`).
 
-Written to a temporary file, synchronised, then renamed; the previous one is kept, so that one good checkpoint always exists.
+The previous one is kept, so that one good checkpoint always exists.
 """
 
-import json
-import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gridflow.errors import InputError
+from gridflow.output.kept import UnreadableError, read_kept, write_kept
 from gridflow.space.factor import Array
 
 
@@ -36,24 +32,15 @@ def older_path(output: Path) -> Path:
 
 def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint of the result `output`; the one before becomes the older one."""
-    path = checkpoint_path(output)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **checkpoint.arrays, numbers=np.array(json.dumps(checkpoint.numbers)))
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        os.replace(path, older_path(output))
-    os.replace(temporary, path)
+    write_kept(checkpoint_path(output), checkpoint.arrays, checkpoint.numbers, older_path(output))
 
 
 def read_checkpoint(output: Path) -> Checkpoint:
     """The newest readable checkpoint. Raises InputError if there is none."""
     for path in (checkpoint_path(output), older_path(output)):
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Checkpoint({n: arrays[n] for n in arrays if n != "numbers"}, json.loads(str(arrays["numbers"])))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return Checkpoint(*read_kept(path))
+        except UnreadableError:
             continue
     received = f"no readable checkpoint beside {output.name!r}"
     raise InputError(received, "a run that was interrupted", "start it anew with --overwrite")
