@@ -10,7 +10,7 @@ import gridflow
 ROOT = Path(gridflow.__file__).parent
 
 FLOORS = [
-    ["compiled", "errors", "files", "threads"],
+    ["compiled", "errors", "files", "interrupts", "threads"],
     ["space"],
     ["sums"],
     ["energy"],

@@ -3,21 +3,56 @@
 The previous one is kept, so that one good checkpoint always exists.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gridflow.errors import InputError
+import msgspec
+from msgspec import Struct
+
 from gridflow.output.kept import UnreadableError, read_kept, write_kept
 from gridflow.space.factor import Array
 
 
+@dataclass
+class Counters:
+    """What the time loop carries beside the state of the scheme.
+
+    last_step : length of the last step; mass : at the start; mass_error : the largest relative one; at_walls : largest share of
+    the mass at the walls of each interval
+    """
+
+    steps: int = 0
+    saved: int = 0
+    last_step: float = 0.0
+    mass: float = 1.0
+    mass_error: float = 0.0
+    wall_seconds: float = 0.0
+    at_walls: dict[str, float] = field(default_factory=dict)
+
+
+class Numbers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers of a checkpoint.
+
+    case : its text; state, reports : numbers of `gridflow.scheme.base.State`; watch : of `gridflow.scheme.watch`; part_begin,
+    part_digest : where the records of the part begin, and the checksum of those that are counted
+    """
+
+    case: str
+    state: dict[str, float]
+    reports: dict[str, float]
+    counters: Counters
+    watch: dict[str, Any]
+    part_begin: int
+    part_digest: int
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a run: `arrays` by name, and `numbers` that JSON can hold."""
+    """State of a run: `arrays` by name, the density among them, and `numbers`."""
 
     arrays: dict[str, Array]
-    numbers: dict[str, Any]
+    numbers: Numbers
 
 
 def checkpoint_path(output: Path) -> Path:
@@ -32,18 +67,21 @@ def older_path(output: Path) -> Path:
 
 def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint of the result `output`; the one before becomes the older one."""
-    write_kept(checkpoint_path(output), checkpoint.arrays, checkpoint.numbers, older_path(output))
+    numbers = {name: getattr(checkpoint.numbers, name) for name in Numbers.__struct_fields__}
+    numbers["counters"] = asdict(checkpoint.numbers.counters)
+    write_kept(checkpoint_path(output), checkpoint.arrays, numbers, older_path(output))
 
 
-def read_checkpoint(output: Path) -> Checkpoint:
-    """The newest readable checkpoint. Raises InputError if there is none."""
-    for path in (checkpoint_path(output), older_path(output)):
-        try:
-            return Checkpoint(*read_kept(path))
-        except UnreadableError:
-            continue
-    received = f"no readable checkpoint beside {output.name!r}"
-    raise InputError(received, "a run that was interrupted", "start it anew with --overwrite")
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file. Raises UnreadableError where it lacks something."""
+    arrays, numbers = read_kept(path)
+    try:
+        found = msgspec.convert(numbers, Numbers)
+    except msgspec.ValidationError as error:
+        raise UnreadableError(path, "damaged", f"is no checkpoint: {error}") from None
+    if "density" not in arrays:
+        raise UnreadableError(path, "damaged", "is no checkpoint: it holds no density")
+    return Checkpoint(arrays, found)
 
 
 def remove_checkpoints(output: Path) -> None:

@@ -1,0 +1,138 @@
+"""What earlier runs left under the name of an output, and whether a run may start or go on there.
+
+A file that cannot be read is passed over: with --resume a run goes on from what there is, or starts anew. What belongs to
+another case, or to another version of gridflow, is refused.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gridflow.case.case import Case
+from gridflow.errors import require
+from gridflow.files import check_new_file
+from gridflow.output.checkpoint import Checkpoint, checkpoint_path, older_path, read_checkpoint
+from gridflow.output.dataset import OF_THE_ENERGY, Ending
+from gridflow.output.kept import UnreadableError
+from gridflow.output.part import part_path
+
+SHOWN = 6
+"""Differences of two cases that a message names."""
+ANEW = "choose another output, or start anew with --overwrite alone"
+
+
+@dataclass(frozen=True)
+class Remains:
+    """checkpoints : of an unfinished run of the case, the newest first; complete : of a finished one; notes : sentences on what
+    there is, without an end."""
+
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    complete: Ending | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def check_output(path: Path, overwrite: bool, resume: bool) -> None:
+    """Raises InputError, before any work is done, for an output that exists or cannot be written."""
+    check_new_file(path, {".nc"}, overwrite or resume)
+
+
+def remains_of(path: Path, case: Case, overwrite: bool, resume: bool) -> Remains:
+    """What there is of a run to go on with, or nothing without `resume`. Raises InputError where no run may write there."""
+    part = part_path(path)
+    if not resume:
+        received = f"{part.name!r} exists: a run that was interrupted or killed"
+        fix = "add --resume to continue it, or --overwrite to start anew"
+        require(overwrite or not part.exists(), received, "a new file", fix)
+        return Remains()
+    checkpoints, notes = list[Checkpoint](), list[str]()
+    for file in (checkpoint_path(path), older_path(path)):
+        try:
+            checkpoints.append(read_checkpoint(file))
+        except UnreadableError as error:
+            require(
+                error.reason != "version", f"--resume: {error}", "a run of this version", f"resume it with that one, or {ANEW}"
+            )
+            notes += [str(error)] if error.reason == "damaged" else []
+    for checkpoint in checkpoints:
+        require_same_case(path, checkpoint.numbers.case, case.text())
+    if checkpoints or part.exists():
+        if not checkpoints:
+            require_case_of_file(path, part, case)
+            notes.append("the run before had no checkpoint yet" if not notes else "no other checkpoint is left")
+        return Remains(checkpoints, None, notes)
+    if not path.exists():
+        return Remains([], None, [*notes, "there is nothing to go on from"])
+    complete = ending_of(path)
+    if complete is not None and not overwrite:
+        require_case_of_file(path, path, case)
+    if complete is None or differences(str(complete.attrs["case"]), case.text()):
+        check_new_file(path, {".nc"}, overwrite)
+        return Remains([], None, [*notes, f"{path.name!r} is of another case"])
+    return Remains([], complete)
+
+
+def require_case_of_file(path: Path, file: Path, case: Case) -> None:
+    """Raises InputError where a file was written for another case; nothing is known of one that cannot be read."""
+    attrs = attributes_of_file(file)
+    without = OF_THE_ENERGY if "energy_class" in attrs else ()
+    if "case" in attrs:
+        require_same_case(path, str(attrs["case"]), case.text(without=without))
+
+
+def require_same_case(path: Path, before: str, now: str) -> None:
+    """Raises InputError with the differences to the case of an earlier run, from both texts."""
+    found = differences(before, now)
+    lines = [*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])]
+    received = f"--resume with a case that differs from the one of {path.name!r}:\n    " + "\n    ".join(lines)
+    require(not found, received, "the same case and settings", f"repeat the same --set options, {ANEW}")
+
+
+def differences(before: str, now: str) -> list[str]:
+    """The keys in which two cases differ, as "key: before -> now", from their texts."""
+    if before == now:
+        return []
+    try:
+        old, new = flat(tomllib.loads(before)), flat(tomllib.loads(now))
+    except tomllib.TOMLDecodeError:
+        return ["the text of the case"]
+    return [f"{key}: {old.get(key, '-')} -> {new.get(key, '-')}" for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """The tables and lists of a case, as its plain values by keys such as "initial.0.weight"."""
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
+        parts = {str(k): v for k, v in enumerate(value)}.items()
+    else:
+        return {key: value}
+    return {k: v for name, part in parts for k, v in flat(part, f"{key}.{name}" if key else name).items()}
+
+
+def attributes_of_file(path: Path) -> dict[str, Any]:
+    """Global attributes of a NetCDF file; none where it cannot be read."""
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return {name: file.getncattr(name) for name in file.ncattrs()}
+    except (OSError, RuntimeError, AttributeError, UnicodeDecodeError):
+        return {}
+
+
+def ending_of(path: Path) -> Ending | None:
+    """What a finished run left in its file; None for a file that is no result of gridflow."""
+    import netCDF4
+
+    attrs = attributes_of_file(path)
+    if not {"case", "status", "wall_seconds"} <= set(attrs):
+        return None
+    try:
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_mask(False)
+            names = [n for n, v in file.variables.items() if v.dimensions == ("time",)]
+            first, last = ({n: float(file.variables[n][k]) for n in names} for k in (0, -1))
+    except (OSError, RuntimeError, IndexError):
+        return None
+    return Ending(attrs, first, last)
