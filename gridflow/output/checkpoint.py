@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gridflow.output.kept import UnreadableError, read_kept, write_kept
+from gridflow.output.kept import UnreadableError, read_kept, temporary_path, write_kept
 from gridflow.space.factor import Array
 
 
@@ -85,6 +85,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def remove_checkpoints(output: Path) -> None:
-    """Removes both, where they exist."""
-    for path in (checkpoint_path(output), older_path(output)):
+    """Removes both, where they exist, and one that was not complete when its process was killed."""
+    for path in (checkpoint_path(output), older_path(output), temporary_path(checkpoint_path(output))):
         path.unlink(missing_ok=True)
