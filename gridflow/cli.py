@@ -159,8 +159,7 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
     status = ending.attrs["status"]
     if status == "interrupted":
         message(
-            f"interrupted after time {ending.last.get('time', 0.0):.6g}, with a checkpoint. Go on with:\n"
-            f"  {command_to_resume(arguments, output)}"
+            f"interrupted at time {ending.reached:.6g}, with a checkpoint. Go on with:\n  {command_to_resume(arguments, output)}"
         )
         return EXIT_FAILED
     failed = status.startswith(("failed", "unconverged"))

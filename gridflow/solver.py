@@ -17,7 +17,15 @@ from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.interrupts import Held, holding
-from gridflow.output.checkpoint import Checkpoint, Counters, Numbers, checkpoint_path, remove_checkpoints, write_checkpoint
+from gridflow.output.checkpoint import (
+    Checkpoint,
+    Counters,
+    Numbers,
+    checkpoint_path,
+    final_state,
+    remove_checkpoints,
+    write_checkpoint,
+)
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, dataset_in, layout_of
 from gridflow.output.kept import UnreadableError
 from gridflow.output.layout import Layout
@@ -43,6 +51,8 @@ CHECKPOINT_SECONDS, CHECKPOINT_SECONDS_MAX = 2.0, 1800.0
 """Between two checkpoints at least and at most: a lost machine costs that much work."""
 CHECKPOINT_SHARE = 0.02
 """Of the time of a run that checkpoints may take, if the next is as fast as the last."""
+FINAL_SHARE = 0.1
+"""Of the records, that arrays of the last state may add to a file; without them a longer run is not the same to the last bit."""
 STATE_NUMBERS = [f.name for f in fields(State) if f.type is float]
 
 
@@ -194,6 +204,8 @@ class Run:
         self.state, self.writer = self.beginning(layout, remains)
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpoint_due = began + CHECKPOINT_SECONDS
+        if remains is not None and remains.extends is not None:
+            self.save_checkpoint()
 
     def beginning(self, layout: Layout, remains: Remains | None) -> tuple[State, MemoryWriter | FileWriter]:
         """The state to start from, or to go on from, and the writer; the counters are those of the state."""
@@ -201,12 +213,13 @@ class Run:
         if self.path is not None and remains is not None:
             for checkpoint in remains.checkpoints:
                 try:
-                    state, part = self.restored(self.path, checkpoint, layout)
+                    state, part = self.restored(self.path, checkpoint, layout, remains.extends)
                 except UnreadableError as error:
                     notes.append(str(error))
                     continue
                 self.progress.note("; ".join([*notes, f"goes on from time {state.time:.6g}"]))
                 return state, FileWriter(self.path, layout, part)
+            require(remains.extends is None, f"--resume: {'; '.join(notes)}", "a file as it was written", ANEW)
             if notes:
                 self.progress.note("; ".join([*notes, "starts anew"]))
         state = self.stepper.start(self.problem.start / self.grid.volume)
@@ -217,8 +230,8 @@ class Run:
         remove_checkpoints(self.path)  # of an earlier run under this name
         return state, FileWriter(self.path, layout)
 
-    def restored(self, path: Path, checkpoint: Checkpoint, layout: Layout) -> tuple[State, Part]:
-        """The state of a checkpoint, with what was counted, and the part that belongs to it.
+    def restored(self, path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None) -> tuple[State, Part]:
+        """The state of a checkpoint, with what was counted, and the part that belongs to it; extends : see `Remains`.
 
         Raises UnreadableError for files that do not fit together, InputError for another energy.
         """
@@ -226,7 +239,11 @@ class Run:
         density, saved = arrays.pop("density"), numbers.state
         if density.shape != self.grid.shape or set(saved) != set(STATE_NUMBERS):
             raise UnreadableError(checkpoint_path(path), "damaged", "holds a state of another shape")
-        part = Part.resumed(part_path(path), layout, numbers.part_begin, numbers.counters.saved, numbers.part_digest)
+        count, digest = numbers.counters.saved, numbers.part_digest
+        if extends is None:
+            part = Part.resumed(part_path(path), layout, numbers.part_begin, count, digest)
+        else:
+            part = Part.rebuilt(part_path(path), layout, extends, count, digest)
         try:
             state = self.stepper.start(density, saved["time"], saved["dt"])
             self.watch.resume(numbers.watch, state, saved["free_energy"], ANEW)
@@ -261,10 +278,10 @@ class Run:
         try:
             for target in self.times[self.counters.saved :]:
                 self.step_to(target)
-                self.save_state()
                 if self.is_steady():
                     status = "steady"
                     break
+                self.save_state()
         except SolveError as error:
             status = f"failed: {error}"
         except KeyboardInterrupt:
@@ -276,9 +293,10 @@ class Run:
         finally:
             self.progress.close()
         with self.held:
+            final = b"" if status == "interrupted" else self.final_state()
             if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
                 self.save_state()  # the last good state
-            return self.ending(status)
+            return self.ending(status, final)
 
     def step_to(self, target: float) -> None:
         """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
@@ -346,8 +364,11 @@ class Run:
             self.watch.after_save(state)
             self.counters.saved += 1
 
-    def ending(self, status: str) -> Ending:
-        """Adds the status and the certificates to what was saved; its file is complete, or can be resumed."""
+    def ending(self, status: str, final: bytes) -> Ending:
+        """Adds the status and the certificates to what was saved; its file is complete, or can be resumed.
+
+        final : for the complete file, from which a longer run goes on
+        """
         claims = self.stepper.energy_decreases
         but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
         if status in ("completed", "steady") and self.state.unconverged > 0:
@@ -372,26 +393,37 @@ class Run:
             return self.writer.finish(attrs)
         if status == "interrupted":
             self.save_checkpoint()
-            return self.writer.suspend(attrs)
-        result = self.writer.finish(attrs)
+            return replace(self.writer.suspend(attrs), reached=self.state.time)
+        result = self.writer.finish(attrs, final)
         remove_checkpoints(self.writer.path)
         return result
+
+    def numbers(self, part: Part) -> Numbers:
+        """What a checkpoint holds beside arrays."""
+        state = self.state
+        return Numbers(
+            case=self.case.text(),
+            state={name: float(getattr(state, name)) for name in STATE_NUMBERS},
+            reports={name: float(value) for name, value in state.reports.items()},
+            counters=replace(self.counters, wall_seconds=time.monotonic() - self.began),
+            watch=self.watch.numbers(),
+            part_begin=part.begin,
+            part_digest=part.digest,
+        )
+
+    def final_state(self) -> bytes:
+        """What a complete file keeps to be extended; of a run in memory nothing."""
+        if not isinstance(self.writer, FileWriter):
+            return b""
+        part = self.writer.part
+        return final_state(self.state.arrays, self.numbers(part), FINAL_SHARE * part.records * part.kind.itemsize)
 
     def save_checkpoint(self) -> None:
         """Writes what `restored` reads; records of the part come first, so that a checkpoint never counts a lost record."""
         if not isinstance(self.writer, FileWriter):
             return
-        state, counters, part, began = self.state, self.counters, self.writer.part, time.monotonic()
-        part.synchronise()
-        numbers = Numbers(
-            case=self.case.text(),
-            state={name: float(getattr(state, name)) for name in STATE_NUMBERS},
-            reports={name: float(value) for name, value in state.reports.items()},
-            counters=replace(counters, wall_seconds=began - self.began),
-            watch=self.watch.numbers(),
-            part_begin=part.begin,
-            part_digest=part.digest,
-        )
-        write_checkpoint(self.writer.path, Checkpoint({**state.arrays, "density": state.density}, numbers))
+        state, began = self.state, time.monotonic()
+        self.writer.part.synchronise()
+        write_checkpoint(self.writer.path, Checkpoint({**state.arrays, "density": state.density}, self.numbers(self.writer.part)))
         now = time.monotonic()
         self.checkpoint_due = now + checkpoint_interval(now - began)

@@ -14,6 +14,7 @@ import sys
 from hashlib import blake2b
 from types import SimpleNamespace
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray
@@ -434,10 +435,87 @@ def test_another_case_is_refused_with_the_difference(tmp_path):
 
 def test_the_differences_of_two_cases():
     case = case_of(QUADRATIC)
-    assert differences(case.text(), "# of another format\n" + case.text()) == []
+    assert differences(case.text(), "# of another format\n" + case.text()) == {}
     found = differences(case.text(), case.replace({"initial.0.weight": 0.25, "exact": None}).text())
-    assert found == ["initial.0.weight: 0.6 -> 0.25", "exact.kind: quadratic-activation -> -"]
-    assert differences("a = ", "b = 1") == ["the text of the case"]
+    assert found == {"initial.0.weight": "0.6 -> 0.25", "exact.kind": "quadratic-activation -> -"}
+    assert list(differences("a = ", "b = 1")) == ["the text of the case"]
+
+
+# ------------------------------------------------------------------------------------------------------------ longer runs
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_complete_run_goes_on_longer(scheme, tmp_path, monkeypatch):
+    """As if it had been as long from the start, bit by bit, where the file has the arrays of the last state."""
+    monkeypatch.setattr(solver, "FINAL_SHARE", 10.0)
+    table, changes = SCHEMES[scheme]
+    short = case_of({**table, "exact": None}, **{**changes, "time__save": 5})
+    long = short.replace({"time.stop": 2 * short.time.stop, "time.save": 9})
+    path = tmp_path / "a.nc"
+    solve(short, path)
+    kill_in_step(int(xarray.open_dataset(path)["steps"][-1]) + 2, path, long, resume=True)
+    assert xarray.open_dataset(path).sizes["time"] == 5  # until the longer one is complete
+    assert resume(path, long) == f"goes on from time {short.time.stop:g}"
+
+
+def test_steady_and_limited_runs_go_on_longer(tmp_path):
+    steady = case_of(QUADRATIC, time__stop=20.0, time__save=11, time__steady=1e-3)
+    limited = case_of(QUADRATIC, time__max_steps=7)
+    for short, longer, status in (
+        (steady, steady.replace({"time.stop": 40.0, "time.save": 21}), "steady"),
+        (limited, limited.replace({"time.max_steps": 1000}), "completed"),
+    ):
+        path = tmp_path / f"{status}.nc"
+        solve(short, path)
+        found, whole = solve(longer, path, resume=True), solve(longer)
+        assert found.attrs["status"] == whole.attrs["status"] == status
+        for name in whole.variables:
+            np.testing.assert_array_equal(found[name], whole[name], err_msg=name)
+
+
+def test_without_its_arrays_a_longer_run_is_the_same_but_for_the_error_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(solver, "FINAL_SHARE", 0.0)
+    short = case_of(QUADRATIC, time__save=5)
+    long = short.replace({"time.stop": 2.0, "time.save": 9})
+    solve(short, tmp_path / "a.nc")
+    found, whole = solve(long, tmp_path / "a.nc", resume=True), solve(long)
+    np.testing.assert_array_equal(found["density"][:5], whole["density"][:5])
+    # the curvature is measured anew, and with it the steps change; 1e−2 is the error in space (`tests/test_dataset.py`)
+    assert np.abs(found["density"] - whole["density"]).max() < 1e-3
+
+
+def test_an_interrupted_run_may_get_more_steps(tmp_path, whole):
+    limited, path = CASE.replace({"time.max_steps": 50}), tmp_path / "a.nc"
+    solve(limited, path, progress=Notes(interrupted=9))
+    assert resume(path, whole=whole).startswith("goes on from time ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fix"),
+    [
+        ({"time.stop": 2.0}, "time.save = 9, for example"),
+        ({"time.stop": 1.7}, "give time.save as a list"),
+        ({"time.stop": 0.5, "time.save": 3}, "time.save = 3, for example"),
+    ],
+)
+def test_records_that_a_longer_run_would_not_have_are_refused(changes, fix, tmp_path):
+    path = tmp_path / "a.nc"
+    solve(case_of(QUADRATIC), path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"save times other than those of the 5 records of 'a.nc'[^$]*{fix}"):
+        solve(case_of(QUADRATIC).replace(changes), path, resume=True)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_changed_file_is_not_extended(tmp_path):
+    path = tmp_path / "a.nc"
+    solve(case_of(QUADRATIC), path)
+    with netCDF4.Dataset(path, "a") as file:
+        file.variables["energy"][0] = 7.0
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"'a\.nc' is damaged, or changed"):
+        solve(case_of(QUADRATIC, time__stop=2.0, time__save=9), path, resume=True)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_another_version_is_refused(tmp_path, monkeypatch):

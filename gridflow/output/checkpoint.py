@@ -4,13 +4,15 @@ The previous one is kept, so that one good checkpoint always exists.
 """
 
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gridflow.output.kept import UnreadableError, read_kept, temporary_path, write_kept
+from gridflow.output.kept import UnreadableError, packed, read_kept, temporary_path, unpacked, write_kept
+from gridflow.output.part import GROUP, STATE
 from gridflow.space.factor import Array
 
 
@@ -67,14 +69,16 @@ def older_path(output: Path) -> Path:
 
 def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint of the result `output`; the one before becomes the older one."""
-    numbers = {name: getattr(checkpoint.numbers, name) for name in Numbers.__struct_fields__}
-    numbers["counters"] = asdict(checkpoint.numbers.counters)
-    write_kept(checkpoint_path(output), checkpoint.arrays, numbers, older_path(output))
+    write_kept(checkpoint_path(output), checkpoint.arrays, table_of(checkpoint.numbers), older_path(output))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a file. Raises UnreadableError where it lacks something."""
-    arrays, numbers = read_kept(path)
+    return checked(path, *read_kept(path))
+
+
+def checked(path: Path, arrays: dict[str, Array], numbers: dict[str, Any]) -> Checkpoint:
+    """The checkpoint of what a kept file holds. Raises UnreadableError where it lacks something."""
     try:
         found = msgspec.convert(numbers, Numbers)
     except msgspec.ValidationError as error:
@@ -82,6 +86,31 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if "density" not in arrays:
         raise UnreadableError(path, "damaged", "is no checkpoint: it holds no density")
     return Checkpoint(arrays, found)
+
+
+def table_of(numbers: Numbers) -> dict[str, Any]:
+    """Numbers as JSON holds them."""
+    return {name: getattr(numbers, name) for name in Numbers.__struct_fields__} | {"counters": asdict(numbers.counters)}
+
+
+def final_state(arrays: dict[str, Array], numbers: Numbers, room: float) -> bytes:
+    """What a complete file keeps to be extended: the density is its last record; arrays only where they take so many bytes."""
+    kept = arrays if sum(array.nbytes for array in arrays.values()) <= room else {}
+    return b"".join(packed(kept, table_of(numbers)))
+
+
+def read_final_state(path: Path) -> Checkpoint:
+    """The state after the last record of a complete file. Raises UnreadableError where it has none."""
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_mask(False)
+            content, density = file[f"{GROUP}/{STATE}"][:].tobytes(), file.variables["density"][-1]
+    except (OSError, RuntimeError, IndexError, KeyError):
+        raise UnreadableError(path, "missing", "holds no state to go on from") from None
+    arrays, numbers = unpacked(path, BytesIO(content), len(content))
+    return checked(path, {**arrays, "density": density}, numbers)
 
 
 def remove_checkpoints(output: Path) -> None:

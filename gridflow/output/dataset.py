@@ -42,11 +42,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Ending:
-    """What a run leaves beside its dataset: all attributes, and the numbers of its first and its last record by name."""
+    """What a run leaves beside its dataset: all attributes, and the numbers of its first and its last record by name.
+
+    reached : the time of its last state, where it was interrupted
+    """
 
     attrs: dict[str, Any]
     first: dict[str, float]
     last: dict[str, float]
+    reached: float = 0.0
 
 
 def layout_of(
@@ -174,10 +178,10 @@ class FileWriter:
         """Writes a record so that a killed run does not lose it."""
         self.part.append(record_values(record, self.layout))
 
-    def finish(self, attrs: dict[str, Any]) -> Ending:
-        """Makes the complete file, with the attributes. Raises OSError; then the part is what it was."""
+    def finish(self, attrs: dict[str, Any], state: bytes = b"") -> Ending:
+        """Makes the complete file, with the attributes; state : see `write_complete`. Raises OSError and leaves the part as it was."""
         temporary = temporary_path(self.path)
-        write_complete(self.part, self.layout, temporary, attrs)
+        write_complete(self.part, self.layout, temporary, attrs, state)
         ending = self.suspend(attrs)
         publish(temporary, self.path)
         self.part.path.unlink()

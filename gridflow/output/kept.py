@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -100,7 +100,26 @@ def write_kept(path: Path, arrays: dict[str, Array], numbers: dict[str, Any], ol
     arrays : of numbers, of any shape, by name; numbers : what JSON can hold, NaN and infinity among it; older : see `publish`.
     Raises OSError, and TypeError for what cannot be kept.
     """
-    path, parts = Path(path), {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    path, parts = Path(path), packed(arrays, numbers)
+    temporary = temporary_path(path)
+
+    def write() -> None:
+        with open(temporary, "wb") as file:
+            for part in parts:
+                file.write(part)
+
+    try:
+        retried(write)
+        publish(temporary, path, older)
+    except BaseException:  # Ctrl-C too: nothing half done stays
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def packed(arrays: dict[str, Array], numbers: dict[str, Any]) -> list[bytes | memoryview]:
+    """The content of a kept file, in parts that follow each other. Raises TypeError for what cannot be kept."""
+    parts = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in parts.items():
         if array.dtype.kind not in "biufc":
             raise TypeError(f"the array {name!r} holds {array.dtype}, no numbers")
@@ -111,21 +130,7 @@ def write_kept(path: Path, arrays: dict[str, Array], numbers: dict[str, Any], ol
     header = {"gridflow": gridflow.__version__, "numbers": numbers, "arrays": table, "digest": digest.hexdigest()}
     text = json.dumps(header).encode()
     head = FORMAT + len(text).to_bytes(LENGTH, "little") + text
-    temporary = temporary_path(path)
-
-    def write() -> None:
-        with open(temporary, "wb") as file:
-            file.write(head + blake2b(head, digest_size=DIGEST).digest())
-            for array in parts.values():
-                file.write(bytes_of(array))
-
-    try:
-        retried(write)
-        publish(temporary, path, older)
-    except BaseException:  # Ctrl-C too: nothing half done stays
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    return [head + blake2b(head, digest_size=DIGEST).digest(), *(bytes_of(array) for array in parts.values())]
 
 
 def bytes_of(array: Array) -> memoryview:
@@ -142,7 +147,7 @@ def read_kept(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
     def read() -> tuple[dict[str, Array], dict[str, Any]]:
         with open(path, "rb") as file:
-            return read_checked(path, file)
+            return unpacked(path, file, os.fstat(file.fileno()).st_size)
 
     try:
         return retried(read)
@@ -152,9 +157,8 @@ def read_kept(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise UnreadableError(path, "damaged", f"cannot be read: {error.strerror}") from None
 
 
-def read_checked(path: Path, file: BufferedReader) -> tuple[dict[str, Array], dict[str, Any]]:
-    """What `read_kept` returns, from an open file."""
-    size = os.fstat(file.fileno()).st_size
+def unpacked(path: Path, file: BufferedIOBase, size: int) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What `read_kept` returns, from a stream of so many bytes; path : for messages."""
     header = read_header(path, file, size)
     try:
         numbers, empty = header["numbers"], empty_arrays(header["arrays"], size - file.tell())
@@ -171,7 +175,7 @@ def read_checked(path: Path, file: BufferedReader) -> tuple[dict[str, Array], di
     return empty, numbers
 
 
-def read_header(path: Path, file: BufferedReader, size: int) -> dict[str, Any]:
+def read_header(path: Path, file: BufferedIOBase, size: int) -> dict[str, Any]:
     """The header of a file of so many bytes, whose checksum and version fit. Raises UnreadableError."""
     start = file.read(len(FORMAT) + LENGTH)
     kind, length = start[: len(FORMAT)], int.from_bytes(start[len(FORMAT) :], "little")

@@ -74,6 +74,25 @@ class Part:
             raise
         return part
 
+    @classmethod
+    def rebuilt(cls, path: Path, layout: Layout, complete: Path, records: int, digest: int) -> "Part":
+        """A part with the first records of a complete file, which must have this digest. Raises UnreadableError."""
+        import netCDF4
+
+        part = cls.new(path, layout)
+        try:
+            with netCDF4.Dataset(complete) as file:
+                file.set_auto_mask(False)
+                for k in range(records):
+                    part.append({name: file.variables[name][k] for name in part.kind.names or ()})
+            if part.digest != digest:
+                raise UnreadableError(complete, "damaged", "is damaged, or changed: the checksum of its records differs")
+        except BaseException:
+            part.close()
+            path.unlink()
+            raise
+        return part
+
     def bytes_at(self, k: int) -> bytes:
         """The bytes of a record. Raises UnreadableError where the file ends before."""
         size, parts = self.kind.itemsize, list[bytes]()
@@ -123,8 +142,15 @@ class Part:
         os.close(self.number)
 
 
-def write_complete(part: Part, layout: Layout, temporary: Path, attrs: dict[str, Any]) -> None:
-    """The records of a part, and the attributes of the whole, as NetCDF-4. Raises OSError; then nothing of the file is left."""
+GROUP, STATE = "restart", "state"
+"""Where a complete file holds what an extension needs: beside the dataset, which does not show it."""
+
+
+def write_complete(part: Part, layout: Layout, temporary: Path, attrs: dict[str, Any], state: bytes) -> None:
+    """The records of a part, and the attributes of the whole, as NetCDF-4; state : a kept file, to go on from the last record.
+
+    Raises OSError; then nothing of the file is left.
+    """
     try:
         reserve(temporary, part.begin + part.records * part.kind.itemsize)
         create_file(layout, temporary, "NETCDF4")
@@ -133,6 +159,10 @@ def write_complete(part: Part, layout: Layout, temporary: Path, attrs: dict[str,
                 for name, value in part.values_at(k).items():
                     file.variables[name][k] = value
             file.setncatts({"records": np.int32(part.records), **attrs})
+            if state:
+                group = file.createGroup(GROUP)
+                group.createDimension("bytes", len(state))
+                group.createVariable(STATE, "u1", ("bytes",))[:] = np.frombuffer(state, np.uint8)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gridflow.case.case import Case
+import msgspec
+
+from gridflow.case.case import Case, Time
 from gridflow.errors import require
 from gridflow.files import check_new_file
-from gridflow.output.checkpoint import Checkpoint, checkpoint_path, older_path, read_checkpoint
+from gridflow.output.checkpoint import Checkpoint, checkpoint_path, older_path, read_checkpoint, read_final_state
 from gridflow.output.dataset import OF_THE_ENERGY, Ending
 from gridflow.output.kept import UnreadableError
 from gridflow.output.part import part_path
@@ -22,13 +24,20 @@ SHOWN = 6
 ANEW = "choose another output, or start anew with --overwrite alone"
 
 
+EXTENDABLE = {"time.stop", "time.save", "time.max_steps"}
+"""Keys that may differ where the records so far stay the same."""
+SAME_TIME = 1e-12
+"""Relative difference of two save times that are meant to be one."""
+
+
 @dataclass(frozen=True)
 class Remains:
-    """checkpoints : of an unfinished run of the case, the newest first; complete : of a finished one; notes : sentences on what
-    there is, without an end."""
+    """checkpoints : of an unfinished run of the case, the newest first; complete : of a finished one; extends : the complete file
+    with the records of the only checkpoint; notes : sentences on what there is, without an end."""
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
     complete: Ending | None = None
+    extends: Path | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -50,53 +59,96 @@ def remains_of(path: Path, case: Case, overwrite: bool, resume: bool) -> Remains
         try:
             checkpoints.append(read_checkpoint(file))
         except UnreadableError as error:
-            require(
-                error.reason != "version", f"--resume: {error}", "a run of this version", f"resume it with that one, or {ANEW}"
-            )
+            check_version(error)
             notes += [str(error)] if error.reason == "damaged" else []
     for checkpoint in checkpoints:
-        require_same_case(path, checkpoint.numbers.case, case.text())
-    if checkpoints or part.exists():
-        if not checkpoints:
-            require_case_of_file(path, part, case)
-            notes.append("the run before had no checkpoint yet" if not notes else "no other checkpoint is left")
-        return Remains(checkpoints, None, notes)
+        check_continued(path, checkpoint.numbers.case, case, checkpoint)
+    if checkpoints:
+        return Remains(checkpoints, notes=notes)
+    complete = ending_of(path) if path.exists() else None
+    if complete is not None and (found := extension_of(path, complete, case)) is not None:
+        return Remains([found], extends=path, notes=notes)
+    if part.exists():
+        check_case_of_file(path, part, case)
+        return Remains(notes=[*notes, "the run before had no checkpoint yet" if not notes else "no other checkpoint is left"])
     if not path.exists():
-        return Remains([], None, [*notes, "there is nothing to go on from"])
-    complete = ending_of(path)
+        return Remains(notes=[*notes, "there is nothing to go on from"])
     if complete is not None and not overwrite:
-        require_case_of_file(path, path, case)
+        check_case_of_file(path, path, case)
     if complete is None or differences(str(complete.attrs["case"]), case.text()):
         check_new_file(path, {".nc"}, overwrite)
-        return Remains([], None, [*notes, f"{path.name!r} is of another case"])
-    return Remains([], complete)
+        return Remains(notes=[*notes, f"{path.name!r} is of another case"])
+    return Remains(complete=complete)
 
 
-def require_case_of_file(path: Path, file: Path, case: Case) -> None:
+def check_version(error: UnreadableError) -> None:
+    """Raises InputError for what another version of gridflow has kept."""
+    fix = f"resume it with that version, {ANEW}"
+    require(error.reason != "version", f"--resume: {error}", "a run of this version", fix)
+
+
+def extension_of(path: Path, complete: Ending, case: Case) -> Checkpoint | None:
+    """The last state of a complete file, where the case only goes on longer. Raises InputError where records would change."""
+    found = differences(str(complete.attrs["case"]), case.text())
+    if not found or not set(found) <= EXTENDABLE:
+        return None
+    try:
+        state = read_final_state(path)
+    except UnreadableError as error:
+        check_version(error)
+        return None
+    check_continued(path, str(complete.attrs["case"]), case, state)
+    return state
+
+
+def check_case_of_file(path: Path, file: Path, case: Case) -> None:
     """Raises InputError where a file was written for another case; nothing is known of one that cannot be read."""
     attrs = attributes_of_file(file)
     without = OF_THE_ENERGY if "energy_class" in attrs else ()
     if "case" in attrs:
-        require_same_case(path, str(attrs["case"]), case.text(without=without))
+        check_same_case(path, differences(str(attrs["case"]), case.text(without=without)))
 
 
-def require_same_case(path: Path, before: str, now: str) -> None:
-    """Raises InputError with the differences to the case of an earlier run, from both texts."""
-    found = differences(before, now)
-    lines = [*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])]
+def check_continued(path: Path, before: str, case: Case, state: Checkpoint) -> None:
+    """Raises InputError for a case that is not the one before, or one that goes on longer after the same records."""
+    found, counters = differences(before, case.text()), state.numbers.counters
+    if not found or not set(found) <= EXTENDABLE:
+        return check_same_case(path, found)
+    old, new = save_times(before), case.time.save_times()
+    same = all(abs(a - b) <= SAME_TIME * a for a, b in zip(old[: counters.saved], new, strict=False))
+    lasts = len(new) >= counters.saved and new[-1] >= state.numbers.state.get("time", 0.0)
+    number = 1 + (len(old) - 1) * case.time.stop / old[-1]
+    fix = (
+        f"time.save = {number:.0f}, for example"
+        if abs(number - round(number)) < SAME_TIME * number
+        else "give time.save as a list"
+    )
+    received = f"--resume with save times other than those of the {counters.saved} records of {path.name!r}"
+    return require(same and lasts, received, "these, and further ones", f"{fix}, or {ANEW}")
+
+
+def save_times(case: str) -> list[float]:
+    """The times that a case saves, from its text."""
+    return msgspec.convert(tomllib.loads(case)["time"], Time).save_times()
+
+
+def check_same_case(path: Path, found: dict[str, str]) -> None:
+    """Raises InputError with the differences to the case of an earlier run."""
+    lines = [f"{key}: {change}" for key, change in list(found.items())[:SHOWN]]
+    lines += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     received = f"--resume with a case that differs from the one of {path.name!r}:\n    " + "\n    ".join(lines)
     require(not found, received, "the same case and settings", f"repeat the same --set options, {ANEW}")
 
 
-def differences(before: str, now: str) -> list[str]:
-    """The keys in which two cases differ, as "key: before -> now", from their texts."""
+def differences(before: str, now: str) -> dict[str, str]:
+    """What differs between two cases, "before -> now" by key, from their texts."""
     if before == now:
-        return []
+        return {}
     try:
         old, new = flat(tomllib.loads(before)), flat(tomllib.loads(now))
     except tomllib.TOMLDecodeError:
-        return ["the text of the case"]
-    return [f"{key}: {old.get(key, '-')} -> {new.get(key, '-')}" for key in {**old, **new} if old.get(key) != new.get(key)]
+        return {"the text of the case": "no TOML -> TOML"}
+    return {key: f"{old.get(key, '-')} -> {new.get(key, '-')}" for key in {**old, **new} if old.get(key) != new.get(key)}
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
