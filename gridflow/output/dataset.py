@@ -179,7 +179,7 @@ class FileWriter:
         self.part.append(record_values(record, self.layout))
 
     def finish(self, attrs: dict[str, Any], state: bytes = b"") -> Ending:
-        """Makes the complete file, with the attributes; state : see `write_complete`. Raises OSError and leaves the part as it was."""
+        """Makes the complete file, with the attributes; state : see `write_complete`. Raises OSError; the part stays."""
         temporary = temporary_path(self.path)
         write_complete(self.part, self.layout, temporary, attrs, state)
         ending = self.suspend(attrs)
