@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +17,16 @@ from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.interrupts import Held, holding
-from gridflow.output.checkpoint import (
-    Checkpoint,
-    Counters,
-    Numbers,
-    checkpoint_path,
-    final_state,
-    remove_checkpoints,
-    write_checkpoint,
-)
+from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, dataset_in, layout_of
 from gridflow.output.kept import UnreadableError
 from gridflow.output.layout import Layout
 from gridflow.output.lock import locked
-from gridflow.output.part import Part, part_path
+from gridflow.output.part import Part
 from gridflow.output.remains import ANEW, Remains, check_output, remains_of
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
+from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, restored
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.watch import Watch
 from gridflow.space.concentration import concentration_warnings
@@ -47,18 +40,6 @@ if TYPE_CHECKING:
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
-CHECKPOINT_SECONDS, CHECKPOINT_SECONDS_MAX = 2.0, 1800.0
-"""Between two checkpoints at least and at most: a lost machine costs that much work."""
-CHECKPOINT_SHARE = 0.02
-"""Of the time of a run that checkpoints may take, if the next is as fast as the last."""
-FINAL_SHARE = 0.1
-"""Of the records, that arrays of the last state may add to a file; without them a longer run is not the same to the last bit."""
-STATE_NUMBERS = [f.name for f in fields(State) if f.type is float]
-
-
-def checkpoint_interval(seconds: float) -> float:
-    """Until the next checkpoint, after one that took so many seconds."""
-    return min(max(CHECKPOINT_SECONDS, seconds / CHECKPOINT_SHARE), CHECKPOINT_SECONDS_MAX)
 
 
 @dataclass(frozen=True)
@@ -154,7 +135,10 @@ def finished(
             shown.close()
             return Finished(remains.complete, lambda: dataset_in(path), [])
         run = Run(case, energy, path, remains, shown, use, held, compare)
-        return Finished(run.result(), run.writer.dataset, run.watch.warnings())
+        try:
+            return Finished(run.result(), run.writer.dataset, run.watch.warnings())
+        finally:
+            run.writer.close()
 
 
 def check_one_energy(case: Case, energy: Energy | None) -> None:
@@ -213,10 +197,14 @@ class Run:
         if self.path is not None and remains is not None:
             for checkpoint in remains.checkpoints:
                 try:
-                    state, part = self.restored(self.path, checkpoint, layout, remains.extends)
+                    state, part = restored(self.path, checkpoint, layout, remains.extends, self.stepper, self.watch)
                 except UnreadableError as error:
                     notes.append(str(error))
                     continue
+                self.counters = replace(checkpoint.numbers.counters)
+                if self.exact is not None:
+                    for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
+                        self.exact(time_saved)
                 self.progress.note("; ".join([*notes, f"goes on from time {state.time:.6g}"]))
                 return state, FileWriter(self.path, layout, part)
             require(remains.extends is None, f"--resume: {'; '.join(notes)}", "a file as it was written", ANEW)
@@ -229,32 +217,6 @@ class Run:
             return state, MemoryWriter(layout)
         remove_checkpoints(self.path)  # of an earlier run under this name
         return state, FileWriter(self.path, layout)
-
-    def restored(self, path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None) -> tuple[State, Part]:
-        """The state of a checkpoint, with what was counted, and the part that belongs to it; extends : see `Remains`.
-
-        Raises UnreadableError for files that do not fit together, InputError for another energy.
-        """
-        numbers, arrays = checkpoint.numbers, dict(checkpoint.arrays)
-        density, saved = arrays.pop("density"), numbers.state
-        if density.shape != self.grid.shape or set(saved) != set(STATE_NUMBERS):
-            raise UnreadableError(checkpoint_path(path), "damaged", "holds a state of another shape")
-        count, digest = numbers.counters.saved, numbers.part_digest
-        if extends is None:
-            part = Part.resumed(part_path(path), layout, numbers.part_begin, count, digest)
-        else:
-            part = Part.rebuilt(part_path(path), layout, extends, count, digest)
-        try:
-            state = self.stepper.start(density, saved["time"], saved["dt"])
-            self.watch.resume(numbers.watch, state, saved["free_energy"], ANEW)
-        except BaseException:
-            part.close()
-            raise
-        self.counters = replace(numbers.counters)
-        if self.exact is not None:
-            for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
-                self.exact(time_saved)
-        return replace(state, arrays=arrays, reports=numbers.reports, **saved), part  # type: ignore[arg-type]
 
     def records(self) -> dict[str, tuple[str, str]]:
         """Units and long names of the numbers of every save, by name."""
@@ -293,7 +255,9 @@ class Run:
         finally:
             self.progress.close()
         with self.held:
-            final = b"" if status == "interrupted" else self.final_state()
+            final = b""
+            if status != "interrupted" and isinstance(self.writer, FileWriter):
+                final = final_state(self.checkpoint(self.writer.part), self.writer.part)
             if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
                 self.save_state()  # the last good state
             return self.ending(status, final)
@@ -398,32 +362,17 @@ class Run:
         remove_checkpoints(self.writer.path)
         return result
 
-    def numbers(self, part: Part) -> Numbers:
-        """What a checkpoint holds beside arrays."""
-        state = self.state
-        return Numbers(
-            case=self.case.text(),
-            state={name: float(getattr(state, name)) for name in STATE_NUMBERS},
-            reports={name: float(value) for name, value in state.reports.items()},
-            counters=replace(self.counters, wall_seconds=time.monotonic() - self.began),
-            watch=self.watch.numbers(),
-            part_begin=part.begin,
-            part_digest=part.digest,
-        )
-
-    def final_state(self) -> bytes:
-        """What a complete file keeps to be extended; of a run in memory nothing."""
-        if not isinstance(self.writer, FileWriter):
-            return b""
-        part = self.writer.part
-        return final_state(self.state.arrays, self.numbers(part), FINAL_SHARE * part.records * part.kind.itemsize)
+    def checkpoint(self, part: Part) -> Checkpoint:
+        """What is needed to go on from here."""
+        counters = replace(self.counters, wall_seconds=time.monotonic() - self.began)
+        return checkpoint_of(self.case.text(), self.state, counters, self.watch, part)
 
     def save_checkpoint(self) -> None:
-        """Writes what `restored` reads; records of the part come first, so that a checkpoint never counts a lost record."""
+        """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
         if not isinstance(self.writer, FileWriter):
             return
-        state, began = self.state, time.monotonic()
+        began = time.monotonic()
         self.writer.part.synchronise()
-        write_checkpoint(self.writer.path, Checkpoint({**state.arrays, "density": state.density}, self.numbers(self.writer.part)))
+        write_checkpoint(self.writer.path, self.checkpoint(self.writer.part))
         now = time.monotonic()
         self.checkpoint_due = now + checkpoint_interval(now - began)

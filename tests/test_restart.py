@@ -20,7 +20,7 @@ import pytest
 import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow import cli, solver
+from gridflow import cli, restart, solver
 from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.errors import InputError
@@ -276,7 +276,7 @@ def resume(path, case=CASE, whole=None):
 def at_every_step(monkeypatch):
     """A checkpoint after every step."""
     monkeypatch.setattr(solver, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(solver, "CHECKPOINT_SECONDS_MAX", -1.0)
+    monkeypatch.setattr(solver, "checkpoint_interval", lambda seconds: -1.0)
 
 
 @pytest.fixture(scope="module")
@@ -445,7 +445,7 @@ def test_the_differences_of_two_cases():
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_complete_run_goes_on_longer(scheme, tmp_path, monkeypatch):
     """As if it had been as long from the start, bit by bit, where the file has the arrays of the last state."""
-    monkeypatch.setattr(solver, "FINAL_SHARE", 10.0)
+    monkeypatch.setattr(restart, "FINAL_SHARE", 10.0)
     table, changes = SCHEMES[scheme]
     short = case_of({**table, "exact": None}, **{**changes, "time__save": 5})
     long = short.replace({"time.stop": 2 * short.time.stop, "time.save": 9})
@@ -472,7 +472,7 @@ def test_steady_and_limited_runs_go_on_longer(tmp_path):
 
 
 def test_without_its_arrays_a_longer_run_is_the_same_but_for_the_error_in_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(solver, "FINAL_SHARE", 0.0)
+    monkeypatch.setattr(restart, "FINAL_SHARE", 0.0)
     short = case_of(QUADRATIC, time__save=5)
     long = short.replace({"time.stop": 2.0, "time.save": 9})
     solve(short, tmp_path / "a.nc")
@@ -529,7 +529,7 @@ def test_another_version_is_refused(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------------ checkpoints by cost
 @pytest.mark.parametrize(("seconds", "interval"), [(0.0, 2.0), (0.04, 2.0), (0.1, 5.0), (36.0, 1800.0), (100.0, 1800.0)])
 def test_checkpoints_take_a_fiftieth_of_a_run(seconds, interval):
-    assert solver.checkpoint_interval(seconds) == pytest.approx(interval)
+    assert restart.checkpoint_interval(seconds) == pytest.approx(interval)
 
 
 def test_the_first_checkpoint_comes_after_two_seconds(tmp_path, monkeypatch):
@@ -708,7 +708,7 @@ def test_sigkill_in_a_write(place, here, capsys, whole_of_words):
     script = (
         "import os, signal, sys\n"
         "from gridflow import solver\nfrom gridflow.output import dataset, kept\nfrom gridflow.output.part import Part\n"
-        "solver.CHECKPOINT_SECONDS = solver.CHECKPOINT_SECONDS_MAX = -1.0\n"
+        "solver.CHECKPOINT_SECONDS, solver.checkpoint_interval = -1.0, lambda seconds: -1.0\n"
         f"calls, call = [], {place}\n"
         "def killed(*arguments):\n"
         "    calls.append(1)\n"

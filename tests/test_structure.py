@@ -20,7 +20,7 @@ FLOORS = [
     ["output.layout", "output.schema", "output.ugrid"],
     ["case"],
     ["output", "particles.simulation", "progress"],
-    ["solver"],
+    ["restart", "solver"],
     ["verdict"],
     ["doctor"],
     ["cli"],

@@ -31,7 +31,7 @@ RUNS = {
 }
 KILLS_MAX = 4
 """In a row, before a run is left to end."""
-QUICK, FULL = 20, 200
+QUICK, FULL = 60, 200
 SEED = 20261126
 
 

@@ -93,10 +93,11 @@ def table_of(numbers: Numbers) -> dict[str, Any]:
     return {name: getattr(numbers, name) for name in Numbers.__struct_fields__} | {"counters": asdict(numbers.counters)}
 
 
-def final_state(arrays: dict[str, Array], numbers: Numbers, room: float) -> bytes:
-    """What a complete file keeps to be extended: the density is its last record; arrays only where they take so many bytes."""
+def packed_state(checkpoint: Checkpoint, room: float) -> bytes:
+    """A checkpoint without its density, which is the last record of its file; arrays only where they take so many bytes."""
+    arrays = {name: array for name, array in checkpoint.arrays.items() if name != "density"}
     kept = arrays if sum(array.nbytes for array in arrays.values()) <= room else {}
-    return b"".join(packed(kept, table_of(numbers)))
+    return b"".join(packed(kept, table_of(checkpoint.numbers)))
 
 
 def read_final_state(path: Path) -> Checkpoint:

@@ -152,6 +152,9 @@ class MemoryWriter:
         """Keeps a record."""
         self.records.append(record_values(record, self.layout))
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def finish(self, attrs: dict[str, Any]) -> Ending:
         """Adds the attributes to those of the dataset."""
         self.attrs = attrs
@@ -195,6 +198,10 @@ class FileWriter:
         self.part.close()
         self.attrs = attrs
         return Ending(self.layout.attrs | attrs, first, last)
+
+    def close(self) -> None:
+        """No more records, whatever has happened."""
+        self.part.close()
 
     def dataset(self) -> "xarray.Dataset":
         """What the file or the part holds; after `finish` or `suspend`."""

@@ -138,8 +138,10 @@ class Part:
         retried(lambda: os.fsync(self.number))
 
     def close(self) -> None:
-        """No more records."""
-        os.close(self.number)
+        """No more records; a second time does nothing."""
+        if self.number >= 0:
+            os.close(self.number)
+        self.number = -1
 
 
 GROUP, STATE = "restart", "state"
