@@ -23,7 +23,7 @@ FLOORS = [
     ["restart", "solver"],
     ["verdict"],
     ["doctor"],
-    ["cli"],
+    ["cli", "messages"],
 ]
 """From the ground up; a module stands on the floor of its longest prefix, and imports from its own and from lower floors."""
 
