@@ -5,15 +5,14 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridflow.files import checkpoint_path, older_path, part_path
+
 if TYPE_CHECKING:
     from gridflow.output.dataset import Ending
 
 
 def left_to_resume(output: Path) -> str:
     """What a run that has ended too early has left for --resume."""
-    from gridflow.output.checkpoint import checkpoint_path, older_path
-    from gridflow.output.part import part_path
-
     if checkpoint_path(output).exists() or older_path(output).exists():
         return "with a checkpoint"
     complete = output.exists() and not part_path(output).exists()

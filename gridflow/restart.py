@@ -3,10 +3,11 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
-from gridflow.output.checkpoint import Checkpoint, Counters, Numbers, checkpoint_path, packed_state
+from gridflow.files import checkpoint_path, part_path
+from gridflow.output.checkpoint import Checkpoint, Counters, Numbers, packed_state
 from gridflow.output.kept import UnreadableError
 from gridflow.output.layout import Layout
-from gridflow.output.part import Part, part_path
+from gridflow.output.part import Part
 from gridflow.output.remains import ANEW
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.watch import Watch

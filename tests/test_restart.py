@@ -24,12 +24,13 @@ from gridflow import cli, restart, solver
 from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.errors import InputError
+from gridflow.files import checkpoint_path, older_path, part_path
 from gridflow.interrupts import SIGNALS, Stop, holding, stopping
 from gridflow.output import dataset, kept
-from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
+from gridflow.output.checkpoint import read_checkpoint
 from gridflow.output.kept import DIGEST, FORMAT, UnreadableError, read_kept, retried, write_kept
 from gridflow.output.lock import lock_path, locked, start_of, this_process
-from gridflow.output.part import Part, part_path
+from gridflow.output.part import Part
 from gridflow.output.remains import differences
 from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
@@ -653,6 +654,23 @@ def test_sigterm_twice_anywhere_loses_nothing_and_says_how_to_go_on(
     error = capsys.readouterr().err
     assert "gridflow: already stopping" in error or "interrupted" in error
     go_on(error, whole_of_words)
+
+
+def test_a_signal_while_numpy_is_imported_says_how_to_go_on(here):
+    """It cannot be imported a second time, to look at what there is."""
+    script = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'numpy.linalg':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from gridflow.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *WORDS], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    command = shlex.join(["gridflow", *WORDS, "--resume"])
+    assert done.stderr == f"interrupted before its first checkpoint: it will start anew. Go on with:\n  {command}\n"
 
 
 # ------------------------------------------------------------------------------------------- disks and memory that do not suffice

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gridflow.files import checkpoint_path, older_path
 from gridflow.output.kept import UnreadableError, packed, read_kept, temporary_path, unpacked, write_kept
 from gridflow.output.part import GROUP, STATE
 from gridflow.space.factor import Array
@@ -55,16 +56,6 @@ class Checkpoint:
 
     arrays: dict[str, Array]
     numbers: Numbers
-
-
-def checkpoint_path(output: Path) -> Path:
-    """The file of the newest checkpoint of a result."""
-    return output.with_name(output.name + ".checkpoint")
-
-
-def older_path(output: Path) -> Path:
-    """The file of the checkpoint before."""
-    return output.with_name(output.name + ".checkpoint.old")
 
 
 def write_checkpoint(output: Path, checkpoint: Checkpoint) -> None:

@@ -27,11 +27,6 @@ ALIGNED = 4
 """Where records may begin."""
 
 
-def part_path(path: Path) -> Path:
-    """The file of a result while its run lasts."""
-    return path.with_name(path.name + ".part")
-
-
 def record_type(layout: Layout) -> np.dtype:
     """One record, as the file holds it: every variable along `UNLIMITED`, in the order of the layout, high bytes first."""
     along = {n: v.values for n, v in layout.variables.items() if UNLIMITED in v.dims}
