@@ -255,9 +255,7 @@ class Run:
         finally:
             self.progress.close()
         with self.held:
-            final = b""
-            if status != "interrupted" and isinstance(self.writer, FileWriter):
-                final = final_state(self.checkpoint(self.writer.part), self.writer.part)
+            final = self.checkpoint(self.writer.part) if isinstance(self.writer, FileWriter) else None
             if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
                 self.save_state()  # the last good state
             return self.ending(status, final)
@@ -328,10 +326,10 @@ class Run:
             self.watch.after_save(state)
             self.counters.saved += 1
 
-    def ending(self, status: str, final: bytes) -> Ending:
+    def ending(self, status: str, final: Checkpoint | None) -> Ending:
         """Adds the status and the certificates to what was saved; its file is complete, or can be resumed.
 
-        final : for the complete file, from which a longer run goes on
+        final : of the end; for the complete file, from which a longer run goes on, and where that cannot be written
         """
         claims = self.stepper.energy_decreases
         but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
@@ -353,12 +351,16 @@ class Run:
         warned += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
         if lines := warned + self.watch.warnings():
             attrs["warnings"] = "\n".join(lines)
-        if isinstance(self.writer, MemoryWriter):
+        if isinstance(self.writer, MemoryWriter) or final is None:
             return self.writer.finish(attrs)
         if status == "interrupted":
             self.save_checkpoint()
             return replace(self.writer.suspend(attrs), reached=self.state.time)
-        result = self.writer.finish(attrs, final)
+        try:
+            result = self.writer.finish(attrs, final_state(final, self.writer.part))
+        except OSError:
+            write_checkpoint(self.writer.path, final)  # no step need be done again
+            raise
         remove_checkpoints(self.writer.path)
         return result
 

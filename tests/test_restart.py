@@ -689,6 +689,20 @@ def test_a_full_disk_leaves_what_resume_needs(here, capsys, whole_of_words, at_e
         go_on(error, whole_of_words)
 
 
+@pytest.mark.parametrize("changes", [{}, {"time__steady": 1e-3, "time__stop": 20.0}], ids=["completed", "steady"])
+def test_a_run_whose_end_cannot_be_written_has_no_step_to_do_again(changes, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    case, path = case_of(QUADRATIC, **changes), tmp_path / "a.nc"
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "write_complete", full)
+        with pytest.raises(OSError, match="No space left"):
+            solve(case, path)
+    whole = solve(case)
+    assert resume(path, case, whole) == f"goes on from time {float(whole['time'][-1]):.6g}"
+
+
 def test_a_directory_that_vanishes_is_an_error(tmp_path, capsys, monkeypatch, at_every_step):
     folder, step = tmp_path / "gone", FiniteVolumeStepper.step
     folder.mkdir()
