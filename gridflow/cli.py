@@ -131,10 +131,10 @@ def command_solve(arguments: argparse.Namespace) -> int:
         return solved(arguments, output)
     except KeyboardInterrupt:  # while it starts or ends; else the run has ended in good order
         message(f"interrupted {left_to_resume(output)}. Go on with:\n  {command_to_resume(arguments, output)}")
-    except (SolveError, OSError, MemoryError) as error:
+    except (OSError, MemoryError) as error:  # a disk or a memory that does not suffice
         if arguments.debug:
             raise
-        message(f"gridflow: {reason_of(error)}\n  {output} {left_to_resume(output)}. When there is room for it, go on with:")
+        message(f"gridflow: {reason_of(error)}\n  {output} {left_to_resume(output)}. Once that is put right, go on with:")
         message(f"  {command_to_resume(arguments, output)}")
     return EXIT_FAILED
 
