@@ -35,6 +35,7 @@ from gridflow.output.remains import differences
 from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.solver import solve
+from validation import kills
 
 CASE = case_of(QUADRATIC, time__save=9)
 
@@ -754,3 +755,13 @@ def test_sigkill_in_a_write(place, here, capsys, whole_of_words):
     assert done.returncode == -signal.SIGKILL, done.stderr
     command = shlex.join(["gridflow", *WORDS, "--resume"])
     go_on(command, whole_of_words)
+
+
+def test_the_tool_that_kills_sees_a_difference_in_one_bit(tmp_path):
+    one, two = tmp_path / "a.nc", tmp_path / "b.nc"
+    solve(CASE, one)
+    solve(CASE, two)
+    assert kills.same(one, two)
+    with netCDF4.Dataset(two, "a") as file:
+        file.variables["energy"][3] = np.nextafter(file.variables["energy"][3], 1.0)
+    assert not kills.same(one, two)
