@@ -6,20 +6,19 @@ or was interrupted, 2 the input is wrong. Heavy modules are imported inside the 
 
 import argparse
 import gc
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from gridflow import __version__
 from gridflow.errors import InputError, SolveError, suggestion
+from gridflow.interrupts import stopping
+from gridflow.messages import command_to_resume, left_to_resume, reason_of, summary
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
-    from gridflow.output.dataset import Ending
 
 EXIT_FAILED, EXIT_INPUT = 1, 2
 GARBAGE_AFTER = 50_000
@@ -127,31 +126,39 @@ def command_show(arguments: argparse.Namespace) -> int:
 
 def command_solve(arguments: argparse.Namespace) -> int:
     """Solves a case into a file, and draws it with --plot."""
+    output = arguments.output or Path(f"{Path(arguments.case).stem}.nc")
+    try:
+        return solved(arguments, output)
+    except KeyboardInterrupt:  # while it starts or ends; else the run has ended in good order
+        message(f"interrupted {left_to_resume(output)}. Go on with:\n  {command_to_resume(arguments, output)}")
+    except (OSError, MemoryError) as error:  # a disk or a memory that does not suffice
+        if arguments.debug:
+            raise
+        message(f"gridflow: {reason_of(error)}\n  {output} {left_to_resume(output)}. Once that is put right, go on with:")
+        message(f"  {command_to_resume(arguments, output)}")
+    return EXIT_FAILED
+
+
+def solved(arguments: argparse.Namespace, output: Path) -> int:
+    """Solves a case into a file, and draws it with --plot; what it writes is there, or the run can be resumed."""
     from gridflow.files import check_new_file
-    from gridflow.output.dataset import check_output
+    from gridflow.output.remains import check_output
     from gridflow.progress import progress_for
     from gridflow.solver import solve_to_file
 
     case = changed_case(arguments)
-    output = arguments.output or Path(f"{case.name}.nc")
     check_output(output, arguments.overwrite, arguments.resume)
     picture = output.with_suffix(".png")
     if arguments.plot:
-        check_new_file(picture, {".png"}, arguments.overwrite)
-    signal.signal(signal.SIGTERM, interrupt)
+        check_new_file(picture, {".png"}, arguments.overwrite or arguments.resume)
     progress = None if arguments.quiet else progress_for(case.name, case.time.stop)
     ending = solve_to_file(
         case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress, threads=arguments.threads
     )
     status = ending.attrs["status"]
     if status == "interrupted":
-        flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
-        settings = [word for setting in arguments.settings for word in ("--set", setting)]
-        threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
-        words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads]
-        words += [*(f"--{flag}" for flag in flags), "--resume"]
         message(
-            f"interrupted after time {ending.last.get('time', 0.0):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}"
+            f"interrupted at time {ending.reached:.6g}, with a checkpoint. Go on with:\n  {command_to_resume(arguments, output)}"
         )
         return EXIT_FAILED
     failed = status.startswith(("failed", "unconverged"))
@@ -159,30 +166,9 @@ def command_solve(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         from gridflow.output.plotting import plot
 
-        plot(output, picture, arguments.overwrite)
+        plot(output, picture, arguments.overwrite or arguments.resume)
         message(f"wrote {picture}", arguments.quiet)
     return EXIT_FAILED if failed else 0
-
-
-def summary(ending: "Ending", output: Path) -> str:
-    """A few lines on a result: status, cost, energy, mass, warnings and errors."""
-    attrs, first, last = ending.attrs, ending.first, ending.last
-    change = f"mass {first['mass']:.4g} -> {last['mass']:.4g}"
-    error = f"mass error {attrs['mass_error_max']:.1e}"
-    lines = [
-        f"{attrs['status']}: wrote {output}",
-        f"  time {last['time']:g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s",
-        f"  energy {first['energy']:.6g} -> {last['energy']:.6g}; decrease {attrs['energy_decreases']},"
-        f" largest rise in a step {attrs['energy_rise_max']:.1e}",
-        f"  {change if 'mass_free' in attrs else error},"
-        f" smallest density {last['density_min']:.1e}, boundary mass {last['boundary_mass']:.1e}",
-    ]
-    lines += [f"  warning: {line}" for line in attrs.get("warnings", "").splitlines()]
-    if "data_notes" in attrs:
-        lines.append(f"  data: {attrs['data_notes']}")
-    if "error_w1" in last:
-        lines.append(f"  error against the exact solution: W1 {last['error_w1']:.2e}, L1 {last['error_l1']:.2e}")
-    return "\n".join(lines)
 
 
 def command_validate(arguments: argparse.Namespace) -> int:
@@ -192,7 +178,6 @@ def command_validate(arguments: argparse.Namespace) -> int:
     from gridflow.verdict.table import table
 
     case = changed_case(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
     directory = arguments.output or Path()
     progress = None if arguments.quiet else RunTally(case.name)
     result = validate(
@@ -240,14 +225,10 @@ def command_doctor(arguments: argparse.Namespace) -> int:
 
 
 def message(text: str, quiet: bool = False) -> None:
-    """Prints to stderr unless quiet."""
+    """Prints to stderr unless quiet; a terminal that is gone is no reason to fail."""
     if not quiet:
-        print(text, file=sys.stderr)
-
-
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Raises KeyboardInterrupt: SIGTERM stops as cleanly as Ctrl-C."""
-    raise KeyboardInterrupt
+        with suppress(OSError):
+            print(text, file=sys.stderr)
 
 
 COMMANDS = {
@@ -272,17 +253,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
     try:
-        return COMMANDS[arguments.command](arguments)
+        with stopping():
+            return COMMANDS[arguments.command](arguments)
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()
         return 0
-    except KeyboardInterrupt:  # before the first step or after the last one: nothing to resume
-        message("gridflow: interrupted")
+    except KeyboardInterrupt:
+        message(f"gridflow: {arguments.command} was interrupted; the same command starts it again")
         return EXIT_FAILED
-    except (InputError, SolveError, OSError) as error:  # wrong input, a run that cannot go on, a disk that is full
+    except (InputError, SolveError, OSError, MemoryError) as error:  # wrong input, a run that cannot go on, a disk that is full
         if arguments.debug:
             raise
-        message(f"gridflow: {error}")
+        message(f"gridflow: {reason_of(error)}")
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
 
 

@@ -27,6 +27,21 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
         yield dataset
 
 
+def part_path(output: Path) -> Path:
+    """The file of a result while its run lasts."""
+    return output.with_name(output.name + ".part")
+
+
+def checkpoint_path(output: Path) -> Path:
+    """The file of the newest checkpoint of a result."""
+    return output.with_name(output.name + ".checkpoint")
+
+
+def older_path(output: Path) -> Path:
+    """The file of the checkpoint before."""
+    return output.with_name(output.name + ".checkpoint.old")
+
+
 def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:
     """Raises InputError, before any work is done, for a file that exists, has a wrong ending or cannot be written."""
     allowed = f"a file name that ends in {', '.join(sorted(endings))}"

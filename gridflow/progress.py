@@ -17,6 +17,9 @@ class Progress:
     def compiling(self, kept: bool) -> None:
         """Functions are being compiled, and kept for later runs or not."""
 
+    def note(self, text: str) -> None:
+        """A sentence on how the run begins."""
+
     def start(self, runs: int) -> None:
         """So many runs follow."""
 
@@ -54,7 +57,10 @@ class Bar(Progress):
         self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
 
     def compiling(self, kept: bool) -> None:
-        self.bar.write(f"{self.bar.desc}: {compiling_text(kept)}", file=sys.stderr)
+        self.note(compiling_text(kept))
+
+    def note(self, text: str) -> None:
+        self.bar.write(f"{self.bar.desc}: {text}", file=sys.stderr)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         if self.fresh and steps > 1:  # a resumed run: what was done before is no measure of the speed
@@ -78,7 +84,10 @@ class Lines(Progress):
         self.began = self.printed = time.monotonic()
 
     def compiling(self, kept: bool) -> None:
-        print(f"{self.title}: {compiling_text(kept)}", file=sys.stderr, flush=True)
+        self.note(compiling_text(kept))
+
+    def note(self, text: str) -> None:
+        print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def update(self, state: State, steps: int, mass_error: float) -> None:
         now = time.monotonic()

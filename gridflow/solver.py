@@ -6,7 +6,9 @@ stopped is the status of the dataset (`solve`).
 
 import time
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,17 @@ from gridflow.case.case import Case
 from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
-from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
-from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, check_output, layout_of, part_path, records_of
+from gridflow.interrupts import Held, holding
+from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
+from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, dataset_in, layout_of
+from gridflow.output.kept import UnreadableError
+from gridflow.output.layout import Layout
+from gridflow.output.lock import locked
+from gridflow.output.part import Part
+from gridflow.output.remains import ANEW, Remains, check_output, remains_of
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
+from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, restored
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.watch import Watch
 from gridflow.space.concentration import concentration_warnings
@@ -31,25 +40,15 @@ if TYPE_CHECKING:
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
-CHECKPOINT_SECONDS = 30.0
-"""A lost machine costs at most this much work."""
 
 
-@dataclass
-class Counters:
-    """What the loop carries beside the state of the scheme, restored by `resume`.
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves; dataset : makes it; doubts : what speaks against an energy of one's own."""
 
-    last_step : length of the last step; mass : at the start; mass_error : the largest relative one; at_walls : largest share of
-    the mass at the walls of each interval
-    """
-
-    steps: int = 0
-    saved: int = 0
-    last_step: float = 0.0
-    mass: float = 1.0
-    mass_error: float = 0.0
-    wall_seconds: float = 0.0
-    at_walls: dict[str, float] = field(default_factory=dict)
+    ending: Ending
+    dataset: Callable[[], "xarray.Dataset"]
+    doubts: list[str]
 
 
 def solve(
@@ -67,10 +66,11 @@ def solve(
     Parameters
     ----------
     case : from `gridflow.load_case`
-    output : path of a new .nc file. While the run lasts it is called NAME.nc.part, with NAME.nc.checkpoint beside it
+    output : path of a new .nc file. While the run lasts there are NAME.nc.part, NAME.nc.checkpoint and NAME.nc.lock
     energy : an energy of one's own in Python, instead of the one in the case (see `gridflow.energy.base`)
     overwrite : replace an existing file
-    resume : continue an interrupted run of the same case
+    resume : continue a run of the same case that was interrupted or killed, bit for bit, from its last checkpoint; start it where
+        there is none; return the result where it is complete
     progress : shows how far the run is; default nothing
     threads : of BLAS, sweeps and sums; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
@@ -82,20 +82,21 @@ def solve(
     The numbers of an energy of one's own are compared with each other at the start (`gridflow.energy.check`) and along the run
     (`gridflow.scheme.balance`), of which a Python warning tells too.
 
-    Raises InputError for wrong input, before anything is written.
+    Raises InputError for wrong input, before anything is written, and for an output that another run is writing; OSError where
+    the output can no longer be written, and MemoryError: both leave what `resume` needs.
     """
     path = None if output is None else Path(output)
     without_file = (overwrite or resume) and path is None
     require(not without_file, "overwrite or resume without an output", "both need a file", "name the output")
     run = finished(case, energy, path, overwrite, resume, progress, threads)
-    for doubt in run.watch.warnings():
+    for doubt in run.doubts:
         warnings.warn(doubt, stacklevel=2)
-    return run.writer.dataset()
+    return run.dataset()
 
 
 def solve_compared(case: Case, energy: Energy) -> "xarray.Dataset":
     """The dataset of a case with an energy whose numbers have been compared before."""
-    return finished(case, energy, None, False, False, None, None, compare=False).writer.dataset()
+    return finished(case, energy, None, False, False, None, None, compare=False).dataset()
 
 
 def solve_to_file(
@@ -108,7 +109,7 @@ def solve_to_file(
     threads: int | None = None,
 ) -> Ending:
     """What `solve` writes, without a dataset in memory: the attributes of the file, and its first and last numbers."""
-    return finished(case, None, output, overwrite, resume, progress, threads).ended
+    return finished(case, None, output, overwrite, resume, progress, threads).ending
 
 
 def finished(
@@ -120,16 +121,24 @@ def finished(
     progress: Progress | None,
     threads: int | None,
     compare: bool = True,
-) -> "Run":
+) -> Finished:
     """A run from its checks to its end; compare : whether the numbers of an energy of one's own, at the start."""
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
     shown = progress or Progress()
-    with blas_threads(threads), on_compilation(shown.compiling), reductions(case.reductions) as use:
-        run = Run(case, energy, path, resume, shown, use, compare)
-        run.ended = run.result()
-        return run
+    alone = nullcontext() if path is None else locked(path)
+    with blas_threads(threads), on_compilation(shown.compiling), reductions(case.reductions) as use, alone, holding() as held:
+        remains = None if path is None else remains_of(path, case, overwrite, resume)
+        if path is not None and remains is not None and remains.complete is not None:
+            shown.note(f"{path.name} is complete: nothing is done")
+            shown.close()
+            return Finished(remains.complete, lambda: dataset_in(path), [])
+        run = Run(case, energy, path, remains, shown, use, held, compare)
+        try:
+            return Finished(run.result(), run.writer.dataset, run.watch.warnings())
+        finally:
+            run.writer.close()
 
 
 def check_one_energy(case: Case, energy: Energy | None) -> None:
@@ -139,21 +148,21 @@ def check_one_energy(case: Case, energy: Energy | None) -> None:
 
 
 class Run:
-    """One run of a case: its parts, and the loop. ended : what it leaves beside its records, at the end."""
-
-    ended: Ending
+    """One run of a case: its parts, and the loop."""
 
     def __init__(
         self,
         case: Case,
         energy: Energy | None,
         path: Path | None,
-        resume: bool,
+        remains: Remains | None,
         progress: Progress,
         use: Use,
+        held: Held,
         compare: bool = True,
     ) -> None:
-        self.case, self.path, self.progress, self.use = case, path, progress, use
+        self.case, self.path, self.progress, self.use, self.held = case, path, progress, use, held
+        began = time.monotonic()
         problem = case.problem(energy)
         problem.check_start()
         self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
@@ -167,29 +176,47 @@ class Run:
         may_wait = case.time.steady == 0 or problem.lowers_energy
         require(may_wait, f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
         self.times = case.time.save_times()
-        self.counters = Counters()
-        if resume and path is not None:
-            self.state = self.restored_state(path)
-        else:
-            self.state = self.stepper.start(problem.start / self.grid.volume)
-            self.counters.mass = self.grid.integrate(self.state.density)
-            self.watch.start(self.state)
         self.exact = None if case.exact is None else case.exact.solution(problem)
         if case.exact is not None and self.exact is not None:
             case.exact.check(problem, self.times)
-            for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
-                self.exact(time_saved)
-        saved = self.counters.saved
         layout = layout_of(case, self.grid, self.bound.data, self.records(), self.watch.identity)
         layout.attrs.update({**self.bound.attributes, **self.watch.attributes()})
         if problem.gibbs is not None:
             why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
             layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
-        if path is not None and saved == 0:
-            remove_checkpoints(path)  # of an earlier run under this name
-        self.writer = MemoryWriter(layout) if path is None else FileWriter(path, layout, saved)
+        self.counters = Counters()
+        self.state, self.writer = self.beginning(layout, remains)
         self.began = time.monotonic() - self.counters.wall_seconds
-        self.checkpointed = time.monotonic()
+        self.checkpoint_due = began + CHECKPOINT_SECONDS
+        if remains is not None and remains.extends is not None:
+            self.save_checkpoint()
+
+    def beginning(self, layout: Layout, remains: Remains | None) -> tuple[State, MemoryWriter | FileWriter]:
+        """The state to start from, or to go on from, and the writer; the counters are those of the state."""
+        notes = [] if remains is None else list(remains.notes)
+        if self.path is not None and remains is not None:
+            for checkpoint in remains.checkpoints:
+                try:
+                    state, part = restored(self.path, checkpoint, layout, remains.extends, self.stepper, self.watch)
+                except UnreadableError as error:
+                    notes.append(str(error))
+                    continue
+                self.counters = replace(checkpoint.numbers.counters)
+                if self.exact is not None:
+                    for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
+                        self.exact(time_saved)
+                self.progress.note("; ".join([*notes, f"goes on from time {state.time:.6g}"]))
+                return state, FileWriter(self.path, layout, part)
+            require(remains.extends is None, f"--resume: {'; '.join(notes)}", "a file as it was written", ANEW)
+            if notes:
+                self.progress.note("; ".join([*notes, "starts anew"]))
+        state = self.stepper.start(self.problem.start / self.grid.volume)
+        self.counters.mass = self.grid.integrate(state.density)
+        self.watch.start(state)
+        if self.path is None:
+            return state, MemoryWriter(layout)
+        remove_checkpoints(self.path)  # of an earlier run under this name
+        return state, FileWriter(self.path, layout)
 
     def records(self) -> dict[str, tuple[str, str]]:
         """Units and long names of the numbers of every save, by name."""
@@ -213,19 +240,25 @@ class Run:
         try:
             for target in self.times[self.counters.saved :]:
                 self.step_to(target)
-                self.save_state()
                 if self.is_steady():
                     status = "steady"
                     break
+                self.save_state()
         except SolveError as error:
             status = f"failed: {error}"
         except KeyboardInterrupt:
             status = "interrupted"
+        except MemoryError:
+            with self.held:  # what there is of the run takes no further memory
+                self.save_checkpoint()
+            raise
         finally:
             self.progress.close()
-        if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
-            self.save_state()  # the last good state
-        return self.ending(status)
+        with self.held:
+            final = self.checkpoint(self.writer.part) if isinstance(self.writer, FileWriter) else None
+            if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
+                self.save_state()  # the last good state
+            return self.ending(status, final)
 
     def step_to(self, target: float) -> None:
         """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
@@ -245,14 +278,16 @@ class Run:
             mass_error = change if self.stepper.conserves_mass else 0.0  # else the mass is part of the solution
             if not mass_error <= MASS_ERROR_MAX:
                 raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
-            counters.steps += 1
-            counters.last_step = taken
-            counters.mass_error = max(counters.mass_error, mass_error)
-            self.watch.after_step(self.state, new)
-            self.state = new
+            with self.held:
+                counters.steps += 1
+                counters.last_step = taken
+                counters.mass_error = max(counters.mass_error, mass_error)
+                self.watch.after_step(self.state, new)
+                self.state = new
             self.progress.update(new, counters.steps, counters.mass_error)
-            if self.path is not None and time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS:
-                self.save_checkpoint(self.path)
+            if time.monotonic() > self.checkpoint_due:
+                with self.held:
+                    self.save_checkpoint()
 
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
@@ -284,13 +319,18 @@ class Run:
         prediction = prediction_of(self.bound, masses, state.evaluation)
         if prediction is not None and self.bound.data is not None:
             prediction = self.bound.data.in_dataset(prediction)
-        self.writer.append(Record(state.time, state.density, prediction, numbers))
-        self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
-        self.watch.after_save(state)
-        self.counters.saved += 1
+        at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
+        with self.held:
+            self.writer.append(Record(state.time, state.density, prediction, numbers))
+            self.counters.at_walls = at_walls
+            self.watch.after_save(state)
+            self.counters.saved += 1
 
-    def ending(self, status: str) -> Ending:
-        """Adds the status and the certificates to what was saved; its file is complete, or can be resumed."""
+    def ending(self, status: str, final: Checkpoint | None) -> Ending:
+        """Adds the status and the certificates to what was saved; its file is complete, or can be resumed.
+
+        final : of the end; for the complete file, from which a longer run goes on, and where that cannot be written
+        """
         claims = self.stepper.energy_decreases
         but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
         if status in ("completed", "steady") and self.state.unconverged > 0:
@@ -311,41 +351,30 @@ class Run:
         warned += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
         if lines := warned + self.watch.warnings():
             attrs["warnings"] = "\n".join(lines)
-        if isinstance(self.writer, MemoryWriter):
+        if isinstance(self.writer, MemoryWriter) or final is None:
             return self.writer.finish(attrs)
         if status == "interrupted":
-            self.save_checkpoint(self.writer.path)
-            return self.writer.suspend(attrs)
-        result = self.writer.finish(attrs)
+            self.save_checkpoint()
+            return replace(self.writer.suspend(attrs), reached=self.state.time)
+        try:
+            result = self.writer.finish(attrs, final_state(final, self.writer.part))
+        except OSError:
+            write_checkpoint(self.writer.path, final)  # no step need be done again
+            raise
         remove_checkpoints(self.writer.path)
         return result
 
-    def save_checkpoint(self, path: Path) -> None:
-        """Writes what `restored_state` reads; records of the part come first, so that a checkpoint never counts a lost record."""
-        state, counters = self.state, self.counters
-        numbers = {
-            "case": self.case.text(),
-            "reports": state.reports,
-            "state": {f.name: getattr(state, f.name) for f in fields(state) if isinstance(getattr(state, f.name), float)},
-            "counters": {**vars(counters), "wall_seconds": time.monotonic() - self.began},
-            "watch": self.watch.numbers(),
-        }
-        write_checkpoint(path, Checkpoint({**state.arrays, "density": state.density}, numbers))
-        self.checkpointed = time.monotonic()
+    def checkpoint(self, part: Part) -> Checkpoint:
+        """What is needed to go on from here."""
+        counters = replace(self.counters, wall_seconds=time.monotonic() - self.began)
+        return checkpoint_of(self.case.text(), self.state, counters, self.watch, part)
 
-    def restored_state(self, path: Path) -> State:
-        """The state of the newest checkpoint; counts what was done. Raises InputError for files that do not fit together."""
-        checkpoint, part = read_checkpoint(path), part_path(path)
-        numbers, arrays = checkpoint.numbers, dict(checkpoint.arrays)
-        anew = "start anew with --overwrite"
-        received = "--resume with a case that differs from the interrupted one"
-        fix = f"repeat the same --set options, or {anew}"
-        require(numbers["case"] == self.case.text(), received, "the same case and settings", fix)
-        require(part.is_file(), f"{part.name!r} is missing beside its checkpoint", "both files", anew)
-        self.counters = Counters(**numbers["counters"])
-        complete = records_of(part) >= self.counters.saved
-        require(complete, f"{part.name!r} holds fewer records than its checkpoint counts", "files of one run", anew)
-        saved = numbers["state"]
-        state = self.stepper.start(arrays.pop("density"), saved["time"], saved["dt"])
-        self.watch.resume(numbers.get("watch", {}), state, saved["free_energy"], anew)
-        return replace(state, **saved, arrays=arrays, reports=numbers["reports"])
+    def save_checkpoint(self) -> None:
+        """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
+        if not isinstance(self.writer, FileWriter):
+            return
+        began = time.monotonic()
+        self.writer.part.synchronise()
+        write_checkpoint(self.writer.path, self.checkpoint(self.writer.part))
+        now = time.monotonic()
+        self.checkpoint_due = now + checkpoint_interval(now - began)

@@ -14,7 +14,7 @@ import xarray
 
 from gridflow.case.case import load_case
 from gridflow.case.shipped import shipped_cases, shipped_directory, table_row
-from gridflow.cli import interrupt, main
+from gridflow.cli import main
 
 SMALL = ["--set", "space.theta.cells=32", "--set", "time.save=3"]
 CASE = "teacher-1d-quadratic"
@@ -132,11 +132,6 @@ def test_ctrl_c_before_the_first_step_is_no_traceback(here, capsys, monkeypatch)
     monkeypatch.setattr("gridflow.solver.solve_to_file", interrupted)
     assert main(["solve", CASE, "-o", "a.nc"]) == 1
     assert "interrupted" in capsys.readouterr().err
-
-
-def test_sigterm_is_ctrl_c():
-    with pytest.raises(KeyboardInterrupt):
-        interrupt(signal.SIGTERM, None)
 
 
 def test_a_full_disk_is_one_message(here, capsys, monkeypatch):

@@ -10,7 +10,8 @@ from helpers import QUADRATIC, case_of
 
 from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.output.dataset import check_output, part_path
+from gridflow.files import part_path
+from gridflow.output.remains import check_output
 from gridflow.output.schema import RECORDS
 from gridflow.solver import solve
 

@@ -1,20 +1,12 @@
 """The time loop: saves, stops, restarts, energies of one's own."""
 
-import json
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
-import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.output.checkpoint import checkpoint_path, older_path, read_checkpoint
-from gridflow.output.dataset import part_path
+from gridflow.files import checkpoint_path, part_path
 from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
@@ -110,74 +102,9 @@ def test_a_resumed_run_is_the_same_run_bit_by_bit(tmp_path, changes):
         np.testing.assert_array_equal(resumed[name], whole[name])
 
 
-def test_resume_refuses_another_case_and_missing_files(tmp_path):
-    path = tmp_path / "a.nc"
-    solve(case_of(QUADRATIC), path, progress=InterruptAt(9))
-    with pytest.raises(InputError, match="differs from the interrupted one"):
-        solve(case_of(QUADRATIC, time__stop=2.0), path, resume=True)
-    part_path(path).unlink()
-    with pytest.raises(InputError, match="missing beside its checkpoint"):
-        solve(case_of(QUADRATIC), path, resume=True)
-    with pytest.raises(InputError, match="no readable checkpoint"):
-        solve(case_of(QUADRATIC), tmp_path / "b.nc", resume=True)
+def test_overwrite_and_resume_need_a_file():
     with pytest.raises(InputError, match="both need a file"):
         solve(case_of(QUADRATIC), resume=True)
-
-
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
-    path = tmp_path / "a.nc"
-    solve(case_of(QUADRATIC), path, progress=InterruptAt(9))
-    good = read_checkpoint(path)
-    older_path(path).write_bytes(checkpoint_path(path).read_bytes())
-    checkpoint_path(path).write_bytes(checkpoint_path(path).read_bytes()[:100])
-    assert read_checkpoint(path).numbers == good.numbers
-
-
-def test_a_killed_run_leaves_a_readable_part(tmp_path):
-    """SIGKILL in the middle: the part opens and holds every record that it counts."""
-    script = (
-        "import gridflow, sys; from gridflow import solver; solver.CHECKPOINT_SECONDS = 0.0;"
-        "changes = {'time.stop': 1e4, 'time.save': 20001, 'space.w.cells': 32, 'space.b.cells': 32};"
-        "case = gridflow.load_case('relu-regression').replace(changes);"
-        "gridflow.solve(case, sys.argv[1])"
-    )
-    path = tmp_path / "a.nc"
-    process = subprocess.Popen([sys.executable, "-c", script, str(path)])
-    deadline = time.monotonic() + 60
-    while not checkpoint_path(path).exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not path.exists()
-    with xarray.open_dataset(part_path(path)) as part:
-        records = int(part.attrs["records"])
-        assert records > 0
-        assert np.isfinite(part["density"].isel(time=slice(0, records))).all()
-    assert json.loads(json.dumps(read_checkpoint(path).numbers))["counters"]["saved"] <= records
-
-
-def test_a_stale_checkpoint_is_never_resumed(tmp_path):
-    """Interrupt, start anew with overwrite, be killed at once: the first run's checkpoint is gone, and resume says so."""
-    path = tmp_path / "a.nc"
-    solve(case_of(QUADRATIC), path, progress=InterruptAt(14))
-    stale = checkpoint_path(path).read_bytes()
-
-    class Killed(Exception):
-        pass
-
-    class KillAt(InterruptAt):
-        def update(self, state, steps, mass_error):
-            raise Killed
-
-    with pytest.raises(Killed):
-        solve(case_of(QUADRATIC), path, overwrite=True, progress=KillAt(1))
-    assert not checkpoint_path(path).exists()
-    with pytest.raises(InputError, match="no readable checkpoint"):
-        solve(case_of(QUADRATIC), path, resume=True)
-    checkpoint_path(path).write_bytes(stale)  # put back by hand: it counts records that the part does not hold
-    with pytest.raises(InputError, match="fewer records"):
-        solve(case_of(QUADRATIC), path, resume=True)
 
 
 def test_steady_is_confirmed_by_the_true_dissipation():

@@ -10,7 +10,7 @@ import gridflow
 ROOT = Path(gridflow.__file__).parent
 
 FLOORS = [
-    ["compiled", "errors", "files", "threads"],
+    ["compiled", "errors", "files", "interrupts", "threads"],
     ["space"],
     ["sums"],
     ["energy"],
@@ -20,10 +20,10 @@ FLOORS = [
     ["output.layout", "output.schema", "output.ugrid"],
     ["case"],
     ["output", "particles.simulation", "progress"],
-    ["solver"],
+    ["restart", "solver"],
     ["verdict"],
     ["doctor"],
-    ["cli"],
+    ["cli", "messages"],
 ]
 """From the ground up; a module stands on the floor of its longest prefix, and imports from its own and from lower floors."""
 

@@ -6,7 +6,9 @@ import pytest
 import xarray
 from helpers import surface_case, surface_dataset
 
+from gridflow.files import part_path
 from gridflow.output.dataset import FileWriter, Record, layout_of
+from gridflow.output.part import Part
 from gridflow.output.schema import RECORDS
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons
 from gridflow.space.mixture import Component, mixture_masses
@@ -122,7 +124,10 @@ def test_a_part_can_be_continued(tmp_path):
     writer = FileWriter(tmp_path / "a.nc", layout_of(case, grid, None, {"energy": RECORDS["energy"]}))
     writer.append(Record(0.0, np.ones(grid.shape), None, {"energy": 1.0}))
     writer.suspend({})
-    again = FileWriter(tmp_path / "a.nc", layout_of(case, grid, None, {"energy": RECORDS["energy"]}), records=1)
+    begin, digest = writer.part.begin, writer.part.digest
+    layout = layout_of(case, grid, None, {"energy": RECORDS["energy"]})
+    part = Part.resumed(part_path(tmp_path / "a.nc"), layout, begin, 1, digest)
+    again = FileWriter(tmp_path / "a.nc", layout, part)
     again.append(Record(1.0, np.ones(grid.shape), None, {"energy": 0.5}))
     assert again.finish({}).last["energy"] == 0.5
     assert again.dataset()["time"].size == 2

@@ -3,11 +3,9 @@
 The names are those of `gridflow.output.schema`. A result is an `xarray.Dataset`, CF-1.11, which is laid out as a
 `gridflow.output.layout.Layout` before; `xarray.open_dataset` is enough to open one.
 
-A file is written as NAME.part, one record per saved time, synchronised after each (a killed run loses nothing that was
-announced), and renamed at the end: NAME is complete or absent.
+While a run lasts there is NAME.part (`gridflow.output.part`), one record per saved time. NAME is complete or absent.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +16,11 @@ import numpy as np
 
 import gridflow
 from gridflow.case.case import Case
-from gridflow.errors import InputError, require
-from gridflow.files import check_new_file
-from gridflow.output.layout import Layout, create_file, dataset_of
+from gridflow.errors import InputError
+from gridflow.files import part_path
+from gridflow.output.kept import publish, temporary_path
+from gridflow.output.layout import Layout, dataset_of
+from gridflow.output.part import Part, write_complete
 from gridflow.output.schema import INTEGERS, attributes_of
 from gridflow.output.ugrid import add_mesh, face_attributes
 from gridflow.space.factor import Array
@@ -43,11 +43,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Ending:
-    """What a run leaves beside its dataset: all attributes, and the numbers of its first and its last record by name."""
+    """What a run leaves beside its dataset: all attributes, and the numbers of its first and its last record by name.
+
+    reached : the time of its last state, where it was interrupted
+    """
 
     attrs: dict[str, Any]
     first: dict[str, float]
     last: dict[str, float]
+    reached: float = 0.0
 
 
 def layout_of(
@@ -149,6 +153,9 @@ class MemoryWriter:
         """Keeps a record."""
         self.records.append(record_values(record, self.layout))
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def finish(self, attrs: dict[str, Any]) -> Ending:
         """Adds the attributes to those of the dataset."""
         self.attrs = attrs
@@ -161,69 +168,50 @@ class MemoryWriter:
 
 
 class FileWriter:
-    """Writes records to NAME.part and renames it to NAME at the end; `records` > 0 continues an existing part.
+    """Writes records to NAME.part, and NAME from it at the end. Whether a file may be replaced is decided before.
 
-    What may be overwritten is decided before, by `check_output`.
+    part : of an interrupted run, to go on with
     """
 
-    def __init__(self, path: Path, layout: Layout, records: int = 0) -> None:
-        import netCDF4
-
-        self.path, self.part = path, part_path(path)
-        self.layout, self.records, self.written = layout, records, self.part
-        if records == 0:
-            create_file(layout, self.part)
-        self.file = netCDF4.Dataset(self.part, "a")
+    def __init__(self, path: Path, layout: Layout, part: Part | None = None) -> None:
+        self.path, self.layout = path, layout
+        self.part = part or Part.new(part_path(path), layout)
+        self.written, self.attrs = self.part.path, dict[str, Any]()
 
     def append(self, record: Record) -> None:
         """Writes a record so that a killed run does not lose it."""
-        for name, value in record_values(record, self.layout).items():
-            self.file.variables[name][self.records] = value
-        self.records += 1
-        self.file.setncattr("records", np.int32(self.records))
-        self.file.sync()
+        self.part.append(record_values(record, self.layout))
 
-    def finish(self, attrs: dict[str, Any]) -> Ending:
-        """Adds the attributes; the file is complete."""
+    def finish(self, attrs: dict[str, Any], state: bytes = b"") -> Ending:
+        """Makes the complete file, with the attributes; state : see `write_complete`. Raises OSError; the part stays."""
+        temporary = temporary_path(self.path)
+        write_complete(self.part, self.layout, temporary, attrs, state)
         ending = self.suspend(attrs)
-        os.replace(self.part, self.path)
+        publish(temporary, self.path)
+        self.part.path.unlink()
         self.written = self.path
         return ending
 
     def suspend(self, attrs: dict[str, Any]) -> Ending:
-        """Adds the attributes; closes the part so that it can be read, or resumed."""
-        self.file.setncatts(attrs)
-        numbers = [n for n, v in self.layout.variables.items() if v.dims == ("time",)]
-        rows = [{n: float(self.file.variables[n][k]) for n in numbers} for k in (0, self.records - 1) if self.records > 0]
-        self.file.close()
-        first, last = rows or ({}, {})
+        """Closes the part so that it can be read, or resumed."""
+        rows = [self.part.values_at(k) for k in (0, self.part.records - 1) if self.part.records > 0]
+        first, last = ({n: float(v) for n, v in row.items() if v.ndim == 0} for row in rows or ({}, {}))
+        self.part.close()
+        self.attrs = attrs
         return Ending(self.layout.attrs | attrs, first, last)
+
+    def close(self) -> None:
+        """No more records, whatever has happened."""
+        self.part.close()
 
     def dataset(self) -> "xarray.Dataset":
         """What the file or the part holds; after `finish` or `suspend`."""
-        import xarray
-
-        with xarray.open_dataset(self.written, decode_coords="all") as dataset:
-            return dataset.load()
+        return dataset_in(self.written).assign_attrs(self.attrs)
 
 
-def records_of(part: Path) -> int:
-    """Number of complete records in a part."""
-    import netCDF4
+def dataset_in(path: Path) -> "xarray.Dataset":
+    """All of a file."""
+    import xarray
 
-    with netCDF4.Dataset(part) as file:
-        return int(file.getncattr("records")) if "records" in file.ncattrs() else 0
-
-
-def part_path(path: Path) -> Path:
-    """The file of a result while its run lasts."""
-    return path.with_name(path.name + ".part")
-
-
-def check_output(path: Path, overwrite: bool, resume: bool) -> None:
-    """Raises InputError, before any work is done, for an output that exists or cannot be written."""
-    check_new_file(path, {".nc"}, overwrite)
-    part = part_path(path)
-    received = f"{part.name!r} exists: a run that is going on or was interrupted"
-    fix = "add --resume to continue it, or --overwrite to start anew"
-    require(overwrite or resume or not part.exists(), received, "a new file", fix)
+    with xarray.open_dataset(path, decode_coords="all") as dataset:
+        return dataset.load()

@@ -4,16 +4,19 @@ It becomes an `xarray.Dataset`, or a NetCDF file that xarray reads as the same d
 load than a small case to solve; a run into a file goes without it.
 """
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     import xarray
 
+Format = Literal["NETCDF4", "NETCDF3_64BIT_DATA"]
 UNLIMITED = "time"
 """The dimension along which records are appended."""
 
@@ -65,17 +68,29 @@ def dataset_of(layout: Layout, records: dict[str, np.ndarray], attrs: dict[str, 
     return xarray.Dataset(found, attrs=layout.attrs | attrs).set_coords(layout.coordinates)
 
 
-def create_file(layout: Layout, path: Path) -> None:
-    """Writes a NetCDF-4 file with everything that does not change, and empty variables along `UNLIMITED`."""
+@contextmanager
+def opened(path: Path, mode: Literal["w", "a"], kind: Format = "NETCDF4") -> Iterator[Any]:
+    """A netCDF4.Dataset that is written, of a format that netCDF4 names `kind`. Raises OSError where it cannot be written."""
     import netCDF4
 
-    with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
+    file = netCDF4.Dataset(path, mode, format=kind)
+    try:
+        yield file
+        file.close()
+    except RuntimeError as error:  # what netCDF makes of a write that failed
+        file._isopen = 0  # or its destructor closes it once more, which ends the process
+        raise OSError(errno.EIO, f"NetCDF cannot write it ({error})", str(path)) from None
+
+
+def create_file(layout: Layout, path: Path, kind: Format = "NETCDF4") -> None:
+    """Writes a file with everything that does not change, and empty variables along `UNLIMITED`; kind : see `opened`."""
+    with opened(path, "w", kind) as file:
         for dim, size in layout.sizes.items():
             file.createDimension(dim, None if dim == UNLIMITED else size)
         listed = set()
         for name, variable in layout.variables.items():
-            kind = variable.values.dtype if variable.fill is None else variable.fill.dtype
-            written = file.createVariable(name, kind, variable.dims, fill_value=variable.fill)
+            type_of = variable.values.dtype if variable.fill is None else variable.fill.dtype
+            written = file.createVariable(name, type_of, variable.dims, fill_value=variable.fill)
             written.setncatts(variable.attrs)
             if along := layout.coordinates_of(name):
                 written.setncattr("coordinates", along)
