@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,30 @@ from gridflow.particles.spec import Particles
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.sums.choice import handed_on
-from gridflow.verdict.plan import Plan, Sketches
+from gridflow.verdict.finished import Finished, Parts, determining_text
+from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import CloudSnapshot
+from gridflow.verdict.sketches import Sketches
 from gridflow.verdict.start import cyclic_pairs, marginals_of_points
 
 RISE_MAX = 1e-6
 """A particle run without noise whose energy rises by more than this share above its start diverges."""
+
+
+ARRAYS = ("points", "weights", "energy", "prediction")
+"""Fields of a particle run that are arrays; a run without data has no prediction."""
+
+
+def parts_of_run(run: ParticleRun) -> Parts:
+    """A particle run as it is kept."""
+    fields = dict(vars(run))
+    arrays = {name: fields.pop(name) for name in ARRAYS}
+    return {name: array for name, array in arrays.items() if array is not None}, fields
+
+
+def run_of(arrays: dict[str, Array], numbers: dict[str, Any]) -> ParticleRun:
+    """The run of `parts_of_run`."""
+    return ParticleRun(**{name: arrays.get(name) for name in ARRAYS}, **numbers | {"warnings": tuple(numbers["warnings"])})
 
 
 @dataclass(frozen=True)
@@ -40,11 +59,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Runs:
-    """Particle runs of a case, as sketches at the validated times; so many side by side."""
+    """Particle runs of a case, as sketches at the validated times; so many side by side, those that are `finished` not again."""
 
     plan: Plan
     simulator: Simulator
     side_by_side: int = 1
+    finished: Finished = Finished()
 
     @property
     def particles(self) -> Particles:
@@ -52,12 +72,24 @@ class Runs:
         assert self.plan.particles is not None
         return self.plan.particles
 
+    @cached_property
+    def case_text(self) -> str:
+        """What of the case determines a particle run, beside the integrator and the times, which are those of the verdict."""
+        return determining_text(self.plan.case, "scheme", "time") + repr(self.simulator.integrator)
+
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """The run `number` of N particles, from a seed of its own. Raises SolveError if it diverges."""
         seed = int(np.random.SeedSequence([self.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
-        times, name = [0.0, *self.plan.times], f"ensemble {number + 1} of {count} particles"
+        chosen = {"times": [0.0, *self.plan.times], "seed": seed, "sampling": sampling, **options}
+        label = "-".join(["particles", str(count), sampling, str(number), *options])
+        determined_by = {"case": self.case_text, "count": count, **chosen}
+        return run_of(*self.finished.parts(label, determined_by, lambda: parts_of_run(self.checked_run(count, number, chosen))))
+
+    def checked_run(self, count: int, number: int, chosen: dict[str, Any]) -> ParticleRun:
+        """The run itself. Raises SolveError if it diverges, or some of its steps did not reach their tolerance."""
+        name = f"ensemble {number + 1} of {count} particles"
         try:
-            run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
+            run = self.simulator.run(count, **chosen)
         except SolveError as error:
             raise SolveError(f"{name}: {error}") from None
         if run.unconverged:

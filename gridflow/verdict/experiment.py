@@ -7,10 +7,12 @@
     time step       one run repeated with a refined step on the same Brownian path
     start           the clouds of the verdict runs at t = 0, which are made without the grid (`gridflow.verdict.start`)
 
-A particle run is reduced to its sketches as soon as it is done: distances are all that is kept.
+A particle run is reduced to its sketches as soon as it is done: distances are all that stays in memory. In files, runs are kept
+until the verdict is written (`gridflow.verdict.finished`).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS
 from gridflow.verdict.ensembles import Runs, Series
+from gridflow.verdict.finished import finished_runs
 from gridflow.verdict.grids import Grids, run_grids
 from gridflow.verdict.plan import Plan, plan_of
 from gridflow.verdict.start import Start, start_comparison
@@ -49,22 +52,26 @@ class Experiment:
         return self.verdict
 
 
-def run_experiment(case: Case, energy: Energy | None, tally: Progress, side_by_side: int = 1) -> Experiment:
-    """The experiment of a case, with so many particle runs at a time.
+def run_experiment(
+    case: Case, energy: Energy | None, tally: Progress, side_by_side: int = 1, folder: Path | None = None
+) -> Experiment:
+    """The experiment of a case, with so many particle runs at a time; folder : where finished runs are kept and looked for.
 
     Raises InputError where it cannot be validated, SolveError for a run that fails or diverges.
     """
     plan = plan_of(case, energy)
     if plan.particles is None:
         tally.start(len(LEVELS) + 1)
-        grids = run_grids(plan, tally)
+        grids = run_grids(plan, tally, finished_runs(plan.problem, None, 0, folder))
         return Experiment(plan, grids, Start([], np.zeros(0), np.zeros(0)), np.zeros(grids.sensitivity.shape), [], None, 1)
-    runs, particles = Runs(plan, Simulator.of(plan.case, plan.problem.energy), side_by_side), plan.particles
+    simulator, particles = Simulator.of(plan.case, plan.problem.energy), plan.particles
+    finished = finished_runs(plan.problem, simulator, particles.counts[0], folder)
+    runs = Runs(plan, simulator, side_by_side, finished)
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
     tally.start(len(LEVELS) + 1 + particle_runs)
     tally.stage("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
-    return run_ensembles(runs, time_step, run_grids(plan, tally), tally)
+    return run_ensembles(runs, time_step, run_grids(plan, tally, finished), tally)
 
 
 def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Progress) -> Experiment:

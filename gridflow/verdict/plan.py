@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
 from gridflow.verdict.quantities import Quantity, Snapshot, quantities_of
-
-Sketches = list[list[Any]]
-"""One sketch per quantity and time."""
+from gridflow.verdict.sketches import Sketches
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from gridflow.threads import blas_threads, runs_side_by_side
 from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
 from gridflow.verdict.dataset import verdict_dataset
 from gridflow.verdict.experiment import run_experiment
+from gridflow.verdict.finished import remove_kept
 from gridflow.verdict.plan import check_case
 from gridflow.verdict.verdict import judge
 
@@ -37,6 +38,7 @@ def validate(
     quick: bool = False,
     energy: Energy | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> xarray.Dataset:
@@ -45,10 +47,12 @@ def validate(
     Parameters
     ----------
     case : from `gridflow.load_case`, with [validation] and [particles], or instead of these an exact solution or diagnostics
-    directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files
+    directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files. Until they are written,
+        finished runs are kept beside them, in NAME-validation.kept (`gridflow.verdict.finished`)
     quick : cells twice as wide, a quarter of the particles, thresholds four times as large
     energy : an energy of one's own, for grids and for particles (`gridflow.energy.base`)
     overwrite : replace existing files
+    resume : go on with an interrupted validation: runs of the same case that are kept are not made again
     threads : particle runs side by side; default that of GRIDFLOW_THREADS, else the number of CPUs (`gridflow.threads`)
 
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
@@ -58,21 +62,25 @@ def validate(
     """
     check_case(case)
     check_one_energy(case, energy)
+    received = "resume without a directory"
+    require(not resume or directory is not None, received, "a validation whose runs were kept", "name the directory")
     paths = None if directory is None else output_paths(case, Path(directory), overwrite)
+    folder = None if directory is None else kept_folder(case, Path(directory), overwrite, resume)
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = quick_case(case) if quick else case
     tally = progress or Progress()
     try:
         with blas_threads(1), on_compilation(tally.compiling), reductions(case.reductions) as use:
-            experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads))
+            experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads), folder)
     finally:
         tally.close()
     scale = QUICK_SCALE if quick else 1.0
     own = None if energy is None else identity_of(energy, bound_parts(experiment.plan.problem.bound))
     result = verdict_dataset(chosen, experiment, judge(experiment, scale), scale, quick, own)
     result.attrs |= use.attributes
-    if paths is not None:
+    if paths is not None and folder is not None:
         write_files(result, *paths)
+        remove_kept(folder)
     return result
 
 
@@ -108,6 +116,19 @@ def output_paths(case: Case, directory: Path, overwrite: bool) -> tuple[Path, Pa
     for path in paths:
         check_new_file(path, {path.suffix}, overwrite)
     return paths
+
+
+def kept_folder(case: Case, directory: Path, overwrite: bool, resume: bool) -> Path:
+    """Where finished runs are kept. Raises InputError for those of another validation, or for none to go on with."""
+    folder = directory / f"{case.name}-validation.kept"
+    received = f"no {folder.name!r}: nothing is kept of an interrupted validation"
+    require(folder.is_dir() or not resume, received, "a validation that was interrupted", "start it without --resume")
+    received = f"{folder.name!r} exists: a validation that is going on or was interrupted"
+    fix = "add --resume to go on with it, or --overwrite to start anew"
+    require(overwrite or resume or not folder.exists(), received, "a new validation", fix)
+    if not resume:
+        remove_kept(folder)
+    return folder
 
 
 def write_files(result: xarray.Dataset, data: Path, picture: Path) -> None:
