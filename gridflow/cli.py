@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_case(validate)
     where = "where CASE-validation.nc and .png go; default: this directory"
     validate.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
+    validate.add_argument("--resume", action="store_true", help="continue an interrupted validation")
     validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
 
     plot = commands.add_parser("plot", help="draw a result")
@@ -173,19 +174,48 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
 
 def command_validate(arguments: argparse.Namespace) -> int:
     """Prints the verdict on a case; writes its dataset and picture."""
-    from gridflow.progress import RunTally
-    from gridflow.verdict.runner import validate
-    from gridflow.verdict.table import table
-
     case = changed_case(arguments)
     directory = arguments.output or Path()
-    progress = None if arguments.quiet else RunTally(case.name)
-    result = validate(
-        case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress, threads=arguments.threads
-    )
+    try:
+        from gridflow.progress import RunTally
+        from gridflow.verdict.runner import validate
+        from gridflow.verdict.table import table
+
+        progress = None if arguments.quiet else RunTally(case.name)
+        chosen = {name: vars(arguments)[name] for name in ("quick", "overwrite", "resume", "threads")}
+        result = validate(case, directory, progress=progress, **chosen)
+    except KeyboardInterrupt:
+        message(interrupted_validation(arguments, case.name, directory))
+        return stopped()
     print(table(result))
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
+
+
+def interrupted_validation(arguments: argparse.Namespace, name: str, directory: Path) -> str:
+    """What is kept of a validation, and the command that goes on."""
+    from gridflow.verdict.output import Output
+
+    words = ["gridflow", "validate", arguments.case, *(["-o", str(arguments.output)] if arguments.output else [])]
+    words += [word for setting in arguments.settings for word in ("--set", setting)]
+    words += [] if arguments.threads is None else ["--threads", str(arguments.threads)]
+    words += [f"--{flag}" for flag in ("overwrite", "quiet", "quick") if vars(arguments)[flag]]
+    output = Output(name, directory)
+    what = f"{output.number_kept} finished runs are kept in {output.kept}"
+    return f"interrupted; {what}. Go on with:\n  {shlex.join([*words, '--resume'])}"
+
+
+def stopped() -> int:
+    """The exit code of an interrupted run. After a second interrupt the process ends here, with particle runs still under way."""
+    import os
+    from threading import enumerate as threads
+
+    from gridflow.threads import SIDE_BY_SIDE
+
+    if any(thread.name.startswith(SIDE_BY_SIDE) for thread in threads()):
+        sys.stderr.flush()
+        os._exit(EXIT_FAILED)  # every file that was kept is complete
+    return EXIT_FAILED
 
 
 def command_plot(arguments: argparse.Namespace) -> int:

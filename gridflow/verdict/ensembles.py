@@ -15,7 +15,8 @@ from gridflow.particles.spec import Particles
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.sums.choice import handed_on
-from gridflow.verdict.finished import Finished, Parts, determining_text
+from gridflow.threads import SIDE_BY_SIDE
+from gridflow.verdict.finished import NOT_KEPT, Finished, Parts, determining_text
 from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import CloudSnapshot
 from gridflow.verdict.sketches import Sketches
@@ -38,7 +39,8 @@ def parts_of_run(run: ParticleRun) -> Parts:
 
 def run_of(arrays: dict[str, Array], numbers: dict[str, Any]) -> ParticleRun:
     """The run of `parts_of_run`."""
-    return ParticleRun(**{name: arrays.get(name) for name in ARRAYS}, **numbers | {"warnings": tuple(numbers["warnings"])})
+    fields: dict[str, Any] = {**dict.fromkeys(ARRAYS), **arrays, **numbers, "warnings": tuple(numbers["warnings"])}
+    return ParticleRun(**fields)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Runs:
     plan: Plan
     simulator: Simulator
     side_by_side: int = 1
-    finished: Finished = Finished()
+    finished: Finished = NOT_KEPT
 
     @property
     def particles(self) -> Particles:
@@ -125,7 +127,7 @@ class Runs:
         """Independent ensembles of one N, measured against the grid and each other; the first one alone, for its time."""
         tally.stage(f"{ensembles} × {count} particles, {sampling}")
         sketches, energies, seconds, starts = [], [], [], []
-        for run in self.ensembles(count, sampling, ensembles):
+        for run in self.ensembles(count, sampling, ensembles, tally):
             sketches.append(self.sketches(run))
             energies.append(run.energy[1:])
             seconds.append(run.seconds)
@@ -136,11 +138,14 @@ class Runs:
         null = np.stack([self.plan.distances(sketches[i], sketches[j]) for i, j in pairs], axis=-1)
         return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
 
-    def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
+    def ensembles(self, count: int, sampling: Sampling, number: int, tally: Progress) -> Iterator[ParticleRun]:
         """Runs 0 to `number` − 1 of N particles: the first alone, then the others side by side."""
         yield self.run(count, sampling, 0)
-        pool = ThreadPoolExecutor(self.side_by_side, **handed_on())
+        pool = ThreadPoolExecutor(self.side_by_side, thread_name_prefix=SIDE_BY_SIDE, **handed_on())
         try:
             yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))
+        except KeyboardInterrupt:
+            tally.note("stops when the particle runs under way are done")
+            raise
         finally:
             pool.shutdown(cancel_futures=True)  # an interrupt or a run that fails waits for the runs under way only

@@ -35,13 +35,13 @@ from gridflow.particles.simulation import Simulator
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
 from gridflow.sums.choice import CURRENT, chosen_engine, precision, record, reductions
+from gridflow.verdict.output import ENDING
 
 Parts = tuple[dict[str, Array], dict[str, Any]]
 """Arrays by name, and numbers that JSON can hold: all that is left of a finished run."""
 PACKAGES = ("numpy", "scipy", "numba")
 ABOUT = frozenset({"title", "source", "description", "seconds", "exact", "validation", "particles"})
 """Keys of a case that no run on a grid depends on."""
-ENDING = ".run"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Finished:
         self.folder.mkdir(exist_ok=True)
         write_kept(path, arrays, {"key": key, "reductions": sorted(use.used), "numbers": numbers})
         return arrays, numbers
+
+
+NOT_KEPT = Finished()
 
 
 def kept_parts(path: Path, key: str) -> Parts | None:
@@ -91,12 +94,12 @@ def finished_runs(problem: Problem, simulator: Simulator | None, count: int, fol
     An energy of one's own that cannot be identified has none, and a warning says so.
     """
     if folder is None:
-        return Finished()
+        return NOT_KEPT
     identity = identity_of_energy(problem)
     if identity is None:
         doubt = f"finished runs are not kept: {name_of(problem.energy)} cannot be identified in a later session"
         warnings.warn(f"{doubt}; define its class in a file, with attributes that can be pickled", stacklevel=2)
-        return Finished()
+        return NOT_KEPT
     sources = [path.read_bytes() for path in sorted(Path(gridflow.__file__).parent.rglob("*.py"))]
     packages = [gridflow.__version__, *(version(name) for name in PACKAGES)]
     common = [packages, digest(*sources), identity, chosen_engine(), precision(), numbers_at_start(problem, simulator, count)]
@@ -143,16 +146,3 @@ def digest(*parts: Any) -> str:
         found.update(f"{len(data)}:".encode())
         found.update(data)
     return found.hexdigest()
-
-
-def number_kept(folder: Path) -> int:
-    """How many finished runs a folder holds."""
-    return len(list(folder.glob(f"*{ENDING}")))
-
-
-def remove_kept(folder: Path) -> None:
-    """Removes the finished runs in a folder, and the folder where nothing else is in it."""
-    for path in folder.glob(f"*{ENDING}*"):
-        path.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

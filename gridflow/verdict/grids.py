@@ -15,7 +15,7 @@ from gridflow.progress import Progress
 from gridflow.solver import solve_compared
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
-from gridflow.verdict.finished import Finished, Parts, determining_text
+from gridflow.verdict.finished import NOT_KEPT, Finished, Parts, determining_text
 from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import GridSnapshot
 from gridflow.verdict.sketches import Sketches, arrays_of, sketches_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SPEED = 1.01
 """Factor of the speed whose effect is measured."""
-NOT_KEPT = Finished()
 
 
 @dataclass(frozen=True)

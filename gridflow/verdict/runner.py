@@ -1,6 +1,5 @@
 """`gridflow.validate`: a case in, its verdict as a dataset out, and in files where a directory is given."""
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -11,8 +10,8 @@ from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy
 from gridflow.energy.own import identity_of
 from gridflow.energy.sum import bound_parts
-from gridflow.errors import InputError, require
-from gridflow.files import check_new_file
+from gridflow.errors import require
+from gridflow.output.lock import locked
 from gridflow.progress import Progress
 from gridflow.solver import check_one_energy
 from gridflow.sums.choice import reductions
@@ -20,7 +19,7 @@ from gridflow.threads import blas_threads, runs_side_by_side
 from gridflow.verdict.coarsening import LEVELS, check_coarsening, coarse_case
 from gridflow.verdict.dataset import verdict_dataset
 from gridflow.verdict.experiment import run_experiment
-from gridflow.verdict.finished import remove_kept
+from gridflow.verdict.output import Output
 from gridflow.verdict.plan import check_case
 from gridflow.verdict.verdict import judge
 
@@ -47,40 +46,61 @@ def validate(
     Parameters
     ----------
     case : from `gridflow.load_case`, with [validation] and [particles], or instead of these an exact solution or diagnostics
-    directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files. Until they are written,
+    directory : where NAME-validation.nc and NAME-validation.png go; created if missing. Default: no files. Until then
         finished runs are kept beside them, in NAME-validation.kept (`gridflow.verdict.finished`)
     quick : cells twice as wide, a quarter of the particles, thresholds four times as large
     energy : an energy of one's own, for grids and for particles (`gridflow.energy.base`)
     overwrite : replace existing files
-    resume : go on with an interrupted validation: runs of the same case that are kept are not made again
+    resume : go on with a validation that was interrupted or killed, to the same verdict bit for bit: runs of the same case that
+        are kept are not made again. Return the verdict where it is complete
     threads : particle runs side by side; default that of GRIDFLOW_THREADS, else the number of CPUs (`gridflow.threads`)
 
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
     `gridflow.verdict.verdict`), `outcome` and `reason` say so per quantity, `worth` is the particle count the grid is worth.
 
-    Raises InputError for a case that cannot be validated, SolveError for a grid or particle run that fails or diverges.
+    Raises InputError for a case that cannot be validated and for files that another validation writes or left; SolveError for a
+    grid or particle run that fails or diverges.
     """
     check_case(case)
     check_one_energy(case, energy)
-    received = "resume without a directory"
-    require(not resume or directory is not None, received, "a validation whose runs were kept", "name the directory")
-    paths = None if directory is None else output_paths(case, Path(directory), overwrite)
-    folder = None if directory is None else kept_folder(case, Path(directory), overwrite, resume)
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = quick_case(case) if quick else case
-    tally = progress or Progress()
+    tally, number = progress or Progress(), runs_side_by_side(threads)
+    if directory is None:
+        require(not resume, "resume without a directory", "both, or neither", "name the directory where runs were kept")
+        return verdict_of(chosen, energy, quick, tally, number, None)
+    output = Output(case.name, Path(directory))
+    output.check_directory()
+    found = output.complete(chosen, quick) if resume and energy is None and not overwrite else None
+    if found is not None:
+        tally.note(f"{output.data.name} is complete: nothing is done")
+        return found
+    output.check(overwrite)
+    with locked(output.data):
+        output.check_kept(overwrite, resume)
+        if resume:
+            tally.note(f"{output.number_kept} finished runs are kept of the validation before")
+        else:
+            output.remove_kept()
+        result = verdict_of(chosen, energy, quick, tally, number, output.kept)
+        output.write(result)
+        output.remove_kept()
+    return result
+
+
+def verdict_of(
+    case: Case, energy: Energy | None, quick: bool, tally: Progress, side_by_side: int, kept: Path | None
+) -> xarray.Dataset:
+    """The verdict on a case, which is a `quick_case` where it says so; kept : the folder of finished runs, or none."""
     try:
         with blas_threads(1), on_compilation(tally.compiling), reductions(case.reductions) as use:
-            experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads), folder)
+            experiment = run_experiment(case, energy, tally, side_by_side, kept)
     finally:
         tally.close()
     scale = QUICK_SCALE if quick else 1.0
     own = None if energy is None else identity_of(energy, bound_parts(experiment.plan.problem.bound))
-    result = verdict_dataset(chosen, experiment, judge(experiment, scale), scale, quick, own)
+    result = verdict_dataset(case, experiment, judge(experiment, scale), scale, quick, own)
     result.attrs |= use.attributes
-    if paths is not None and folder is not None:
-        write_files(result, *paths)
-        remove_kept(folder)
     return result
 
 
@@ -101,46 +121,3 @@ def quick_case(case: Case) -> Case:
             "particles.verdict.count": max(2, particles.verdict.count // 4),
         }
     )
-
-
-def output_paths(case: Case, directory: Path, overwrite: bool) -> tuple[Path, Path]:
-    """(NetCDF file, picture). Raises InputError, before any work is done, for what exists or cannot be written."""
-    possible = directory.is_dir() or not directory.exists()
-    require(possible, f"the output {str(directory)!r} is not a directory", "a directory", "choose another name")
-    try:
-        directory.mkdir(exist_ok=True)
-    except OSError as error:
-        received = f"the directory {str(directory)!r} cannot be created: {error.strerror}"
-        raise InputError(received, "a writable place", "create it first") from None
-    paths = directory / f"{case.name}-validation.nc", directory / f"{case.name}-validation.png"
-    for path in paths:
-        check_new_file(path, {path.suffix}, overwrite)
-    return paths
-
-
-def kept_folder(case: Case, directory: Path, overwrite: bool, resume: bool) -> Path:
-    """Where finished runs are kept. Raises InputError for those of another validation, or for none to go on with."""
-    folder = directory / f"{case.name}-validation.kept"
-    received = f"no {folder.name!r}: nothing is kept of an interrupted validation"
-    require(folder.is_dir() or not resume, received, "a validation that was interrupted", "start it without --resume")
-    received = f"{folder.name!r} exists: a validation that is going on or was interrupted"
-    fix = "add --resume to go on with it, or --overwrite to start anew"
-    require(overwrite or resume or not folder.exists(), received, "a new validation", fix)
-    if not resume:
-        remove_kept(folder)
-    return folder
-
-
-def write_files(result: xarray.Dataset, data: Path, picture: Path) -> None:
-    """Writes the dataset and its picture; both files appear complete or not at all."""
-    from gridflow.verdict.picture import verdict_figure
-
-    parts = {path: path.with_name(path.name + ".part") for path in (data, picture)}
-    try:
-        result.to_netcdf(parts[data], engine="netcdf4")
-        verdict_figure(result).savefig(parts[picture], dpi=110, format="png")
-        for path, part in parts.items():
-            os.replace(part, path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
