@@ -6,6 +6,7 @@ or was interrupted, 2 the input is wrong. Heavy modules are imported inside the 
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from gridflow.messages import command_to_resume, left_to_resume, reason_of, summ
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
+    from gridflow.verdict.output import Output
 
 EXIT_FAILED, EXIT_INPUT = 1, 2
 GARBAGE_AFTER = 50_000
@@ -174,6 +176,8 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
 
 def command_validate(arguments: argparse.Namespace) -> int:
     """Prints the verdict on a case; writes its dataset and picture."""
+    from gridflow.verdict.output import Output
+
     case = changed_case(arguments)
     directory = arguments.output or Path()
     try:
@@ -184,37 +188,26 @@ def command_validate(arguments: argparse.Namespace) -> int:
         progress = None if arguments.quiet else RunTally(case.name)
         chosen = {name: vars(arguments)[name] for name in ("quick", "overwrite", "resume", "threads")}
         result = validate(case, directory, progress=progress, **chosen)
-    except KeyboardInterrupt:
-        message(interrupted_validation(arguments, case.name, directory))
-        return stopped()
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
+        if arguments.debug and isinstance(error, Exception):
+            raise
+        return stopped(arguments, Output(case.name, directory), error)
     print(table(result))
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
 
 
-def interrupted_validation(arguments: argparse.Namespace, name: str, directory: Path) -> str:
-    """What is kept of a validation, and the command that goes on."""
-    from gridflow.verdict.output import Output
-
-    words = ["gridflow", "validate", arguments.case, *(["-o", str(arguments.output)] if arguments.output else [])]
-    words += [word for setting in arguments.settings for word in ("--set", setting)]
-    words += [] if arguments.threads is None else ["--threads", str(arguments.threads)]
-    words += [f"--{flag}" for flag in ("overwrite", "quiet", "quick") if vars(arguments)[flag]]
-    output = Output(name, directory)
-    what = f"{output.number_kept} finished runs are kept in {output.kept}"
-    return f"interrupted; {what}. Go on with:\n  {shlex.join([*words, '--resume'])}"
-
-
-def stopped() -> int:
-    """The exit code of an interrupted run. After a second interrupt the process ends here, with particle runs still under way."""
-    import os
+def stopped(arguments: argparse.Namespace, output: "Output", error: BaseException) -> int:
+    """Says why a validation ended too early, and how to go on; after a second interrupt with particle runs still under way."""
     from threading import enumerate as threads
 
     from gridflow.threads import SIDE_BY_SIDE
 
+    why = f"gridflow: {reason_of(error)}\n " if isinstance(error, Exception) else "interrupted:"
+    message(f"{why} {output.number_kept} finished runs are kept in {output.kept}. Go on with:")
+    message(f"  {command_to_resume(arguments, arguments.output)}")
     if any(thread.name.startswith(SIDE_BY_SIDE) for thread in threads()):
-        sys.stderr.flush()
-        os._exit(EXIT_FAILED)  # every file that was kept is complete
+        os._exit(EXIT_FAILED)  # what was kept is complete
     return EXIT_FAILED
 
 

@@ -312,7 +312,7 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path, monkeypatch, 
         assert main(words) == 1
     text, command = capsys.readouterr().err.strip().splitlines()
     kept = len(list((tmp_path / "out" / "my case-validation.kept").iterdir()))
-    assert f"interrupted; {kept} finished runs are kept in {Path('out') / 'my case-validation.kept'}" in text
+    assert f"interrupted: {kept} finished runs are kept in {Path('out') / 'my case-validation.kept'}" in text
     assert kept >= 10
     assert main(words) == 2
     assert "--resume to go on with it, or --overwrite to start anew" in capsys.readouterr().err
@@ -331,6 +331,60 @@ def test_an_interrupt_during_start_up_says_how_to_go_on(tmp_path, monkeypatch, c
     assert "0 finished runs are kept" in text
     assert command.strip() == "gridflow validate ornstein-uhlenbeck --quick --resume"
     assert list(tmp_path.iterdir()) == []
+
+
+TWICE = """
+import os, signal, sys, threading, time
+from gridflow import cli, interrupts
+from gridflow.threads import SIDE_BY_SIDE
+from gridflow.verdict.ensembles import Runs
+
+interrupts.SAME = 0.0
+run, began, stop = Runs.run, threading.Event(), threading.Event()
+
+def endless(self, *rest, **options):
+    if threading.current_thread().name.startswith(SIDE_BY_SIDE):
+        began.set()
+        threading.Event().wait()
+    return run(self, *rest, **options)
+
+def message(*rest):
+    stop.set()
+    print(*rest, file=sys.stderr)
+
+def interrupts_every_half_second():
+    began.wait()
+    while not stop.wait(0.5):
+        os.kill(os.getpid(), signal.SIGINT)
+
+Runs.run, cli.message = endless, message
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Thread(target=interrupts_every_half_second, daemon=True).start()
+sys.exit(cli.main(["validate", "test.toml", "--threads", "2"]))
+"""
+
+
+def test_a_second_interrupt_does_not_wait_for_particle_runs_under_way(tmp_path):
+    (tmp_path / "test.toml").write_text(case_of(TABLE).text(), encoding="utf-8")
+    child = [sys.executable, "-c", TWICE]
+    ended = subprocess.run(child, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert "stops when the particle runs under way are done" in ended.stderr
+    assert "interrupted: 7 finished runs are kept in test-validation.kept" in ended.stderr
+    assert len(list(tmp_path.glob("test-validation.kept/*.run"))) == 7  # in time, on grids, and the first of eight particles
+
+
+def test_a_full_disk_says_what_is_kept(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(finished, "write_kept", full)
+    (tmp_path / "test.toml").write_text(case_of(TABLE).text(), encoding="utf-8")
+    assert main(["validate", "test.toml", "--quiet"]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[0] == "gridflow: No space left on device"
+    assert lines[-1].strip() == "gridflow validate test.toml --quiet --resume"
 
 
 def test_with_overwrite_alone_it_starts_anew(tmp_path, kept_of, made):
