@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_case(validate)
     where = "where CASE-validation.nc and .png go; default: this directory"
     validate.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
+    own = "your own particle runs, .nc or .csv, in place of those of the case; may be repeated"
+    validate.add_argument("--particles", type=Path, action="append", metavar="FILE", help=own)
     validate.add_argument("--resume", action="store_true", help="continue an interrupted validation")
     validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
 
@@ -183,16 +185,15 @@ def command_validate(arguments: argparse.Namespace) -> int:
     try:
         from gridflow.progress import RunTally
         from gridflow.verdict.runner import validate
-        from gridflow.verdict.table import table
 
         progress = None if arguments.quiet else RunTally(case.name)
-        chosen = {name: vars(arguments)[name] for name in ("quick", "overwrite", "resume", "threads")}
+        chosen = {name: vars(arguments)[name] for name in ("quick", "overwrite", "resume", "threads", "particles")}
         result = validate(case, directory, progress=progress, **chosen)
     except (KeyboardInterrupt, OSError, MemoryError) as error:
         if arguments.debug and isinstance(error, Exception):
             raise
         return stopped(arguments, Output(case.name, directory), error)
-    print(table(result))
+    print(result.attrs["table"])
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
 

@@ -40,7 +40,7 @@ TABLE = {
 }
 RUNS = 2 + 4 + 3 * 8 + 8
 """Two for the error in time, three grids and the sensitivity, ensembles."""
-COSTS = {"history", "grid_seconds", "particle_seconds", "worth_seconds", "time_ratio"}
+COSTS = {"history", "grid_seconds", "particle_seconds", "worth_seconds", "time_ratio", "table"}
 """Attributes that differ between two validations of one case."""
 
 

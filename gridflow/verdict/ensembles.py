@@ -39,7 +39,8 @@ def parts_of_run(run: ParticleRun) -> Parts:
 
 def run_of(arrays: dict[str, Array], numbers: dict[str, Any]) -> ParticleRun:
     """The run of `parts_of_run`."""
-    fields: dict[str, Any] = {**dict.fromkeys(ARRAYS), **arrays, **numbers, "warnings": tuple(numbers["warnings"])}
+    fields: dict[str, Any] = {**dict.fromkeys(ARRAYS), **arrays, **numbers}
+    fields |= {name: tuple(numbers[name]) for name in ("warnings", "columns")}
     return ParticleRun(**fields)
 
 
@@ -57,6 +58,16 @@ class Series:
     energy: Array
     seconds: float
     starts: list[list[Any]]
+
+
+def series_of(
+    plan: Plan, count: int, sketches: list[Sketches], grid: Sketches, energy: Array, seconds: float, starts: list[list[Any]]
+) -> Series:
+    """Ensembles measured against the grid and each other."""
+    pairs = cyclic_pairs(len(sketches))
+    distance = np.stack([plan.distances(s, grid) for s in sketches], axis=-1)
+    null = np.stack([plan.distances(sketches[i], sketches[j]) for i, j in pairs], axis=-1)
+    return Series(count, distance, null, energy, seconds, starts)
 
 
 @dataclass(frozen=True)
@@ -133,10 +144,7 @@ class Runs:
             seconds.append(run.seconds)
             starts.append(marginals_of_points(self.simulator.factors, run.points[0], run.weights_at(0)))
             tally.advance()
-        pairs = cyclic_pairs(ensembles)
-        distance = np.stack([self.plan.distances(s, grid) for s in sketches], axis=-1)
-        null = np.stack([self.plan.distances(sketches[i], sketches[j]) for i, j in pairs], axis=-1)
-        return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
+        return series_of(self.plan, count, sketches, grid, np.stack(energies, axis=-1), seconds[0], starts)
 
     def ensembles(self, count: int, sampling: Sampling, number: int, tally: Progress) -> Iterator[ParticleRun]:
         """Runs 0 to `number` − 1 of N particles: the first alone, then the others side by side."""
