@@ -110,6 +110,7 @@ def test_particles_that_are_too_fast_fail(datasets):
     fast = [d.isel(time=[0, 2, 2]).assign_coords(time=[0.0, 0.25, 1.0]) for d in datasets]
     result = validate(CASE, particles=fast)
     assert result.attrs["verdict"] == "fail"
+    assert "the particles contradict the grid" in result.attrs["table"]
     assert "farther from the particles than allowed" in str(result["reason"].sel(quantity="prediction").values)
 
 
@@ -117,6 +118,7 @@ def test_too_few_particles_are_inconclusive(runs):
     few = [run.to_dataset().isel(particle=slice(0, 16)).drop_vars("weight") for run in runs]
     result = validate(CASE.replace({"validation.w1.threshold": 0.05}), particles=few)
     assert result.attrs["verdict"] == "inconclusive"
+    assert "agree with the grid, as far as they resolve" in result.attrs["table"]
     assert "take more particles in each ensemble" in str(result["reason"].sel(quantity="w1:theta").values)
 
 

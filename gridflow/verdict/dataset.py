@@ -131,7 +131,9 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
         "detects": float(judgement.detects.min()),
         "verdict_count": verdict.count,
     }
-    return found | cost | (seconds_of_particles(experiment, worth) if experiment.random else {})
+    if not experiment.random:  # what who brings particles wants to know first
+        return found | cost | {"agrees": int(judgement.consistent.all() and "fail" not in experiment.start.outcome)}
+    return found | cost | seconds_of_particles(experiment, worth)
 
 
 def seconds_of_particles(experiment: Experiment, worth: float) -> dict[str, Any]:

@@ -70,12 +70,16 @@ def diagnostic_lines(result: xarray.Dataset) -> list[str]:
 def headline_lines(result: xarray.Dataset) -> list[str]:
     """The verdict, what it detects, and what the grid is worth."""
     a = result.attrs
-    quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
+    fewer = "" if "agrees" in a else "a quarter of the particles, "
+    quick = f" (quick: half the cells, {fewer}thresholds × 4)" if a["quick"] else ""
     lines = [f"verdict: {a['verdict']}{quick}"]
     if "detects" in a:
         lines.append(f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}")
     else:
         lines.append("  without particles: by the errors of the grid and the diagnostics alone")
+    if "agrees" in a:
+        agrees = "agree with the grid, as far as they resolve" if a["agrees"] else "contradict the grid"
+        lines.append(f"  the particles {agrees}: distances are {'' if a['agrees'] else 'not '}at most what is allowed")
     if a["worth_quantity"] != "none":
         lines.append(
             f"  this grid ({a['grid_cells']} cells, {a['grid_steps']} steps, {a['grid_seconds']:.2g} s) is worth"
