@@ -5,6 +5,7 @@ import pytest
 import xarray
 from helpers import QUADRATIC, case_of
 
+from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.errors import InputError
 from gridflow.particles.simulation import simulate
@@ -194,6 +195,8 @@ def test_runs_that_are_too_few_or_equal_are_refused(datasets):
         validate(CASE, particles=datasets[:7])
     with pytest.raises(InputError, match=r"(?s)8 ensembles, of which 1 repeat others.*seed of its own"):
         validate(CASE, particles=[*datasets[:7], datasets[0]])
+    with pytest.raises(InputError, match=r"dataset 1 has the times , without 0\.25"):
+        validate(CASE, particles=[d.isel(time=[]) for d in datasets])
     with pytest.raises(InputError, match="ensembles of 1 particles"):
         validate(CASE, particles=[d.isel(particle=[0]).drop_vars("weight") for d in datasets])
 
@@ -215,6 +218,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         validate(CASE, particles=tmp_path / "no.txt")
     with pytest.raises(InputError, match="particles of type int"):
         validate(CASE, particles=[4])
+    other = simulate(load_case("ornstein-uhlenbeck"), 4, times=[0.0, 0.1])
+    with pytest.raises(InputError, match=r"(?s)run 1 with the columns x.*theta.*run the case"):
+        validate(CASE, particles=[other])
     table = tmp_path / "a.csv"
     table.write_text("time,thteta\n0,1\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"(?s)'a\.csv'|a\.csv without the column 'theta'.*did you mean 'thteta'"):

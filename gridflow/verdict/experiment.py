@@ -78,11 +78,11 @@ def run_experiment(
         return experiment_with_own(plan, own, tally, folder)
     if plan.particles is None:
         tally.start(len(LEVELS) + 1)
-        grids = run_grids(plan, tally, finished_runs(plan.problem, None, 0, folder))
+        grids = run_grids(plan, tally, finished_runs(plan.problem, folder))
         return Experiment(plan, grids, NO_START, np.zeros(grids.sensitivity.shape), [], None, 1)
     simulator, particles = Simulator.of(plan.case, plan.problem.energy), plan.particles
-    finished = finished_runs(plan.problem, simulator, particles.counts[0], folder)
-    runs = Runs(plan, simulator, side_by_side, finished)
+    finished = finished_runs(plan.problem, folder)
+    runs = Runs(plan, simulator, side_by_side, finished.of_particles(simulator))
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
     tally.start(len(LEVELS) + 1 + particle_runs)
     tally.stage("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
@@ -97,7 +97,7 @@ def experiment_with_own(plan: Plan, own: Own, tally: Progress, folder: Path | No
     ensembles = own_ensembles(plan, simulator, own)
     tally.start(len(LEVELS) + 1 + len(ensembles.runs))
     found = ensembles.sketches(tally)
-    grids = run_grids(plan, tally, finished_runs(plan.problem, None, 0, folder))
+    grids = run_grids(plan, tally, finished_runs(plan.problem, folder))
     series = ensembles.series(found, grids.fine)
     start = start_comparison(plan.case.initial, plan.problem.grid, grids.start, series.starts) if ensembles.start else NO_START
     time_step, order = np.zeros(grids.sensitivity.shape), simulator.energy.order

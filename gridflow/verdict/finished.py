@@ -17,29 +17,33 @@ import json
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 import gridflow
 from gridflow.case.case import Case
-from gridflow.energy.own import NO_SOURCE, identity_of, is_own, name_of, parts_of
+from gridflow.energy.own import NO_SOURCE, identity_of, is_own, is_shipped, name_of, parts_of
 from gridflow.energy.sum import bound_parts
 from gridflow.output.kept import UnreadableError, read_kept, write_kept
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.simulation import Simulator
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
-from gridflow.sums.choice import CURRENT, chosen_engine, precision, record, reductions
+from gridflow.sums.choice import CURRENT, Use, chosen_engine, precision, record, reductions
 from gridflow.verdict.output import ENDING
 
+Result = TypeVar("Result")
 Parts = tuple[dict[str, Array], dict[str, Any]]
 """Arrays by name, and numbers that JSON can hold: all that is left of a finished run."""
 PACKAGES = ("numpy", "scipy", "numba")
+CLOUD = 128
+"""Particles at which an energy is known by its numbers, or as many as there are labels, each of which may need its mass."""
 ABOUT = frozenset({"title", "source", "description", "seconds", "exact", "validation", "particles"})
 """Keys of a case that no run on a grid depends on."""
 
@@ -66,6 +70,18 @@ class Finished:
         write_kept(path, arrays, {"key": key, "reductions": sorted(use.used), "numbers": numbers})
         return arrays, numbers
 
+    def of_particles(self, simulator: Simulator) -> "Finished":
+        """Runs of particles, which depend on the energy at particles too: its numbers at a cloud of the start count."""
+        if self.folder is None:
+            return self
+        count = max([CLOUD, *(f.size for f in simulator.factors if not f.moves)])
+        cloud = draw_cloud(simulator.initial, simulator.factors, count, 0, "random", simulator.energy.strata)
+        simulator.energy.check_start(cloud.points, cloud.weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            at = unrecorded(lambda: simulator.energy.evaluate(cloud.points, cloud.weights))
+        numbers = digest_of_arrays(cloud.points, at.value, at.gradient, at.first_variation, at.drive, at.prediction)
+        return Finished(self.folder, digest(self.common, numbers))
+
 
 NOT_KEPT = Finished()
 
@@ -88,8 +104,8 @@ def plain_parts(arrays: dict[str, Array], numbers: dict[str, Any]) -> Parts:
     return {name: np.asarray(a, order="C") for name, a in arrays.items()}, json.loads(json.dumps(numbers))
 
 
-def finished_runs(problem: Problem, simulator: Simulator | None, count: int, folder: Path | None) -> Finished:
-    """The finished runs of a problem in a folder; simulator : of its particles, if any, of which some run has `count`.
+def finished_runs(problem: Problem, folder: Path | None) -> Finished:
+    """The finished runs of a problem in a folder: those on grids, of which `of_particles` makes those of particles.
 
     An energy of one's own that cannot be identified has none, and a warning says so.
     """
@@ -102,8 +118,9 @@ def finished_runs(problem: Problem, simulator: Simulator | None, count: int, fol
         return NOT_KEPT
     sources = [path.read_bytes() for path in sorted(Path(gridflow.__file__).parent.rglob("*.py"))]
     packages = [gridflow.__version__, *(version(name) for name in PACKAGES)]
-    common = [packages, digest(*sources), identity, chosen_engine(), precision(), numbers_at_start(problem, simulator, count)]
-    return Finished(folder, digest(*common))
+    at = unrecorded(lambda: problem.bound.evaluate(problem.start))
+    numbers = digest_of_arrays(problem.start, at.value, at.first_variation, at.drive, at.prediction)
+    return Finished(folder, digest(packages, digest(*sources), identity, chosen_engine(), precision(), numbers))
 
 
 def identity_of_energy(problem: Problem) -> list[str] | None:
@@ -114,23 +131,22 @@ def identity_of_energy(problem: Problem) -> list[str] | None:
     if identity["energy_source"] == NO_SOURCE:
         return None
     try:
-        instance = pickle.dumps([vars(part) for part in parts_of(problem.energy)])
+        instance = pickle.dumps([vars(part) for part in parts_of(problem.energy) if not is_shipped(type(part))])
     except (pickle.PicklingError, AttributeError, TypeError):  # functions without a name, open files
         return None
     return [*identity.values(), digest(instance)]
 
 
-def numbers_at_start(problem: Problem, simulator: Simulator | None, count: int) -> str:
-    """A digest of the start, and of the energy there, on the grid and at particles."""
-    evaluation = problem.bound.evaluate(problem.start)
-    found = [problem.start, evaluation.value, evaluation.first_variation, evaluation.drive, evaluation.prediction]
-    if simulator is not None:
-        cloud = draw_cloud(simulator.initial, simulator.factors, count, 0, "random", simulator.energy.strata)
-        simulator.energy.check_start(cloud.points, cloud.weights)
-        with np.errstate(over="ignore", invalid="ignore"):
-            at = simulator.energy.evaluate(cloud.points, cloud.weights)
-        found += [cloud.points, at.value, at.gradient, at.first_variation, at.drive, at.prediction]
-    return digest(*(None if v is None else np.ascontiguousarray(v).tobytes() for v in found))
+def unrecorded(evaluate: Callable[[], Result]) -> Result:
+    """An evaluation that is no part of the verdict: how it sums over pairs is not written down as if it were."""
+    context = copy_context()
+    context.run(CURRENT.set, Use(CURRENT.get().chosen))
+    return context.run(evaluate)
+
+
+def digest_of_arrays(*arrays: Array | float | None) -> str:
+    """A digest of numbers, some of which there are not."""
+    return digest(*(None if a is None else np.ascontiguousarray(a).tobytes() for a in arrays))
 
 
 def determining_text(case: Case, *without: str) -> str:

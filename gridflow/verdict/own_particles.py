@@ -50,6 +50,9 @@ def own_runs(particles: Source | Sequence[Source], factors: tuple[Factor, ...]) 
 def runs_in(source: Source, number: int, factors: tuple[Factor, ...]) -> Iterator[OwnRun]:
     """The runs in one source."""
     if isinstance(source, ParticleRun):
+        received = f"run {number + 1} with the columns {', '.join(source.columns)}"
+        fits = list(source.columns) == column_names(factors)
+        require(fits, received, ", ".join(column_names(factors)), "run the case that is validated")
         weights = np.broadcast_to(source.weights, source.points.shape[:2])
         yield OwnRun(f"run {number + 1}", np.array(source.times), source.points, weights)
     elif isinstance(source, xarray.Dataset):

@@ -60,6 +60,8 @@ class OwnEnsembles:
 
     def number_of(self, run: OwnRun, time: float) -> int | None:
         """Which of the times of a run is `time`; None where there is none."""
+        if run.times.size == 0:
+            return None
         near = int(np.abs(run.times - time).argmin())
         return near if abs(run.times[near] - time) <= SAME_TIME * self.plan.times[-1] else None
 
@@ -120,14 +122,14 @@ def own_ensembles(plan: Plan, simulator: Simulator, particles: Source | Sequence
     received = "ensembles of different size: " + ", ".join(f"{size} particles in {name}" for size, name in sizes.items())
     require(len(sizes) == 1, received, "as many particles in each", "leave the smaller ones out, or take equally many of each")
     require(min(sizes) >= 2, f"ensembles of {min(sizes)} particles", "at least 2 particles", "use more particles")
-    distinct = {run.points[-1].tobytes() for run in ensembles.runs}
-    received = f"{len(ensembles.runs)} ensembles, of which {len(ensembles.runs) - len(distinct)} repeat others"
-    require(len(distinct) == len(ensembles.runs), received, "independent runs", "run each from a seed of its own")
     for run in ensembles.runs:
         missing = [f"{time:g}" for time in plan.times if ensembles.number_of(run, time) is None]
         received = f"{run.name} has the times {', '.join(f'{t:g}' for t in run.times[:8])}, without {', '.join(missing)}"
         allowed = f"the times at which the case is compared: {', '.join(f'{t:g}' for t in plan.times)}"
         require(not missing, received, allowed, "save the particles there, or compare the end alone: validation.times = 1")
+    distinct = {run.points[-1].tobytes() for run in ensembles.runs}
+    received = f"{len(ensembles.runs)} ensembles, of which {len(ensembles.runs) - len(distinct)} repeat others"
+    require(len(distinct) == len(ensembles.runs), received, "independent runs", "run each from a seed of its own")
     return ensembles
 
 
