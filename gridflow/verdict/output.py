@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridflow.case.case import Case
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, open_netcdf
-from gridflow.output.dataset import attributes
 
 if TYPE_CHECKING:
     import xarray
+
+    from gridflow.case.case import Case
 
 ENDING = ".run"
 """Of the file of a finished run."""
@@ -73,10 +73,12 @@ class Output:
         fix = "add --resume to go on with it, or --overwrite to start anew"
         require(overwrite or resume or not self.kept.exists(), received, "a new validation", fix)
 
-    def complete(self, case: Case, quick: bool) -> "xarray.Dataset | None":
+    def complete(self, case: "Case", quick: bool) -> "xarray.Dataset | None":
         """The verdict where both files are complete and of this case, by this version; else None."""
         if not (self.data.is_file() and self.picture.is_file()) or self.kept.exists():
             return None
+        from gridflow.output.dataset import attributes
+
         mine = attributes(case, "validate") | {"quick": int(quick)}
         with open_netcdf(self.data, "a verdict to go on with") as file:
             same = all(file.attrs.get(name) == mine[name] for name in ("case", "gridflow_version", "quick"))
