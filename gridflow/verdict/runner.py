@@ -1,5 +1,6 @@
 """`gridflow.validate`: a case in, its verdict as a dataset out, and in files where a directory is given."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -85,6 +86,13 @@ def validate(
         tally.note(f"{output.data.name} is complete: nothing is done")
         return found
     output.check(overwrite)
+    return written_verdict(make, output, overwrite, resume, tally)
+
+
+def written_verdict(
+    make: Callable[[Path], xarray.Dataset], output: Output, overwrite: bool, resume: bool, tally: Progress
+) -> xarray.Dataset:
+    """The verdict that `make` returns, given the folder of finished runs; its files are complete or not there."""
     with locked(output.data):
         output.check_kept(overwrite, resume)
         if resume:
