@@ -75,7 +75,7 @@ class Output:
 
     def complete(self, case: "Case", quick: bool) -> "xarray.Dataset | None":
         """The verdict where both files are complete and of this case, by this version; else None."""
-        if not (self.data.is_file() and self.picture.is_file()) or self.kept.exists():
+        if not (self.data.is_file() and self.picture.is_file()):
             return None
         from gridflow.output.dataset import attributes
 

@@ -84,6 +84,7 @@ def validate(
     found = output.complete(chosen, quick) if known else None
     if found is not None:
         tally.note(f"{output.data.name} is complete: nothing is done")
+        output.remove_kept()  # of a process that was killed before it could
         return found
     output.check(overwrite)
     return written_verdict(make, output, overwrite, resume, tally)
