@@ -6,6 +6,7 @@ or was interrupted, 2 the input is wrong. Heavy modules are imported inside the 
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from gridflow.messages import command_to_resume, left_to_resume, reason_of, summ
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
+    from gridflow.verdict.output import Output
 
 EXIT_FAILED, EXIT_INPUT = 1, 2
 GARBAGE_AFTER = 50_000
@@ -54,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_case(validate)
     where = "where CASE-validation.nc and .png go; default: this directory"
     validate.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
+    own = "your own particle runs, .nc or .csv, in place of those of the case; may be repeated"
+    validate.add_argument("--particles", type=Path, action="append", metavar="FILE", help=own)
+    validate.add_argument("--resume", action="store_true", help="continue an interrupted validation")
     validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
 
     plot = commands.add_parser("plot", help="draw a result")
@@ -173,19 +178,38 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
 
 def command_validate(arguments: argparse.Namespace) -> int:
     """Prints the verdict on a case; writes its dataset and picture."""
-    from gridflow.progress import RunTally
-    from gridflow.verdict.runner import validate
-    from gridflow.verdict.table import table
+    from gridflow.verdict.output import Output
 
     case = changed_case(arguments)
     directory = arguments.output or Path()
-    progress = None if arguments.quiet else RunTally(case.name)
-    result = validate(
-        case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress, threads=arguments.threads
-    )
-    print(table(result))
+    try:
+        from gridflow.progress import RunTally
+        from gridflow.verdict.runner import validate
+
+        progress = None if arguments.quiet else RunTally(case.name)
+        chosen = {name: vars(arguments)[name] for name in ("quick", "overwrite", "resume", "threads", "particles")}
+        result = validate(case, directory, progress=progress, **chosen)
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
+        if arguments.debug and isinstance(error, Exception):
+            raise
+        return stopped(arguments, Output(case.name, directory), error)
+    print(result.attrs["table"])
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
+
+
+def stopped(arguments: argparse.Namespace, output: "Output", error: BaseException) -> int:
+    """Says why a validation ended too early, and how to go on; after a second interrupt with particle runs still under way."""
+    from threading import enumerate as threads
+
+    from gridflow.threads import SIDE_BY_SIDE
+
+    why = f"gridflow: {reason_of(error)}\n " if isinstance(error, Exception) else "interrupted:"
+    message(f"{why} {output.number_kept} finished runs are kept in {output.kept}. Go on with:")
+    message(f"  {command_to_resume(arguments, arguments.output)}")
+    if any(thread.name.startswith(SIDE_BY_SIDE) for thread in threads()):
+        os._exit(EXIT_FAILED)  # what was kept is complete
+    return EXIT_FAILED
 
 
 def command_plot(arguments: argparse.Namespace) -> int:

@@ -19,13 +19,14 @@ def left_to_resume(output: Path) -> str:
     return "with a complete file" if complete else "before its first checkpoint: it will start anew"
 
 
-def command_to_resume(arguments: argparse.Namespace, output: Path) -> str:
-    """The command that goes on with a run."""
-    flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
+def command_to_resume(arguments: argparse.Namespace, output: Path | None) -> str:
+    """The command that goes on with a run or a validation; output : what its -o names, or nothing."""
+    flags = [f"--{flag}" for flag in ("overwrite", "quiet", "plot", "quick") if vars(arguments).get(flag)]
     settings = [word for setting in arguments.settings for word in ("--set", setting)]
     threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
-    words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads]
-    return shlex.join([*words, *(f"--{flag}" for flag in flags), "--resume"])
+    where = [] if output is None else ["-o", str(output)]
+    own = [word for file in vars(arguments).get("particles") or [] for word in ("--particles", str(file))]
+    return shlex.join(["gridflow", arguments.command, arguments.case, *where, *own, *settings, *threads, *flags, "--resume"])
 
 
 def reason_of(error: Exception) -> str:

@@ -119,11 +119,13 @@ class RunTally(Progress):
         self.bar: Any = None
 
     def compiling(self, kept: bool) -> None:
-        text = f"{self.title}: {compiling_text(kept)}"
+        self.note(compiling_text(kept))
+
+    def note(self, text: str) -> None:
         if self.bar is None:
-            print(text, file=sys.stderr, flush=True)
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
         else:
-            self.bar.write(text, file=sys.stderr)
+            self.bar.write(f"{self.title}: {text}", file=sys.stderr)
 
     def start(self, runs: int) -> None:
         self.total = runs

@@ -24,6 +24,8 @@ VARIABLE = "GRIDFLOW_THREADS"
 """The environment variable that chooses where a call does not."""
 PARTS = 4
 """Of shared work for each thread: a thread that another process holds up leaves its parts to the others."""
+SIDE_BY_SIDE = "gridflow-particles"
+"""Names of the threads in which particle runs are made begin so."""
 THREADS_MAX = 4096
 """More is a slip of the keyboard: no machine has as many CPUs, and every thread takes memory."""
 

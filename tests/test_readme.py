@@ -35,6 +35,15 @@ def test_the_python_runs(number, tmp_path, monkeypatch):
     assert names["dataset"].attrs["status"] == "completed"
 
 
+def test_the_particles_of_ones_own_agree(tmp_path, monkeypatch):
+    """A thousand random ones resolve less than the thresholds of the case, and agree."""
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(next(text for text in blocks("python") if "particles=" in text), names)
+    assert names["verdict"].attrs["verdict"] == "inconclusive"
+    assert names["verdict"].attrs["agrees"] == 1
+
+
 def test_the_energy_of_ones_own_contracts():
     """The variance of the README's attraction falls like e^{−2t}."""
     names: dict = {}

@@ -22,6 +22,11 @@ class Cloud:
     weights: Array
 
 
+def column_names(factors: tuple[Factor, ...]) -> list[str]:
+    """Names of the columns of points: those of the factors, on a surface NAME_x, NAME_y and NAME_z."""
+    return [n for f in factors for n in ([f.name] if f.columns == 1 else [f"{f.name}_{axis}" for axis in "xyz"])]
+
+
 def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
     """All particles back into the space: mirrored at walls, wrapped on circles, retracted to surfaces; labels stay."""
     return np.hstack([f.fold(points[:, c]) for f, c in zip(factors, columns_of(factors), strict=True)])

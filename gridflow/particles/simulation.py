@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from gridflow.energy.check import check_at_particles
 from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import check_drive, check_terms
-from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
+from gridflow.particles.cloud import Cloud, Sampling, column_names, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec
 from gridflow.problem import Problem
@@ -24,6 +24,9 @@ from gridflow.space.walls import OF_PARTICLES, largest_shares, wall_shares_parti
 from gridflow.sums.choice import reductions
 from gridflow.threads import blas_threads
 
+if TYPE_CHECKING:
+    import xarray
+
 
 @dataclass(frozen=True)
 class ParticleRun:
@@ -31,7 +34,7 @@ class ParticleRun:
     reaction (n_times, n_particles); energy : (n_times,); prediction : (n_times, n_data, n_outputs) or None; evaluations of the
     velocity; seconds of wall time; warnings, one sentence each: mass that the walls have mirrored (`gridflow.space.walls`);
     unconverged : proximal steps that ended before their tolerance, where the integrator goes on; reductions : how sums over pairs
-    were computed, empty where there were none."""
+    were computed, empty where there were none; columns : their names."""
 
     times: list[float]
     points: Array
@@ -43,10 +46,21 @@ class ParticleRun:
     warnings: tuple[str, ...] = ()
     unconverged: int = 0
     reductions: str = ""
+    columns: tuple[str, ...] = ()
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""
         return self.weights if self.weights.ndim == 1 else self.weights[number]
+
+    def to_dataset(self) -> "xarray.Dataset":
+        """Positions by column, `weight` and `energy` on the dimensions time and particle, as `gridflow.validate` reads them."""
+        import xarray
+
+        taken = {"time", "particle", "weight", "energy"} & set(self.columns)
+        require(not taken, f"a factor called {min(taken, default='')!r}", "other names in a dataset of particles", "rename it")
+        found = {name: (("time", "particle"), self.points[:, :, k]) for k, name in enumerate(self.columns)}
+        weight = (("time", "particle")[2 - self.weights.ndim :], self.weights)
+        return xarray.Dataset({"time": self.times, **found, "weight": weight, "energy": ("time", self.energy)})
 
 
 class Simulator:
@@ -140,6 +154,7 @@ class Simulator:
             seconds=seconds,
             warnings=tuple(wall_warnings(self.factors, shares, OF_PARTICLES)),
             unconverged=dynamics.unconverged,
+            columns=tuple(column_names(self.factors)),
         )
 
 

@@ -46,6 +46,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
     "energy": (("time",), lambda e, j: e.grids.energy, "energy of the grid, without entropy", NUMBER),
     "random_energy": (("time", "count", "ensemble"), lambda e, j: np.stack([s.energy for s in e.random], axis=1),
      "energy of random ensembles", NUMBER),
+    "verdict_energy": (("time", "verdict_ensemble"), lambda e, j: e.judging.energy, "energy of the verdict ensembles", NUMBER),
     "consistent": (QT, lambda e, j: np.int8(j.consistent), "distance is at most allowed", FLAG),
     "random_consistent": (QTN, lambda e, j: np.int8(j.random_consistent), "the same for random ensembles", FLAG),
     "slope": (Q, lambda e, j: j.slope, "slope of the sampling error in N; theory says -0.5", NUMBER),
@@ -70,23 +71,27 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
     "diagnostic_outcome": (DIAGNOSTIC, lambda e, j: [d.outcome for d in j.diagnostics], "pass, fail or not judged", {}),
 }
 # fmt: on
-OF_PARTICLES = {
+OF_RANDOM = {
     "count",
+    "random_distance",
+    "random_null",
+    "random_energy",
+    "random_consistent",
+    "slope",
+    "slope_error",
+    "slope_judged",
+}  # fmt: skip
+"""Variables that a verdict on particles of a user's own does not have."""
+OF_PARTICLES = OF_RANDOM | {
     "distance",
     "allowed",
     "resolution",
     "time_step_error",
     "detects",
-    "random_distance",
-    "random_null",
     "verdict_distance",
     "verdict_null",
-    "random_energy",
+    "verdict_energy",
     "consistent",
-    "random_consistent",
-    "slope",
-    "slope_error",
-    "slope_judged",
     "worth",
 }  # fmt: skip
 """Variables that a case without particles does not have."""
@@ -98,7 +103,7 @@ def verdict_dataset(
     """The variables above, and the headline as attributes; own : see `gridflow.output.dataset.attributes`."""
     result = xarray.Dataset(attrs=attributes(case, "validate", own))
     for name, (dims, read, long_name, attrs) in VARIABLES.items():
-        if experiment.verdict is None and name in OF_PARTICLES:
+        if (experiment.verdict is None and name in OF_PARTICLES) or (not experiment.random and name in OF_RANDOM):
             continue
         values = read(experiment, judgement)
         if values is not None:
@@ -114,22 +119,31 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
     cost: dict[str, Any] = {"grid_seconds": grids.seconds, "grid_cells": plan.problem.grid.size, "grid_steps": grids.steps}
     # walls of a box, which grid and particles share: no comparison sees them
     cost |= {"warnings": grids.warnings} if grids.warnings else {}
+    cost |= {"notes": "\n".join(experiment.notes)} if experiment.notes else {}
     if verdict is None:
         return {"worth_quantity": "none"} | cost
-    last = experiment.random[-1]
     density = np.array([q.kind in DENSITY_KINDS for q in plan.quantities])
     worths = np.where(density, judgement.worth, np.inf)
     worth = float(worths.min()) if density.any() else float("nan")
-    particle_seconds = float(last.seconds * np.float64(worth / last.count) ** experiment.particle_order)
     found = {
         "worth": worth,
         "worth_quantity": plan.quantities[int(worths.argmin())].name if density.any() else "none",
         "detects": float(judgement.detects.min()),
+        "verdict_count": verdict.count,
+    }
+    if not experiment.random:  # what who brings particles wants to know first
+        return found | cost | {"agrees": int(judgement.consistent.all() and "fail" not in experiment.start.outcome)}
+    return found | cost | seconds_of_particles(experiment, worth)
+
+
+def seconds_of_particles(experiment: Experiment, worth: float) -> dict[str, Any]:
+    """What a run of as many particles as the grid is worth would take."""
+    last = experiment.random[-1]
+    seconds = float(last.seconds * np.float64(worth / last.count) ** experiment.particle_order)
+    return {
         "particle_seconds": last.seconds,
         "particle_seconds_count": last.count,
         "particle_cost_order": experiment.particle_order,
-        "worth_seconds": particle_seconds,
-        "time_ratio": particle_seconds / grids.seconds,
-        "verdict_count": verdict.count,
+        "worth_seconds": seconds,
+        "time_ratio": seconds / experiment.grids.seconds,
     }
-    return found | cost

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,33 @@ from gridflow.particles.spec import Particles
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
 from gridflow.sums.choice import handed_on
-from gridflow.verdict.plan import Plan, Sketches
+from gridflow.threads import SIDE_BY_SIDE
+from gridflow.verdict.finished import NOT_KEPT, Finished, Parts, determining_text
+from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import CloudSnapshot
+from gridflow.verdict.sketches import Sketches
 from gridflow.verdict.start import cyclic_pairs, marginals_of_points
 
 RISE_MAX = 1e-6
 """A particle run without noise whose energy rises by more than this share above its start diverges."""
+
+
+ARRAYS = ("points", "weights", "energy", "prediction")
+"""Fields of a particle run that are arrays; a run without data has no prediction."""
+
+
+def parts_of_run(run: ParticleRun) -> Parts:
+    """A particle run as it is kept."""
+    fields = dict(vars(run))
+    arrays = {name: fields.pop(name) for name in ARRAYS}
+    return {name: array for name, array in arrays.items() if array is not None}, fields
+
+
+def run_of(arrays: dict[str, Array], numbers: dict[str, Any]) -> ParticleRun:
+    """The run of `parts_of_run`."""
+    fields: dict[str, Any] = {**dict.fromkeys(ARRAYS), **arrays, **numbers}
+    fields |= {name: tuple(numbers[name]) for name in ("warnings", "columns")}
+    return ParticleRun(**fields)
 
 
 @dataclass(frozen=True)
@@ -38,13 +60,24 @@ class Series:
     starts: list[list[Any]]
 
 
+def series_of(
+    plan: Plan, count: int, sketches: list[Sketches], grid: Sketches, energy: Array, seconds: float, starts: list[list[Any]]
+) -> Series:
+    """Ensembles measured against the grid and each other."""
+    pairs = cyclic_pairs(len(sketches))
+    distance = np.stack([plan.distances(s, grid) for s in sketches], axis=-1)
+    null = np.stack([plan.distances(sketches[i], sketches[j]) for i, j in pairs], axis=-1)
+    return Series(count, distance, null, energy, seconds, starts)
+
+
 @dataclass(frozen=True)
 class Runs:
-    """Particle runs of a case, as sketches at the validated times; so many side by side."""
+    """Particle runs of a case, as sketches at the validated times; so many side by side, those that are `finished` not again."""
 
     plan: Plan
     simulator: Simulator
     side_by_side: int = 1
+    finished: Finished = NOT_KEPT
 
     @property
     def particles(self) -> Particles:
@@ -52,12 +85,24 @@ class Runs:
         assert self.plan.particles is not None
         return self.plan.particles
 
+    @cached_property
+    def case_text(self) -> str:
+        """What of the case determines a particle run, beside the integrator and the times, which are those of the verdict."""
+        return determining_text(self.plan.case, "scheme", "time") + repr(self.simulator.integrator)
+
     def run(self, count: int, sampling: Sampling, number: int, **options: Any) -> ParticleRun:
         """The run `number` of N particles, from a seed of its own. Raises SolveError if it diverges."""
         seed = int(np.random.SeedSequence([self.particles.seed, count, number, sampling == "sobol"]).generate_state(1)[0])
-        times, name = [0.0, *self.plan.times], f"ensemble {number + 1} of {count} particles"
+        chosen = {"times": [0.0, *self.plan.times], "seed": seed, "sampling": sampling, **options}
+        label = "-".join(["particles", str(count), sampling, str(number), *options])
+        determined_by = {"case": self.case_text, "count": count, **chosen}
+        return run_of(*self.finished.parts(label, determined_by, lambda: parts_of_run(self.checked_run(count, number, chosen))))
+
+    def checked_run(self, count: int, number: int, chosen: dict[str, Any]) -> ParticleRun:
+        """The run itself. Raises SolveError if it diverges, or some of its steps did not reach their tolerance."""
+        name = f"ensemble {number + 1} of {count} particles"
         try:
-            run = self.simulator.run(count, times=times, seed=seed, sampling=sampling, **options)
+            run = self.simulator.run(count, **chosen)
         except SolveError as error:
             raise SolveError(f"{name}: {error}") from None
         if run.unconverged:
@@ -93,22 +138,22 @@ class Runs:
         """Independent ensembles of one N, measured against the grid and each other; the first one alone, for its time."""
         tally.stage(f"{ensembles} × {count} particles, {sampling}")
         sketches, energies, seconds, starts = [], [], [], []
-        for run in self.ensembles(count, sampling, ensembles):
+        for run in self.ensembles(count, sampling, ensembles, tally):
             sketches.append(self.sketches(run))
             energies.append(run.energy[1:])
             seconds.append(run.seconds)
             starts.append(marginals_of_points(self.simulator.factors, run.points[0], run.weights_at(0)))
             tally.advance()
-        pairs = cyclic_pairs(ensembles)
-        distance = np.stack([self.plan.distances(s, grid) for s in sketches], axis=-1)
-        null = np.stack([self.plan.distances(sketches[i], sketches[j]) for i, j in pairs], axis=-1)
-        return Series(count, distance, null, np.stack(energies, axis=-1), seconds[0], starts)
+        return series_of(self.plan, count, sketches, grid, np.stack(energies, axis=-1), seconds[0], starts)
 
-    def ensembles(self, count: int, sampling: Sampling, number: int) -> Iterator[ParticleRun]:
+    def ensembles(self, count: int, sampling: Sampling, number: int, tally: Progress) -> Iterator[ParticleRun]:
         """Runs 0 to `number` − 1 of N particles: the first alone, then the others side by side."""
         yield self.run(count, sampling, 0)
-        pool = ThreadPoolExecutor(self.side_by_side, **handed_on())
+        pool = ThreadPoolExecutor(self.side_by_side, thread_name_prefix=SIDE_BY_SIDE, **handed_on())
         try:
             yield from pool.map(lambda k: self.run(count, sampling, k), range(1, number))
+        except KeyboardInterrupt:
+            tally.note("stops when the particle runs under way are done")
+            raise
         finally:
             pool.shutdown(cancel_futures=True)  # an interrupt or a run that fails waits for the runs under way only

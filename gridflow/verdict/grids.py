@@ -1,8 +1,9 @@
 """The grid runs of a verdict: the case, the same with two and with four times wider cells, and slightly faster."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from gridflow.progress import Progress
 from gridflow.solver import solve_compared
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
-from gridflow.verdict.plan import Plan, Sketches
+from gridflow.verdict.finished import NOT_KEPT, Finished, Parts, determining_text
+from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import GridSnapshot
+from gridflow.verdict.sketches import Sketches, arrays_of, sketches_of
 
 if TYPE_CHECKING:
     import xarray
@@ -48,32 +51,61 @@ class Grids:
     warnings: str
 
 
-def run_grids(plan: Plan, tally: Progress) -> Grids:
+@dataclass(frozen=True)
+class GridRun:
+    """What is kept of a run on one grid: sketches, energies at every save, masses at t = 0; numbers at the end, and its cost."""
+
+    sketches: Sketches
+    energies: Array
+    start: Array
+    numbers: dict[str, Any]
+
+    @classmethod
+    def of(cls, parts: Parts) -> "GridRun":
+        """From the arrays and numbers of `grid_parts`."""
+        arrays, numbers = parts
+        return cls(sketches_of(arrays), arrays["energies"], arrays["start"], numbers)
+
+
+def run_grids(plan: Plan, tally: Progress, finished: Finished = NOT_KEPT) -> Grids:
     """The case on all its grids. Raises SolveError for a run that does not complete."""
     order = 2 if plan.problem.bound.smooth else 1  # a velocity that jumps
-    sketches: dict[int, Sketches] = {}  # at every save
+    names, runs = [q.name for q in plan.quantities], dict[int, GridRun]()
     for factor in LEVELS:
         tally.stage(f"grid with {factor}-fold cells" if factor > 1 else "grid")
-        snapshots, dataset = grid_path(plan, coarse_case(plan.case, factor, order))
-        sketches[factor] = plan.sketches(snapshots)
+        case = coarse_case(plan.case, factor, order)
+        parts = finished.parts(f"grid-{factor}", {"case": determining_text(case), "of": names}, partial(grid_parts, plan, case))
+        runs[factor] = GridRun.of(parts)
         tally.advance()
     tally.stage("sensitivity")
-    sensitive = sensitivity(plan, coarse_case(plan.case, 2, order))
+    case = coarse_case(plan.case, 2, order)
+    determined_by = {"case": determining_text(case), "of": names, "times": plan.times}
+    sensitive = finished.parts("sensitivity", determined_by, lambda: ({"sensitivity": sensitivity(plan, case)}, {}))[0]
     tally.advance()
-    fine = [[row[k] for k in plan.saves] for row in sketches[1]]
-    pairs = [(sketches[1], sketches[2]), (sketches[2], sketches[4])]
+    fine = [[row[k] for k in plan.saves] for row in runs[1].sketches]
+    pairs = [(runs[1], runs[2]), (runs[2], runs[4])]
     return Grids(
         fine=fine,
-        start=snapshots[0].masses,
-        coarse=np.stack([maxima_around(plan.distances(*pair), plan.saves) for pair in pairs]),
+        start=runs[1].start,
+        coarse=np.stack([maxima_around(plan.distances(a.sketches, b.sketches), plan.saves) for a, b in pairs]),
         exact=exact_error(plan, fine),
-        sensitivity=sensitive,
-        energy=np.array([snapshots[k].energy for k in plan.saves]),
-        diagnostics={name: float(dataset[name][-1]) for name in ("dissipation", *plan.problem.diagnostics)},
-        seconds=float(dataset.attrs["wall_seconds"]),
-        steps=int(dataset["steps"][-1]),
-        warnings=dataset.attrs.get("warnings", ""),
+        sensitivity=sensitive["sensitivity"],
+        energy=runs[1].energies[plan.saves],
+        **runs[1].numbers,
     )
+
+
+def grid_parts(plan: Plan, case: Case) -> Parts:
+    """The run of a coarsened case as a `GridRun` keeps it."""
+    snapshots, dataset = grid_path(plan, case)
+    arrays = {"energies": np.array([s.energy for s in snapshots]), "start": snapshots[0].masses}
+    numbers = {
+        "diagnostics": {name: float(dataset[name][-1]) for name in ("dissipation", *plan.problem.diagnostics)},
+        "seconds": float(dataset.attrs["wall_seconds"]),
+        "steps": int(dataset["steps"][-1]),
+        "warnings": dataset.attrs.get("warnings", ""),
+    }
+    return arrays | arrays_of(plan.sketches(snapshots)), numbers
 
 
 def exact_error(plan: Plan, fine: Sketches) -> Array | None:

@@ -17,7 +17,7 @@ def verdict_figure(result: xarray.Dataset) -> "Figure":
     from matplotlib.figure import Figure
 
     particles = "distance" in result
-    judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])] if particles else []
+    judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])] if "slope" in result else []
     over_time = [*([draw_verdict] if particles else []), draw_errors, draw_energy]
     panels = len(judged) + len(over_time)
     columns = min(4, panels)
@@ -86,11 +86,16 @@ def rows_of(result: xarray.Dataset) -> list[tuple[str, xarray.Dataset]]:
 
 
 def draw_energy(axes: "Axes", result: xarray.Dataset) -> None:
-    """Energies of the grid, and of the random ensembles of the smallest and the largest N, over time."""
+    """Energies of the grid, and of the random ensembles of the smallest and the largest N or a user's own, over time."""
     time, energies = result["time"], [result["energy"]]
-    for k in (0, result.sizes["count"] - 1) if "random_energy" in result else ():
-        part = result["random_energy"].isel(count=k)
-        label = f"{int(part['count'])} particles, ensembles"
+    shown: list[tuple[int, xarray.DataArray]] = []
+    if "random_energy" in result:
+        parts = [result["random_energy"].isel(count=k) for k in (0, result.sizes["count"] - 1)]
+        shown = [(int(part["count"]), part) for part in parts]
+    elif "verdict_energy" in result:
+        shown = [(result.attrs["verdict_count"], result["verdict_energy"].rename(verdict_ensemble="ensemble"))]
+    for count, part in shown:
+        label = f"{count} particles, ensembles"
         axes.fill_between(time, part.min("ensemble"), part.max("ensemble"), alpha=0.3, label=label)
         energies.append(part)
     axes.plot(time, result["energy"], "k.-", lw=1, label="grid")

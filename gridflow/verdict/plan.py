@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
 from gridflow.space.factor import Array
 from gridflow.verdict.quantities import Quantity, Snapshot, quantities_of
-
-Sketches = list[list[Any]]
-"""One sketch per quantity and time."""
+from gridflow.verdict.sketches import Sketches
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,9 @@ class Plan:
         return np.array([[q.distance(a, b) for a, b in zip(*pair, strict=True)] for q, *pair in rows])
 
 
-def plan_of(case: Case, energy: Energy | None) -> Plan:
+def plan_of(case: Case, energy: Energy | None, own: bool = False) -> Plan:
     """The plan of a case, with an energy of one's own or None. Raises InputError for a case that cannot be validated."""
-    particles = check_case(case)
+    particles = check_case(case, own)
     case = case.replace({"time.steady": 0.0})  # all runs end at the same time
     problem = case.problem(energy)
     problem.check_energy()
@@ -61,13 +58,13 @@ def validation_saves(case: Case) -> list[int]:
     return sorted({round(float(k)) for k in wanted})
 
 
-def check_case(case: Case) -> Particles | None:
-    """The particle runs of a case, if any.
+def check_case(case: Case, own: bool = False) -> Particles | None:
+    """The particle runs of a case, if any; own : whether a user's own stand beside the grid, so that it needs none.
 
     Raises InputError for a case without thresholds, and for one that nothing stands beside: no particles, no exact solution and
     no diagnostics that are judged.
     """
-    if case.particles is None and case.exact is None and not case.validation.diagnostics:
+    if not own and case.particles is None and case.exact is None and not case.validation.diagnostics:
         allowed = "particle runs, an exact solution, or thresholds on diagnostics"
         raise InputError(f"{case.name} has no [particles]", allowed, "add [particles], [exact] or [validation.diagnostics]")
     allowed = "for example w1 = { threshold = 0.01, reason = '…' }"

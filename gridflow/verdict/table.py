@@ -6,7 +6,7 @@ import xarray
 
 def table(result: xarray.Dataset) -> str:
     """The verdict as text: one row per quantity, each number at its worst time, and the headline figures."""
-    exact, particles = "exact_error" in result, "distance" in result
+    exact, particles, rates = "exact_error" in result, "distance" in result, "slope" in result
     head = [
         "quantity",
         "grid error",
@@ -14,7 +14,7 @@ def table(result: xarray.Dataset) -> str:
         *(["distance", "allowed"] if particles else []),
         "threshold",
     ]
-    rows = [[*head, *(["slope in N", "worth N", "detects"] if particles else []), "verdict"]]
+    rows = [[*head, *(["slope in N"] if rates else []), *(["worth N", "detects"] if particles else []), "verdict"]]
     for k, name in enumerate(result["quantity"].values):
         row = result.isel(quantity=k)
         beside, behind = particle_cells(row) if particles else ([], [])
@@ -28,14 +28,18 @@ def table(result: xarray.Dataset) -> str:
 
 
 def particle_cells(row: xarray.Dataset) -> tuple[list[str], list[str]]:
-    """What particles say of a quantity: distance and what is allowed at the worst time; slope, worth and what is detected."""
+    """What particles say of a quantity: distance and what is allowed at the worst time; slope, worth and what is detected.
+
+    The slope, where there is one; the worth, where theory says how distances fall with N.
+    """
     ratio = row["distance"].values / np.maximum(row["allowed"].values, np.finfo(float).tiny)
-    worst, judged = int(ratio.argmax()), bool(row["slope_judged"])
-    slope = f"{float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}" + ("" if judged else " (not judged)")
-    worth = count_text(float(row["worth"])) if judged else ""
+    worst, judged, slope = int(ratio.argmax()), bool(row.get("slope_judged", True)), []
+    if "slope" in row:
+        slope = [f"{float(row['slope']):+.2f} ± {float(row['slope_error']):.2f}" + ("" if judged else " (not judged)")]
+    worth = count_text(float(row["worth"])) if judged and np.isfinite(row["worth"]) else ""
     return (
         [f"{float(row[name][worst]):.1e}" for name in ("distance", "allowed")],
-        [slope, worth, percent_text(float(row["detects"].min()))],
+        [*slope, worth, percent_text(float(row["detects"].min()))],
     )
 
 
@@ -66,21 +70,27 @@ def diagnostic_lines(result: xarray.Dataset) -> list[str]:
 def headline_lines(result: xarray.Dataset) -> list[str]:
     """The verdict, what it detects, and what the grid is worth."""
     a = result.attrs
-    quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
+    fewer = "" if "agrees" in a else "a quarter of the particles, "
+    quick = f" (quick: half the cells, {fewer}thresholds × 4)" if a["quick"] else ""
     lines = [f"verdict: {a['verdict']}{quick}"]
     if "detects" in a:
         lines.append(f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}")
     else:
         lines.append("  without particles: by the errors of the grid and the diagnostics alone")
+    if "agrees" in a:
+        agrees = "agree with the grid, as far as they resolve" if a["agrees"] else "contradict the grid"
+        lines.append(f"  the particles {agrees}: distances are {'' if a['agrees'] else 'not '}at most what is allowed")
     if a["worth_quantity"] != "none":
         lines.append(
             f"  this grid ({a['grid_cells']} cells, {a['grid_steps']} steps, {a['grid_seconds']:.2g} s) is worth"
             f" {count_text(a['worth'])} particles ({a['worth_quantity']}, worst time)"
         )
+    if "particle_seconds" in a:
         lines.append(
             f"  a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's"
             f" ({a['particle_seconds_count']} particles took {a['particle_seconds']:.2g} s; cost ~ N^{a['particle_cost_order']})"
         )
+    lines += [f"  note: {line}" for line in a.get("notes", "").splitlines()]
     return lines + [f"  warning: {line}" for line in a.get("warnings", "").splitlines()]
 
 

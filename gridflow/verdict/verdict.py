@@ -24,6 +24,9 @@ is biased by O(1/N). A relative error δ of the speed (velocity, and temperature
 δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
 what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
+Particle runs of a user's own (`gridflow.verdict.own_particles`) have one N and no refined twin: the rate is not judged, τ counts
+as 0, and notes of the verdict say so.
+
 A case without particles (a flow that no particles follow) is judged by its errors, estimated and exact, and by its diagnostics.
 
 Diagnostics are numbers that the energy computes of the grid's state at the end. Those with a threshold pass or fail by it, also
@@ -141,7 +144,8 @@ class Judgement:
         """Why nothing can be said about quantity k."""
         limit, resolution, slope_error, found = self.limit[k], self.resolution[k].max(), self.slope_error[k], []
         if resolution > limit:
-            found.append(f"the particles resolve {resolution:.2g} only, the threshold is {limit:.2g}: raise particles.verdict")
+            more = "raise particles.verdict" if self.experiment.random else "take more particles in each ensemble"
+            found.append(f"the particles resolve {resolution:.2g} only, the threshold is {limit:.2g}: {more}")
         if self.experiment.plan.quantities[k].has_rate and slope_error > SLOPE_ERROR_MAX:
             found.append(f"the slope in N is known to ± {slope_error:.2f} only: raise particles.ensembles or spread the counts")
         return found
@@ -166,9 +170,13 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
     random_allowed = [bound + null_quantile(s) + experiment.time_step + floor for s in random]
     with np.errstate(divide="ignore"):
         detects = np.where(grids.sensitivity > 0, 2 * allowed / grids.sensitivity, np.inf)
-    counts = np.array([s.count for s in random], dtype=float)
-    sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in random], axis=-1)  # (q, t, n_counts)
+    shown = random or [experiment.verdict]  # of a user's own particles there is one N
+    counts = np.array([s.count for s in shown], dtype=float)
+    sampling = np.stack([s.null.mean(axis=-1) / np.sqrt(2) for s in shown], axis=-1)  # (q, t, n_counts)
     slope, constants = rate_of_sampling(counts, sampling)
+    worth = ((constants / worst) ** 2).min(axis=-1)
+    has_rate = np.array([q.has_rate for q in plan.quantities])
+    agree = [s.distance.mean(axis=-1) <= a for s, a in zip(random, random_allowed, strict=True)]
     return Judgement(
         experiment,
         diagnostics,
@@ -179,11 +187,11 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
         distance,
         resolution,
         consistent=distance <= allowed,
-        random_consistent=np.stack([s.distance.mean(axis=-1) <= a for s, a in zip(random, random_allowed, strict=True)], axis=-1),
+        random_consistent=np.stack(agree, axis=-1) if random else np.ones((*distance.shape, 0), dtype=bool),
         detects=detects,
         slope=slope,
-        slope_error=slope_error(counts, [s.null for s in random]),
-        worth=((constants / worst) ** 2).min(axis=-1),
+        slope_error=slope_error(counts, [s.null for s in shown]),
+        worth=worth if random else np.where(has_rate, worth, np.nan),
     )
 
 
@@ -231,10 +239,14 @@ def error_bound(coarse: Array, smooth: bool) -> Array:
 
 
 def rate_of_sampling(counts: Array, sampling: Array) -> tuple[Array, Array]:
-    """(slope of log sampling error in log N, mean over times, (n_quantities,); c = √N·error, geometric mean over N, (q, t))."""
+    """(slope of log sampling error in log N, mean over times, (n_quantities,); c = √N·error, geometric mean over N, (q, t)).
+
+    The slope is NaN for one N.
+    """
     x = np.log(counts) - np.log(counts).mean()
     logs = np.log(np.maximum(sampling, np.finfo(float).tiny))
-    return (logs @ x / (x @ x)).mean(axis=-1), np.exp((logs + 0.5 * np.log(counts)).mean(axis=-1))
+    slope = (logs @ x / (x @ x)).mean(axis=-1) if counts.size > 1 else np.full(len(logs), np.nan)
+    return slope, np.exp((logs + 0.5 * np.log(counts)).mean(axis=-1))
 
 
 def slope_error(counts: Array, nulls: list[Array]) -> Array:

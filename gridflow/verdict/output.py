@@ -1,0 +1,99 @@
+"""The files of a verdict: its dataset, its picture, and the folder of finished runs until both are written."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridflow.errors import InputError, require
+from gridflow.files import check_new_file, open_netcdf
+
+if TYPE_CHECKING:
+    import xarray
+
+    from gridflow.case.case import Case
+
+ENDING = ".run"
+"""Of the file of a finished run."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """name : of the case."""
+
+    name: str
+    directory: Path
+
+    @property
+    def data(self) -> Path:
+        """The NetCDF file."""
+        return self.directory / f"{self.name}-validation.nc"
+
+    @property
+    def picture(self) -> Path:
+        """The picture."""
+        return self.data.with_suffix(".png")
+
+    @property
+    def kept(self) -> Path:
+        """The folder of finished runs."""
+        return self.data.with_suffix(".kept")
+
+    @property
+    def number_kept(self) -> int:
+        """How many finished runs there are."""
+        return len(list(self.kept.glob(f"*{ENDING}")))
+
+    def remove_kept(self) -> None:
+        """Removes the finished runs, and their folder where nothing else is in it."""
+        for path in self.kept.glob(f"*{ENDING}*"):
+            path.unlink()
+        if self.kept.is_dir() and not any(self.kept.iterdir()):
+            self.kept.rmdir()
+
+    def check_directory(self) -> None:
+        """Creates the directory where it is missing. Raises InputError where it cannot be one."""
+        directory = self.directory
+        possible = directory.is_dir() or not directory.exists()
+        require(possible, f"the output {str(directory)!r} is not a directory", "a directory", "choose another name")
+        try:
+            directory.mkdir(exist_ok=True)
+        except OSError as error:
+            received = f"the directory {str(directory)!r} cannot be created: {error.strerror}"
+            raise InputError(received, "a writable place", "create it first") from None
+
+    def check(self, overwrite: bool) -> None:
+        """Raises InputError, before any work is done, for files that exist or cannot be written."""
+        for path in (self.data, self.picture):
+            check_new_file(path, {path.suffix}, overwrite)
+
+    def check_kept(self, overwrite: bool, resume: bool) -> None:
+        """Raises InputError for finished runs of a validation before that nobody says what to do with."""
+        received = f"{self.kept.name!r} exists: a validation that was interrupted or killed"
+        fix = "add --resume to go on with it, or --overwrite to start anew"
+        require(overwrite or resume or not self.kept.exists(), received, "a new validation", fix)
+
+    def complete(self, case: "Case", quick: bool) -> "xarray.Dataset | None":
+        """The verdict where both files are complete and of this case, by this version; else None."""
+        if not (self.data.is_file() and self.picture.is_file()):
+            return None
+        from gridflow.output.dataset import attributes
+
+        mine = attributes(case, "validate") | {"quick": int(quick)}
+        with open_netcdf(self.data, "a verdict to go on with") as file:
+            same = all(file.attrs.get(name) == mine[name] for name in ("case", "gridflow_version", "quick"))
+            return file.load() if same else None
+
+    def write(self, result: "xarray.Dataset") -> None:
+        """Writes the dataset and its picture; both files appear complete or not at all."""
+        from gridflow.verdict.picture import verdict_figure
+
+        parts = {path: path.with_name(path.name + ".part") for path in (self.data, self.picture)}
+        try:
+            result.to_netcdf(parts[self.data], engine="netcdf4")
+            verdict_figure(result).savefig(parts[self.picture], dpi=110, format="png")
+            for path, part in parts.items():
+                os.replace(part, path)
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
