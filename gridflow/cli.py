@@ -83,17 +83,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_case(command: argparse.ArgumentParser) -> None:
-    """Adds CASE and --set."""
+    """Adds CASE, --set and --force."""
     command.add_argument("case", help="a shipped name or a TOML file")
     change = "change a key, e.g. space.a.cells=128"
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=change)
+    command.add_argument("--force", action="store_true", help="try what does not fit into the memory all the same")
 
 
 def changed_case(arguments: argparse.Namespace) -> "Case":
     """The case of the command line with its --set options."""
     from gridflow.case.case import load_case
     from gridflow.case.changes import parse_setting
+    from gridflow.memory import LIFTED
 
+    LIFTED.set(arguments.force)
     return load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
 
 
@@ -117,11 +120,12 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 def command_show(arguments: argparse.Namespace) -> int:
     """Prints a case and, as comments, its cost."""
-    from gridflow.case.cost import cost_of
+    from gridflow.preview import preview
 
     case = changed_case(arguments)
-    comments = [f"# {line}" for line in cost_of(case).lines()]
-    print(case.text(), *comments, sep="\n")
+    print(case.text())
+    for line in preview(case):
+        print(f"# {line}")
     return 0
 
 
@@ -145,7 +149,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
     )
     status = ending.attrs["status"]
     if status == "interrupted":
-        flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
+        flags = [flag for flag in ("overwrite", "quiet", "plot", "force") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
         words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads]

@@ -72,6 +72,11 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
         if self.grading is not None and not lower <= self.grading.focus <= upper:
             raise ValueError(f"grading.focus {self.grading.focus} lies outside bounds {list(self.bounds)}")
 
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return self.cells
+
     def factor(self, name: str) -> LineFactor:
         lower, upper = self.bounds
         middles = (np.arange(self.cells) + 0.5) / self.cells

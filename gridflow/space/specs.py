@@ -1,6 +1,6 @@
 """The registry of factors that a case may name.
 
-A specification has `factor(name)`, which makes the factor, and the class constant `resolution_key`: "cells" of a line or circle,
+A specification has `factor(name)`, which makes the factor, `size`, its number of cells, and the class constant `resolution_key`: "cells" of a line or circle,
 "level" of a surface, whose cells are four times as many on the next one, or None where nothing can be resolved more finely.
 """
 

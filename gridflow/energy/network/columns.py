@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import open_netcdf
+from gridflow.files import open_netcdf, regular_file
 from gridflow.space.factor import Array
 
 BLOCK_ROWS = 2**15
@@ -29,8 +29,7 @@ def read_columns(path: Path, shown: str, names: list[str]) -> dict[str, Array]:
             found = {str(n): v for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
             check_names(names, list(found), shown)
             return {name: np.asarray(found[name], dtype=float).ravel() for name in names}
-    received, fix = f"the data file {shown!r} does not exist", "check the path; it is relative to the case file"
-    require(path.is_file(), received, "a CSV or NetCDF file", fix)
+    regular_file(path, "energy.data")
     try:
         with path.open(encoding="utf-8") as file:
             return read_csv(file, shown, names)

@@ -24,7 +24,7 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
 
     count: Count
     covariance: list[list[float]]
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
 
     def points(self) -> tuple[Array, Array]:
         dim = len(self.covariance)
