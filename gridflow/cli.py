@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gridflow import __version__
 from gridflow.errors import InputError, SolveError, suggestion
+from gridflow.memory import unlimited
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
@@ -94,9 +95,7 @@ def changed_case(arguments: argparse.Namespace) -> "Case":
     """The case of the command line with its --set options."""
     from gridflow.case.case import load_case
     from gridflow.case.changes import parse_setting
-    from gridflow.memory import LIFTED
 
-    LIFTED.set(arguments.force)
     return load_case(arguments.case).replace(dict(map(parse_setting, arguments.settings)))
 
 
@@ -276,7 +275,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
     try:
-        return COMMANDS[arguments.command](arguments)
+        with unlimited(vars(arguments).get("force", False)):
+            return COMMANDS[arguments.command](arguments)
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()
         return 0

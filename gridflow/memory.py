@@ -1,30 +1,35 @@
 """What fits into the memory of this machine: sizes are compared with it before anything of that size is made.
 
 The limit is the memory of the machine, or what a container (control groups) or a shell (ulimit -v) leaves of it. Within
-`unlimited` nothing is compared: what does not fit then ends in a MemoryError, or is swapped.
+`unlimited`, which holds for all threads, nothing is compared: what does not fit then ends in a MemoryError, or is swapped.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 
 from gridflow.errors import require
 
-LIFTED: ContextVar[bool] = ContextVar("sizes are not compared", default=False)
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 FORCED = "; --force (in Python: with gridflow.memory.unlimited()) tries it all the same"
+
+
+class Comparison:
+    """Whether sizes are compared."""
+
+    lifted = False
 
 
 @contextmanager
 def unlimited(lifts: bool = True) -> Iterator[None]:
     """Within it sizes are not compared with the memory, if `lifts`."""
-    token = LIFTED.set(lifts or LIFTED.get())
+    before = Comparison.lifted
+    Comparison.lifted = before or lifts
     try:
         yield
     finally:
-        LIFTED.reset(token)
+        Comparison.lifted = before
 
 
 def memory_limit() -> int:
@@ -59,7 +64,7 @@ def limits_of_groups() -> list[int]:
 
 def require_memory(what: str, size: float, fix: str) -> None:
     """Raises InputError where something of so many bytes does not fit into the memory. what : a noun; fix : what to change."""
-    if not LIFTED.get():
+    if not Comparison.lifted:
         most = memory_limit()
         allowed = f"at most {bytes_text(most)}, the memory of this machine"
         require(size <= most, f"{what}: about {bytes_text(size)}", allowed, fix + FORCED)

@@ -28,6 +28,7 @@ import tomllib
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -86,7 +87,7 @@ def places(value: Any, keys: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for key, entry in inner for place in [(*keys, key), *places(entry, (*keys, key))]]
 
 
-def at(table: Any, keys: tuple[Any, ...]) -> Any:
+def at(table: Any, keys: Sequence[Any]) -> Any:
     """The entry at a place."""
     for key in keys:
         table = table[key]
@@ -109,13 +110,18 @@ def changed_number(value: Any, rng: random.Random) -> Any:
 
 def damage(table: dict[str, Any], rng: random.Random) -> None:
     """One random change in place."""
-    keys = rng.choice(places(table) or [("title",)])
+    every = places(table) or [("title",)]
+    numbers = [keys for keys in every if type(at(table, keys)) in (int, float)]
+    if numbers and rng.random() < 0.6:  # what gets farthest
+        *inside, last = rng.choice(numbers)
+        at(table, inside)[last] = changed_number(at(table, inside)[last], rng)
+        return
+    keys = rng.choice(every)
     node, last = at(table, keys[:-1]), keys[-1]
     value = node[last] if isinstance(node, list) or last in node else 1
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    action = rng.choice(["value", "value", "value", "value", "junk", "delete", "rename", "double", "swap", "other", "add"])
-    if action == "value":
-        node[last] = changed_number(value, rng) if number else rng.choice(WORDS) if isinstance(value, str) else junk(rng)
+    action = rng.choice(["word", "junk", "delete", "rename", "double", "swap", "other", "other", "add"])
+    if action == "word":
+        node[last] = rng.choice(WORDS) if isinstance(value, str) else junk(rng)
     elif action == "junk":
         node[last] = junk(rng)
     elif action == "delete":

@@ -37,9 +37,13 @@ from msgspec import Meta, Struct
 from gridflow.energy.base import REACH, ParticleEnergy
 from gridflow.errors import require
 from gridflow.flow.term import FlowTerm
+from gridflow.space.grid import Grid
 
 LADDER = 16
 """Adaptive levels are β₀·2^(−k/2), k ≤ 16: down to β₀/256."""
+
+WIDEST = 2
+"""Level over length beyond which noise takes a particle anywhere: the smoothed kernel no longer knows where the mass is."""
 
 Correction = Literal["drift", "diffusion"]
 
@@ -99,6 +103,13 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
     key = "noise_injection"
     lowers_energy = False
     drives = True
+
+    def __init__(self, spec: NoiseInjection, temperature: float, grid: Grid) -> None:
+        super().__init__(spec, temperature, grid)
+        longest = max((f.total_volume for f in grid.factors if f.one_dimensional), default=0.0)
+        received, fix = f"flow.noise_injection.level = {spec.level:g}", "lower the level"
+        allowed = f"at most {WIDEST} times the longest interval or circle, {longest:.3g}"
+        require(spec.level <= WIDEST * longest or longest == 0.0, received, allowed, fix)
 
     @property
     def acts(self) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.errors import require
+from gridflow.memory import require_memory
 from gridflow.space.coordinate import Coordinate, face_distances
 from gridflow.space.factor import Array, Cells
 
@@ -41,6 +42,7 @@ class LineFactor(Coordinate):
         received = f"an extension of the graded interval {self.name!r}"
         require(self.uniform, received, "uniform intervals", f"remove space.{self.name}.grading")
         h, (lower, upper) = float(self.volumes[0]), self.walls
+        require_memory(f"{self.name!r} with {margin / h:.3g} cells more on both sides", 240 * margin / h, "use wider cells")
         more = ceil(margin / h)
         bounds = (lower - more * h, upper + more * h)
         return Interval(bounds, self.size + 2 * more, units=self.units).factor(self.name) if more > 0 else self
