@@ -5,6 +5,7 @@ The limit is the memory of the machine, or what a container (control groups) or 
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,13 @@ def require_memory(what: str, size: float, fix: str) -> None:
         most = memory_limit()
         allowed = f"at most {bytes_text(most)}, the memory of this machine"
         require(size <= most, f"{what}: about {bytes_text(size)}", allowed, fix + FORCED)
+
+
+def require_disk(what: str, size: float, folder: Path, fix: str) -> None:
+    """The same of a file and the disk of its folder."""
+    if not Comparison.lifted:
+        free = shutil.disk_usage(folder).free
+        require(size <= free, f"{what}: about {bytes_text(size)}", f"at most {bytes_text(free)}, free on this disk", fix + FORCED)
 
 
 def bytes_text(number: float) -> str:

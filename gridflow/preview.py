@@ -13,20 +13,24 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from gridflow.case.case import Case
 from gridflow.case.cost import Cost, cost_of
 from gridflow.compiled import on_compilation
 from gridflow.errors import InputError, SolveError
+from gridflow.memory import bytes_text, require_disk
 from gridflow.progress import Progress
-from gridflow.solver import Run
+from gridflow.solver import FEWER, Run
 from gridflow.sums.choice import reductions
 
 SECONDS = 1.2
 """With loading what is needed, `gridflow show` then takes less than two."""
 COMPILING_SECONDS = 120.0
 """More where kernels must be compiled, once after an installation."""
+LARGE = 2**30
+"""Bytes of a result from which they are said."""
 Tell = Callable[[str, Any], None]
 """(kind, plain values) of what is found, as soon as it is."""
 
@@ -43,15 +47,19 @@ def preview(case: Case) -> list[str]:
     late = f"not found out within {SECONDS:g} s"
     shape = {name: spec.size for name, spec in case.space.items()}
     cost = Cost(**found["cost"]) if "cost" in found else Cost(shape, problem=late)
-    return [*cost.lines(), *([] if "checked" in found else [f"whether a run would refuse the case is not known: {late}"])]
+    if "checked" not in found:
+        return [*cost.lines(), f"whether a run would refuse the case is not known: {late}"]
+    large = found["checked"] >= LARGE
+    return [*cost.lines(), *([f"the file of a run takes about {bytes_text(found['checked'])}"] if large else [])]
 
 
 def find(case: Case, tell: Tell) -> None:
     """Tells what a run would refuse, or that it would begin, and what it takes."""
     try:
         with reductions(case.reductions) as use, on_compilation(lambda kept: tell("compiling", kept)):
-            Run(case, None, None, False, Progress(), use)
-            tell("checked", None)
+            run = Run(case, None, None, False, Progress(), use)
+            require_disk(f"a result of {len(run.times)} saves", run.size, Path(), FEWER)
+            tell("checked", run.size)
             tell("cost", asdict(cost_of(case)))
     except InputError as error:
         tell("refused", error.parts)

@@ -14,6 +14,7 @@ from gridflow.case.case import Case
 from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
+from gridflow.memory import require_disk, require_memory
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, check_output, layout_of, part_path, records_of
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
+FEWER = "save less often (time.save), or use fewer cells or data"
 CHECKPOINT_SECONDS = 30.0
 """A lost machine costs at most this much work."""
 
@@ -128,6 +130,8 @@ def finished(
     shown = progress or Progress()
     with blas_threads(threads), on_compilation(shown.compiling), reductions(case.reductions) as use:
         run = Run(case, energy, path, resume, shown, use, compare)
+        if path is None:  # the records, and the dataset that they become
+            require_memory(f"a result of {len(run.times)} saves", 2 * run.size, f"name an output file, or {FEWER}")
         run.ended = run.result()
         return run
 
@@ -139,7 +143,8 @@ def check_one_energy(case: Case, energy: Energy | None) -> None:
 
 
 class Run:
-    """One run of a case: its parts, and the loop. ended : what it leaves beside its records, at the end."""
+    """One run of a case: its parts, and the loop. ended : what it leaves beside its records, at the end; size : of these, in
+    bytes."""
 
     ended: Ending
 
@@ -185,6 +190,9 @@ class Run:
         if problem.gibbs is not None:
             why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
             layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
+        self.size = layout.bytes_per_record * (len(self.times) - saved)
+        if path is not None:
+            require_disk(f"a result of {len(self.times)} saves", self.size, path.parent, FEWER)
         if path is not None and saved == 0:
             remove_checkpoints(path)  # of an earlier run under this name
         self.writer = MemoryWriter(layout) if path is None else FileWriter(path, layout, saved)

@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
+from math import isfinite, prod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,12 +40,14 @@ from gridflow.case.case import Case, load_case
 from gridflow.case.changes import parse_setting
 from gridflow.case.shipped import shipped_cases
 from gridflow.errors import InputError, SolveError
+from gridflow.scheme.jko.scheme import JKO
 
 SHOW_SECONDS, LIMIT_SECONDS = 2.0, 60.0
 ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 1.5 * 2**30
 """Bytes. Compiled code needs far more addresses than memory."""
 FULL, STEPS_EVERY, CHILDREN = 50_000, 10, 2
-CELLS, STEPS = 24, 3
+CELLS, CELLS_MAX, STEPS = 24, 200_000, 3
+"""Along lines, of most cases; of grids on which more than `show` is tried, which takes however long; steps."""
 NUMBERS: list[Any] = [
     -1, 0, 1, 2, 3, 4, 5, 7, 1000, 10**5, 10**6, 10**9, 2**31, 2**63, 2**64, 10**20, 10**200, -(10**30), 0.0, -0.0, 5e-324,
     1e-300, 1e-150, 1e-30, 1e-9, 0.5, 1.5, 1e5, 1e9, 1e30, 1e75, 1e100, 1e149, 1e150, 1e308, -0.5, -1e-300, -1e9, -1e149,
@@ -105,6 +108,8 @@ def junk(rng: random.Random) -> Any:
 def changed_number(value: Any, rng: random.Random) -> Any:
     """Another number, close or far."""
     factors = [-1, 0, 2, 0.5, 10, 1e3, 1e6, 1e12, 1e-3, 1e-9, 1e-15]
+    if not isfinite(value):
+        return rng.choice(NUMBERS)
     return rng.choice([rng.choice(NUMBERS), value * rng.choice(factors), value + rng.choice([-1, 1]), int(value), float(value)])
 
 
@@ -218,18 +223,21 @@ def stages(seed: int, number: int, steps: bool, folder: Path) -> Any:
     preview(case)
     if processor_seconds() - began > SHOW_SECONDS:
         raise TimeoutError
+    if prod(spec.size for spec in case.space.values()) > CELLS_MAX:
+        return
     yield "problem"
     problem = case.problem()
     problem.check_start()
     if steps:
         yield "steps"
-        solve(case.replace({"time.max_steps": STEPS, "time.save": 2}))
+        iterations = {"scheme.max_iterations": 50} if isinstance(case.scheme, JKO) else {}
+        solve(case.replace({"time.max_steps": STEPS, "time.save": 2, **iterations}))
     yield "end"
 
 
 def outcome(seed: int, number: int, steps: bool, folder: Path) -> Outcome:
     """What becomes of one case."""
-    stage = "load"
+    stage, before = "load", peak()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", RuntimeWarning)
@@ -242,8 +250,13 @@ def outcome(seed: int, number: int, steps: bool, folder: Path) -> Outcome:
             return Outcome(stage, "slow", f"gridflow show took more than {SHOW_SECONDS:g} s")
         except Exception as error:
             return Outcome(stage, *fault(str(error) if "Traceback" in str(error) else traceback.format_exc()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Outcome(stage, "large", f"{peak / 2**30:.1f} GiB") if peak > RESIDENT_MAX else Outcome(stage, "clean")
+    large = peak() > max(before, RESIDENT_MAX)
+    return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, "clean")
+
+
+def peak() -> float:
+    """Most bytes that were in use so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def fault(text: str) -> tuple[str, str]:

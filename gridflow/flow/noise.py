@@ -106,6 +106,9 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
 
     def __init__(self, spec: NoiseInjection, temperature: float, grid: Grid) -> None:
         super().__init__(spec, temperature, grid)
+        surfaces = [f.name for f in grid.factors if f.columns > 1]
+        received, fix = f"{self.stated} on the surfaces {surfaces}", f"remove flow.{self.key}"
+        require(not (self.acts and surfaces), received, "intervals, circles and labels", fix)
         longest = max((f.total_volume for f in grid.factors if f.one_dimensional), default=0.0)
         received, fix = f"flow.noise_injection.level = {spec.level:g}", "lower the level"
         allowed = f"at most {WIDEST} times the longest interval or circle, {longest:.3g}"
@@ -120,8 +123,5 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
         return f"flow.noise_injection.level = {self.spec.level:g}"
 
     def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
-        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that, and on surfaces."""
-        surfaces = [f.name for f in self.grid.factors if f.columns > 1]
-        received = f"{self.stated} on the surfaces {surfaces}"
-        require(not surfaces, received, "intervals, circles and labels", f"remove flow.{self.key}")
+        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that."""
         return energy.extend(REACH * self.spec.level)
