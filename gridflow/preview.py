@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ Tell = Callable[[str, Any], None]
 
 def preview(case: Case) -> list[str]:
     """Sentences on what a run takes. Raises what a run would raise before its first step, if that is found in time."""
+    cells, saves = prod(spec.size for spec in case.space.values()), len(case.time.save_times())
+    require_disk(f"{saves} saves of {cells} cells", 8 * cells * saves, Path(), FEWER)
     found = dict(within(SECONDS, lambda tell: find(case, tell)))
     if "refused" in found:
         raise InputError(*found["refused"])

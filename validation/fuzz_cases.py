@@ -40,7 +40,9 @@ from gridflow.case.case import Case, load_case
 from gridflow.case.changes import parse_setting
 from gridflow.case.shipped import shipped_cases
 from gridflow.errors import InputError, SolveError
+from gridflow.preview import preview
 from gridflow.scheme.jko.scheme import JKO
+from gridflow.solver import solve
 
 SHOW_SECONDS, LIMIT_SECONDS = 2.0, 60.0
 ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 1.5 * 2**30
@@ -210,19 +212,17 @@ def processor_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def stages(seed: int, number: int, steps: bool, folder: Path) -> Any:
+def stages(seed: int, number: int, steps: bool, folder: Path, shows: bool = True) -> Any:
     """Stage by stage: the name before it begins."""
-    from gridflow.preview import preview
-    from gridflow.solver import solve
-
     yield "load"
     case = damaged_case(seed, number, steps, folder)
     yield "show"
     began = processor_seconds()
     case.text()
-    preview(case)
-    if processor_seconds() - began > SHOW_SECONDS:
-        raise TimeoutError
+    if shows:
+        preview(case)
+        if processor_seconds() - began > SHOW_SECONDS:
+            raise TimeoutError
     if prod(spec.size for spec in case.space.values()) > CELLS_MAX:
         return
     yield "problem"
@@ -235,14 +235,14 @@ def stages(seed: int, number: int, steps: bool, folder: Path) -> Any:
     yield "end"
 
 
-def outcome(seed: int, number: int, steps: bool, folder: Path) -> Outcome:
-    """What becomes of one case."""
+def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = True) -> Outcome:
+    """What becomes of one case; steps : whether it takes some; shows : whether `gridflow show` is tried."""
     stage, before = "load", peak()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            for stage in stages(seed, number, steps, folder):  # noqa: B007
+            for stage in stages(seed, number, steps, folder, shows):  # noqa: B007
                 pass
         except (InputError, SolveError) as error:
             return Outcome(stage, "refused" if isinstance(error, InputError) else "failed", str(error))
