@@ -87,7 +87,7 @@ NUMBERS = {
     "seed": (QUADRATIC, {"energy.data.inputs": {"kind": "normal", "count": 9, "covariance": [[1.0]], "seed": -1}}, "int >= 0"),
     "level": (QUADRATIC, {"space": {"theta": {"kind": "sphere", "level": 10**9}}}, "int <= 8"),
     "stiffness": (FREE, {"energy.terms.x.stiffness": 1e149, "space.x.bounds": [-1e120, 1e120]}, "the energy on this space: overflow"),
-    "noise": (FREE, {"flow": {"noise_injection": {"level": 1e149}}}, "at most 2 times the longest"),
+    "noise": (FREE, {"flow": {"noise_injection": {"level": 1e149}}}, "0, or between 1e-12 and 2 times the longest"),
     "noise on a surface": (
         FREE,
         {"space": {"x": {"kind": "sphere", "level": 0}}, "energy": {"kind": "potential"}, "flow": {"noise_injection": {"level": 1.0}},

@@ -42,8 +42,9 @@ from gridflow.space.grid import Grid
 LADDER = 16
 """Adaptive levels are β₀·2^(−k/2), k ≤ 16: down to β₀/256."""
 
-WIDEST = 2
-"""Level over length beyond which noise takes a particle anywhere: the smoothed kernel no longer knows where the mass is."""
+NARROWEST, WIDEST = 1e-12, 2
+"""Level over length: below, noise is lost in the round-off of positions; beyond, it takes a particle anywhere, and the smoothed
+kernel no longer depends on where the mass is."""
 
 Correction = Literal["drift", "diffusion"]
 
@@ -110,9 +111,9 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
         received, fix = f"{self.stated} on the surfaces {surfaces}", f"remove flow.{self.key}"
         require(not (self.acts and surfaces), received, "intervals, circles and labels", fix)
         longest = max((f.total_volume for f in grid.factors if f.one_dimensional), default=0.0)
-        received, fix = f"flow.noise_injection.level = {spec.level:g}", "lower the level"
-        allowed = f"at most {WIDEST} times the longest interval or circle, {longest:.3g}"
-        require(spec.level <= WIDEST * longest or longest == 0.0, received, allowed, fix)
+        allowed = f"0, or between {NARROWEST:g} and {WIDEST} times the longest interval or circle, {longest:.3g}"
+        fits = NARROWEST * longest <= spec.level <= WIDEST * longest or not self.acts or longest == 0.0
+        require(fits, f"{self.stated}", allowed, "change the level")
 
     @property
     def acts(self) -> bool:
