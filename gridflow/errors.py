@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 LENGTH_MAX = 1000
 """Characters of what was received in a message: it may be anything."""
 

@@ -56,11 +56,34 @@ NUMBERS: list[Any] = [
     float("nan"), float("inf"), float("-inf"),
 ]  # fmt: skip
 WORDS: list[Any] = [
-    "", "a", "x", "θ", "é", "\x00", "\u202e", "🙂", "\ud800", "../../etc/passwd", "/dev/zero", "/", "x" * 10_000, "kind", "nan", "1e3",
+    "", "a", "x", "θ", "é", "\x00", "\u202e", "🙂", "\ud800", "../../etc/passwd", "/dev/zero", "/", "x" * 10_000, "kind",
+    "nan", "1e3",
     "normal", "uniform", "labels", "circle", "interval", "sphere", "jko", "finite-volume", "gaussian", "relu", "file", "sum",
 ]  # fmt: skip
 OTHERS: list[Any] = [True, False, None, [], {}, [[]], [0.0], [1.0, 2.0], [2.0, 1.0], [0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], [{}]]
-NOISE = ["[", "]", "{", "}", '"', "'", "=", ".", ",", "\n", "#", "\\", "\x00", "\ufeff", "é", "nan", "inf", "1e999", "[[", '"""', "-"]
+NOISE = [
+    "[",
+    "]",
+    "{",
+    "}",
+    '"',
+    "'",
+    "=",
+    ".",
+    ",",
+    "\n",
+    "#",
+    "\\",
+    "\x00",
+    "\ufeff",
+    "é",
+    "nan",
+    "inf",
+    "1e999",
+    "[[",
+    '"""',
+    "-",
+]
 
 
 class Outcome(NamedTuple):
@@ -176,7 +199,9 @@ def settings(table: dict[str, Any], rng: random.Random) -> list[str]:
         keys = [str(key) for key in rng.choice(places(table))]
         if rng.random() < 0.2:
             keys[rng.randrange(len(keys))] = rng.choice(["", "²", "9" * 5000, "-1", "kind", "x", "."])
-        value = rng.choice(["", "nan", "[", "{a=1}", "1\nb=2", "[" * 2000, "9" * 5000, *map(str, NUMBERS), *map(repr, WORDS[:12])])
+        value = rng.choice(
+            ["", "nan", "[", "{a=1}", "1\nb=2", "[" * 2000, "9" * 5000, *map(str, NUMBERS), *map(repr, WORDS[:12])]
+        )
         found.append(".".join(keys) + rng.choice(["=", "=", "=", " = ", ""]) + value)
     return found
 

@@ -22,8 +22,8 @@ from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import regular_file
 from gridflow.exact.specs import ExactSpec
+from gridflow.files import regular_file
 from gridflow.flow.flow import Flow
 from gridflow.memory import require_memory
 from gridflow.output.schema import RESERVED

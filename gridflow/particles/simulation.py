@@ -13,8 +13,8 @@ from gridflow.energy.base import Energy
 from gridflow.energy.check import check_at_particles
 from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
-from gridflow.memory import require_memory
 from gridflow.flow.flow import check_drive, check_terms
+from gridflow.memory import require_memory
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec

@@ -17,7 +17,6 @@ from gridflow.space.densities_on_surfaces import Fisher, Harmonic
 from gridflow.space.distribution import cell_ends, inverse, singular, surface_under
 from gridflow.space.factor import Array, Factor
 
-
 WIDEST = 2.0
 """Deviation over circumference beyond which all wound normal densities are the same: uniform to e^(−2π²·4) = 5e−35."""
 

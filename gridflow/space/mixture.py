@@ -96,9 +96,10 @@ def file_masses(component: Component, grid: Grid, directory: Path, purpose: str)
         density = dataset["density"].isel(time=-1)
         for factor in grid.factors:
             name = f"{factor.name}_points" if factor.columns > 1 else factor.name
-            same = name in dataset and dataset[name].shape == factor.points.shape and density.sizes.get(factor.name) == factor.size
+            fits = name in dataset and dataset[name].shape == factor.points.shape and dataset[name].dtype.kind in "fiu"
+            same = fits and density.sizes.get(factor.name) == factor.size and np.allclose(dataset[name], factor.points)
             require(
-                bool(same and dataset[name].dtype.kind in "fiu" and np.allclose(dataset[name], factor.points)),
+                bool(same),
                 f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
                 "the same factors with the same cells",
                 "solve both cases on one grid",
