@@ -143,9 +143,10 @@ def test_wide_entropic_kernels_are_uniform(factor):
 
 # ---------------------------------------------------------------------------------------------------------------- sizes
 NORMAL = {"kind": "normal", "mean": 0.0, "deviation": 0.3}
+INPUTS = {"kind": "uniform", "count": 10**7, "bounds": [-1.0, 1.0]}
 NODES = {"kind": "gauss-legendre", "count": 400, "bounds": [[-1.0, 1.0]] * 3}
 SIZES = {
-    "inputs": (QUADRATIC, {"energy.data.inputs": {"kind": "uniform", "count": 10**7, "bounds": [-1.0, 1.0]}}, "inputs of 10000000"),
+    "inputs": (QUADRATIC, {"energy.data.inputs": INPUTS}, "inputs of 10000000 data in 1 dimensions"),
     "nodes": (QUADRATIC, {"energy.data.inputs": NODES}, "inputs of 64000000 data in 3 dimensions"),
     "matrix": (
         FREE,
@@ -191,7 +192,8 @@ def strange_files(folder):
         os.chdir(before)
     return {
         "folder": "is no regular file", "pipe": "is no regular file", "socket": "is no regular file",
-        "/dev/zero": "is no regular file", "missing": "no file 'missing'", "x" * 5000: "no file 'xxx", "a\0b": "no file", "": "is no regular file",
+        "/dev/zero": "is no regular file", "missing": "no file 'missing'",
+        "x" * 5000: "no file 'xxx", "a\0b": "no file", "": "is no regular file",
     }  # fmt: skip
 
 
