@@ -72,6 +72,14 @@ def test_settings_are_refused(setting):
         case_of(QUADRATIC).replace(dict([parse_setting(setting)]))
 
 
+def test_changes_nested_deep_are_refused():
+    nested = []
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises(InputError, match="nested 33 deep"):
+        case_of(QUADRATIC).replace({"title": nested})
+
+
 def test_errors_in_tables_of_any_name_are_found():
     """The first of several, also where later ones have the same error, and among many."""
     entries = {f"a{k}": {"value": 1.0} for k in range(300)} | {"wrong": {"value": "x"}, "too": {"value": "x"}}

@@ -125,7 +125,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         check_hidden(changes)
         table = msgspec.to_builtins(self)
-        apply_changes(changes, table, Case)
+        apply_changes(plain(changes), table, Case)  # a copy: changes stay as they are
         return checked_case(table)
 
     def resolution(self) -> dict[str, int]:

@@ -4,7 +4,6 @@ A table with a `kind` that gets another kind keeps the keys that the new kind ha
 since they cannot apply, and those that still hold the default of the old kind, so that the new kind has its own defaults.
 """
 
-from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -28,10 +27,9 @@ def parse_setting(setting: str) -> tuple[str, Any]:
 def apply_changes(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:
     """Changes the tables of a case in place: whole tables before their parts, and a kind before the keys beside it.
 
-    The order in which changes are written does not matter, and they stay as they are: a change of a part of a table that another
-    change brings must not reach into it. Raises InputError for a key that cannot exist.
+    The order in which changes are written does not matter; a change of a part of a table that another change brings reaches into
+    it. Raises InputError for a key that cannot exist.
     """
-    changes = deepcopy(changes)
     for key in sorted(changes, key=lambda k: (k.count("."), not is_kind(k))):
         if is_kind(key):
             change_kind(key, changes[key], table, root)

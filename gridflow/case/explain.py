@@ -35,13 +35,17 @@ def input_error(message: str, table: dict[str, Any], root: type[Struct]) -> Inpu
         fix = suggestion(match[1], known) or "remove it"
         return InputError(f"unknown key {match[1]!r} in {where}", f"keys: {', '.join(known)}", fix)
     if match := re.search(r"missing required field `(.+)`", text):
-        return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
+        words = sorted(words_at([*keys, match[1]], table, root))
+        allowed = f"one of: {', '.join(words)}" if words else "every key without a default"
+        return InputError(f"{where} lacks the key {match[1]!r}", allowed, f"add {match[1]} = …")
     if match := re.search(r"Invalid (?:enum )?value '(.*)'", text):
         words = sorted(words_at(keys, table, root))
         fix = suggestion(match[1], words) or "use one of these"
         return InputError(f"{where} = {match[1]!r}", f"one of: {', '.join(words)}", fix)
     if match := re.search(r"Expected (`.+?`.*?)(?:, got `(.+)`)?$", text):
         allowed = match[1].replace("`", "").replace("object", "table").replace("| null", "").replace("str", "string")
+        allowed = re.sub(r"string of length >= (\d+)", r"string of at least \1 characters", allowed)
+        allowed = re.sub(r"of length (>= )?(\d+)", lambda m: f"of {'at least ' if m[1] else ''}{m[2]} entries", allowed)
         kind = f" (a {match[2]})" if match[2] else ""
         return InputError(f"{where} = {received!r}{kind}", allowed.replace("|", "or").strip(), f"change {where}")
     return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", f"correct {where}")
