@@ -99,11 +99,19 @@ def test_the_scheme_has_a_default():
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers
+POWER = {"coefficient": 1.0, "powers": {"x": 16}}
 NUMBERS = {
     "seed": (QUADRATIC, {"energy.data.inputs": {"kind": "normal", "count": 9, "covariance": [[1.0]], "seed": -1}}, "int >= 0"),
     "level": (QUADRATIC, {"space": {"theta": {"kind": "sphere", "level": 10**9}}}, "int <= 8"),
-    "stiffness": (FREE, {"energy.terms.x.stiffness": 1e149, "space.x.bounds": [-1e120, 1e120]}, "the energy on this space: over"),
-    "noise": (FREE, {"flow": {"noise_injection": {"level": 1e149}}}, "0, or between 1e-12 and 2 times the longest"),
+    "too large": (FREE, {"energy.terms.x.stiffness": 1e51}, "energy.terms.x.stiffness = 1e.51"),
+    "too small": (FREE, {"flow.temperature": -1e-51}, "flow.temperature = -1e-51"),
+    "a short space": (FREE, {"space.x.bounds": [-1e-31, 1e-31]}, "2e-31 apart"),
+    "overflow": (
+        FREE,
+        {"energy": {"kind": "potential", "polynomial": [POWER]}, "space.x.bounds": [-1e25, 1e25]},
+        "the energy on this space: overflow",
+    ),
+    "noise": (FREE, {"flow": {"noise_injection": {"level": 1e9}}}, "0, or between 1e-12 and 2 times the longest"),
     "noise on a surface": (
         FREE,
         {"space": {"x": {"kind": "sphere", "level": 0}}, "energy": {"kind": "potential"},
@@ -113,12 +121,12 @@ NUMBERS = {
     ),
     "wound kernel": (
         {k: v for k, v in HEAT_CIRCLE.items() if k != "exact"},
-        {"energy": {"kind": "interaction", "kernel": {"kind": "gaussian", "bandwidth": 1e100}}},
+        {"energy": {"kind": "interaction", "kernel": {"kind": "gaussian", "bandwidth": 1e40}}},
         "at most 1.5 times its length",
     ),
     "wound discrepancy": (
         {k: v for k, v in HEAT_CIRCLE.items() if k != "exact"},
-        {"energy": {"kind": "mmd", "bandwidth": 1e100, "target": [{"density": {"x": {"kind": "uniform"}}}]}},
+        {"energy": {"kind": "mmd", "bandwidth": 1e40, "target": [{"density": {"x": {"kind": "uniform"}}}]}},
         "at most 1.5 times its length",
     ),
 }  # fmt: skip

@@ -46,7 +46,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
     long = LONG_KEY.search(text)
     require(long is None, f"{name}: a key of more than {PARTS_MAX} parts", f"at most {PARTS_MAX}", "shorten it")
     long = LONG_NUMBER.search(text)
-    require(long is None, f"{name}: a number of more than {DIGITS_MAX} digits", "numbers below 1e150", "shorten it")
+    require(long is None, f"{name}: a number of more than {DIGITS_MAX} digits", "numbers below 1e50", "shorten it")
     try:
         return tomllib.loads(text)
     except ValueError as error:  # a TOMLDecodeError, or one of numbers and dates that Python cannot hold

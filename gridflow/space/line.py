@@ -13,6 +13,8 @@ from gridflow.space.coordinate import Coordinate, face_distances
 from gridflow.space.factor import Array, Cells
 
 Ratio = Annotated[float, Meta(gt=1.0, le=1e6)]
+WIDTH_LEAST = 1e-30
+"""Of an interval, and 1 over its most: volumes of cells in several dimensions are then numbers of the machine, and squared too."""
 WIDTH_MIN = 1e3
 """Of a cell, in units of the rounding of its ends."""
 
@@ -71,6 +73,9 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
             raise ValueError(f"bounds {list(self.bounds)} are not increasing; write bounds = [lower, upper]")
         if not (upper - lower) / self.cells > WIDTH_MIN * np.spacing(max(abs(lower), abs(upper))):
             raise ValueError(f"bounds {list(self.bounds)} are too close for {self.cells} cells; use wider bounds or fewer cells")
+        if not WIDTH_LEAST <= upper - lower <= 1 / WIDTH_LEAST:
+            allowed = f"use units in which they are {WIDTH_LEAST:g} to {1 / WIDTH_LEAST:g} apart"
+            raise ValueError(f"bounds {list(self.bounds)} are {upper - lower:g} apart; {allowed}")
         if self.grading is not None and not lower <= self.grading.focus <= upper:
             raise ValueError(f"grading.focus {self.grading.focus} lies outside bounds {list(self.bounds)}")
 
