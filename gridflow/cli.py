@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gridflow import __version__
 from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.interrupts import stopping
+from gridflow.memory import unlimited
 from gridflow.messages import command_to_resume, left_to_resume, reason_of, summary
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_case(command: argparse.ArgumentParser) -> None:
-    """Adds CASE and --set."""
+    """Adds CASE, --set and --force."""
     command.add_argument("case", help="a shipped name or a TOML file")
     change = "change a key, e.g. space.a.cells=128"
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=change)
+    command.add_argument("--force", action="store_true", help="try what does not fit into the memory all the same")
 
 
 def changed_case(arguments: argparse.Namespace) -> "Case":
@@ -121,11 +123,12 @@ def command_list(arguments: argparse.Namespace) -> int:
 
 def command_show(arguments: argparse.Namespace) -> int:
     """Prints a case and, as comments, its cost."""
-    from gridflow.case.cost import cost_of
+    from gridflow.preview import preview
 
     case = changed_case(arguments)
-    comments = [f"# {line}" for line in cost_of(case).lines()]
-    print(case.text(), *comments, sep="\n")
+    print(case.text())
+    for line in preview(case):
+        print(f"# {line}")
     return 0
 
 
@@ -277,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
     try:
-        with stopping():
+        with stopping(), unlimited(vars(arguments).get("force", False)):
             return COMMANDS[arguments.command](arguments)
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()

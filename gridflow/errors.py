@@ -3,12 +3,22 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LENGTH_MAX = 1000
+"""Characters of what was received in a message: it may be anything."""
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used. The command line turns it into one message and exit code 2."""
 
     def __init__(self, received: str, allowed: str, fix: str) -> None:
-        super().__init__(f"{received}\n  allowed: {allowed}\n  fix: {fix}")
+        self.parts = shortened(received), allowed, fix
+        super().__init__("{}\n  allowed: {}\n  fix: {}".format(*self.parts))
+
+
+def shortened(text: str) -> str:
+    """A text, or its first and last words."""
+    half = LENGTH_MAX // 2
+    return text if len(text) <= LENGTH_MAX else f"{text[:half]} … {text[-half:]}"
 
 
 def require(condition: bool, received: str, allowed: str, fix: str) -> None:

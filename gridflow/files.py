@@ -1,6 +1,7 @@
 """Files that a user names: opened and refused in one place, with one kind of message."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,30 @@ if TYPE_CHECKING:
     import xarray
 
 
+def regular_file(path: Path, purpose: str, bytes_max: float = float("inf")) -> Path:
+    """The path of a file that may be read as a whole.
+
+    Raises InputError for none, for a folder, a device, a pipe or a socket, and for more than `bytes_max` bytes.
+    """
+    name = path.name or str(path)
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        flaw = error.strerror if isinstance(error, OSError) else str(error)
+        fix = "check the path; in a case it is relative to the case file"
+        raise InputError(f"{purpose}: no file {name[:200]!r} ({flaw})", "the path of a file", fix) from None
+    require(stat.S_ISREG(found.st_mode), f"{purpose}: {name!r} is no regular file", "a file with data", "name another file")
+    received = f"{purpose}: {name!r} has {found.st_size} bytes"
+    require(found.st_size <= bytes_max, received, f"at most {bytes_max:.0f}", "use a smaller file")
+    return path
+
+
 @contextmanager
 def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
     """An xarray.Dataset of a NetCDF file. Raises InputError if there is none or it cannot be read."""
     import xarray
 
-    fix = "check the path; in a case it is relative to the case file"
-    require(path.is_file(), f"{purpose}: no file {path.name!r}", "a NetCDF file", fix)
+    regular_file(path, purpose)
     try:
         dataset = xarray.open_dataset(path, decode_coords="all")
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """A case made concrete: grid, energy, flow and start, without files and times. Schemes, particles, exact solutions take it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation, ParticleEnergy
 from gridflow.energy.check import Check, check_on_grid
 from gridflow.energy.guard import bound_to, particles_of
-from gridflow.energy.own import is_compared, name_of
+from gridflow.energy.own import is_compared, is_own, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import Flow, check_drive, check_terms
 from gridflow.flow.gibbs import RECORDS as GIBBS_RECORDS
@@ -24,6 +25,17 @@ from gridflow.space.mixture import Component, mixture_masses
 
 DRIVE = "drive"
 """What a scheme `knows` where it moves mass along another potential than ξ, which noise injection and some energies give."""
+
+
+@contextmanager
+def within_numbers(what: str) -> Iterator[None]:
+    """Raises InputError where the numbers of a case overflow, instead of warnings and values that are not finite."""
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            yield
+    except FloatingPointError as error:
+        allowed = "numbers whose squares and products stay between 1e-308 and 1e308"
+        raise InputError(f"{what}: {error}", allowed, "use less extreme numbers, in other units for example") from None
 
 
 @dataclass(frozen=True)
@@ -45,12 +57,16 @@ class Problem:
     @cached_property
     def terms(self) -> tuple[FlowTerm[Any], ...]:
         """The terms of the flow that act, on the grid."""
-        return self.flow.terms(self.grid)
+        with within_numbers("the flow on this space"):
+            return self.flow.terms(self.grid)
 
     @cached_property
     def bound(self) -> BoundEnergy:
         """The energy on the grid. Raises InputError for one that the grid does not admit."""
-        return bound_to(self.grid, self.energy)
+        if is_own(self.energy):
+            return bound_to(self.grid, self.energy)
+        with within_numbers("the energy on this space"):
+            return bound_to(self.grid, self.energy)
 
     @cached_property
     def particles(self) -> ParticleEnergy:
@@ -60,7 +76,8 @@ class Problem:
     @cached_property
     def start(self) -> Array:
         """Cell masses of the initial density, shape of the grid. Raises InputError for one that does not fit the grid."""
-        return mixture_masses(list(self.initial), self.grid, self.directory, "initial")
+        with within_numbers("the initial density on this space"):
+            return mixture_masses(list(self.initial), self.grid, self.directory, "initial")
 
     @property
     def driven(self) -> bool:
@@ -126,7 +143,13 @@ class Problem:
 
     def evaluate(self, density: Array) -> Evaluation:
         """The energy at a density. Raises SolveError if it is not finite."""
-        return finite(self.bound.evaluate_density(density, self.grid.volume))
+        if is_own(self.energy):
+            return finite(self.bound.evaluate_density(density, self.grid.volume))
+        try:
+            with np.errstate(over="raise", invalid="raise"):
+                return finite(self.bound.evaluate_density(density, self.grid.volume))
+        except FloatingPointError as error:
+            raise SolveError(f"the energy is not finite: {error}") from None
 
     def free_energy(self, density: Array, evaluation: Evaluation) -> tuple[float, float]:
         """(E + D∫ρ log ρ dV, bound on its round-off)."""

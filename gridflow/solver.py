@@ -17,6 +17,7 @@ from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.interrupts import Held, holding
+from gridflow.memory import require_disk, require_memory
 from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, dataset_in, layout_of
 from gridflow.output.kept import UnreadableError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 MASS_ERROR_MAX = 1e-12
 """Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
+FEWER = "save less often (time.save), or use fewer cells or data"
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ class Run:
         if problem.gibbs is not None:
             why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
             layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
+        size = layout.bytes_per_record * len(self.times)
+        if path is None:  # the records, and the dataset that they become
+            require_memory(f"a result of {len(self.times)} saves", 2 * size, f"name an output file, or {FEWER}")
+        else:
+            require_disk(f"a result of {len(self.times)} saves", size, path.parent, FEWER)
         self.counters = Counters()
         self.state, self.writer = self.beginning(layout, remains)
         self.began = time.monotonic() - self.counters.wall_seconds

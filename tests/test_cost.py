@@ -8,9 +8,10 @@ import pytest
 from helpers import QUADRATIC, case_of, problem_of
 
 from gridflow.case import cost
-from gridflow.case.case import load_case
+from gridflow.case.case import BYTES_PER_CELL, load_case
 from gridflow.case.cost import Cost, cost_of, extrapolation, small_case
 from gridflow.errors import InputError
+from gridflow.memory import limits_of_groups, memory_limit, unlimited
 
 
 def test_two_samples_are_extrapolated_linearly():
@@ -62,10 +63,30 @@ def test_numbers_are_in_readable_units():
 
 
 def test_grids_beyond_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("gridflow.case.case.memory_of_machine", lambda: np.inf)
-    with pytest.raises(InputError, match="at most 268435456 cells\n"):
-        case_of(QUADRATIC, space__theta__cells=10**6, space__b={"kind": "circle", "cells": 1000}).grid()
-    monkeypatch.setattr("gridflow.case.case.memory_of_machine", lambda: 8000.0)
-    with pytest.raises(InputError, match="at most 100 cells in the memory"):
+    monkeypatch.setattr("gridflow.memory.memory_limit", lambda: 24 * 2**30)
+    changes = {"space.theta.cells": 20000, "space.b": {"kind": "circle", "cells": 20000}}
+    with pytest.raises(InputError, match=r"(?s)400000000 cells: about 29.8 GiB\n.*at most 24 GiB.*fewer cells.*--force"):
+        case_of(QUADRATIC).replace(changes).grid()
+    monkeypatch.setattr("gridflow.memory.memory_limit", lambda: 100 * BYTES_PER_CELL)
+    with pytest.raises(InputError, match="a grid of 101 cells"):
+        case_of(QUADRATIC, space__theta__cells=101).grid()
+    with unlimited():
         case_of(QUADRATIC, space__theta__cells=101).grid()
     case_of(QUADRATIC, space__theta__cells=100).grid()
+
+
+def test_the_memory_is_that_of_the_machine_the_container_and_the_shell(monkeypatch, tmp_path):
+    resource = pytest.importorskip("resource")
+    whole = memory_limit()
+    assert 2**28 < whole < 2**50
+    group = tmp_path / "one" / "two"
+    group.mkdir(parents=True)
+    monkeypatch.setattr("gridflow.memory.GROUPS", tmp_path)
+    monkeypatch.setattr("gridflow.memory.OWN_GROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("1:cpu:/elsewhere\n0::/one/two\n")
+    (group / "memory.max").write_text("max\n")
+    assert limits_of_groups() == []
+    (tmp_path / "one" / "memory.max").write_text("4096000\n")
+    assert memory_limit() == 4096000
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1234, resource.RLIM_INFINITY))
+    assert memory_limit() == 1234

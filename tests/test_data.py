@@ -104,7 +104,7 @@ def test_wrong_files_are_refused(tmp_path, text, arguments, message):
 
 
 def test_a_missing_file_is_refused():
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="no file"):
         FileData("no.csv", ["x"], ["y"]).load(Path(), "relu")
 
 

@@ -262,7 +262,7 @@ PLANE = [Target(density={"x": Normal(-0.5, 0.2), "y": Normal(1.2, 0.2)})]
         (lambda d: sampled(d).particles((X, Y)), "widen the bounds"),
         (lambda d: sampled(d, ("y", "sign")).bind(Grid([Y, SIGN])), "outside of 'sign'"),
         (lambda d: sampled(d).bind(Grid([X])), "one for each factor of the space"),
-        (lambda d: MMD(kernel=Riesz(), target=[SAMPLES]).load(d / "none").bind(Grid([X, Y])), "does not exist"),
+        (lambda d: MMD(kernel=Riesz(), target=[SAMPLES]).load(d / "none").bind(Grid([X, Y])), "no file"),
         (lambda d: MMD(kernel=Laplace(0.1), target=PLANE).load(d).bind(Grid([X, Y])), "below the cell size"),
         (lambda d: MMD(kernel=InverseMultiquadric(0.1), target=PLANE).load(d).bind(Grid([X, Y])), "below the cell size"),
         (lambda d: MMD(kernel=Riesz(), target=PLANE).load(d).bind(Grid([X, Circle(cells=8).factor("y")])), "on the circle 'y'"),

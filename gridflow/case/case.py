@@ -5,8 +5,6 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 """
 
 import math
-import os
-import tomllib
 from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
@@ -19,16 +17,20 @@ from gridflow.case.changes import apply_changes
 from gridflow.case.explain import HIDDEN, input_error
 from gridflow.case.plain import plain
 from gridflow.case.shipped import shipped_cases
+from gridflow.case.text import BYTES_MAX, read_tables
 from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
 from gridflow.errors import InputError, require, suggestion
 from gridflow.exact.specs import ExactSpec
+from gridflow.files import regular_file
 from gridflow.flow.flow import Flow
+from gridflow.memory import require_memory
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
 from gridflow.particles.spec import Particles
 from gridflow.problem import Problem
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.specs import SchemeSpec
 from gridflow.space.factor import Factor
 from gridflow.space.grid import Grid
@@ -36,17 +38,8 @@ from gridflow.space.mixture import Component
 from gridflow.space.specs import FactorSpec
 from gridflow.sums.choice import Reductions
 
-SIZE_MAX = 2**28
-"""Cells of the largest grid: 2 GiB per field."""
 BYTES_PER_CELL = 80
 """A run holds about ten fields (`gridflow.case.cost` measures it)."""
-
-
-def memory_of_machine() -> float:
-    """Bytes, or infinity where the system does not state them."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +76,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     energy: EnergySpec
     initial: Annotated[list[Component], Meta(min_length=1)]
     time: Time
-    scheme: SchemeSpec
+    scheme: SchemeSpec = field(default_factory=FiniteVolume)
     flow: Flow = field(default_factory=Flow)
     exact: ExactSpec | None = None
     particles: Particles | None = None
@@ -97,12 +90,9 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def grid(self) -> Grid:
         """The product of the factors of [space], with the mobilities of [flow]."""
+        size = math.prod(spec.size for spec in self.space.values())
+        require_memory(f"a run on a grid of {size} cells", size * BYTES_PER_CELL, "use fewer cells per factor")
         factors: list[Factor] = [spec.factor(name) for name, spec in self.space.items()]
-        size = math.prod(f.size for f in factors)
-        largest = min(SIZE_MAX, int(min(memory_of_machine(), 2**62)) // BYTES_PER_CELL)
-        received = f"a grid of {size} cells, {size * BYTES_PER_CELL / 2**30:.0f} GiB"
-        where = " in the memory of this machine" if largest < SIZE_MAX else ""
-        require(size <= largest, received, f"at most {largest} cells{where}", "use fewer cells per factor")
         taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.columns > 1))
         reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}
         if reserved:
@@ -135,7 +125,7 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         check_hidden(changes)
         table = msgspec.to_builtins(self)
-        apply_changes(changes, table, Case)
+        apply_changes(plain(changes), table, Case)  # a copy: changes stay as they are
         return checked_case(table)
 
     def resolution(self) -> dict[str, int]:
@@ -164,15 +154,7 @@ def load_case(case: str | Path) -> Case:
     Raises InputError that names the key, what was received, what is allowed and how to fix it.
     """
     path = find_case(str(case))
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        fix = "correct the place that the message names"
-        raise InputError(f"{path.name} is not TOML: {error}", "a text file in TOML 1.0", fix) from None
-    except OSError as error:
-        received = f"{path.name} cannot be read: {error.strerror}"
-        raise InputError(received, "a readable file", "check the path and its permissions") from None
-    return Case.from_dict(table, path.stem, path.parent)
+    return Case.from_dict(read_tables(path), path.stem, path.parent)
 
 
 def check_hidden(table: dict[str, Any]) -> None:
@@ -188,10 +170,9 @@ def find_case(case: str) -> Path:
     if case in shipped:
         return shipped[case]
     path = Path(case)
-    if path.suffix == ".toml" and path.is_file():
-        return path
     allowed = f"a shipped case ({', '.join(sorted(shipped))}) or the path of a TOML file"
-    raise InputError(f"no case {case!r}", allowed, suggestion(case, shipped) or "run `gridflow list`")
+    require(path.suffix == ".toml", f"no case {case!r}", allowed, suggestion(case, shipped) or "run `gridflow list`")
+    return regular_file(path, "the case", BYTES_MAX)
 
 
 def checked_case(table: dict[str, Any]) -> Case:

@@ -4,14 +4,13 @@ A table with a `kind` that gets another kind keeps the keys that the new kind ha
 since they cannot apply, and those that still hold the default of the old kind, so that the new kind has its own defaults.
 """
 
-import tomllib
-from copy import deepcopy
 from typing import Any
 
 import msgspec
 from msgspec import NODEFAULT, Struct
 
 from gridflow.case.explain import Key, entry_at, structs_at
+from gridflow.case.text import NotTOML, parse
 from gridflow.errors import require
 
 
@@ -20,18 +19,17 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     require(bool(separator and key.strip()), f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
     try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return key.strip(), parse(f"value = {text}", f"--set {key.strip()}")["value"]
+    except NotTOML:
         return key.strip(), text.strip()
 
 
 def apply_changes(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:
     """Changes the tables of a case in place: whole tables before their parts, and a kind before the keys beside it.
 
-    The order in which changes are written does not matter, and they stay as they are: a change of a part of a table that another
-    change brings must not reach into it. Raises InputError for a key that cannot exist.
+    The order in which changes are written does not matter; a change of a part of a table that another change brings reaches into
+    it. Raises InputError for a key that cannot exist.
     """
-    changes = deepcopy(changes)
     for key in sorted(changes, key=lambda k: (k.count("."), not is_kind(k))):
         if is_kind(key):
             change_kind(key, changes[key], table, root)
@@ -46,7 +44,7 @@ def is_kind(key: str) -> bool:
 
 def change_kind(key: str, kind: Any, table: dict[str, Any], root: type[Struct]) -> None:
     """Gives a table its new kind; the keys that stay are those that the head of this module names."""
-    keys: list[Key] = [int(part) if part.isdigit() else part for part in key.split(".")[:-1]]
+    keys: list[Key] = [int(part) if is_number(part) else part for part in key.split(".")[:-1]]
     node = entry_at(table, keys)
     before = structs_at(keys, table, root) if isinstance(node, dict) else []
     changes = isinstance(node, dict) and node.get("kind") not in (None, kind)
@@ -83,9 +81,14 @@ def set_key(table: dict[str, Any], key: str, value: Any) -> None:
     node[index_in(node, last, key)] = value
 
 
+def is_number(part: str) -> bool:
+    """Whether a part of a key is the number of an entry of a list."""
+    return part.isascii() and part.isdecimal() and len(part) < 10
+
+
 def index_in(node: Any, part: str, key: str) -> Key:
     """The index in a table or a list that a part of a key names. Raises InputError where there is none."""
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+    if isinstance(node, list) and is_number(part) and int(part) < len(node):
         return int(part)
     allowed, fix = "a key of the case, parts joined by dots", "see `gridflow show CASE` for the keys"
     require(isinstance(node, dict), f"key {key!r}", allowed, fix)

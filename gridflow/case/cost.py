@@ -16,6 +16,7 @@ import numpy as np
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError, SolveError
+from gridflow.memory import bytes_text
 from gridflow.scheme.base import Stepper
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.space.factor import Array
@@ -54,14 +55,6 @@ class Cost:
         if self.problem:
             lines.append(f"memory and time per step of a run are not known: {self.problem}")
         return lines
-
-
-def bytes_text(number: float) -> str:
-    """A number of bytes with its unit."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if number >= unit:
-            return f"{number / unit:.3g} {name}"
-    return f"{number / 2**10:.3g} KiB"
 
 
 def seconds_text(number: float) -> str:

@@ -5,7 +5,6 @@ and the types at that place say what is allowed.
 """
 
 import re
-from copy import deepcopy
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -23,46 +22,75 @@ Key = str | int
 def input_error(message: str, table: dict[str, Any], root: type[Struct]) -> InputError:
     """What was received, allowed, and the fix, from a message like 'Object contains unknown field `cels` - at `$.space[...]`'."""
     text, _, place = message.partition(" - at ")
+    if of_key := place.startswith("`key` in "):
+        place = place.removeprefix("`key` in ")
     keys = keys_of_path(place.strip("`"), message, table, root)
+    if of_key:  # the only rule on keys is that of the names of factors
+        wrong, allowed = first_with_error(table, keys, root, message), "a letter, then letters, digits and _"
+        return InputError(f"the name {wrong!r} in {'.'.join(map(str, keys))}", allowed, "rename it")
     where = ".".join(map(str, keys)) or "the case"
     received = entry_at(table, keys)
-    if match := re.search(r"unknown field `(.+)`", text):
+    if match := re.search(r"unknown field `(.*)`", text):
         known = sorted({key for struct in structs_at(keys, table, root) for key in keys_of(struct)})
         fix = suggestion(match[1], known) or "remove it"
         return InputError(f"unknown key {match[1]!r} in {where}", f"keys: {', '.join(known)}", fix)
     if match := re.search(r"missing required field `(.+)`", text):
-        return InputError(f"{where} lacks the key {match[1]!r}", "every key without a default", f"add {match[1]} = …")
-    if match := re.search(r"Invalid (?:enum )?value '(.+)'", text):
+        words = sorted(words_at([*keys, match[1]], table, root))
+        allowed = f"one of: {', '.join(words)}" if words else "every key without a default"
+        return InputError(f"{where} lacks the key {match[1]!r}", allowed, f"add {match[1]} = …")
+    if match := re.search(r"Invalid (?:enum )?value '(.*)'", text):
         words = sorted(words_at(keys, table, root))
         fix = suggestion(match[1], words) or "use one of these"
         return InputError(f"{where} = {match[1]!r}", f"one of: {', '.join(words)}", fix)
     if match := re.search(r"Expected (`.+?`.*?)(?:, got `(.+)`)?$", text):
         allowed = match[1].replace("`", "").replace("object", "table").replace("| null", "").replace("str", "string")
+        allowed = re.sub(r"string of length >= (\d+)", r"string of at least \1 characters", allowed)
+        allowed = re.sub(r"of length (>= )?(\d+)", lambda m: f"of {'at least ' if m[1] else ''}{m[2]} entries", allowed)
         kind = f" (a {match[2]})" if match[2] else ""
         return InputError(f"{where} = {received!r}{kind}", allowed.replace("|", "or").strip(), f"change {where}")
     return InputError(f"{where}: {text[0].lower()}{text[1:]}", "values as `gridflow show` prints them", f"correct {where}")
 
 
 def keys_of_path(place: str, message: str, table: dict[str, Any], root: type[Struct]) -> list[Key]:
-    """The keys of a msgspec path; '[...]', any key of a dictionary, becomes the key without which the error is another."""
+    """The keys of a msgspec path; '[...]', any key of a dictionary, becomes the first one that has the error."""
     keys: list[Key] = []
     for part in re.findall(r"\[\.\.\.\]|\[\d+\]|[^.\[\]$]+", place):
         if part == "[...]":
-            keys.append(next((k for k in entry_at(table, keys) if error_without(table, [*keys, k], root) != message), "?"))
+            keys.append(first_with_error(table, keys, root, message))
         else:
             keys.append(int(part[1:-1]) if part.startswith("[") else part)
     return keys
 
 
-def error_without(table: dict[str, Any], keys: list[Key], root: type[Struct]) -> str:
-    """The message that the case gives without the entry at a place."""
-    copy = deepcopy(table)
-    del entry_at(copy, keys[:-1])[keys[-1]]
+def first_with_error(table: dict[str, Any], keys: list[Key], root: type[Struct], message: str) -> str:
+    """The first key of the dictionary at a place with which the case gives the message; later ones are not looked at."""
+    entries = list(entry_at(table, keys).items())
+    low, high = 0, len(entries)  # the first `low` entries are without the error, the first `high` have it
+    while high - low > 1:
+        middle = (low + high) // 2
+        if error_of(with_entry(table, keys, dict(entries[:middle])), root) == message:
+            high = middle
+        else:
+            low = middle
+    return entries[low][0]
+
+
+def error_of(table: dict[str, Any], root: type[Struct]) -> str:
+    """The message that a case gives."""
     try:
-        msgspec.convert(copy, root)
+        msgspec.convert(table, root)
     except msgspec.ValidationError as error:
         return str(error)
     return ""
+
+
+def with_entry(table: Any, keys: list[Key], value: Any) -> Any:
+    """The table with another entry at a place, sharing all others."""
+    if not keys:
+        return value
+    copy: Any = table.copy()
+    copy[keys[0]] = with_entry(table[keys[0]], keys[1:], value)
+    return copy
 
 
 def entry_at(table: Any, keys: list[Key]) -> Any:

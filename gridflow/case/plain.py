@@ -8,15 +8,15 @@ from gridflow.errors import require
 
 DEPTH_MAX = 32
 """Levels of tables within tables: the deepest that a case needs is about ten."""
-NUMBER_MAX = 1e150
-"""The squares of larger numbers overflow."""
+NUMBER_MIN, NUMBER_MAX = 1e-50, 1e50
+"""Products of six such numbers are still numbers of the machine. Entries of lists may be smaller: tails of densities."""
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     """A copy made of dicts, lists, strings, numbers, true, false and None; tuples, NumPy numbers and arrays become such.
 
     Raises InputError for anything else, for keys that are not strings, for tables nested deeper than DEPTH_MAX, for text that is
-    no Unicode, for NaN, infinities and numbers beyond NUMBER_MAX.
+    no Unicode, for NaN, infinities, numbers beyond NUMBER_MAX, and others than 0 below NUMBER_MIN outside of lists.
     """
     where = path or "the case"
     require(depth <= DEPTH_MAX, f"{where}, nested {depth} deep", f"at most {DEPTH_MAX} levels", "remove inner tables")
@@ -37,5 +37,9 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     kind, allowed = type(value).__name__, "tables, lists, text, numbers, true and false"
     require(isinstance(value, int | float), f"{where} of type {kind}", allowed, "write one of these")
     shown = str(value) if isinstance(value, float) else f"an integer of {value.bit_length()} bits"
-    require(-NUMBER_MAX < value < NUMBER_MAX, f"{where} = {shown}", "finite numbers below 1e150", "write a number")
+    listed = path.rpartition(".")[2].isdecimal()
+    small = 0 < abs(value) < NUMBER_MIN and not listed
+    fits = -NUMBER_MAX < value < NUMBER_MAX and not small
+    allowed, fix = f"0, and numbers from {NUMBER_MIN:g} to {NUMBER_MAX:g}", "choose units in which it is one of these"
+    require(fits, f"{where} = {shown}", allowed, fix)
     return value

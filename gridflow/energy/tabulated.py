@@ -12,6 +12,7 @@ import numpy as np
 
 from gridflow.errors import require
 from gridflow.files import open_netcdf
+from gridflow.memory import require_memory
 from gridflow.space.factor import Array, Factor
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def values_of(dataset: "xarray.Dataset", variable: str, factors: tuple[Factor, .
         field = field.isel(time=-1)
     same = sorted(map(str, field.dims)) == sorted(names) and all(n in dataset.coords or n in dataset for n in names)
     require(same, f"{where}: {variable!r} over {list(field.dims)}", f"with coordinates over {names}", "write it on such a grid")
+    require_memory(f"{where}: {variable!r} of {field.size} values", 32 * field.size, "write it on a coarser grid")
     return np.asarray(field.transpose(*names).to_numpy(), dtype=float)
 
 

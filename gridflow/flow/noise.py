@@ -37,9 +37,14 @@ from msgspec import Meta, Struct
 from gridflow.energy.base import REACH, ParticleEnergy
 from gridflow.errors import require
 from gridflow.flow.term import FlowTerm
+from gridflow.space.grid import Grid
 
 LADDER = 16
 """Adaptive levels are β₀·2^(−k/2), k ≤ 16: down to β₀/256."""
+
+NARROWEST, WIDEST = 1e-12, 2
+"""Level over length: below, noise is lost in the round-off of positions; beyond, it takes a particle anywhere, and the smoothed
+kernel no longer depends on where the mass is."""
 
 Correction = Literal["drift", "diffusion"]
 
@@ -100,6 +105,16 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
     lowers_energy = False
     drives = True
 
+    def __init__(self, spec: NoiseInjection, temperature: float, grid: Grid) -> None:
+        super().__init__(spec, temperature, grid)
+        surfaces = [f.name for f in grid.factors if f.columns > 1]
+        received, fix = f"{self.stated} on the surfaces {surfaces}", f"remove flow.{self.key}"
+        require(not (self.acts and surfaces), received, "intervals, circles and labels", fix)
+        longest = max((f.total_volume for f in grid.factors if f.one_dimensional), default=0.0)
+        allowed = f"0, or between {NARROWEST:g} and {WIDEST} times the longest interval or circle, {longest:.3g}"
+        fits = NARROWEST * longest <= spec.level <= WIDEST * longest or not self.acts or longest == 0.0
+        require(fits, f"{self.stated}", allowed, "change the level")
+
     @property
     def acts(self) -> bool:
         return self.spec.acts
@@ -109,8 +124,5 @@ class NoiseTerm(FlowTerm[NoiseInjection]):
         return f"flow.noise_injection.level = {self.spec.level:g}"
 
     def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
-        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that, and on surfaces."""
-        surfaces = [f.name for f in self.grid.factors if f.columns > 1]
-        received = f"{self.stated} on the surfaces {surfaces}"
-        require(not surfaces, received, "intervals, circles and labels", f"remove flow.{self.key}")
+        """Beyond the walls too, as far as noise reaches. Raises InputError for an energy without that."""
         return energy.extend(REACH * self.spec.level)

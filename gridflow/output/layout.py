@@ -8,6 +8,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +48,13 @@ class Layout:
     def sizes(self) -> dict[str, int]:
         """Lengths of the dimensions, in the order of their first use."""
         return {d: n for v in self.variables.values() for d, n in zip(v.dims, v.values.shape, strict=True)}
+
+    @property
+    def bytes_per_record(self) -> int:
+        """Of all variables along `UNLIMITED`."""
+        sizes = self.sizes
+        along = [v for v in self.variables.values() if UNLIMITED in v.dims]
+        return sum(v.values.itemsize * prod(sizes[d] for d in v.dims if d != UNLIMITED) for v in along)
 
     def coordinates_of(self, name: str) -> str:
         """The coordinates along the dimensions of a variable, as CF writes them; none for what is a coordinate itself."""

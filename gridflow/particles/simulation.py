@@ -14,6 +14,7 @@ from gridflow.energy.check import check_at_particles
 from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import check_drive, check_terms
+from gridflow.memory import require_memory
 from gridflow.particles.cloud import Cloud, Sampling, column_names, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec
@@ -111,6 +112,10 @@ class Simulator:
         if chosen is None:
             raise InputError("a particle run without an integrator", "one in [particles]", "pass integrator=…")
         saves = [float(t) for t in (times if times is not None else self.times or [])]
+        count = len(particles.points) if isinstance(particles, Cloud) else particles
+        columns = sum(f.columns for f in self.factors)
+        fix = "use fewer particles, or fewer saves"
+        require_memory(f"{count} particles at {len(saves)} times", 24 * count * (columns + 1) * max(2, len(saves)), fix)
         cloud = particles
         if not isinstance(cloud, Cloud):
             cloud = draw_cloud(self.initial, self.factors, cloud, seed, sampling, self.energy.strata)

@@ -79,6 +79,11 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
 
     resolution_key: ClassVar[str | None] = "cells"
 
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return self.cells
+
     def factor(self, name: str) -> CircleFactor:
         edges: Array = np.linspace(0.0, self.length, self.cells + 1)
         h = self.length / self.cells
@@ -97,6 +102,11 @@ class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", ta
 
     def __post_init__(self) -> None:
         covariance_matrix(self.covariance, 2, RATIO_MAX)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return self.cells
 
     def factor(self, name: str) -> CircleFactor:
         arc = arc_of(tuple(map(tuple, covariance_matrix(self.covariance, 2, RATIO_MAX).tolist())))

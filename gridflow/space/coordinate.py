@@ -12,6 +12,9 @@ import numpy as np
 from gridflow.errors import InputError
 from gridflow.space.factor import Array, Faces, Factor, Indices
 
+UNIFORM_FROM = 32
+"""ε over length² from which the kernel e^(−d²/ε) of all images is uniform, to e^−79, and no longer changes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coordinate(Factor):
@@ -70,6 +73,7 @@ class Coordinate(Factor):
 
     def log_gaussian(self, epsilon: float) -> Array:
         x, length, differences = self.points, self.total_volume, [self.points[:, None] - self.points[None, :]]
+        epsilon = min(epsilon, UNIFORM_FROM * length**2)
         turns = ceil(np.sqrt(0.25 + 40 * epsilon / length**2))  # images beyond are e^−40 of the nearest
         if self.walls is not None:  # every second image is a mirror image
             differences.append(x[:, None] + x[None, :] - 2 * self.edges[0])

@@ -17,6 +17,9 @@ from gridflow.space.densities_on_surfaces import Fisher, Harmonic
 from gridflow.space.distribution import cell_ends, inverse, singular, surface_under
 from gridflow.space.factor import Array, Factor
 
+WIDEST = 2.0
+"""Deviation over circumference beyond which all wound normal densities are the same: uniform to e^(−2π²·4) = 5e−35."""
+
 
 def normal_below(z: Array) -> Array:
     """Φ(z) elementwise, with the relative accuracy of the C library in the lower tail; without loading scipy.special."""
@@ -34,28 +37,30 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, tag="normal", tag_
         edges, period = cell_ends(factor, "normal"), factor.period
         if period == 0:
             return self.between(edges)
-        return np.sum([self.between(edges + turn * period) for turn in self.turns(period)], axis=0)
+        equal, shifts = self.on_circle(period)
+        return np.sum([equal.between(edges + shift) for shift in shifts], axis=0)
 
-    def turns(self, period: float) -> range:
-        """Windings of a circle that count."""
-        reach = 1 + int(np.ceil(10 * self.deviation / period))  # ten deviations hold all but 1e−23 of the mass
-        home = int(np.floor(self.mean / period))
-        return range(home - reach, home + reach + 1)
+    def on_circle(self, period: float) -> tuple["Normal", list[float]]:
+        """An equal density with its mean on the first winding and not much wider than the circle, and all shifts that count."""
+        equal = Normal(float(np.mod(self.mean, period)), min(self.deviation, WIDEST * period))
+        reach = 1 + int(np.ceil(10 * equal.deviation / period))  # ten deviations hold all but 1e−23 of the mass
+        return equal, [turn * period for turn in range(-reach, reach + 1)]
 
     def logarithm(self, x: Array, factor: Factor) -> tuple[Array, Array]:
         """(log p, (n,); its derivative, (n, n_columns)) at positions x."""
         cell_ends(factor, "normal")
-        shifts = [turn * factor.period for turn in self.turns(factor.period)] if factor.period > 0 else [0.0]
-        z = (x[:, None] + np.array(shifts) - self.mean) / self.deviation
-        logs = -(z**2) / 2 - np.log(self.deviation * sqrt(2 * np.pi))
+        equal, shifts = self.on_circle(factor.period) if factor.period > 0 else (self, [0.0])
+        z = (x[:, None] + np.array(shifts) - equal.mean) / equal.deviation
+        logs = -(z**2) / 2 - np.log(equal.deviation * sqrt(2 * np.pi))
         total = np.logaddexp.reduce(logs, axis=1)
-        slope = -(z * np.exp(logs - total[:, None])).sum(axis=1, keepdims=True) / self.deviation
+        slope = -(z * np.exp(logs - total[:, None])).sum(axis=1, keepdims=True) / equal.deviation
         return total, slope
 
     def quantile(self, level: Array, factor: Factor) -> Array:
         """Positions with the given levels in (0, 1); the density is cut at the walls of an interval, as the grid's is."""
         if factor.period > 0:
-            return np.mod(self.mean + self.deviation * scipy.special.ndtri(level), factor.period)
+            equal, _ = self.on_circle(factor.period)
+            return np.mod(equal.mean + equal.deviation * scipy.special.ndtri(level), factor.period)
         lower, upper = scipy.special.ndtr((factor.edges[[0, -1]] - self.mean) / self.deviation)
         return np.clip(self.mean + self.deviation * scipy.special.ndtri(lower + (upper - lower) * level), *factor.edges[[0, -1]])
 

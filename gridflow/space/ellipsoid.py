@@ -16,7 +16,7 @@ from gridflow.errors import InputError
 from gridflow.space.ellipse import covariance_matrix
 from gridflow.space.factor import Array
 from gridflow.space.mesh import Mesh
-from gridflow.space.sphere import Level, Relaxation, Sphere, check_level
+from gridflow.space.sphere import Level, Relaxation, Sphere, cells_of
 
 QUADRATURE_ERROR_MAX = 1e-3
 """Largest relative error of the area of an ellipsoid: below the discretisation error of a level that resolves it."""
@@ -37,8 +37,12 @@ class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid"
     resolution_key: ClassVar[str | None] = "level"
 
     def __post_init__(self) -> None:
-        check_level(self.level)
         covariance_matrix(self.covariance, 3, RATIO_MAX)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return cells_of(self.level)
 
     def factor(self, name: str) -> Mesh:
         """Raises InputError where the level does not resolve the ellipsoid."""

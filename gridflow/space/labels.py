@@ -38,6 +38,11 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_
         if self.volumes is not None and len(self.volumes) != len(self.values):
             raise ValueError(f"{len(self.volumes)} volumes for {len(self.values)} values; give one per value")
 
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return len(self.values)
+
     def factor(self, name: str) -> LabelsFactor:
         values = np.array(self.values, dtype=float)
         volumes = np.ones(values.size) if self.volumes is None else np.array(self.volumes)

@@ -8,10 +8,13 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.errors import require
+from gridflow.memory import require_memory
 from gridflow.space.coordinate import Coordinate, face_distances
 from gridflow.space.factor import Array, Cells
 
 Ratio = Annotated[float, Meta(gt=1.0, le=1e6)]
+WIDTH_LEAST = 1e-30
+"""Of an interval, and 1 over its most: volumes of cells in several dimensions are then numbers of the machine, and squared too."""
 WIDTH_MIN = 1e3
 """Of a cell, in units of the rounding of its ends."""
 
@@ -41,6 +44,7 @@ class LineFactor(Coordinate):
         received = f"an extension of the graded interval {self.name!r}"
         require(self.uniform, received, "uniform intervals", f"remove space.{self.name}.grading")
         h, (lower, upper) = float(self.volumes[0]), self.walls
+        require_memory(f"{self.name!r} with {margin / h:.3g} cells more on both sides", 240 * margin / h, "use wider cells")
         more = ceil(margin / h)
         bounds = (lower - more * h, upper + more * h)
         return Interval(bounds, self.size + 2 * more, units=self.units).factor(self.name) if more > 0 else self
@@ -69,8 +73,16 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
             raise ValueError(f"bounds {list(self.bounds)} are not increasing; write bounds = [lower, upper]")
         if not (upper - lower) / self.cells > WIDTH_MIN * np.spacing(max(abs(lower), abs(upper))):
             raise ValueError(f"bounds {list(self.bounds)} are too close for {self.cells} cells; use wider bounds or fewer cells")
+        if not WIDTH_LEAST <= upper - lower <= 1 / WIDTH_LEAST:
+            allowed = f"use units in which they are {WIDTH_LEAST:g} to {1 / WIDTH_LEAST:g} apart"
+            raise ValueError(f"bounds {list(self.bounds)} are {upper - lower:g} apart; {allowed}")
         if self.grading is not None and not lower <= self.grading.focus <= upper:
             raise ValueError(f"grading.focus {self.grading.focus} lies outside bounds {list(self.bounds)}")
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return self.cells
 
     def factor(self, name: str) -> LineFactor:
         lower, upper = self.bounds

@@ -96,11 +96,18 @@ def file_masses(component: Component, grid: Grid, directory: Path, purpose: str)
         density = dataset["density"].isel(time=-1)
         for factor in grid.factors:
             name = f"{factor.name}_points" if factor.columns > 1 else factor.name
-            same = factor.name in density.dims and density.sizes[factor.name] == factor.size
+            fits = name in dataset and dataset[name].shape == factor.points.shape and dataset[name].dtype.kind in "fiu"
+            same = fits and density.sizes.get(factor.name) == factor.size and np.allclose(dataset[name], factor.points)
             require(
-                same and np.allclose(dataset[name], factor.points),
+                bool(same),
                 f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
                 "the same factors with the same cells",
                 "solve both cases on one grid",
             )
-        return density.transpose(*grid.order).to_numpy() * grid.volume
+        same = sorted(map(str, density.dims)) == sorted(grid.order)
+        received = f"{purpose}: the density of {path.name} over {list(density.dims)}"
+        require(same, received, f"over {list(grid.order)}", "solve both cases on one grid")
+        values = density.transpose(*grid.order).to_numpy().astype(float)
+        sound, received = np.isfinite(values).all() and values.min() >= 0, f"{purpose}: the density of {path.name}"
+        require(bool(sound), received, "finite numbers ≥ 0", "correct the file")
+        return values * grid.volume

@@ -15,12 +15,15 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from gridflow.errors import require
+from gridflow.memory import FORCED, Comparison
 from gridflow.space.factor import Array
 from gridflow.sums import choice
 from gridflow.sums.keops import KeOpsUnavailable, device
 from gridflow.sums.pairs import Sums, contiguous
 
 Result = TypeVar("Result")
+PAIRS_MAX = 10**12
+"""Of one sum without a GPU, a quarter of an hour; a step of a run has several."""
 
 
 class PairSum(Protocol):
@@ -84,6 +87,8 @@ def by_engine(
         else:
             choice.record(f"keops {device()} {precision}")
             return found
+    received, fix = f"a sum over {pairs:.1e} pairs by {engine}", "use fewer particles, samples or cells, or a GPU" + FORCED
+    require(pairs <= PAIRS_MAX or Comparison.lifted, received, f"at most {PAIRS_MAX:.0e}: some 1e9 take a second", fix)
     if engine == "numpy":
         choice.record("numpy float64")
         return numpy()

@@ -21,6 +21,7 @@ from math import factorial, prod
 import numpy as np
 import scipy
 
+from gridflow.memory import require_memory
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.sums.kernels import InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
@@ -55,6 +56,7 @@ class Operator:
 def operator(kernel: Kernel | Law | RadialLaw, grid: Grid) -> Operator:
     """∫k(·, u) m(du) on a grid, by the fastest method of the list above."""
     if isinstance(kernel, Product):
+        check_matrices(grid)
         return product_operator([kernel.matrix(f) for f in grid.factors], grid)
     ends = [(f.points.min(axis=0), f.points.max(axis=0)) for f in grid.factors]
     if isinstance(kernel, Polynomial):
@@ -70,6 +72,13 @@ def operator(kernel: Kernel | Law | RadialLaw, grid: Grid) -> Operator:
     if uniform:
         return Operator(Fourier(kernel, grid), bound, "fast Fourier transforms")
     return Operator(Pairs(kernel, grid), bound, "sums over all pairs of cells")
+
+
+def check_matrices(grid: Grid) -> None:
+    """Raises InputError for factors whose matrices, (n_cells, n_cells), do not fit into the memory: each, and two copies."""
+    for factor in grid.factors:
+        what = f"the kernel between {factor.size} cells of {factor.name!r}"
+        require_memory(what, 24 * factor.size**2, "use fewer cells of this factor")
 
 
 def largest_value(kernel: Radial | RadialLaw, grid: Grid, diameter_squared: float) -> float:
@@ -154,6 +163,8 @@ class Moments:
     """(1 + x·y)^d = Σ_α c_α x^α y^α, c_α = d!/(α!(d − |α|)!) for |α| ≤ d: the moments of m, then a polynomial."""
 
     def __init__(self, degree: int, grid: Grid) -> None:
+        entries, count = (degree + 1) ** len(grid.factors), len(grid.factors)
+        require_memory(f"moments up to degree {degree} of {count} factors", 8 * (count + 4) * entries, "lower the degree")
         self.powers = [f.points ** np.arange(degree + 1)[:, None] for f in grid.factors]  # (degree + 1, n_cells)
         index = np.indices((degree + 1,) * len(grid.factors)).reshape(len(grid.factors), -1)
         factorials = np.array([float(factorial(k)) for k in range(degree + 1)])
@@ -178,6 +189,8 @@ class Fourier:
         lines = [f for f in grid.factors if f.moves]
         labels = [f for f in grid.factors if not f.moves]
         combinations = cell_points(Grid(labels)) if labels else np.zeros((1, 1))
+        what = f"the kernel between {len(combinations)} labels"
+        require_memory(what, 8 * len(combinations) ** 2 * (2 + len(labels)), "use fewer labels")
         self.shape, self.cells, self.labels = grid.shape, [f.size for f in lines], len(combinations)
         self.padded = [scipy.fft.next_fast_len(2 * f.size - 1, real=f is lines[-1]) for f in lines]
         turns = [np.minimum(np.arange(n), n - np.arange(n)) for n in self.padded]
@@ -186,6 +199,8 @@ class Fourier:
         gaps = ((combinations[:, None] - combinations[None]) ** 2).sum(axis=2)  # squared distances of labels
         correction = self_value(kernel, lines, lines[0].volumes[:1])[0]
         numbers, position = np.unique(gaps, return_inverse=True)
+        what = f"the kernel on {prod(self.padded)} points at {numbers.size} distances of labels"
+        require_memory(what, 8 * prod(self.padded) * (numbers.size + 4), "use fewer cells, or labels at fewer distances")
         spectra = np.empty((numbers.size, *self.padded[:-1], self.padded[-1] // 2 + 1))
         for k, gap in enumerate(numbers):
             values = kernel.radial(squared + gap)

@@ -16,6 +16,8 @@ FIX = "name other factors in energy.factors, or choose another kernel"
 SIDES_MAX = 1.5
 """Longest over shortest side of a cell for singular kernels. On longer ones neighbours along the short side outweigh the value
 that stands for r = 0, and mass that repels itself forms stripes: from 1 : 2 in space, from 1 : 2.5 in the plane."""
+WIDEST = 1.5
+"""Bandwidth of a Gaussian over the length of a circle."""
 WAVE_CELLS = 4
 """Cells along one wave, at least."""
 
@@ -28,11 +30,21 @@ def check_space(kernel: AnyKernel, factors: tuple[Factor, ...]) -> None:
     check_factors(kernel, kind, factors)
     if isinstance(kernel, Peaked):
         check_peaked(kernel, kind, factors)
+    check_wound(kernel, factors)
     for what, length, key in lengths_of(kernel):
         for factor in (f for f in factors if f.moves):
             received = f"{what} {length:g} below the cell size {factor.cell_width:.3g} of {factor.name!r}"
             fix = f"change energy.kernel.{key}, or raise the number of cells"
             require(length >= factor.cell_width * (1 - 1e-9), received, f"{what} of at least one cell", fix)
+
+
+def check_wound(kernel: AnyKernel, factors: tuple[Factor, ...]) -> None:
+    """Raises InputError for a Gaussian on a circle on which it is constant to round-off: e^(−2π²·WIDEST²) = 2e−20."""
+    for factor in (f for f in factors if f.period > 0 and isinstance(kernel, Gaussian)):
+        assert isinstance(kernel, Gaussian)
+        received = f"a bandwidth {kernel.bandwidth:g} on the circle {factor.name!r} of length {factor.period:.3g}"
+        allowed = f"at most {WIDEST:g} times its length: a wider kernel is the same at all distances"
+        require(kernel.bandwidth <= WIDEST * factor.period, received, allowed, "lower the bandwidth")
 
 
 def check_factors(kernel: AnyKernel, kind: str, factors: tuple[Factor, ...]) -> None:

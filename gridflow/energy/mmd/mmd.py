@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, Moments, Variation, noise_refusal
 from gridflow.energy.interaction.convolution import cell_points, operator
+from gridflow.energy.interaction.space import check_wound
 from gridflow.energy.mmd.certificates import BoundCertificates, Certificates
 from gridflow.energy.mmd.network_kernel import BoundFeatures, FeatureParticles, Features
 from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles
@@ -118,6 +119,7 @@ def check_space(kernel: Kernel, factors: tuple[Factor, ...]) -> None:
     alone = not surfaces or (len(factors) == 1 and not isinstance(kernel, Polynomial))
     allowed = "a Gaussian, Laplace, imq or Riesz kernel on one surface alone"
     require(alone, received, allowed, "remove the other factors, or choose another kernel")
+    check_wound(kernel, factors)
     for factor in factors:
         if factor.period > 0 and not isinstance(kernel, Gaussian):
             raise InputError(

@@ -16,14 +16,16 @@ Labels do not move, and are not displaced.
 """
 
 from dataclasses import dataclass
+from math import ceil, prod
 
 import numpy as np
 import scipy
 
 from gridflow.energy.base import REACH
-from gridflow.energy.interaction.convolution import Operator, cell_points, operator, product_operator
+from gridflow.energy.interaction.convolution import Operator, cell_points, check_matrices, operator, product_operator
 from gridflow.energy.mmd.target import Samples
 from gridflow.errors import InputError
+from gridflow.memory import require_memory
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz, periods
@@ -72,6 +74,7 @@ class SmoothKernel:
 def smoothed_operator(kernel: Kernel, grid: Grid, level: float) -> Operator:
     """`operator` of the smoothed kernel. Raises InputError for kernels and grids for which there is none."""
     if isinstance(kernel, Gaussian):
+        check_matrices(grid)
         parts = [(f, *smoothed_gaussian(kernel, f, level)) for f in grid.factors]
         return product_operator([height * Gaussian(bandwidth).matrix(factor) for factor, bandwidth, height in parts], grid)
     lines = all(f.walls and f.uniform for f in grid.factors)
@@ -119,7 +122,12 @@ class DisplacementMoments:
         self.grid, self.target = grid, target
         spacing = float((1 / level**2 + 2 / kernel.bandwidth**2) ** -0.5)
         lines = grid.factors
-        places = [spaced_points(line, spacing, REACH * level) for line in lines]
+        counts = [spaced_count(line, spacing, REACH * level) for line in lines]
+        whole = prod(max(count, line.size) for count, line in zip(counts, lines, strict=True))
+        whole += sum(count * line.size for count, line in zip(counts, lines, strict=True))
+        what = f"the field at {' × '.join(str(count) for count in counts)} points that the noise reaches"
+        require_memory(what, 32 * whole, "raise flow.noise_injection.level, or choose a wider kernel")
+        places = [spaced_points(line, count, REACH * level) for line, count in zip(lines, counts, strict=True)]
         differences = [y[:, None] - line.points for line, y in zip(lines, places, strict=True)]  # (n_places, n_cells)
         self.values = [kernel.along(d, line.period) for line, d in zip(lines, differences, strict=True)]
         self.slopes = [kernel.slope(d, line.period) for line, d in zip(lines, differences, strict=True)]
@@ -151,15 +159,18 @@ def along_axes(matrices: list[Array], field: Array) -> Array:
     return np.ascontiguousarray(field)
 
 
-def spaced_points(factor: Factor, spacing: float, margin: float) -> Array:
-    """Positions at most `spacing` apart, and so far beyond the walls of an interval; the points of labels."""
+def spaced_count(factor: Factor, spacing: float, margin: float) -> int:
+    """Number of positions at most `spacing` apart, and so far beyond the walls of an interval; of labels all."""
     if factor.walls is not None:
-        lower, upper = factor.edges[0] - margin, factor.edges[-1] + margin
-        return np.linspace(lower, upper, 2 + int((upper - lower) / spacing))
-    if factor.period > 0:
-        count = np.ceil(factor.total_volume / spacing)
-        return factor.total_volume * np.arange(count) / count
-    return factor.points
+        return 2 + int((factor.total_volume + 2 * margin) / spacing)
+    return ceil(factor.total_volume / spacing) if factor.period > 0 else factor.size
+
+
+def spaced_points(factor: Factor, count: int, margin: float) -> Array:
+    """So many positions, up to so far beyond the walls of an interval; the points of labels."""
+    if factor.walls is not None:
+        return np.linspace(factor.edges[0] - margin, factor.edges[-1] + margin, count)
+    return factor.total_volume * np.arange(count) / count if factor.period > 0 else factor.points
 
 
 def mean_matrix(line: Factor, places: Array, level: float) -> Array:

@@ -8,7 +8,8 @@ from typing import TextIO
 import numpy as np
 
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import open_netcdf
+from gridflow.files import open_netcdf, regular_file
+from gridflow.memory import require_memory
 from gridflow.space.factor import Array
 
 BLOCK_ROWS = 2**15
@@ -28,9 +29,10 @@ def read_columns(path: Path, shown: str, names: list[str]) -> dict[str, Array]:
         with open_netcdf(path, "energy.data") as dataset:
             found = {str(n): v for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
             check_names(names, list(found), shown)
+            require_memory(f"the data file {shown!r}", 16 * sum(found[name].size for name in names), "use fewer data")
             return {name: np.asarray(found[name], dtype=float).ravel() for name in names}
-    received, fix = f"the data file {shown!r} does not exist", "check the path; it is relative to the case file"
-    require(path.is_file(), received, "a CSV or NetCDF file", fix)
+    size = regular_file(path, "energy.data").stat().st_size
+    require_memory(f"the data file {shown!r}", 4 * size, "use fewer data")  # 8 bytes for numbers of 3 letters, and a copy
     try:
         with path.open(encoding="utf-8") as file:
             return read_csv(file, shown, names)

@@ -1,20 +1,28 @@
 """Named data measures μ by samples or quadrature: `points()` are inputs (n_data, n_dim) and weights (n_data,) of sum 1."""
 
 from functools import reduce
+from math import prod
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from gridflow.errors import require
+from gridflow.memory import require_memory
 from gridflow.space.factor import Array
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Positive = Annotated[float, Meta(gt=0.0)]
 
 
+def check_size(count: int, dim: int, fix: str = "lower count") -> None:
+    """Raises InputError for inputs (count, dim) that do not fit into the memory: they, a copy and the targets of as many."""
+    require_memory(f"inputs of {count} data in {dim} dimensions", 24 * count * (dim + 1), fix)
+
+
 def product_rule(rules: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     """Product of one-dimensional rules (nodes, weights): points (n, n_dim), weights (n,), the last input fastest."""
+    check_size(prod(nodes.size for nodes, _ in rules), len(rules))
     points = np.stack(np.meshgrid(*(nodes for nodes, _ in rules), indexing="ij"), axis=-1)
     return points.reshape(-1, len(rules)), reduce(np.multiply.outer, [weights for _, weights in rules]).reshape(-1)
 
@@ -24,7 +32,7 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
 
     count: Count
     covariance: list[list[float]]
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
 
     def points(self) -> tuple[Array, Array]:
         dim = len(self.covariance)
@@ -37,6 +45,7 @@ class NormalInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="normal"
         received = f"covariance {self.covariance} with eigenvalues {values}"
         require(bool(values.min() > 0), received, allowed, "make all eigenvalues positive")
         require(self.count > dim, f"{self.count} samples in dimension {dim}", f"more than {dim}", "raise count")
+        check_size(self.count, dim)
         sample = np.random.default_rng(self.seed).standard_normal((self.count, dim))
         sample -= sample.mean(axis=0)
         whiten = np.linalg.inv(np.linalg.cholesky(sample.T @ sample / self.count)).T
@@ -64,6 +73,7 @@ class UniformInputs(Struct, frozen=True, forbid_unknown_fields=True, tag="unifor
     def points(self) -> tuple[Array, Array]:
         lower, upper = self.bounds
         require(upper > lower, f"bounds {list(self.bounds)}", "increasing bounds", "write bounds = [lower, upper]")
+        check_size(self.count, 1)
         nodes = lower + (upper - lower) * (np.arange(self.count) + 0.5) / self.count
         return nodes[:, None], np.full(self.count, 1 / self.count)
 

@@ -19,6 +19,7 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.features import row_blocks
 from gridflow.energy.network.inputs import InputsSpec, product_rule
 from gridflow.errors import require
+from gridflow.memory import require_memory
 from gridflow.space.densities import Normal, Uniform
 from gridflow.space.factor import Array, Factor
 from gridflow.space.mixture import CUT_MAX
@@ -101,6 +102,8 @@ class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher"
         self.check(inputs.shape[1])
         sigma, (points, outer) = ACTIVATIONS[self.activation or activation].value, self.as_neurons()
         if self.normalization:
+            pairs, fix = f"the {len(points)} neurons of a teacher at {len(inputs)} inputs", "lower inputs.count"
+            require_memory(pairs, 24 * len(points) * len(inputs), fix)
             return Data(inputs, sigma(self.batch_normalization(inputs @ points.T, weights)) @ outer, weights)
         blocks = row_blocks(len(inputs), len(points), BLOCK_ENTRIES)
         return Data(inputs, np.concatenate([sigma(inputs[b] @ points.T) @ outer for b in blocks]), weights)

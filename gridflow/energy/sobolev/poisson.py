@@ -140,8 +140,11 @@ class WeightedPoisson:
         matrix, right = self.matrix(weights), source.ravel()[1:]
         for _ in range(2):
             if self.factors is None:
-                # diagonally dominant and symmetric: no pivoting, and an ordering of the symmetric pattern
-                self.factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+                options = {"SymmetricMode": True}
+                try:  # diagonally dominant and symmetric: no pivoting, and an ordering of the symmetric pattern
+                    self.factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+                except RuntimeError as error:  # "Factor is exactly singular": a density that varies beyond 1/round-off
+                    raise SolveError(f"the weighted Poisson problem is singular ({error}); raise the regularization") from None
             solution, iterations = conjugate_gradients(matrix, self.factors.solve, right)
             if iterations >= OLD:
                 self.factors = None

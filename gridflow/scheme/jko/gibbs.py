@@ -20,6 +20,7 @@ import numpy as np
 import scipy
 
 from gridflow.errors import InputError
+from gridflow.memory import require_memory
 from gridflow.scheme.jko.log_product import BLOCK, in_blocks, log_product
 from gridflow.scheme.jko.surface_kernel import ChebyshevModes, SurfaceKernel
 from gridflow.space.factor import Array, Factor
@@ -109,6 +110,10 @@ class GibbsKernel:
                     f"at most {DENSE_MAX} cells of an interval, a circle or an ellipse",
                     'lower the cells, or use scheme.kind = "finite-volume"',
                 )
+        for factor, surface, values in zip(self.factors, self.surfaces, self.mobility, strict=True):
+            if surface is None:
+                what = f"{len(values)} matrices of entropic transport along {factor.size} cells of {factor.name!r}"
+                require_memory(what, 32 * len(values) * factor.size**2, "use fewer cells, or one mobility")
         large = [f.name for f in self.surfaces if f is not None]
         if len(large) > 1:
             raise InputError(

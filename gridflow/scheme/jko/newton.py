@@ -55,7 +55,7 @@ class StepSolver:
 
     def solve(self, state: State, log_before: Array, tau: float) -> Solution:
         """R(φ) = const. Raises SolveError."""
-        force, g = self.equation.weights(tau)
+        _, g = self.equation.weights(tau)
         if "differences" in state.arrays and tau == state.arrays["tau"][0]:
             solution = self.newton(state, log_before, tau, extrapolated(state.arrays["differences"], state.density))
         elif "differences" in state.arrays or abs(g) <= 1:
@@ -65,6 +65,12 @@ class StepSolver:
             solution = None
         if solution is not None:
             return solution
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # as in `newton`; the safeguard looks at its change
+            return self.from_better_starts(state, log_before, tau)
+
+    def from_better_starts(self, state: State, log_before: Array, tau: float) -> Solution:
+        """The same from the solutions on coarser grids, then from over-relaxed scaling, then by the safeguard."""
+        force, g = self.equation.weights(tau)
         drive = force * state.evaluation.first_variation
         start = self.hierarchy.start(log_before, drive, g, self.equation.beta, self.max_iterations)
         solution = self.newton(state, log_before, tau, start)

@@ -1,0 +1,212 @@
+"""What do hostile cases do? Shipped cases with random damage are loaded, shown, made concrete and solved for a few steps.
+
+Each number of a series is one damaged case (`validation.damaged_cases`). It may run, or be refused with an InputError or a
+SolveError. Anything else is a fault:
+
+    traceback   any other exception
+    warning     a RuntimeWarning of NumPy
+    signal      the process ends by a signal
+    slow        `gridflow show` takes more than SHOW_SECONDS, or the whole more than LIMIT_SECONDS
+    large       more than RESIDENT_MAX of memory is in use
+
+Cases run in child processes with a limit on their address space; a child that hangs or dies is replaced. `--full` has 50,000
+cases, of which every tenth takes steps.
+
+    python -m validation.fuzz_cases [--full] [--count N] [--first K] [--seed S] [--steps EVERY]
+"""
+
+import argparse
+import multiprocessing
+import re
+import resource
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from math import prod
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gridflow.errors import InputError, SolveError
+from gridflow.preview import preview
+from gridflow.scheme.jko.scheme import JKO
+from gridflow.solver import solve
+from validation.damaged_cases import damaged_case
+
+SHOW_SECONDS, LIMIT_SECONDS = 2.0, 60.0
+ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 1.5 * 2**30
+"""Bytes. Compiled code needs far more addresses than memory."""
+FULL, STEPS_EVERY, CHILDREN = 50_000, 10, 2
+CELLS_MAX, STEPS = 200_000, 3
+"""Cells of grids on which more than `show` is tried, which takes however long; steps."""
+
+
+class Outcome(NamedTuple):
+    """stage : the last one; kind : "clean", "refused", "failed", or a fault of the head; text : where and what"""
+
+    stage: str
+    kind: str
+    text: str = ""
+
+
+FINE = ("clean", "refused", "failed")
+
+
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended: what other processes do does not count."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def stages(seed: int, number: int, steps: bool, folder: Path, shows: bool = True) -> Any:
+    """Stage by stage: the name before it begins."""
+    yield "load"
+    case = damaged_case(seed, number, steps, folder)
+    yield "show"
+    began = processor_seconds()
+    case.text()
+    if shows:
+        preview(case)
+        if processor_seconds() - began > SHOW_SECONDS:
+            raise TimeoutError
+    if prod(spec.size for spec in case.space.values()) > CELLS_MAX:
+        return
+    yield "problem"
+    problem = case.problem()
+    problem.check_start()
+    if steps:
+        yield "steps"
+        iterations = {"scheme.max_iterations": 50} if isinstance(case.scheme, JKO) else {}
+        solve(case.replace({"time.max_steps": STEPS, "time.save": 2, **iterations}))
+    yield "end"
+
+
+def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = True) -> Outcome:
+    """What becomes of one case; steps : whether it takes some; shows : whether `gridflow show` is tried."""
+    stage, before = "load", peak()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            for stage in stages(seed, number, steps, folder, shows):  # noqa: B007
+                pass
+        except (InputError, SolveError) as error:
+            return Outcome(stage, "refused" if isinstance(error, InputError) else "failed", str(error))
+        except TimeoutError:
+            return Outcome(stage, "slow", f"gridflow show took more than {SHOW_SECONDS:g} s")
+        except Exception as error:
+            return Outcome(stage, *fault(str(error) if "Traceback" in str(error) else traceback.format_exc()))
+    large = peak() > max(before, RESIDENT_MAX)
+    return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, "clean")
+
+
+def peak() -> float:
+    """Most bytes that were in use so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def fault(text: str) -> tuple[str, str]:
+    """(kind, error and place) of a traceback."""
+    last, frames = text.strip().splitlines()[-1], re.findall(r'File ".*/gridflow/(.*)", line (\d+), in (\w+)', text)
+    where = "{}:{} {}".format(*frames[-1]) if frames else "?"
+    return "warning" if last.startswith("RuntimeWarning") else "traceback", f"{last[:160]} ({where})"
+
+
+def child(pipe: Connection, seed: int) -> None:
+    """Answers numbers with outcomes until the pipe closes."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_MAX, ADDRESS_MAX))
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            try:
+                number, steps = pipe.recv()
+            except EOFError:
+                return
+            pipe.send(outcome(seed, number, steps, Path(folder)))
+
+
+class Child:
+    """A process that takes one case at a time."""
+
+    def __init__(self, seed: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.seed, (self.pipe, theirs) = seed, context.Pipe()
+        self.process = context.Process(target=child, args=(theirs, seed), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.number, self.began = -1, 0.0
+
+    def take(self, number: int, steps: bool) -> None:
+        """Begins a case."""
+        self.number, self.began = number, time.monotonic()
+        self.pipe.send((number, steps))
+
+    def answer(self) -> Outcome | None:
+        """The outcome; None while it runs."""
+        try:
+            if self.pipe.poll(0.01):
+                return self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return Outcome("?", "signal", f"exit code {self.process.exitcode}")
+        if time.monotonic() - self.began > LIMIT_SECONDS:
+            self.process.kill()
+            self.process.join()
+            return Outcome("?", "slow", f"more than {LIMIT_SECONDS:g} s")
+        return None
+
+
+def series(seed: int, numbers: range, every: int) -> list[tuple[int, Outcome]]:
+    """Outcomes of the cases of these numbers; every so many take steps."""
+    children, left, found = [Child(seed) for _ in range(CHILDREN)], iter(numbers), []
+    busy: dict[int, Child] = {}
+    for k, worker in enumerate(children):
+        if (number := next(left, None)) is not None:
+            worker.take(number, number % every == 0)
+            busy[k] = worker
+    while busy:
+        for k, worker in list(busy.items()):
+            if (answer := worker.answer()) is None:
+                continue
+            found.append((worker.number, answer))
+            if not worker.process.is_alive():
+                worker = Child(seed)
+            if (number := next(left, None)) is None:
+                del busy[k]
+                worker.pipe.close()
+            else:
+                worker.take(number, number % every == 0)
+                busy[k] = worker
+    return sorted(found)
+
+
+def report(found: list[tuple[int, Outcome]]) -> str:
+    """Counts by stage and kind, and every fault with the first number that has it."""
+    counts = Counter((o.stage, o.kind) for _, o in found)
+    lines = [f"{len(found)} cases"] + [f"  {stage:8} {kind:10} {n}" for (stage, kind), n in sorted(counts.items())]
+    faults = [(number, o) for number, o in found if o.kind not in FINE]
+    texts = Counter(o.kind + " " + o.text for _, o in faults)
+    for text, n in texts.most_common():
+        first = [(number, o.stage) for number, o in faults if o.kind + " " + o.text == text]
+        lines.append(f"  {n:4} × {text}; number {first[0][0]} at {first[0][1]}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Runs a series; exit code 1 if it finds faults."""
+    parser = argparse.ArgumentParser(description="damaged cases")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS_EVERY, help="every so many cases take steps")
+    arguments = parser.parse_args()
+    count = FULL if arguments.full else arguments.count
+    found = series(arguments.seed, range(arguments.first, arguments.first + count), arguments.steps)
+    print(report(found))
+    return int(any(o.kind not in FINE for _, o in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
