@@ -1,8 +1,9 @@
 """Functions compiled by numba: how they are declared, where their machine code is kept, and who is told when one is compiled.
 
-Machine code is kept in NUMBA_CACHE_DIR where that is set, else in `__pycache__` beside the source; where that cannot be written,
-or others can write to it too (`gridflow.caches`), in a folder of the user's own; where there is none, nowhere. It is used again as
-long as the sources of the function and of all compiled functions that it calls are the same: numba by itself compares one file only.
+Machine code is kept in NUMBA_CACHE_DIR where that is set, else in `__pycache__` beside the source; where that cannot be
+written, or others can write to it too (`gridflow.caches`), in a folder of the user's own; where there is none, nowhere. It is
+used again as long as the sources of the function and of all compiled functions that it calls are the same: numba by itself
+compares one file only.
 """
 
 import inspect
@@ -76,7 +77,7 @@ class Place(_CacheLocator):
 class PlacedCode(CompileResultCacheImpl):
     """What numba keeps, in folders that are chosen here."""
 
-    _locator_classes: ClassVar[list[Any]] = [Place]
+    _locator_classes: ClassVar = [Place]  # type: ignore[misc]
 
 
 class KernelFiles(FunctionCache):
@@ -89,7 +90,8 @@ class KernelFiles(FunctionCache):
 def machine_code_folder(source: Path) -> Path | None:
     """Where the machine code of the sources in a folder is kept."""
     name = f"{source.name}_{sha256(str(source).encode()).hexdigest()[:40]}"
-    places = [Path(config.CACHE_DIR).absolute() / name] if config.CACHE_DIR else []
+    chosen: str = vars(config)["CACHE_DIR"]
+    places = [Path(chosen).absolute() / name] if chosen else []
     for folder in [*places, source / "__pycache__"]:
         if is_trusted(folder):
             return folder

@@ -1,30 +1,149 @@
-"""Files that a user names: opened and refused in one place, with one kind of message."""
+"""Files that a user names: opened and refused in one place, with one kind of message.
 
+A file may come from anywhere. It has to be a regular file, and what is read of it has to fit into the memory of the machine, by
+its own header. HDF5 has checksums for its structure, not for numbers: 1500 files with changed or lost bytes ended in the errors
+of `BROKEN` or in other numbers, none in a crash or without end.
+"""
+
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gridflow.errors import InputError, require
 
 if TYPE_CHECKING:
+    import netCDF4
     import xarray
+
+BROKEN = (OSError, RuntimeError, ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
+"""What netCDF4 and xarray raise for a file that is damaged or has attributes of the wrong type."""
+MEMORY_SHARE = 0.5
+"""Of the memory of the machine, so much may be read at once: what is drawn or computed of it is as large again."""
+PATH_FIX = "check the path; in a case it is relative to the case file"
+
+
+def memory_of_machine() -> float:
+    """Bytes, or infinity where the system does not state them."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the header of a file says of a variable; dtype : None where it holds no plain numbers."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype | None
+    attrs: dict[str, Any]
+
+    @property
+    def size(self) -> float:
+        """Bytes of its numbers."""
+        return 0.0 if self.dtype is None else float(self.dtype.itemsize) * math.prod(map(float, self.shape))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A NetCDF file that is open: its header, and numbers as they lie there, on demand."""
+
+    name: str
+    purpose: str
+    attrs: dict[str, Any]
+    variables: dict[str, Stored]
+    handle: "netCDF4.Dataset"
+
+    def values(self, name: str, where: Any = ...) -> np.ndarray:
+        """Numbers of a variable, in the byte order of the machine. Raises InputError where they cannot be read."""
+        with reading(self.name, self.purpose):
+            found = np.asarray(self.handle.variables[name][where])
+            return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+    def require(self, condition: Any, received: str, allowed: str, fix: str) -> None:
+        """Raises InputError, with the purpose and the name of the file, unless the condition holds."""
+        require(bool(condition), f"{self.purpose}: {self.name!r} {received}", allowed, fix)
+
+    def check_size(self, size: float) -> None:
+        """Raises InputError for more bytes than the machine can hold."""
+        check_size(size, f"{self.purpose}: {self.name!r}")
+
+
+@contextmanager
+def reading(name: str, purpose: str) -> Iterator[None]:
+    """Within it, nothing but a library that reads a file: what it raises becomes an InputError."""
+    try:
+        yield
+    except BROKEN as error:
+        raise InputError(
+            f"{purpose}: {name!r} cannot be read as NetCDF ({type(error).__name__})", "a NetCDF file", "check the file"
+        ) from error
+
+
+def check_size(size: float, what: str) -> None:
+    """Raises InputError for more bytes than the machine can hold."""
+    largest = MEMORY_SHARE * memory_of_machine()
+    received, allowed = f"{what} holds {size / 2**30:.3g} GiB", f"half of the memory of this machine, {largest / 2**30:.3g} GiB"
+    require(size <= largest, received, allowed, "take fewer times or variables from it, or use a machine with more memory")
+
+
+def check_regular(path: Path, purpose: str) -> None:
+    """Raises InputError for a path without a file, and for folders, pipes and devices."""
+    require(path.exists(), f"{purpose}: no file {path.name!r}", "a NetCDF file", PATH_FIX)
+    require(path.is_file(), f"{purpose}: {path.name!r} is no regular file", "a NetCDF file", PATH_FIX)
+
+
+@contextmanager
+def open_contents(path: Path, purpose: str) -> Iterator[Contents]:
+    """The header of a NetCDF file, and its numbers on demand. Raises InputError if there is none or it cannot be read."""
+    import netCDF4
+
+    check_regular(path, purpose)
+    with reading(path.name, purpose):
+        handle = netCDF4.Dataset(path.resolve())
+    with handle:
+        with reading(path.name, purpose):
+            handle.set_auto_maskandscale(False)
+            attrs = attributes_of(handle)
+            variables = {}
+            for name, v in handle.variables.items():
+                plain = isinstance(v.dtype, np.dtype) and v.dtype.kind in "iuf"
+                shape = tuple(map(int, v.shape))
+                variables[name] = Stored(tuple(v.dimensions), shape, v.dtype if plain else None, attributes_of(v))
+        yield Contents(path.name, purpose, attrs, variables, handle)
+
+
+def attributes_of(holder: Any) -> dict[str, Any]:
+    """Attributes of a file or a variable."""
+    return {name: holder.getncattr(name) for name in holder.ncattrs()}
 
 
 @contextmanager
 def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
-    """An xarray.Dataset of a NetCDF file. Raises InputError if there is none or it cannot be read."""
+    """An xarray.Dataset of a NetCDF file of any kind; times stay numbers. What is used of it is to be `loaded`.
+
+    Raises InputError if there is none or it cannot be read.
+    """
     import xarray
 
-    fix = "check the path; in a case it is relative to the case file"
-    require(path.is_file(), f"{purpose}: no file {path.name!r}", "a NetCDF file", fix)
-    try:
-        dataset = xarray.open_dataset(path, decode_coords="all")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{purpose}: {path.name!r} cannot be read as NetCDF", "a NetCDF file", "check the file") from error
+    check_regular(path, purpose)
+    with reading(path.name, purpose):
+        dataset = xarray.open_dataset(path.resolve(), decode_coords="all", decode_times=False, decode_timedelta=False)
     with dataset:
         yield dataset
+
+
+def loaded(dataset: "xarray.Dataset", names: list[str], path: Path, purpose: str) -> Mapping[str, "xarray.Variable"]:
+    """Variables of a file that is open, in memory. Raises InputError where they are too large or cannot be read."""
+    check_size(sum(float(dataset.variables[n].nbytes) for n in names), f"{purpose}: {path.name!r}")
+    with reading(path.name, purpose):
+        return {name: dataset.variables[name].load() for name in names}
 
 
 def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:

@@ -10,7 +10,7 @@ import gridflow
 ROOT = Path(gridflow.__file__).parent
 
 FLOORS = [
-    ["caches", "compiled", "errors", "files", "output.reader", "output.schema", "threads"],
+    ["caches", "compiled", "errors", "files", "output.axes", "output.checks", "output.reader", "output.schema", "threads"],
     ["space"],
     ["sums"],
     ["energy"],

@@ -5,7 +5,6 @@ evaluated or imported. Unknown keys, wrong types, numbers out of range and non-f
 """
 
 import math
-import os
 import tomllib
 from collections.abc import Collection
 from itertools import pairwise
@@ -24,6 +23,7 @@ from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
 from gridflow.errors import InputError, require, suggestion
 from gridflow.exact.specs import ExactSpec
+from gridflow.files import memory_of_machine
 from gridflow.flow.flow import Flow
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
@@ -40,13 +40,6 @@ SIZE_MAX = 2**28
 """Cells of the largest grid: 2 GiB per field."""
 BYTES_PER_CELL = 80
 """A run holds about ten fields (`gridflow.case.cost` measures it)."""
-
-
-def memory_of_machine() -> float:
-    """Bytes, or infinity where the system does not state them."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):

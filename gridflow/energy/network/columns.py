@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import open_netcdf
+from gridflow.files import loaded, open_netcdf
 from gridflow.space.factor import Array
 
 BLOCK_ROWS = 2**15
@@ -26,9 +26,9 @@ def read_columns(path: Path, shown: str, names: list[str]) -> dict[str, Array]:
     """Named columns of a CSV or NetCDF file. Raises InputError for a file without them, or with something else than numbers."""
     if path.suffix == ".nc":
         with open_netcdf(path, "energy.data") as dataset:
-            found = {str(n): v for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
-            check_names(names, list(found), shown)
-            return {name: np.asarray(found[name], dtype=float).ravel() for name in names}
+            check_names(names, [str(n) for n, v in dataset.variables.items() if v.dtype.kind in "fiu"], shown)
+            found = loaded(dataset, names, path, "energy.data")
+            return {name: np.asarray(found[name].to_numpy(), dtype=float).ravel() for name in names}
     received, fix = f"the data file {shown!r} does not exist", "check the path; it is relative to the case file"
     require(path.is_file(), received, "a CSV or NetCDF file", fix)
     try:
