@@ -25,7 +25,7 @@ BROKEN = (OSError, RuntimeError, ValueError, AttributeError, KeyError, IndexErro
 """What netCDF4 and xarray raise for a file that is damaged or has attributes of the wrong type."""
 MEMORY_SHARE = 0.5
 """Of the memory of the machine, so much may be read at once: what is drawn or computed of it is as large again."""
-PATH_FIX = "check the path; in a case it is relative to the case file"
+PATH_FIX = "check the path; in a case file it starts at its folder, in --set of a shipped case at the current directory"
 
 
 def memory_of_machine() -> float:
