@@ -1,0 +1,418 @@
+"""Files that nobody wrote: thousands of changed results, tables and interrupted runs, given to all that reads files.
+
+    python -m validation.fuzz_files [--full] [--seed S] [--count N]      300 files, 5,000 with --full
+
+Each seed takes a good file, spoils it in one to three ways, and gives it to a consumer: a picture, an animation, an export, the
+start of a case, the data of a network or a tabulated potential, or --resume. It has to be used, or refused by an InputError.
+Everything else is a finding: other exceptions, warnings of NumPy, xarray and matplotlib, crashes and runs without end. Seeds run
+in child processes with limits on time and memory, a batch in each; a seed makes the same file everywhere.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from gridflow.case.case import Case, load_case
+from gridflow.errors import InputError, SolveError
+from gridflow.output.animation import animate
+from gridflow.output.export import export
+from gridflow.output.plotting import plot
+from gridflow.output.reader import PICTURE, read_result
+from gridflow.solver import solve
+
+BATCH, SECONDS, MEMORY = 100, 30, 4 * 2**30
+"""Seeds in a child; limits of one seed and of a child."""
+FEW, FULL = 300, 5000
+
+
+@dataclass
+class Content:
+    """A NetCDF file in memory: lengths of dimensions; dimensions, values and attributes by variable; global attributes."""
+
+    sizes: dict[str, int]
+    variables: dict[str, tuple[list[str], np.ndarray, dict[str, Any]]]
+    attrs: dict[str, Any]
+
+
+# ------------------------------------------------------------------------------------------------------ good files
+def shrunk(name: str, **changes: Any) -> Case:
+    """A shipped case without exact solution, small."""
+    return load_case(name).replace({"exact": None, **{k.replace("__", "."): v for k, v in changes.items()}})
+
+
+CASES: dict[str, Case] = {
+    "line": shrunk("ornstein-uhlenbeck", space__x__cells=24, time__stop=0.1, time__save=4),
+    "circle": shrunk("torsion", space__angle__cells=16, time__stop=0.02, time__save=3),
+    "plane": shrunk("relu-regression", space__w__cells=8, space__b__cells=6, time__stop=0.1, time__save=3),
+    "sphere": shrunk("heat-sphere", space__b__level=1, time__stop=0.02, time__save=3),
+}
+
+
+@lru_cache
+def good_bytes(name: str) -> bytes:
+    """The result of a case as a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        solve(CASES[name], Path(folder) / "a.nc")
+        return (Path(folder) / "a.nc").read_bytes()
+
+
+@lru_cache
+def interrupted(name: str) -> tuple[bytes, bytes]:
+    """The part and the checkpoint of a run that was interrupted."""
+    from gridflow.progress import Progress
+
+    class Stop(Progress):
+        def update(self, state: Any, steps: int, mass_error: float) -> None:
+            if steps == 3:
+                raise KeyboardInterrupt
+
+    with tempfile.TemporaryDirectory() as folder:
+        solve(CASES[name], Path(folder) / "a.nc", progress=Stop())
+        return tuple((Path(folder) / f"a.nc.{end}").read_bytes() for end in ("part", "checkpoint"))  # type: ignore[return-value]
+
+
+def content_of(data: bytes) -> Content:
+    """What a file holds."""
+    with netCDF4.Dataset("memory", memory=data) as file:
+        file.set_auto_maskandscale(False)
+        variables = {
+            n: (list(v.dimensions), np.asarray(v[...]), {a: v.getncattr(a) for a in v.ncattrs()})
+            for n, v in file.variables.items()
+        }
+        sizes = {n: d.size for n, d in file.dimensions.items()}
+        return Content(sizes, variables, {a: file.getncattr(a) for a in file.ncattrs()})
+
+
+def write(content: Content, path: Path) -> None:
+    """Writes what a file holds; what NetCDF does not admit is left out, or written as the nearest thing."""
+    with netCDF4.Dataset(path, "w") as file:
+        for dim, size in content.sizes.items():
+            file.createDimension(dim, None if dim == "time" and size else size)
+        for name, (dims, values, attrs) in content.variables.items():
+            fill = attrs.get("_FillValue")
+            fits = fill is not None and np.ndim(fill) == 0 and not isinstance(fill, str) and values.dtype.kind in "iuf"
+            kind = str if values.dtype.kind in "OU" else values.dtype
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                written = file.createVariable(name, kind, dims, fill_value=values.dtype.type(fill) if fits else None)
+            written.set_auto_maskandscale(False)
+            written[...] = values
+            written.setncatts({k: v for k, v in attrs.items() if k != "_FillValue"})
+        file.setncatts({k: v for k, v in content.attrs.items() if k != "_FillValue"})
+
+
+# ------------------------------------------------------------------------------------------------------- what spoils
+WORDS = ["", "x", "time", "density", "\x1b[31mred\x07", "days since 1900-01-01", "$\\frac{", "a" * 5000, "energy = 3", "[energy"]
+WORDS += ["[energy]\nparts = 3", "[[energy.parts]]\nbranches = [{ weights = [1, 2] }]", "seconds", "Ω‮", "mesh_topology", "[1]"]
+NUMBERS = [0, 1, -1, 7, 2**31 - 1, float("nan"), float("inf"), 1e300, 1e-320, np.array([1.0, 2.0]), np.array([], dtype=float)]
+KEYS = ["scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar", "grid_mapping", "coordinates", "bounds"]
+KEYS += ["dtype", "_Unsigned", "ancillary_variables", "formula_terms", "cell_measures", "cf_role", "long_name", "records", "mesh"]
+KEYS += ["title", "source", "case", "exported", "status", "Conventions", "gridflow_version", "verdict", "covariance", "location"]
+DTYPES = ["f4", "i4", "i1", "u8", ">f8", "i8", str]
+
+
+def spoil_attribute(rng: random.Random, content: Content) -> None:
+    """Another value for an attribute that is there, or one that readers decode."""
+    attrs = rng.choice([content.attrs, *(v[2] for v in content.variables.values())])
+    key = rng.choice([*KEYS, *attrs])
+    if key in attrs and rng.random() < 0.3:
+        del attrs[key]
+    else:
+        attrs[key] = rng.choice([*WORDS, *NUMBERS])
+
+
+def spoil_name(rng: random.Random, content: Content) -> None:
+    """Another name for a variable, or for a dimension."""
+    new = rng.choice(["other", "Time", "x_bounds", "b_mesh", "ä", "a b", "density_", "_x"])
+    if rng.random() < 0.5:
+        old = rng.choice(list(content.sizes))
+        content.sizes = {new if d == old else d: n for d, n in content.sizes.items()}
+        for name, (dims, values, attrs) in content.variables.items():
+            content.variables[name] = ([new if d == old else d for d in dims], values, attrs)
+    else:
+        old = rng.choice(list(content.variables))
+        content.variables = {new if n == old else n: v for n, v in content.variables.items()}
+
+
+def spoil_presence(rng: random.Random, content: Content) -> None:
+    """A variable less, or one more."""
+    name = rng.choice(list(content.variables))
+    dims, values, attrs = content.variables[name]
+    if rng.random() < 0.7:
+        del content.variables[name]
+    else:
+        content.variables[rng.choice(["copy", "foo_mesh", "foo_bounds", "prediction", "lat_bounds"])] = dims, values, dict(attrs)
+
+
+def spoil_type(rng: random.Random, content: Content) -> None:
+    """Another type of number, or text."""
+    name = rng.choice(list(content.variables))
+    dims, values, attrs = content.variables[name]
+    kind = rng.choice(DTYPES)
+    with np.errstate(all="ignore"):
+        new = values.astype(str).astype(object) if kind is str else values.astype(kind)
+    content.variables[name] = dims, new, attrs
+
+
+def spoil_values(rng: random.Random, content: Content) -> None:
+    """One, some or all numbers of a variable."""
+    name = rng.choice([*content.variables, "density", "energy", "time", "cell_volume"])
+    if name not in content.variables or content.variables[name][1].dtype.kind not in "if":
+        return
+    dims, values, attrs = content.variables[name]
+    values, seeded = values.copy(), np.random.default_rng(rng.randrange(2**32))
+    if rng.random() < 0.2 and values.ndim:
+        content.variables[name] = dims, rng.choice([np.flip, np.sort, seeded.permutation])(values), attrs
+        return
+    number = rng.choice([0.0, -1.0, 1.0, 1e300, -1e300, 1e-320, 1e20, 2.0**31, float("nan"), float("inf"), -float("inf")])
+    with np.errstate(all="ignore"):
+        value = np.float64(number).astype(values.dtype)
+        chosen = seeded.random(values.shape) < rng.choice([0.02, 0.3, 1.0])
+        scaled = values * values.dtype.type(rng.choice([-1, 0, 2, 1000]))
+    content.variables[name] = dims, np.where(chosen, value if rng.random() < 0.7 else scaled, values).astype(values.dtype), attrs
+
+
+def spoil_shape(rng: random.Random, content: Content) -> None:
+    """A dimension shorter, or the dimensions of a variable in another order or one less."""
+    if rng.random() < 0.6:
+        dim = rng.choice(list(content.sizes))
+        size = min(content.sizes[dim], rng.choice([0, 1, 2, 3, content.sizes[dim] // 2]))
+        content.sizes[dim] = size
+        for name, (dims, values, attrs) in content.variables.items():
+            content.variables[name] = dims, values[tuple(slice(size) if d == dim else slice(None) for d in dims)], attrs
+        return
+    name = rng.choice(list(content.variables))
+    dims, values, attrs = content.variables[name]
+    if len(dims) > 1 and rng.random() < 0.5:
+        content.variables[name] = dims[::-1], values.T.copy(), attrs
+    elif dims and values.shape[0]:
+        content.variables[name] = dims[1:], values[0], attrs
+
+
+SPOILERS = [spoil_attribute, spoil_attribute, spoil_name, spoil_presence, spoil_type, spoil_values, spoil_values, spoil_shape]
+
+
+def spoiled_bytes(rng: random.Random, data: bytes) -> bytes:
+    """Cut off, or with some bytes changed."""
+    if rng.random() < 0.2:
+        return data[: rng.randrange(len(data) + 1)]
+    changed = bytearray(data)
+    for _ in range(rng.choice([1, 2, 8, 64])):
+        changed[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(changed)
+
+
+def spoiled_result(rng: random.Random, data: bytes, path: Path) -> None:
+    """Writes a spoiled copy of a NetCDF file."""
+    if rng.random() < 0.2:
+        path.write_bytes(spoiled_bytes(rng, data))
+        return
+    content = content_of(data)
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        rng.choice(SPOILERS)(rng, content)
+    try:
+        write(content, path)
+    except (ValueError, TypeError, RuntimeError, IndexError, OverflowError, AttributeError, UnicodeError, OSError):
+        path.write_bytes(spoiled_bytes(rng, data))  # what NetCDF does not admit cannot be written
+
+
+def spoiled_table(rng: random.Random, path: Path) -> None:
+    """Writes a spoiled CSV table."""
+    rows = [["x", "y", "m"], *([f"{k / 7}", f"{k * k / 49}", "1"] for k in range(8))]
+    odd = ["", "nan", "inf", "1e999", "-1", "text", "1;2", '"1"', "\x1b[31m", "\x00", "1,2", "#", "0x10", "١", " "]
+    for _ in range(rng.choice([1, 2, 5])):
+        row = rng.choice(rows)
+        row[rng.randrange(len(row))] = rng.choice([*odd, "x"])
+    data = (
+        rng.choice(["\n", "\r\n", "\r"]).join(",".join(row) for row in rows).encode(rng.choice(["utf-8", "utf-16", "utf-8-sig"]))
+    )
+    path.write_bytes(spoiled_bytes(rng, data) if rng.random() < 0.3 else data)
+
+
+# -------------------------------------------------------------------------------------------------------- consumers
+def draw(rng: random.Random, folder: Path) -> None:
+    """A picture of a spoiled result."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    spoiled_result(rng, good_bytes(rng.choice(list(CASES))), folder / "a.nc")
+    figure = plot(folder / "a.nc")
+    figure.set_dpi(30)
+    FigureCanvasAgg(figure).draw()
+
+
+def film(rng: random.Random, folder: Path) -> None:
+    """An animation of a spoiled result."""
+    spoiled_result(rng, good_bytes(rng.choice(["line", "plane"])), folder / "a.nc")
+    animate(read_result(folder / "a.nc", "plot", PICTURE), folder / "a.gif")
+
+
+def hand_on(rng: random.Random, folder: Path) -> None:
+    """An export of a spoiled result."""
+    name = rng.choice(list(CASES))
+    spoiled_result(rng, good_bytes(name), folder / "a.nc")
+    boxes = {"latlon": 45.0, "marginal": rng.random() < 0.5} if name == "sphere" and rng.random() < 0.5 else {}
+    times = rng.choice([None, ["last"], ["first", "0"]])
+    export(folder / "a.nc", folder / rng.choice(["b.nc", "b.csv"]), rng.choice([None, ["density"], ["energy"]]), times, **boxes)
+
+
+def begin(rng: random.Random, folder: Path) -> None:
+    """The start of a case from a spoiled result, on its cells or others."""
+    name = rng.choice(list(CASES))
+    spoiled_result(rng, good_bytes(name), folder / "a.nc")
+    case, more = CASES[name], rng.random() < 0.5
+    finer = {key: value + 1 if key.endswith("level") else 2 * value for key, value in case.resolution().items()} if more else {}
+    time = {} if rng.random() < 0.7 else {"time": rng.choice([0.0, 0.02, 1.0])}
+    case.replace({**finer, "initial": [{"file": str(folder / "a.nc"), **time}]}).problem().check_start()
+
+
+def tabulate(rng: random.Random, folder: Path) -> None:
+    """A spoiled result as a potential."""
+    name = rng.choice(["line", "circle"])
+    spoiled_result(rng, good_bytes(name), folder / "a.nc")
+    potential = {"kind": "potential", "file": str(folder / "a.nc"), "variable": "density"}
+    CASES[name].replace({"energy": potential}).problem().check_start()
+
+
+def train(rng: random.Random, folder: Path) -> None:
+    """Spoiled tables and results as the data of a network."""
+    if rng.random() < 0.6:
+        spoiled_table(rng, folder / "a.csv")
+        data = {"file": str(folder / "a.csv"), "inputs": ["x"], "targets": ["y"], "weights": rng.choice([None, "m"])}
+    else:
+        spoiled_result(rng, good_bytes("plane"), folder / "a.nc")
+        data = {"file": str(folder / "a.nc"), "inputs": ["data_weight"], "targets": ["target"]}
+    energy = {"kind": "network", "activation": "tanh", "bias": True, "branches": [{"weights": ["w", "b"]}]}
+    CASES["plane"].replace({"energy": {**energy, "data": {"kind": "file", **data}}}).problem().check_start()
+
+
+def resume(rng: random.Random, folder: Path) -> None:
+    """A run that goes on from a spoiled part or a spoiled checkpoint."""
+    part, checkpoint = interrupted("line")
+    (folder / "a.nc.part").write_bytes(part)
+    (folder / "a.nc.checkpoint").write_bytes(checkpoint)
+    if rng.random() < 0.5:
+        spoiled_result(rng, part, folder / "a.nc.part")
+    else:
+        (folder / "a.nc.checkpoint").write_bytes(spoiled_bytes(rng, checkpoint))
+    solve(CASES["line"], folder / "a.nc", resume=True)
+
+
+CONSUMERS: dict[str, Callable[[random.Random, Path], None]] = {
+    "plot": draw,
+    "animation": film,
+    "export": hand_on,
+    "initial": begin,
+    "potential": tabulate,
+    "data": train,
+    "resume": resume,
+}
+
+
+# ----------------------------------------------------------------------------------------------------------- outcomes
+def outcome(seed: int, kinds: tuple[str, ...], folder: Path) -> str:
+    """ "KIND used", "KIND refused" or "KIND FOUND: what", of one seed."""
+    rng = random.Random(seed)
+    kind = kinds[seed % len(kinds)]
+    with tempfile.TemporaryDirectory(dir=folder) as place, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            CONSUMERS[kind](rng, Path(place))
+            ended = "used"
+        except InputError as error:
+            ended = "refused" if str(error).isprintable() or not set(str(error)) & set("\x1b\x07\x00") else "FOUND: raw control"
+        except SolveError:
+            ended = "refused"
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)
+            own = [f for f in last if "gridflow/" in f.filename] or last
+            ended = f"FOUND: {type(error).__name__} in {Path(own[-1].filename).name}:{own[-1].lineno}: {str(error)[:80]!r}"
+    if caught and not ended.startswith("FOUND"):
+        one = caught[0]
+        ended = f"FOUND: {one.category.__name__} {Path(one.filename).name}:{one.lineno}: {str(one.message)[:80]!r}"
+    return f"{kind} {ended}"
+
+
+def outcomes(seeds: Iterable[int], kinds: tuple[str, ...], folder: Path) -> Iterator[tuple[int, str]]:
+    """The outcome of each seed, in this process."""
+    for seed in seeds:
+        yield seed, outcome(seed, kinds, folder)
+
+
+@contextmanager
+def limits() -> Iterator[None]:
+    """Limits on memory, for a child."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    yield
+
+
+def in_children(seeds: list[int], kinds: tuple[str, ...], folder: Path) -> Iterator[tuple[int, str]]:
+    """The same in child processes; a seed that ends its child is a finding, and the next child goes on after it."""
+    for name in CASES:
+        good_bytes(name)
+    if "resume" in kinds:
+        interrupted("line")
+    todo = list(seeds)
+    while todo:
+        log = folder / "log"
+        log.write_text("")
+        child = os.fork()
+        if child == 0:
+            with limits(), log.open("w", buffering=1) as lines:
+                for seed in todo[:BATCH]:
+                    signal.alarm(SECONDS)
+                    print(seed, outcome(seed, kinds, folder), file=lines)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        done = [line.split(" ", 1) for line in log.read_text().splitlines()]
+        yield from ((int(seed), text) for seed, text in done)
+        del todo[: len(done)]
+        if os.WIFSIGNALED(status) and todo:
+            ended = "no end" if os.WTERMSIG(status) == signal.SIGALRM else signal.Signals(os.WTERMSIG(status)).name
+            yield todo[0], f"{kinds[todo[0] % len(kinds)]} FOUND: {ended}"
+            del todo[0]
+
+
+def main() -> int:
+    """Counts outcomes and prints findings; 1 where there are any."""
+    parser = argparse.ArgumentParser(prog="python -m validation.fuzz_files")
+    parser.add_argument("--full", action="store_true", help=f"{FULL} files instead of {FEW}")
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--count", type=int, help="of files")
+    parser.add_argument("--kinds", nargs="+", choices=CONSUMERS, default=list(CONSUMERS))
+    chosen = parser.parse_args()
+    count = chosen.count or (FULL if chosen.full else FEW)
+    table, found = Counter[str](), Counter[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed, text in in_children(list(range(chosen.seed, chosen.seed + count)), tuple(chosen.kinds), Path(folder)):
+            kind, ended = text.split(" ", 1)
+            table[f"{kind:10} {ended.split(':')[0]}"] += 1
+            if ended.startswith("FOUND"):
+                if not found[text]:
+                    print(f"seed {seed}: {text}", flush=True)
+                found[text] += 1
+    for text, number in sorted(table.items()):
+        print(f"{number:6} {text}")
+    print(f"{sum(found.values())} of {count} files found something, {len(found)} different")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
