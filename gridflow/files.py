@@ -7,6 +7,7 @@ of `BROKEN` or in other numbers, none in a crash or without end.
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,16 +134,24 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
     import xarray
 
     check_regular(path, purpose)
-    with reading(path.name, purpose):
-        dataset = xarray.open_dataset(path.resolve(), decode_coords="all", decode_times=False, decode_timedelta=False)
+    with reading(path.name, purpose), unwarned():
+        dataset = xarray.open_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
     with dataset:
         yield dataset
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Within it, xarray decodes attributes of any kind; numbers that overflow are found to be infinite afterwards."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def loaded(dataset: "xarray.Dataset", names: list[str], path: Path, purpose: str) -> Mapping[str, "xarray.Variable"]:
     """Variables of a file that is open, in memory. Raises InputError where they are too large or cannot be read."""
     check_size(sum(float(dataset.variables[n].nbytes) for n in names), f"{purpose}: {path.name!r}")
-    with reading(path.name, purpose):
+    with reading(path.name, purpose), unwarned():
         return {name: dataset.variables[name].load() for name in names}
 
 

@@ -108,7 +108,7 @@ def check_corners(file: Contents, name: str, size: int) -> None:
             known = what in file.variables and file.variables[what].dims == (dimension,)
             file.require(known, f"has no {what}", f"{what} ({dimension})", ANEW)
             degrees = file.values(what)
-            within = (np.abs(degrees, where=np.isfinite(degrees), out=np.full(degrees.shape, np.inf)) <= largest).all()
+            within = np.isfinite(degrees).all() and (np.abs(degrees) <= largest).all()
             file.require(within, f"has {what!r} beyond {largest:g} degrees", f"degrees up to {largest:g}", ANEW)
             nodes = degrees.size
     fits = table is not None and len(table.shape) == 2 and table.dims[0] == name and table.shape[1] >= 3

@@ -110,6 +110,7 @@ def check_header(file: Contents, numbers: tuple[str, ...]) -> tuple[int, tuple[A
     received = f"has density ({', '.join(density.dims)}) and cell_volume ({', '.join(file.variables['cell_volume'].dims)})"
     ordered = density.dims[:1] == ("time",) and order and len(set(density.dims)) == len(density.dims)
     file.require(ordered and file.variables["cell_volume"].dims == order, received, FORMAT, ANEW)
+    file.require(0 not in density.shape[1:], f"has a density of shape {density.shape}", "at least one cell per factor", ANEW)
     records = number_of_records(file)
     axes = tuple(axis_of(file, name) for name in order)
     meshes = [n.removesuffix("_mesh") for n, v in file.variables.items() if v.attrs.get("cf_role") == "mesh_topology"]
