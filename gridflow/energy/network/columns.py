@@ -28,6 +28,8 @@ def read_columns(path: Path, shown: str, names: list[str]) -> dict[str, Array]:
         with open_netcdf(path, "energy.data") as dataset:
             check_names(names, [str(n) for n, v in dataset.variables.items() if v.dtype.kind in "fiu"], shown)
             found = loaded(dataset, names, path, "energy.data")
+            empty = [name for name in names if found[name].size == 0]
+            require(not empty, f"the variables {empty} of {shown!r} hold no data", "at least one number", "complete the file")
             return {name: np.asarray(found[name].to_numpy(), dtype=float).ravel() for name in names}
     received, fix = f"the data file {shown!r} does not exist", "check the path; it is relative to the case file"
     require(path.is_file(), received, "a CSV or NetCDF file", fix)
