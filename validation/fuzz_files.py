@@ -33,6 +33,7 @@ from gridflow.output.animation import animate
 from gridflow.output.export import export
 from gridflow.output.plotting import plot
 from gridflow.output.reader import PICTURE, read_result
+from gridflow.progress import Progress
 from gridflow.solver import solve
 
 BATCH, SECONDS, MEMORY = 100, 30, 4 * 2**30
@@ -72,9 +73,8 @@ def good_bytes(name: str) -> bytes:
 
 
 @lru_cache
-def interrupted(name: str) -> tuple[bytes, bytes]:
-    """The part and the checkpoint of a run that was interrupted."""
-    from gridflow.progress import Progress
+def interrupted(name: str) -> dict[str, bytes]:
+    """The files that a run leaves which was interrupted, by name."""
 
     class Stop(Progress):
         def update(self, state: Any, steps: int, mass_error: float) -> None:
@@ -83,7 +83,7 @@ def interrupted(name: str) -> tuple[bytes, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         solve(CASES[name], Path(folder) / "a.nc", progress=Stop())
-        return tuple((Path(folder) / f"a.nc.{end}").read_bytes() for end in ("part", "checkpoint"))  # type: ignore[return-value]
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def content_of(data: bytes) -> Content:
@@ -301,14 +301,15 @@ def train(rng: random.Random, folder: Path) -> None:
 
 
 def resume(rng: random.Random, folder: Path) -> None:
-    """A run that goes on from a spoiled part or a spoiled checkpoint."""
-    part, checkpoint = interrupted("line")
-    (folder / "a.nc.part").write_bytes(part)
-    (folder / "a.nc.checkpoint").write_bytes(checkpoint)
-    if rng.random() < 0.5:
-        spoiled_result(rng, part, folder / "a.nc.part")
+    """A run that goes on from what an interrupted one left, of which one file is spoiled."""
+    files = interrupted("line")
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    name = rng.choice(list(files))
+    if files[name].startswith(b"\x89HDF"):
+        spoiled_result(rng, files[name], folder / name)
     else:
-        (folder / "a.nc.checkpoint").write_bytes(spoiled_bytes(rng, checkpoint))
+        (folder / name).write_bytes(spoiled_bytes(rng, files[name]))
     solve(CASES["line"], folder / "a.nc", resume=True)
 
 
