@@ -2,7 +2,7 @@
 
 A file may come from anywhere. It has to be a regular file, and what is read of it has to fit into the memory of the machine, by
 its own header. HDF5 has checksums for its structure, not for numbers: 1500 files with changed or lost bytes ended in the errors
-of `BROKEN` or in other numbers, none in a crash or without end.
+of `BROKEN` or in other numbers, none in a crash or without end. Classic formats have none (`gridflow.classic`).
 """
 
 import math
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridflow.classic import check_classic
 from gridflow.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BROKEN = (OSError, RuntimeError, ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
 """What netCDF4 and xarray raise for a file that is damaged or has attributes of the wrong type."""
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How a NetCDF-4 file begins."""
 MEMORY_SHARE = 0.5
 """Of the memory of the machine, so much may be read at once: what is drawn or computed of it is as large again."""
 PATH_FIX = "check the path; in a case file it starts at its folder, in --set of a shipped case at the current directory"
@@ -94,10 +97,14 @@ def check_size(size: float, what: str) -> None:
     require(size <= largest, received, allowed, "take fewer times or variables from it, or use a machine with more memory")
 
 
-def check_regular(path: Path, purpose: str) -> None:
-    """Raises InputError for a path without a file, and for folders, pipes and devices."""
+def check_file(path: Path, purpose: str) -> None:
+    """Raises InputError for a path without a file, for folders, pipes and devices, and for what is no NetCDF file."""
     require(path.exists(), f"{purpose}: no file {path.name!r}", "a NetCDF file", PATH_FIX)
     require(path.is_file(), f"{purpose}: {path.name!r} is no regular file", "a NetCDF file", PATH_FIX)
+    with reading(path.name, purpose), path.open("rb") as file:
+        first = file.read(len(HDF5))
+        if first != HDF5:
+            check_classic(path)
 
 
 @contextmanager
@@ -105,7 +112,7 @@ def open_contents(path: Path, purpose: str) -> Iterator[Contents]:
     """The header of a NetCDF file, and its numbers on demand. Raises InputError if there is none or it cannot be read."""
     import netCDF4
 
-    check_regular(path, purpose)
+    check_file(path, purpose)
     with reading(path.name, purpose):
         handle = netCDF4.Dataset(path.resolve())
     with handle:
@@ -133,7 +140,7 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
     """
     import xarray
 
-    check_regular(path, purpose)
+    check_file(path, purpose)
     with reading(path.name, purpose), unwarned():
         dataset = xarray.open_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
     with dataset:

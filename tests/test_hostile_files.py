@@ -9,8 +9,10 @@ import pytest
 import xarray
 from helpers import QUADRATIC, case_of, surface_dataset
 
+from gridflow.classic import check_classic
 from gridflow.cli import main
 from gridflow.errors import InputError, printable
+from gridflow.files import open_contents
 from gridflow.output.dataset import part_path
 from gridflow.output.reader import PICTURE, read_density, read_result
 from gridflow.progress import Progress
@@ -143,6 +145,39 @@ def test_single_precision_and_other_orders_of_bytes_are_read(line, tmp_path):
         dataset = read_result(path, "test")
         assert dataset["density"].dtype == np.float64
         np.testing.assert_allclose(dataset["density"], line[1]["density"], rtol=error, atol=1e-30)
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+def test_classic_formats_are_read_and_their_headers_checked(form, tmp_path):
+    """The C library crashes or loops on some of these: numbers of records, lengths and places out of range are refused before."""
+    for sizes in ((3, 5), (1, 1)):
+        path = tmp_path / f"{sizes[0]}.nc"
+        with netCDF4.Dataset(path, "w", format=form) as file:
+            file.title = "odd"
+            file.createDimension("time", None)
+            file.createDimension("x", sizes[1])
+            file.createVariable("a", "i2", ("time", "x"))[:] = np.ones(sizes)
+            if sizes[0] == 3:
+                file.createVariable("b", "f8", ("x",))[:] = 1.0
+                file.createVariable("c", "i1", ("time",))[:] = 1
+        check_classic(path)
+    data, random = (tmp_path / "3.nc").read_bytes(), np.random.default_rng(1)
+    refused = 0
+    for _ in range(150):
+        spoiled = np.frombuffer(data, dtype=np.uint8).copy()
+        spoiled[random.integers(4, 200, 3)] = random.integers(0, 256, 3)
+        (tmp_path / "b.nc").write_bytes(spoiled.tobytes())
+        try:
+            with open_contents(tmp_path / "b.nc", "test") as file:
+                file.check_size(sum(v.size for v in file.variables.values()))
+                for name in file.variables:
+                    file.values(name)
+        except InputError:
+            refused += 1
+    assert 50 < refused < 150  # bytes of padding, of names and of numbers change nothing here
+    (tmp_path / "b.nc").write_bytes(data[:-4])  # three bytes are padding
+    with pytest.raises(InputError, match="cannot be read"), open_contents(tmp_path / "b.nc", "test"):
+        pass
 
 
 def test_what_does_not_fit_into_memory_is_not_read(line, tmp_path, monkeypatch):

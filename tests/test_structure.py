@@ -10,7 +10,18 @@ import gridflow
 ROOT = Path(gridflow.__file__).parent
 
 FLOORS = [
-    ["caches", "compiled", "errors", "files", "output.axes", "output.checks", "output.reader", "output.schema", "threads"],
+    [
+        "caches",
+        "classic",
+        "compiled",
+        "errors",
+        "files",
+        "output.axes",
+        "output.checks",
+        "output.reader",
+        "output.schema",
+        "threads",
+    ],
     ["space"],
     ["sums"],
     ["energy"],
