@@ -7,6 +7,7 @@ of `BROKEN` or in other numbers, none in a crash or without end. Classic formats
 
 import math
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,10 +98,26 @@ def check_size(size: float, what: str) -> None:
     require(size <= largest, received, allowed, "take fewer times or variables from it, or use a machine with more memory")
 
 
+def regular_file(path: Path, purpose: str, bytes_max: float = float("inf")) -> Path:
+    """The path of a file that may be read as a whole.
+
+    Raises InputError for none, for a folder, a device, a pipe or a socket, and for more than `bytes_max` bytes.
+    """
+    name = path.name or str(path)
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        flaw = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{purpose}: no file {name[:200]!r} ({flaw})", "the path of a file", PATH_FIX) from None
+    require(stat.S_ISREG(found.st_mode), f"{purpose}: {name!r} is no regular file", "a file with data", "name another file")
+    received = f"{purpose}: {name!r} has {found.st_size} bytes"
+    require(found.st_size <= bytes_max, received, f"at most {bytes_max:.0f}", "use a smaller file")
+    return path
+
+
 def check_file(path: Path, purpose: str) -> None:
     """Raises InputError for a path without a file, for folders, pipes and devices, and for what is no NetCDF file."""
-    require(path.exists(), f"{purpose}: no file {path.name!r}", "a NetCDF file", PATH_FIX)
-    require(path.is_file(), f"{purpose}: {path.name!r} is no regular file", "a NetCDF file", PATH_FIX)
+    regular_file(path, purpose)
     with reading(path.name, purpose), path.open("rb") as file:
         first = file.read(len(HDF5))
         if first != HDF5:
