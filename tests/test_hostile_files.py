@@ -17,7 +17,8 @@ from gridflow.output.dataset import part_path
 from gridflow.output.reader import PICTURE, read_density, read_result
 from gridflow.progress import Progress
 from gridflow.solver import solve
-from validation.fuzz_files import Content, content_of, outcomes, write
+from validation.damaged_files import Content, content_of, write
+from validation.fuzz_files import outcomes
 
 
 @pytest.fixture(scope="module")
