@@ -15,7 +15,6 @@ from math import ceil, sqrt
 
 import numpy as np
 import scipy
-from scipy.sparse import coo_matrix, csr_matrix, diags
 
 from gridflow.errors import require
 from gridflow.output.axes import Axis
@@ -113,7 +112,9 @@ def line_masses(masses: Array, old: Array, new: Array, around: bool) -> Array:
     share = np.diff(ends) / width[source]
     offset = np.clip((middles - (old[:-1] + old[1:])[source] / 2) / width[source], -0.5, 0.5)
     pieces = masses[source] * (share[:, None] * (1 + limited_slopes(masses, width, around)[source] * offset[:, None]))
-    gathered = csr_matrix((np.ones(target.size), (target, np.arange(target.size))), shape=(new.size - 1, target.size))
+    gathered = scipy.sparse.csr_matrix(
+        (np.ones(target.size), (target, np.arange(target.size))), shape=(new.size - 1, target.size)
+    )
     return np.asarray(gathered @ pieces)
 
 
@@ -134,7 +135,7 @@ def limited_slopes(masses: Array, width: Array, around: bool) -> Array:
     return np.where(agree, np.sign(scaled[0]) * np.minimum(2 * low / (1 + low / high), 2.0), 0.0)
 
 
-def surface_matrix(points: Array, areas: Array, surface: Mesh) -> csr_matrix:
+def surface_matrix(points: Array, areas: Array, surface: Mesh) -> "scipy.sparse.csr_matrix":
     """Shares of the masses of old cells, whose points (n_old, 3) lie on the unit sphere, that new cells get: (n_new, n_old).
 
     Columns sum to 1.
@@ -155,12 +156,14 @@ def surface_matrix(points: Array, areas: Array, surface: Mesh) -> csr_matrix:
         columns.append(tree.query((flat / length[:, :, None]).reshape(-1, 3))[1])
         weights.append((size[:, None] / length**3).ravel())
     found = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
-    overlap = coo_matrix(found, shape=(surface.size, len(points))).tocsr()
+    overlap = scipy.sparse.coo_matrix(found, shape=(surface.size, len(points))).tocsr()
     missed = np.flatnonzero(np.asarray(overlap.sum(axis=0)).ravel() == 0)
     if missed.size:  # cells without any subpoint give all to the nearest one
-        overlap = overlap + csr_matrix((areas[missed], (surface.cell_of(points[missed]), missed)), shape=overlap.shape)
+        overlap = overlap + scipy.sparse.csr_matrix(
+            (areas[missed], (surface.cell_of(points[missed]), missed)), shape=overlap.shape
+        )
     scaled = scale_to_areas(overlap, surface.volumes, areas * (surface.volumes.sum() / areas.sum()))
-    return (scaled @ diags(1 / np.asarray(scaled.sum(axis=0)).ravel())).tocsr()
+    return (scaled @ scipy.sparse.diags(1 / np.asarray(scaled.sum(axis=0)).ravel())).tocsr()
 
 
 def barycentres(parts: int) -> Array:
@@ -171,7 +174,7 @@ def barycentres(parts: int) -> Array:
     return np.stack([1 - second - third, second, third], axis=1)
 
 
-def scale_to_areas(weights: csr_matrix, rows: Array, columns: Array) -> csr_matrix:
+def scale_to_areas(weights: "scipy.sparse.csr_matrix", rows: Array, columns: Array) -> "scipy.sparse.csr_matrix":
     """diag(a) W diag(b) whose rows sum to about `rows`, and its columns to `columns` exactly (Sinkhorn)."""
     b = columns / (weights.T @ np.ones(rows.size))
     for _ in range(SCALINGS):
@@ -179,4 +182,4 @@ def scale_to_areas(weights: csr_matrix, rows: Array, columns: Array) -> csr_matr
         b = columns / (weights.T @ a)
         if np.abs(a * (weights @ b) / rows - 1).max() < CONSTANT_ERROR:
             break
-    return (diags(a) @ weights @ diags(b)).tocsr()
+    return (scipy.sparse.diags(a) @ weights @ scipy.sparse.diags(b)).tocsr()
