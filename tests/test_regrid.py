@@ -185,3 +185,33 @@ def test_a_mass_that_a_reaction_has_changed_needs_a_reaction(line, tmp_path):
     assert masses.sum() == pytest.approx(2, rel=MASS)
     with pytest.raises(InputError, match="names a saved time"):
         case_of({**PLAIN, "initial": [{**PLAIN["initial"][0], "time": 1.0}]})
+
+
+def test_ellipses_and_ellipsoids_keep_their_covariance(tmp_path):
+    round_one, long_one = np.eye(2).tolist(), np.diag([4.0, 1.0]).tolist()
+    solid = {"kind": "ellipsoid", "level": 1, "covariance": np.diag([2.0, 1.0, 1.0]).tolist()}
+    ellipse = {"kind": "ellipse", "cells": 8, "covariance": long_one}
+    surface_dataset(tmp_path / "a.nc", b=solid, e=ellipse)
+    finer = {"b": {**solid, "level": 2}, "e": {**ellipse, "cells": 12}}
+    masses, _ = started(table_of(finer), tmp_path / "a.nc")
+    assert masses.sum() == pytest.approx(1, rel=MASS)
+    assert masses.min() >= 0
+    for name, factor in (("e", {**ellipse, "cells": 12, "covariance": round_one}), ("b", {**solid, "level": 2})):
+        other = {**factor, "covariance": np.eye(len(factor["covariance"])).tolist()}
+        with pytest.raises(InputError, match=f"has another covariance of '{name}'"):
+            started(table_of({"b": solid, "e": ellipse, name: other}), tmp_path / "a.nc")
+
+
+def test_a_target_is_a_saved_density_too(tmp_path):
+    table = {k: v for k, v in HEAT_CIRCLE.items() if k != "exact"}
+    dataset = solve(case_of(table, time__save=3), tmp_path / "a.nc")
+    for time, index in ((0.25, 1), (None, 2)):
+        target = [{"file": str(tmp_path / "a.nc"), **({} if time is None else {"time": time})}]
+        bound = case_of({**table, "energy": {"kind": "potential", "target": target}}).problem().bound
+        potential = bound.evaluate(np.full(64, 1 / 64)).first_variation
+        np.testing.assert_allclose(potential, -np.log(dataset["density"][index]), atol=1e-9)  # splines pass through their points
+    with pytest.raises(InputError, match=r"a saved time: 0, 0\.25, 0\.5"):
+        _ = case_of({**table, "energy": {"kind": "potential", "target": [{**target[0], "time": 0.3}]}}).problem().bound
+    samples = {"file": "s.csv", "columns": {"x": "x"}, "time": 0.0}
+    with pytest.raises(InputError, match="samples have no `time`"):
+        case_of({**table, "energy": {"kind": "mmd", "bandwidth": 1.0, "target": [samples]}})
