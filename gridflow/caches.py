@@ -6,6 +6,7 @@ absolute path in XDG_CACHE_HOME or ~/.cache, is made for the user alone (0700).
 """
 
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -42,7 +43,8 @@ def own(found: os.stat_result, sticky: bool = False) -> bool:
 
 
 def user_folder(name: str) -> Path | None:
-    """CACHE/gridflow/name, made where it is not there; None where it cannot be made, written or kept private."""
+    """CACHE/gridflow/name, made where it is not there, and emptied where others could write to it; None where it cannot be made,
+    written or kept private."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         if not base.is_absolute():
@@ -53,6 +55,9 @@ def user_folder(name: str) -> Path | None:
             part.mkdir(mode=0o700, exist_ok=True)
             if os.name == "posix" and part.lstat().st_uid != os.geteuid():
                 return None
+            if part == folder and part.lstat().st_mode & OTHERS_WRITE:  # what is in it may be anybody's
+                shutil.rmtree(part)
+                part.mkdir(mode=0o700)
             part.chmod(0o700)
     except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return None

@@ -158,6 +158,12 @@ def test_the_folder_of_the_user_is_private(tmp_path, monkeypatch):
     folder = user_folder("machine-code")
     assert folder == tmp_path / "cache" / "gridflow" / "machine-code"
     assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent)} == {0o700}
+    (folder / "kept").write_bytes(b"")
+    assert user_folder("machine-code") == folder
+    assert (folder / "kept").exists()
+    folder.chmod(0o777)  # since then it may have been planted
+    assert user_folder("machine-code") == folder
+    assert list(folder.iterdir()) == []
     for base in ("relative", "/dev/null/home", str(place(tmp_path / "shared", 0o777))):
         monkeypatch.setenv("XDG_CACHE_HOME", base)
         assert user_folder("machine-code") is None
