@@ -53,7 +53,9 @@ def user_folder(name: str) -> Path | None:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in (folder.parent, folder):
             part.mkdir(mode=0o700, exist_ok=True)
-            if os.name == "posix" and part.lstat().st_uid != os.geteuid():
+            if os.name != "posix":
+                continue
+            if part.lstat().st_uid != os.geteuid():
                 return None
             if part == folder and part.lstat().st_mode & OTHERS_WRITE:  # what is in it may be anybody's
                 shutil.rmtree(part)
