@@ -1,25 +1,28 @@
 """Functions compiled by numba: how they are declared, where their machine code is kept, and who is told when one is compiled.
 
-Machine code is kept in `__pycache__` beside the source; where that cannot be written, in the folder of the user that numba
-chooses, or in NUMBA_CACHE_DIR; where nothing can be written, nowhere. It is used again as long as the sources of the function and
-of all compiled functions that it calls are the same: numba by itself compares one file only.
+Machine code is kept in NUMBA_CACHE_DIR where that is set, else in `__pycache__` beside the source; where that cannot be
+written, or others can write to it too (`gridflow.caches`), in a folder of the user's own; where there is none, nowhere. It is
+used again as long as the sources of the function and of all compiled functions that it calls are the same: numba by itself
+compares one file only.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
-from numba.core import event
-from numba.core.caching import FunctionCache, NullCache
+from numba.core import config, event
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher as NumbaDispatcher
 from numba.core.extending import _Intrinsic
 from numba.core.runtime import rtsys
+
+from gridflow.caches import can_be_written, is_own_file, is_private, user_folder
 
 njit: Any = numba.njit
 Dispatcher: Any = NumbaDispatcher
@@ -43,6 +46,70 @@ def inner(**options: Any) -> Callable[[Callable], Any]:
     return njit(error_model="numpy", no_cfunc_wrapper=True, **options)
 
 
+class Place(_CacheLocator):
+    """The folder of the machine code of one source file."""
+
+    def __init__(self, function: Callable, folder: Path) -> None:
+        self._py_file, self.line, self.folder = inspect.getfile(function), function.__code__.co_firstlineno, folder
+
+    @classmethod
+    def from_function(cls, py_func: Callable, py_file: str) -> "Place | None":
+        """The first folder that will do, or None."""
+        folder = machine_code_folder(Path(py_file).resolve().parent)
+        return None if folder is None else cls(py_func, folder)
+
+    def ensure_cache_path(self) -> None:
+        """It was there, and private, when it was chosen."""
+
+    def get_cache_path(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def get_source_stamp(self) -> str:
+        """None yet: see `KernelCache.files`."""
+        return ""
+
+    def get_disambiguator(self) -> str:
+        """What tells functions of one name in one file apart."""
+        return str(self.line)
+
+
+class PlacedCode(CompileResultCacheImpl):
+    """What numba keeps, in folders that are chosen here."""
+
+    _locator_classes: ClassVar = [Place]  # type: ignore[misc]
+
+
+class KernelFiles(FunctionCache):
+    """numba's cache of one function in such a folder."""
+
+    _impl_class = PlacedCode
+
+
+@lru_cache
+def machine_code_folder(source: Path) -> Path | None:
+    """Where the machine code of the sources in a folder is kept."""
+    name = f"{source.name}_{sha256(str(source).encode()).hexdigest()[:40]}"
+    chosen: str = vars(config)["CACHE_DIR"]
+    places = [Path(chosen).absolute() / name] if chosen else []
+    for folder in [*places, source / "__pycache__"]:
+        if is_trusted(folder):
+            return folder
+    of_user = user_folder("machine-code")
+    return of_user / name if of_user is not None and is_trusted(of_user / name) else None
+
+
+@lru_cache
+def is_trusted(folder: Path) -> bool:
+    """Whether a folder, which is made if need be, can be written and is private, and holds no machine code that others wrote."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    code = [path for pattern in ("*.nbi", "*.nbc") for path in folder.glob(pattern)]
+    return can_be_written(folder) and is_private(folder) and all(map(is_own_file, code))
+
+
 class KernelCache(NullCache):
     """The kept machine code of one function, looked for when it is first called. One entry per types of the arguments."""
 
@@ -53,8 +120,10 @@ class KernelCache(NullCache):
     def files(self) -> FunctionCache | None:
         """numba's cache with a stamp that covers what the function calls; None where no folder can be written."""
         try:
-            files = FunctionCache(self.function)
+            files = KernelFiles(self.function)
         except RuntimeError:  # "no locator available"
+            return None
+        if not is_trusted(Path(files.cache_path)):  # of NUMBA_CACHE_LOCATOR_CLASSES
             return None
         files._cache_file._source_stamp = source_stamp(self.function, self.options)
         return files

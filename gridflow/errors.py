@@ -1,5 +1,6 @@
 """The one exception for wrong input: what was received, what is allowed, how to fix it."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -11,7 +12,7 @@ class InputError(ValueError):
     """Something that the user gave cannot be used. The command line turns it into one message and exit code 2."""
 
     def __init__(self, received: str, allowed: str, fix: str) -> None:
-        self.parts = shortened(received), allowed, fix
+        self.parts = shortened(printable(received)), printable(allowed), printable(fix)
         super().__init__("{}\n  allowed: {}\n  fix: {}".format(*self.parts))
 
 
@@ -25,6 +26,14 @@ def require(condition: bool, received: str, allowed: str, fix: str) -> None:
     """Raises InputError unless the condition holds. The texts are built in any case: they must not fail where it holds."""
     if not condition:
         raise InputError(received, allowed, fix)
+
+
+def printable(text: str) -> str:
+    """The text with its control characters, but for tabs and ends of lines, written as escapes: a terminal would obey them."""
+    if text.isprintable():
+        return text
+    hidden = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t"}
+    return "".join(c.encode("unicode_escape").decode() if c in hidden else c for c in text)
 
 
 class SolveError(RuntimeError):

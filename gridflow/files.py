@@ -1,16 +1,91 @@
-"""Files that a user names: opened and refused in one place, with one kind of message."""
+"""Files that a user names: opened and refused in one place, with one kind of message.
 
+A file may come from anywhere. It has to be a regular file, and what is read of it has to fit into the memory of the machine, by
+its own header. HDF5 has checksums for its structure, not for numbers: 1500 files with changed or lost bytes ended in the errors
+of `BROKEN` or in other numbers, none in a crash or without end. Classic formats have none (`gridflow.classic`).
+"""
+
+import math
 import os
 import stat
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from gridflow.classic import check_classic
 from gridflow.errors import InputError, require
+from gridflow.memory import require_memory
 
 if TYPE_CHECKING:
+    import netCDF4
     import xarray
+
+BROKEN = (OSError, RuntimeError, ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
+"""What netCDF4 and xarray raise for a file that is damaged or has attributes of the wrong type."""
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How a NetCDF-4 file begins."""
+PATH_FIX = "check the path; in a case file it starts at its folder, in --set of a shipped case at the current directory"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the header of a file says of a variable; dtype : None where it holds no plain numbers."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype | None
+    attrs: dict[str, Any]
+
+    @property
+    def size(self) -> float:
+        """Bytes of its numbers."""
+        return 0.0 if self.dtype is None else float(self.dtype.itemsize) * math.prod(map(float, self.shape))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A NetCDF file that is open: its header, and numbers as they lie there, on demand."""
+
+    name: str
+    purpose: str
+    attrs: dict[str, Any]
+    variables: dict[str, Stored]
+    handle: "netCDF4.Dataset"
+
+    def values(self, name: str, where: Any = ...) -> np.ndarray:
+        """Numbers of a variable, in the byte order of the machine. Raises InputError where they cannot be read."""
+        with reading(self.name, self.purpose):
+            found = np.asarray(self.handle.variables[name][where])
+            return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+    def require(self, condition: Any, received: str, allowed: str, fix: str) -> None:
+        """Raises InputError, with the purpose and the name of the file, unless the condition holds."""
+        require(bool(condition), f"{self.purpose}: {self.name!r} {received}", allowed, fix)
+
+    def check_size(self, size: float) -> None:
+        """Raises InputError for more bytes than the machine can hold."""
+        check_size(size, f"{self.purpose}: {self.name!r}")
+
+
+@contextmanager
+def reading(name: str, purpose: str) -> Iterator[None]:
+    """Within it, nothing but a library that reads a file: what it raises becomes an InputError."""
+    try:
+        yield
+    except BROKEN as error:
+        raise InputError(
+            f"{purpose}: {name!r} cannot be read as NetCDF ({type(error).__name__})", "a NetCDF file", "check the file"
+        ) from error
+
+
+def check_size(size: float, what: str) -> None:
+    """Raises InputError for more bytes than the machine can hold, with what is drawn or computed of them, as large again."""
+    require_memory(f"{what}, with a copy", 2 * size, "take fewer times or variables from it, or use a machine with more memory")
 
 
 def regular_file(path: Path, purpose: str, bytes_max: float = float("inf")) -> Path:
@@ -23,24 +98,58 @@ def regular_file(path: Path, purpose: str, bytes_max: float = float("inf")) -> P
         found = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         flaw = error.strerror if isinstance(error, OSError) else str(error)
-        fix = "check the path; in a case it is relative to the case file"
-        raise InputError(f"{purpose}: no file {name[:200]!r} ({flaw})", "the path of a file", fix) from None
+        raise InputError(f"{purpose}: no file {name[:200]!r} ({flaw})", "the path of a file", PATH_FIX) from None
     require(stat.S_ISREG(found.st_mode), f"{purpose}: {name!r} is no regular file", "a file with data", "name another file")
     received = f"{purpose}: {name!r} has {found.st_size} bytes"
     require(found.st_size <= bytes_max, received, f"at most {bytes_max:.0f}", "use a smaller file")
     return path
 
 
+def check_file(path: Path, purpose: str) -> None:
+    """Raises InputError for a path without a file, for folders, pipes and devices, and for what is no NetCDF file."""
+    regular_file(path, purpose)
+    with reading(path.name, purpose), path.open("rb") as file:
+        first = file.read(len(HDF5))
+        if first != HDF5:
+            check_classic(path)
+
+
+@contextmanager
+def open_contents(path: Path, purpose: str) -> Iterator[Contents]:
+    """The header of a NetCDF file, and its numbers on demand. Raises InputError if there is none or it cannot be read."""
+    import netCDF4
+
+    check_file(path, purpose)
+    with reading(path.name, purpose):
+        handle = netCDF4.Dataset(path.resolve())
+    with handle:
+        with reading(path.name, purpose):
+            handle.set_auto_maskandscale(False)
+            attrs = attributes_of(handle)
+            variables = {}
+            for name, v in handle.variables.items():
+                plain = isinstance(v.dtype, np.dtype) and v.dtype.kind in "iuf"
+                shape = tuple(map(int, v.shape))
+                variables[name] = Stored(tuple(v.dimensions), shape, v.dtype if plain else None, attributes_of(v))
+        yield Contents(path.name, purpose, attrs, variables, handle)
+
+
+def attributes_of(holder: Any) -> dict[str, Any]:
+    """Attributes of a file or a variable."""
+    return {name: holder.getncattr(name) for name in holder.ncattrs()}
+
+
 @contextmanager
 def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
-    """An xarray.Dataset of a NetCDF file. Raises InputError if there is none or it cannot be read."""
+    """An xarray.Dataset of a NetCDF file of any kind; times stay numbers. What is used of it is to be `loaded`.
+
+    Raises InputError if there is none or it cannot be read.
+    """
     import xarray
 
-    regular_file(path, purpose)
-    try:
-        dataset = xarray.open_dataset(path, decode_coords="all")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{purpose}: {path.name!r} cannot be read as NetCDF", "a NetCDF file", "check the file") from error
+    check_file(path, purpose)
+    with reading(path.name, purpose), unwarned():
+        dataset = xarray.open_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
     with dataset:
         yield dataset
 
@@ -58,6 +167,19 @@ def checkpoint_path(output: Path) -> Path:
 def older_path(output: Path) -> Path:
     """The file of the checkpoint before."""
     return output.with_name(output.name + ".checkpoint.old")
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Within it, xarray decodes attributes of any kind; numbers that overflow are found to be infinite afterwards."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def loaded(dataset: "xarray.Dataset", names: list[str], path: Path, purpose: str) -> Mapping[str, "xarray.Variable"]:
+    """Variables of a file that is open, in memory. Raises InputError where they are too large or cannot be read."""
+    check_size(sum(float(dataset.variables[n].nbytes) for n in names), f"{purpose}: {path.name!r}")
+    with reading(path.name, purpose), unwarned():
+        return {name: dataset.variables[name].load() for name in names}
 
 
 def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:

@@ -21,6 +21,7 @@ from gridflow.case.case import Case
 from gridflow.case.cost import Cost, cost_of
 from gridflow.compiled import on_compilation
 from gridflow.errors import InputError, SolveError
+from gridflow.interrupts import Held
 from gridflow.memory import bytes_text, require_disk
 from gridflow.progress import Progress
 from gridflow.solver import FEWER, Run
@@ -60,7 +61,7 @@ def find(case: Case, tell: Tell) -> None:
     """Tells what a run would refuse, or that it would begin, and what it takes."""
     try:
         with reductions(case.reductions) as use, on_compilation(lambda kept: tell("compiling", kept)):
-            run = Run(case, None, None, False, Progress(), use)
+            run = Run(case, None, None, None, Progress(), use, Held())
             require_disk(f"a result of {len(run.times)} saves", run.size, Path(), FEWER)
             tell("checked", run.size)
             tell("cost", asdict(cost_of(case)))

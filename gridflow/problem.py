@@ -21,8 +21,10 @@ from gridflow.flow.temperature import entropy
 from gridflow.flow.term import FlowTerm
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
-from gridflow.space.mixture import Component, mixture_masses
+from gridflow.space.mixture import Component, start_masses
 
+START_MASS_ERROR = 1e-9
+"""Of a result whose numbers are those of a run; its mass is 1 to 1e−12."""
 DRIVE = "drive"
 """What a scheme `knows` where it moves mass along another potential than ξ, which noise injection and some energies give."""
 
@@ -77,7 +79,7 @@ class Problem:
     def start(self) -> Array:
         """Cell masses of the initial density, shape of the grid. Raises InputError for one that does not fit the grid."""
         with within_numbers("the initial density on this space"):
-            return mixture_masses(list(self.initial), self.grid, self.directory, "initial")
+            return start_masses(list(self.initial), self.grid, self.directory)
 
     @property
     def driven(self) -> bool:
@@ -130,6 +132,10 @@ class Problem:
     def check_start(self) -> None:
         """Raises InputError for an initial density, an energy or a pair of them that the grid does not admit."""
         start = self.start
+        mass = float(start.sum())  # of a result that a reaction has changed
+        fix = "start from a result of a flow that keeps its mass, or add flow.reaction"
+        kept = not self.keeps_mass or abs(mass - 1) <= START_MASS_ERROR
+        require(kept, f"initial: a density of mass {mass:.6g}", "mass 1 where no reaction changes it", fix)
         self.bound.check_start(start)
 
     def check_energy(self) -> Check | None:

@@ -137,6 +137,8 @@ def finished(
             shown.close()
             return Finished(remains.complete, lambda: dataset_in(path), [])
         run = Run(case, energy, path, remains, shown, use, held, compare)
+        if path is None:  # the records, and the dataset that they become
+            require_memory(f"a result of {len(run.times)} saves", 2 * run.size, f"name an output file, or {FEWER}")
         try:
             return Finished(run.result(), run.writer.dataset, run.watch.warnings())
         finally:
@@ -150,7 +152,7 @@ def check_one_energy(case: Case, energy: Energy | None) -> None:
 
 
 class Run:
-    """One run of a case: its parts, and the loop."""
+    """One run of a case: its parts, and the loop. size : of its records, in bytes."""
 
     def __init__(
         self,
@@ -186,11 +188,9 @@ class Run:
         if problem.gibbs is not None:
             why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
             layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
-        size = layout.bytes_per_record * len(self.times)
-        if path is None:  # the records, and the dataset that they become
-            require_memory(f"a result of {len(self.times)} saves", 2 * size, f"name an output file, or {FEWER}")
-        else:
-            require_disk(f"a result of {len(self.times)} saves", size, path.parent, FEWER)
+        self.size = layout.bytes_per_record * len(self.times)
+        if path is not None:
+            require_disk(f"a result of {len(self.times)} saves", self.size, path.parent, FEWER)
         self.counters = Counters()
         self.state, self.writer = self.beginning(layout, remains)
         self.began = time.monotonic() - self.counters.wall_seconds

@@ -146,6 +146,6 @@ def surface_dataset(path=None, **factors):
         density = np.ones(grid.shape) * grid.along(axis, north)
         density *= 1 + np.arange(grid.shape[-1]) + time
         density /= grid.integrate(density)
-        writer.append(Record(time, density, None, dict.fromkeys(names, 1.0 / (1 + time))))
+        writer.append(Record(time, density, None, dict.fromkeys(names, 1.0 / (1 + time)) | {"mass": 1.0}))
     writer.finish({"status": "completed"})
     return writer.dataset(), grid

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import gridflow
-from gridflow.compiled import kernel, on_compilation, source_stamp
+from gridflow.caches import is_own_file, is_private, own, user_folder
+from gridflow.case.shipped import shipped_directory
+from gridflow.compiled import config, is_trusted, kernel, machine_code_folder, on_compilation, source_stamp
 from gridflow.progress import Bar, Lines, RunTally
 
 TOP = "from called import FACTOR, half\n\ndef top(x):\n    return half(x) + FACTOR\n"
@@ -115,3 +117,91 @@ for name in ("ornstein-uhlenbeck", "relu-xor", "bn-circle"):
     runs = [subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, check=True) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout
     assert len(runs[0].stdout.split()) == 3
+
+
+def place(folder: Path, mode: int) -> Path:
+    folder.mkdir()
+    folder.chmod(mode)  # mkdir heeds the umask
+    return folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes of folders")
+def test_a_folder_that_others_can_write_is_not_private(tmp_path):
+    assert is_private(place(tmp_path / "own", 0o755))
+    for number, mode in enumerate((0o777, 0o775, 0o757, 0o1777)):
+        shared = place(tmp_path / str(number), mode)
+        assert not is_private(shared)
+        assert is_private(place(shared / "below", 0o700)) == (mode == 0o1777)  # as below /tmp
+    assert not is_private(tmp_path / "nowhere")
+    (tmp_path / "link").symlink_to(tmp_path / "link")
+    assert not is_private(tmp_path / "link")
+    (tmp_path / "own" / "code.nbi").write_bytes(b"")
+    assert is_own_file(tmp_path / "own" / "code.nbi")
+    (tmp_path / "own" / "code.nbi").chmod(0o666)
+    (tmp_path / "own" / "linked.nbi").symlink_to(tmp_path / "own")
+    assert not is_own_file(tmp_path / "own" / "code.nbi")
+    assert not is_own_file(tmp_path / "own" / "linked.nbi")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes of folders")
+@pytest.mark.parametrize(("owner", "mode", "trusted"), [(0, 0o40755, True), (1, 0o40755, False), (0, 0o41777, False)])
+def test_folders_of_others_are_not_trusted(owner, mode, trusted):
+    stranger = os.geteuid() + 1
+    assert own(os.stat_result((mode, 0, 0, 1, owner * stranger, 0, 0, 0, 0, 0))) == trusted
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes of folders")
+def test_the_folder_of_the_user_is_private(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place(tmp_path / "cache", 0o755)
+    place(tmp_path / "cache" / "gridflow", 0o777)
+    folder = user_folder("machine-code")
+    assert folder == tmp_path / "cache" / "gridflow" / "machine-code"
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent)} == {0o700}
+    (folder / "kept").write_bytes(b"")
+    assert user_folder("machine-code") == folder
+    assert (folder / "kept").exists()
+    folder.chmod(0o777)  # since then it may have been planted
+    assert user_folder("machine-code") == folder
+    assert list(folder.iterdir()) == []
+    for base in ("relative", "/dev/null/home", str(place(tmp_path / "shared", 0o777))):
+        monkeypatch.setenv("XDG_CACHE_HOME", base)
+        assert user_folder("machine-code") is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes of folders")
+def test_machine_code_is_not_kept_where_others_can_write(tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(config), "CACHE_DIR", str(place(tmp_path / "shared", 0o777)))
+    source = tmp_path / "package"
+    assert machine_code_folder(source) == source / "__pycache__"
+    (source / "__pycache__").chmod(0o777)
+    is_trusted.cache_clear()
+    machine_code_folder.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kept = machine_code_folder(source)
+    assert kept is not None
+    assert kept.parent == tmp_path / "cache" / "gridflow" / "machine-code"
+    (kept / "planted.nbi").write_bytes(b"")
+    (kept / "planted.nbi").chmod(0o666)
+    is_trusted.cache_clear()
+    machine_code_folder.cache_clear()
+    assert machine_code_folder(source) is None
+
+
+@pytest.mark.slow
+def test_a_read_only_package_and_no_home(tmp_path):
+    """Root may write anywhere: files stand where folders would be made, and home lies below a device."""
+    source = Path(gridflow.__file__).parent
+    shutil.copytree(source, tmp_path / "gridflow", ignore=shutil.ignore_patterns("__pycache__", "cases"))
+    shutil.copytree(shipped_directory(), tmp_path / "cases")
+    for folder in [tmp_path / "gridflow", *(d for d in (tmp_path / "gridflow").rglob("*") if d.is_dir())]:
+        (folder / "__pycache__").write_text("no folder")
+    kept = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "MPLCONFIGDIR")}
+    work = tmp_path / "work"
+    work.mkdir()
+    command = [sys.executable, "-m", "gridflow.cli", "solve", "ornstein-uhlenbeck", "-o", "a.nc", "--quiet"]
+    command += ["--set", "time.stop=0.05", "--set", "time.save=2", "--set", "space.x.cells=32"]
+    environment = {**kept, "PYTHONPATH": str(tmp_path), "HOME": "/dev/null/home"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=work)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in work.iterdir()] == ["a.nc"]

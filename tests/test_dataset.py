@@ -123,10 +123,8 @@ def test_a_density_from_a_file_continues_a_run(tmp_path):
     halves = solve(second)
     # the step sequence restarts, so the halves agree up to the error in time, well below the 1e−2 of the error in space
     assert np.abs(halves["density"][-1] - whole["density"][-1]).max() < 1e-3
-    with pytest.raises(InputError, match=r"the grid of half\.nc differs"):
-        solve(second.replace({"space.theta.cells": 32}))
     xarray.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc")
-    with pytest.raises(InputError, match="no variable 'density'"):
+    with pytest.raises(InputError, match="lacks the variables time, density"):
         solve(case_of({**table, "initial": [{"file": str(tmp_path / "other.nc")}]}))
 
 

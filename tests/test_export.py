@@ -149,7 +149,7 @@ WRONG = {
     "different dimensions": (["line.nc", "-o", "a.csv", "--variable", "density", "--variable", "energy"], ["several tables"]),
     "unsaved time": (["line.nc", "-o", "a.csv", "--time", "0.12"], ["saved time: 0, 0.1, 0.2", "write 0.1"]),
     "wrong time": (["line.nc", "-o", "a.csv", "--time", "lst"], ["did you mean 'last'"]),
-    "no time": (["line.nc", "-o", "a.csv", "--time", "nan"], ["first or last"]),
+    "no time": (["line.nc", "-o", "a.csv", "--time", "nan"], ["a saved time: 0, 0.1, 0.2", "write 0.2"]),
     "marginal alone": (["line.nc", "-o", "a.csv", "--marginal"], ["add --latlon"]),
     "no surface": (["line.nc", "-o", "a.csv", "--latlon", "10"], ["without a surface"]),
 }

@@ -8,7 +8,8 @@ from validation.sources import SOURCES
 
 HERE = Path(__file__).parent
 CLAIMS, FIGURES = HERE / "claims", HERE / "figures"
-NOT_REPRODUCTIONS = {"__init__", "__main__", "claim", "damaged_cases", "fuzz_cases", "kills", "runner", "sources", "table"}
+NOT_REPRODUCTIONS = {"__init__", "__main__", "claim", "runner", "sources", "table"}
+NOT_REPRODUCTIONS |= {"damaged_cases", "damaged_files", "fuzz_cases", "fuzz_files", "kills"}
 
 
 def module_names() -> list[str]:

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-from gridflow.case.changes import apply_changes
+from gridflow.case.changes import apply_changes, paths_from_here
 from gridflow.case.explain import HIDDEN, input_error
 from gridflow.case.plain import plain
-from gridflow.case.shipped import shipped_cases
+from gridflow.case.shipped import shipped_cases, shipped_directory
 from gridflow.case.text import BYTES_MAX, read_tables
 from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
@@ -121,9 +121,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def replace(self, changes: dict[str, Any]) -> "Case":
         """A copy with changes such as {"space.a.cells": 128}; every check runs again.
 
-        A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.case.changes`).
+        A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.case.changes`). A
+        relative path starts at the folder of the case file; for a shipped case, at the current directory.
         """
         check_hidden(changes)
+        if self.directory == str(shipped_directory()):
+            changes = paths_from_here(changes)
         table = msgspec.to_builtins(self)
         apply_changes(plain(changes), table, Case)  # a copy: changes stay as they are
         return checked_case(table)

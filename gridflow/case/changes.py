@@ -4,6 +4,7 @@ A table with a `kind` that gets another kind keeps the keys that the new kind ha
 since they cannot apply, and those that still hold the default of the old kind, so that the new kind has its own defaults.
 """
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,6 +36,16 @@ def apply_changes(changes: dict[str, Any], table: dict[str, Any], root: type[Str
             change_kind(key, changes[key], table, root)
         else:
             set_key(table, key, changes[key])
+
+
+def paths_from_here(value: Any, key: str = "") -> Any:
+    """Changes with the paths in them, of whatever is called `file`, from the current directory."""
+    if isinstance(value, dict):
+        return {k: paths_from_here(v, str(k)) for k, v in value.items()}
+    if isinstance(value, list):
+        return [paths_from_here(v, key) for v in value]
+    is_path = isinstance(value, str) and key.split(".")[-1] == "file" and "\0" not in value
+    return str(Path(value).absolute()) if is_path else value
 
 
 def is_kind(key: str) -> bool:

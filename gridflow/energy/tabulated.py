@@ -4,6 +4,7 @@ Along intervals the splines are not-a-knot and go on to the walls, half a cell b
 periodic; labels have one spline each. The grid of the file may be finer or coarser than that of the case.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridflow.errors import require
-from gridflow.files import open_netcdf
-from gridflow.memory import require_memory
+from gridflow.files import loaded, open_netcdf
+from gridflow.output.reader import saved_index
 from gridflow.space.factor import Array, Factor
 
 if TYPE_CHECKING:
@@ -30,11 +31,23 @@ class Tabulated:
     values that are not finite, and for a logarithm of values that are not positive.
     """
 
-    def __init__(self, path: Path, variable: str, factors: tuple[Factor, ...], purpose: str, *, logarithm: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        variable: str,
+        factors: tuple[Factor, ...],
+        purpose: str,
+        *,
+        logarithm: bool = False,
+        time: float | None = None,
+    ) -> None:
         self.factors = factors
         with open_netcdf(path, purpose) as dataset:
-            values = values_of(dataset, variable, factors, f"{purpose}: {path.name}")
-            points = [dataset[f.name].to_numpy().astype(float) for f in factors]
+            check_field(dataset, variable, factors, f"{purpose}: {path.name}")
+            names = [variable, *(f.name for f in factors), *(n for n in ("time",) if n in dataset.variables)]
+            found = loaded(dataset, names, path, purpose)
+        values = values_of(found, variable, factors, time, f"{purpose}: {path.name}")
+        points = [found[f.name].to_numpy().astype(float) for f in factors]
         fits = np.isfinite(values) & (values > 0 if logarithm else True)
         allowed = "finite values > 0 everywhere" if logarithm else "finite values"
         require(bool(fits.all()), f"{purpose}: values {variable!r} of {path.name}", allowed, "correct the file")
@@ -85,19 +98,30 @@ class Tabulated:
         return np.stack(columns, axis=1)
 
 
-def values_of(dataset: "xarray.Dataset", variable: str, factors: tuple[Factor, ...], where: str) -> Array:
-    """The variable in the order of the factors, at its last time. Raises InputError where it has other dimensions."""
+def check_field(dataset: "xarray.Dataset", variable: str, factors: tuple[Factor, ...], where: str) -> None:
+    """Raises InputError for a file without the variable, with other dimensions or without coordinates."""
     known = ", ".join(map(str, dataset.data_vars))
-    require(variable in dataset, f"{where} has no variable {variable!r}", f"one of: {known}", "name it as `variable`")
+    require(variable in dataset.variables, f"{where} has no variable {variable!r}", f"one of: {known}", "name it as `variable`")
     surfaces = [f.name for f in factors if f.columns > 1]
     require(not surfaces, f"{where}: a file for the surfaces {surfaces}", "intervals, circles and labels", "name a density")
-    field, names = dataset[variable], [f.name for f in factors]
-    if "time" in field.dims and field.sizes["time"] > 0:
-        field = field.isel(time=-1)
-    same = sorted(map(str, field.dims)) == sorted(names) and all(n in dataset.coords or n in dataset for n in names)
-    require(same, f"{where}: {variable!r} over {list(field.dims)}", f"with coordinates over {names}", "write it on such a grid")
-    require_memory(f"{where}: {variable!r} of {field.size} values", 32 * field.size, "write it on a coarser grid")
-    return np.asarray(field.transpose(*names).to_numpy(), dtype=float)
+    field, names = dataset.variables[variable], [f.name for f in factors]
+    over = [d for d in field.dims if d != "time" or "time" in names]
+    coordinates = [dataset.variables[n] for n in names if n in dataset.variables]
+    same = sorted(map(str, over)) == sorted(names) == sorted(str(c.dims[0]) for c in coordinates if c.ndim == 1)
+    plain = all(v.dtype.kind in "fiu" and v.size > 0 for v in (field, *coordinates))
+    received = f"{where}: {variable!r} over {list(field.dims)}"
+    require(same and plain, received, f"numbers with coordinates over {names}", "write it on such a grid")
+
+
+def values_of(
+    found: Mapping[str, "xarray.Variable"], variable: str, factors: tuple[Factor, ...], time: float | None, where: str
+) -> Array:
+    """The variable in the order of the factors, at a saved time or else the last one."""
+    field = found[variable]
+    if "time" in field.dims and "time" not in [f.name for f in factors]:
+        index = -1 if time is None else saved_index(found["time"].to_numpy().astype(float), time, f"{where}:")
+        field = field.isel(time=index)
+    return np.asarray(field.transpose(*(f.name for f in factors)).to_numpy(), dtype=float)
 
 
 def check_points(x: Array, factor: Factor, where: str) -> Array:

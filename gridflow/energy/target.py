@@ -57,7 +57,7 @@ class TargetOn:
                 self.shifts[k] -= np.log(inside).sum()
             else:
                 path = target.directory / str(component.file)
-                self.tables[k] = Tabulated(path, "density", factors, PURPOSE, logarithm=True)
+                self.tables[k] = Tabulated(path, "density", factors, PURPOSE, logarithm=True, time=component.time)
         self.at(np.concatenate([np.reshape(f.points[:1], (1, -1)) for f in factors], axis=1))  # raises for what vanishes
 
     def at(self, points: Array) -> tuple[Array, Array]:

@@ -74,7 +74,8 @@ def layout_of(
             continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         ends = {"bounds": f"{factor.name}_bounds"} if factor.one_dimensional else {}
-        layout.add(factor.name, (factor.name,), factor.points, attrs | ends)
+        curve = {} if factor.covariance is None else {"covariance": factor.covariance.ravel()}
+        layout.add(factor.name, (factor.name,), factor.points, attrs | ends | curve)
         for name in ends.values():
             layout.add(name, (factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1), {})
             layout.coordinates.append(name)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray
 
 from gridflow.errors import InputError, require, suggestion
 from gridflow.files import check_new_file
-from gridflow.output.plotting import read_result
+from gridflow.output.reader import read_result, saved_index
 from gridflow.output.remap import remap
 from gridflow.output.ugrid import topology_names
 from gridflow.space.factor import Array
@@ -21,8 +20,6 @@ COMPRESSION: dict[str, Any] = {"zlib": True, "complevel": 1}  # level 4 buys not
 NO_FILL: dict[str, Any] = {"_FillValue": None}
 ENCODINGS = {"_FillValue", "dtype", "bounds", "cell_measures", "node_coordinates"}
 """Where xarray keeps attributes that name other variables."""
-TIME_ERROR = 1e-6
-"""A saved time is named by its value up to this share of the whole time."""
 
 
 def export(
@@ -67,14 +64,12 @@ def time_index(times: Array, word: str) -> int:
     if word in ("first", "last"):
         return 0 if word == "first" else times.size - 1
     try:
-        nearest = int(np.abs(times - float(word)).argmin())
-        if abs(times[nearest] - float(word)) <= TIME_ERROR * max(times[-1], np.finfo(float).tiny):
-            return nearest
-        fix = f"write {times[nearest]:g}" if np.isfinite(float(word)) else "write first or last"
+        return saved_index(times, float(word), "export:")
+    except InputError:
+        raise
     except ValueError:
         fix = suggestion(word, ["first", "last"]) or "write a number"
-    shown = ", ".join(f"{t:g}" for t in times[:6]) + (f", … {times[-1]:g}" if times.size > 6 else "")
-    raise InputError(f"time {word!r}", f"first, last or a saved time: {shown}", fix)
+    raise InputError(f"time {word!r}", "first, last or a saved time", fix)
 
 
 def selection(dataset: xarray.Dataset, names: list[str]) -> xarray.Dataset:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray
 
-from gridflow.errors import require
-from gridflow.files import check_new_file, open_netcdf
+from gridflow.files import check_new_file
 from gridflow.output.animation import animate
 from gridflow.output.globe import draw_surfaces, surface_panels
 from gridflow.output.panels import (
@@ -18,6 +17,7 @@ from gridflow.output.panels import (
     draw_fit_or_time_step,
 )
 from gridflow.output.projections import PANELS, direction_panels, label_names, panel_times, projections
+from gridflow.output.reader import PICTURE, read_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,23 +35,13 @@ def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, 
     target = None if output is None else Path(output)
     if target is not None:
         check_new_file(target, PICTURES | MOVIES, overwrite)
-    dataset = result if isinstance(result, xarray.Dataset) else read_result(Path(result), "plot")
+    dataset = result if isinstance(result, xarray.Dataset) else read_result(Path(result), "plot", PICTURE)
     if target is not None and target.suffix in MOVIES:
         return animate(dataset, target)
     figure = overview(dataset)
     if target is not None:
         figure.savefig(target, dpi=110)
     return figure
-
-
-def read_result(path: Path, purpose: str) -> xarray.Dataset:
-    """A result from its file. Raises InputError for another file; `purpose` is named in the message."""
-    with open_netcdf(path, purpose) as file:
-        dataset = file.load()
-    complete = {"density", "energy", "cell_volume"} <= set(map(str, dataset.variables)) and dataset.sizes["time"] > 0
-    received = f"{path.name!r} lacks the variables of a gridflow result"
-    require(complete, received, "a NetCDF file written by gridflow", "solve a case first")
-    return dataset
 
 
 def overview(dataset: xarray.Dataset) -> "Figure":
@@ -67,7 +57,7 @@ def overview(dataset: xarray.Dataset) -> "Figure":
     heights = [h for h in (len(surfaces), rows if parts else 0, 1 if turning else 0) if h] + [1]
     size = (3.2 * PANELS, 2.9 * sum(heights))
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - 0.3 / size[1])))  # the title
-    figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
+    figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})", parse_math=False)
     subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     *remaining, bottom = subfigures
     if surfaces:

@@ -20,12 +20,10 @@ from gridflow.errors import InputError, require
 from gridflow.output.schema import attributes_of
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, reserved_names, unit_vectors
 from gridflow.space.factor import Array
+from gridflow.space.regrid import scale_to_areas
 
 SUBPOINTS = 8
 """Subpoints along the width of a cell: overlaps to about 2 % before they are scaled."""
-SCALINGS = 100
-CONSTANT_ERROR = 1e-12
-"""Scaling stops here, or after SCALINGS rounds: where boxes are narrower than cells, errors of up to 5e−3 were seen to remain."""
 DEGREES_MIN = 0.25
 """A million boxes."""
 
@@ -130,14 +128,3 @@ def overlaps(points: Array, areas: Array, n_lat: int) -> csr_matrix:
         rows.append(coo_matrix((share, (box, cell)), shape=(2 * n_lat, len(points))).tocsr())
     weights = vstack(rows).tocsr()
     return scale_to_areas(weights, np.repeat(box_areas(n_lat), 2 * n_lat), areas)
-
-
-def scale_to_areas(weights: csr_matrix, rows: Array, columns: Array) -> csr_matrix:
-    """diag(a) W diag(b) whose rows sum to about `rows`, and its columns to `columns` exactly."""
-    b = columns / (weights.T @ np.ones(rows.size))
-    for _ in range(SCALINGS):
-        a = rows / (weights @ b)
-        b = columns / (weights.T @ a)
-        if np.abs(a * (weights @ b) / rows - 1).max() < CONSTANT_ERROR:
-            break
-    return (diags(a) @ weights @ diags(b)).tocsr()

@@ -8,28 +8,29 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from gridflow.errors import InputError, require
-from gridflow.files import open_netcdf
+from gridflow.output.reader import read_density
 from gridflow.space.densities import DensitySpec
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.radial import JointSpec, Line
-
-CUT_MAX = 1e-6
-"""Largest share of the initial mass that a box may cut off: below the discretisation error of every shipped case."""
+from gridflow.space.regrid import CUT_MAX, masses_on
 
 
 class Component(Struct, frozen=True, forbid_unknown_fields=True):
-    """One component of a mixture: a product of named densities, one per factor, a joint density of all factors, or a density
-    from a gridflow file."""
+    """One component of a mixture: a product of named densities, one per factor, a joint density of all factors, or the density
+    of a result, at a saved `time` or else the last one, brought to the cells of the grid (`gridflow.space.regrid`)."""
 
     density: dict[str, DensitySpec] = field(default_factory=dict)
     weight: Annotated[float, Meta(gt=0.0)] = 1.0
     file: str | UnsetType = UNSET
     joint: JointSpec | None = None
+    time: Annotated[float, Meta(ge=0.0)] | None = None
 
     def __post_init__(self) -> None:
         if bool(self.density) + isinstance(self.file, str) + (self.joint is not None) != 1:
             raise ValueError("a component needs either `density.NAME = {kind = …}` for every factor, or `joint`, or `file`")
+        if self.time is not None and not isinstance(self.file, str):
+            raise ValueError("`time` names a saved time of a `file`; remove it, or name the file")
 
     @property
     def named(self) -> bool:
@@ -39,6 +40,16 @@ class Component(Struct, frozen=True, forbid_unknown_fields=True):
     def marginal(self, factor: Factor, factors: tuple[Factor, ...]) -> DensitySpec | Line:
         """The density along one of the factors, of a component that is `named`."""
         return self.density[factor.name] if self.joint is None else self.joint.marginal(factor, factors)
+
+
+def start_masses(components: list[Component], grid: Grid, directory: Path) -> Array:
+    """Cell masses of the initial density of a case, shape of the grid: of a result alone they are its own, else they sum to 1.
+
+    Raises InputError as `mixture_masses` does.
+    """
+    if len(components) == 1 and isinstance(components[0].file, str):
+        return file_masses(components[0], grid, directory, "initial")
+    return mixture_masses(components, grid, directory, "initial")
 
 
 def mixture_masses(components: list[Component], grid: Grid, directory: Path, purpose: str) -> Array:
@@ -56,6 +67,7 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
             masses = reduce(np.multiply.outer, factor_masses(component, grid.factors, purpose))
         else:
             masses = file_masses(component, grid, directory, purpose)
+            masses = masses / masses.sum()
         inside = masses.sum()
         received = f"{purpose}: a density without any mass on the grid"
         require(inside > 0, received, "positive mass", "move the density or the bounds of its space")
@@ -87,27 +99,5 @@ def cut_detail(component: Component, grid: Grid) -> str:
 
 
 def file_masses(component: Component, grid: Grid, directory: Path, purpose: str) -> Array:
-    """Masses of the last density in a gridflow dataset on the same grid."""
-    path = directory / str(component.file)
-    with open_netcdf(path, purpose) as dataset:
-        has_density = "density" in dataset and dataset.sizes.get("time", 0) > 0
-        received = f"{purpose}: {path.name} has no variable 'density'"
-        require(has_density, received, "a NetCDF file written by gridflow", "solve a case first")
-        density = dataset["density"].isel(time=-1)
-        for factor in grid.factors:
-            name = f"{factor.name}_points" if factor.columns > 1 else factor.name
-            fits = name in dataset and dataset[name].shape == factor.points.shape and dataset[name].dtype.kind in "fiu"
-            same = fits and density.sizes.get(factor.name) == factor.size and np.allclose(dataset[name], factor.points)
-            require(
-                bool(same),
-                f"{purpose}: the grid of {path.name} differs along {factor.name!r}",
-                "the same factors with the same cells",
-                "solve both cases on one grid",
-            )
-        same = sorted(map(str, density.dims)) == sorted(grid.order)
-        received = f"{purpose}: the density of {path.name} over {list(density.dims)}"
-        require(same, received, f"over {list(grid.order)}", "solve both cases on one grid")
-        values = density.transpose(*grid.order).to_numpy().astype(float)
-        sound, received = np.isfinite(values).all() and values.min() >= 0, f"{purpose}: the density of {path.name}"
-        require(bool(sound), received, "finite numbers ≥ 0", "correct the file")
-        return values * grid.volume
+    """Masses of the density of a result on the cells of a grid. Raises InputError for a file that does not fit."""
+    return masses_on(read_density(directory / str(component.file), purpose, component.time), grid, purpose)

@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from gridflow.caches import user_folder
 from gridflow.space.factor import Array
 from gridflow.threads import threads_allowed
 
@@ -165,15 +166,10 @@ def pykeops_version() -> str:
 
 @lru_cache
 def keops_folder() -> Path:
-    """CACHE/gridflow/keops-VERSION, mode 0700; where that cannot be written, a temporary folder of this process."""
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = base / "gridflow" / f"keops-{pykeops_version()}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        (folder.parent / "keops.lock").touch()
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        temporary = tempfile.TemporaryDirectory(prefix="gridflow-keops-")
+    """CACHE/gridflow/keops-VERSION (`gridflow.caches`); where there is none, a temporary folder of this process."""
+    folder = user_folder(f"keops-{pykeops_version()}")
+    if folder is None:
+        temporary = tempfile.TemporaryDirectory(prefix="gridflow-keops-")  # with a random name, mode 0700
         kept_alive.append(temporary)
         folder = Path(temporary.name) / "keops"
         folder.mkdir(mode=0o700)

@@ -45,6 +45,8 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
             raise ValueError('write kernel = {kind = …, …}, or kernel = "gaussian" and bandwidth = …')
         if not self.target:
             raise ValueError("target has no component; give at least one density or file of samples")
+        if any(c.columns is not UNSET and c.time is not None for c in self.target):
+            raise ValueError("samples have no `time`; remove it")
         if any(c.columns is not UNSET and c.file is UNSET for c in self.target):
             raise ValueError("target: columns need a `file`")
         if isinstance(self.kernel, Features) and self.certificates is not None:

@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import open_netcdf, regular_file
+from gridflow.files import loaded, open_netcdf, regular_file
 from gridflow.memory import require_memory
 from gridflow.space.factor import Array
 
@@ -27,10 +27,11 @@ def read_columns(path: Path, shown: str, names: list[str]) -> dict[str, Array]:
     """Named columns of a CSV or NetCDF file. Raises InputError for a file without them, or with something else than numbers."""
     if path.suffix == ".nc":
         with open_netcdf(path, "energy.data") as dataset:
-            found = {str(n): v for n, v in dataset.variables.items() if v.dtype.kind in "fiu"}
-            check_names(names, list(found), shown)
-            require_memory(f"the data file {shown!r}", 16 * sum(found[name].size for name in names), "use fewer data")
-            return {name: np.asarray(found[name], dtype=float).ravel() for name in names}
+            check_names(names, [str(n) for n, v in dataset.variables.items() if v.dtype.kind in "fiu"], shown)
+            found = loaded(dataset, names, path, "energy.data")
+            empty = [name for name in names if found[name].size == 0]
+            require(not empty, f"the variables {empty} of {shown!r} hold no data", "at least one number", "complete the file")
+            return {name: np.asarray(found[name].to_numpy(), dtype=float).ravel() for name in names}
     size = regular_file(path, "energy.data").stat().st_size
     require_memory(f"the data file {shown!r}", 4 * size, "use fewer data")  # 8 bytes for numbers of 3 letters, and a copy
     try:
