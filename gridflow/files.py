@@ -154,19 +154,6 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
         yield dataset
 
 
-def part_path(output: Path) -> Path:
-    """The file of a result while its run lasts."""
-    return output.with_name(output.name + ".part")
-
-
-def checkpoint_path(output: Path) -> Path:
-    """The file of the newest checkpoint of a result."""
-    return output.with_name(output.name + ".checkpoint")
-
-
-def older_path(output: Path) -> Path:
-    """The file of the checkpoint before."""
-    return output.with_name(output.name + ".checkpoint.old")
 @contextmanager
 def unwarned() -> Iterator[None]:
     """Within it, xarray decodes attributes of any kind; numbers that overflow are found to be infinite afterwards."""

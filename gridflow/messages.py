@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridflow.files import checkpoint_path, older_path, part_path
+from gridflow.paths import checkpoint_path, older_path, part_path
 
 if TYPE_CHECKING:
     from gridflow.output.dataset import Ending

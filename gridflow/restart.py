@@ -3,12 +3,12 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
-from gridflow.files import checkpoint_path, part_path
 from gridflow.output.checkpoint import Checkpoint, Counters, Numbers, packed_state
 from gridflow.output.kept import UnreadableError
 from gridflow.output.layout import Layout
 from gridflow.output.part import Part
 from gridflow.output.remains import ANEW
+from gridflow.paths import checkpoint_path, part_path
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.watch import Watch
 

@@ -10,9 +10,9 @@ from helpers import QUADRATIC, case_of
 
 from gridflow.case.case import load_case
 from gridflow.errors import InputError
-from gridflow.files import part_path
 from gridflow.output.remains import check_output
 from gridflow.output.schema import RECORDS
+from gridflow.paths import part_path
 from gridflow.solver import solve
 
 SMALL = {"space.w.cells": 12, "space.b.cells": 10, "time.stop": 0.5, "time.save": 3}

@@ -13,8 +13,8 @@ from gridflow.classic import check_classic
 from gridflow.cli import main
 from gridflow.errors import InputError, printable
 from gridflow.files import open_contents
-from gridflow.output.dataset import part_path
 from gridflow.output.reader import PICTURE, read_density, read_result
+from gridflow.paths import part_path
 from gridflow.progress import Progress
 from gridflow.solver import solve
 from validation.damaged_files import Content, content_of, write

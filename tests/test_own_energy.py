@@ -24,8 +24,8 @@ from gridflow.energy.guard import GuardedBound, GuardedParticles
 from gridflow.energy.own import NO_SOURCE, is_own
 from gridflow.energy.sum import SumEnergy
 from gridflow.errors import InputError, SolveError
-from gridflow.files import checkpoint_path, part_path
 from gridflow.particles.integrator import RungeKutta2
+from gridflow.paths import checkpoint_path, part_path
 from gridflow.scheme.watch import Watch
 from gridflow.space.distances import wasserstein1
 from gridflow.space.line import Interval

@@ -24,7 +24,6 @@ from gridflow import cli, restart, solver
 from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.errors import InputError
-from gridflow.files import checkpoint_path, older_path, part_path
 from gridflow.interrupts import SIGNALS, Stop, holding, stopping
 from gridflow.output import dataset, kept
 from gridflow.output.checkpoint import read_checkpoint
@@ -32,6 +31,7 @@ from gridflow.output.kept import DIGEST, FORMAT, UnreadableError, read_kept, ret
 from gridflow.output.lock import lock_path, locked, start_of, this_process
 from gridflow.output.part import Part
 from gridflow.output.remains import differences
+from gridflow.paths import checkpoint_path, older_path, part_path
 from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.solver import solve

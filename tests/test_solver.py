@@ -6,7 +6,7 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError, SolveError
-from gridflow.files import checkpoint_path, part_path
+from gridflow.paths import checkpoint_path, part_path
 from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper

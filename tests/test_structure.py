@@ -22,6 +22,7 @@ FLOORS = [
         "output.checks",
         "output.reader",
         "output.schema",
+        "paths",
         "threads",
     ],
     ["space"],

@@ -6,11 +6,11 @@ import pytest
 import xarray
 from helpers import surface_case, surface_dataset
 
-from gridflow.files import part_path
 from gridflow.output.dataset import FileWriter, Record, layout_of
 from gridflow.output.part import Part
 from gridflow.output.schema import RECORDS
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons
+from gridflow.paths import part_path
 from gridflow.space.mixture import Component, mixture_masses
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gridflow.files import checkpoint_path, older_path
 from gridflow.output.kept import UnreadableError, packed, read_kept, temporary_path, unpacked, write_kept
 from gridflow.output.part import GROUP, STATE
+from gridflow.paths import checkpoint_path, older_path
 from gridflow.space.factor import Array
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError
-from gridflow.files import part_path
 from gridflow.output.kept import publish, temporary_path
 from gridflow.output.layout import Layout, dataset_of
 from gridflow.output.part import Part, write_complete
 from gridflow.output.schema import INTEGERS, attributes_of
 from gridflow.output.ugrid import add_mesh, face_attributes
+from gridflow.paths import part_path
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import surface_of

@@ -13,10 +13,11 @@ import msgspec
 
 from gridflow.case.case import Case, Time
 from gridflow.errors import require
-from gridflow.files import check_new_file, checkpoint_path, older_path, part_path
+from gridflow.files import check_new_file
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, read_final_state
 from gridflow.output.dataset import OF_THE_ENERGY, Ending
 from gridflow.output.kept import UnreadableError
+from gridflow.paths import checkpoint_path, older_path, part_path
 
 SHOWN = 6
 """Differences of two cases that a message names."""
