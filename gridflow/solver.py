@@ -19,18 +19,17 @@ from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, ch
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.guards import check_step, steps_done
 from gridflow.scheme.watch import Watch
-from gridflow.space.concentration import concentration_warnings
+from gridflow.space.concentration import concentration_warnings, is_concentrated
 from gridflow.space.distances import wasserstein1
-from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
+from gridflow.space.walls import ON_GRID, Bounds, bounds_reached, largest_shares, wall_shares, wall_warnings, widest_bounds
 from gridflow.sums.choice import Use, reductions
 from gridflow.threads import blas_threads
 
 if TYPE_CHECKING:
     import xarray
 
-MASS_ERROR_MAX = 1e-12
-"""Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
 CHECKPOINT_SECONDS = 30.0
 """A lost machine costs at most this much work."""
 
@@ -40,7 +39,8 @@ class Counters:
     """What the loop carries beside the state of the scheme, restored by `resume`.
 
     last_step : length of the last step; mass : at the start; mass_error : the largest relative one; at_walls : largest share of
-    the mass at the walls of each interval
+    the mass at the walls of each interval; reached : bounds that the mass takes in, or would without walls; spread_until : the
+    last save at which no cell had most of the mass
     """
 
     steps: int = 0
@@ -50,6 +50,8 @@ class Counters:
     mass_error: float = 0.0
     wall_seconds: float = 0.0
     at_walls: dict[str, float] = field(default_factory=dict)
+    reached: Bounds = field(default_factory=dict)
+    spread_until: float = 0.0
 
 
 def solve(
@@ -233,7 +235,7 @@ class Run:
         interval = target - max(0.0, self.saved_time)
         while self.state.time < target and not self.is_steady():
             if counters.steps >= self.case.time.max_steps:
-                raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
+                raise SolveError(steps_done(counters.steps, counters.last_step, self.state.time, self.case.time.stop))
             left = target - self.state.time
             if self.state.dt * (1 + 1e-9) < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
                 left /= 2
@@ -243,8 +245,7 @@ class Run:
                 new = replace(new, time=target)
             change = abs(self.grid.integrate(new.density) / counters.mass - 1)
             mass_error = change if self.stepper.conserves_mass else 0.0  # else the mass is part of the solution
-            if not mass_error <= MASS_ERROR_MAX:
-                raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
+            check_step(self.state, new, mass_error, self.stepper)
             counters.steps += 1
             counters.last_step = taken
             counters.mass_error = max(counters.mass_error, mass_error)
@@ -285,9 +286,19 @@ class Run:
         if prediction is not None and self.bound.data is not None:
             prediction = self.bound.data.in_dataset(prediction)
         self.writer.append(Record(state.time, state.density, prediction, numbers))
-        self.counters.at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
+        self.look_at_walls()
         self.watch.after_save(state)
         self.counters.saved += 1
+
+    def look_at_walls(self) -> None:
+        """Takes down how far the mass of the current state is from the walls, and whether a cell has most of it."""
+        state, grid, counters = self.state, self.grid, self.counters
+        left, temperature = self.case.time.stop - max(0.0, self.saved_time), self.problem.flow.temperature
+        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, left)
+        counters.at_walls = largest_shares(wall_shares(grid, state.density), counters.at_walls)
+        counters.reached = widest_bounds(reached, counters.reached)
+        if not is_concentrated(grid, state.density):
+            counters.spread_until = state.time
 
     def ending(self, status: str) -> Ending:
         """Adds the status and the certificates to what was saved; its file is complete, or can be resumed."""
@@ -295,6 +306,7 @@ class Run:
         but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
+            status += "; raise scheme.max_iterations, or use a smaller scheme.tau"
         self.counters.wall_seconds = time.monotonic() - self.began
         attrs: dict[str, Any] = {
             "status": status,
@@ -307,9 +319,12 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        warned = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
-        warned += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
-        if lines := warned + self.watch.warnings():
+        felt = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
+        if felt:
+            attrs["box_felt"] = "\n".join(felt)
+        until = self.counters.spread_until if isinstance(self.case.time.save, int) else 0.0  # a list may name later times
+        narrow = concentration_warnings(self.grid, self.state.density, until)
+        if lines := [*felt, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
             attrs["warnings"] = "\n".join(lines)
         if isinstance(self.writer, MemoryWriter):
             return self.writer.finish(attrs)

@@ -33,7 +33,7 @@ class Grids:
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
     sensitivity : per relative error of the speed; energy : (n_times,) of the grid;
     diagnostics : its dissipation and the other numbers of its energy, at the end; seconds, steps : cost of the run;
-    warnings : those of its dataset, one in a line
+    warnings : those of its dataset, one in a line; box : those of walls that cut off an unbounded space
     """
 
     fine: Sketches
@@ -46,6 +46,7 @@ class Grids:
     seconds: float
     steps: int
     warnings: str
+    box: str = ""
 
 
 def run_grids(plan: Plan, tally: Progress) -> Grids:
@@ -73,6 +74,7 @@ def run_grids(plan: Plan, tally: Progress) -> Grids:
         seconds=float(dataset.attrs["wall_seconds"]),
         steps=int(dataset["steps"][-1]),
         warnings=dataset.attrs.get("warnings", ""),
+        box=dataset.attrs.get("box_felt", ""),
     )
 
 

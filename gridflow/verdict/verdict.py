@@ -24,6 +24,9 @@ is biased by O(1/N). A relative error δ of the speed (velocity, and temperature
 δ·s with a sensitivity s that is measured. The errors of grid and particles, together at most `allowed`, may hide as much of it:
 what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the dataset.
 
+A density with more than 1e−3 of its mass at walls that cut off an unbounded space (`gridflow.space.walls`) is inconclusive at
+best: what it would do without them nobody has computed.
+
 A case without particles (a flow that no particles follow) is judged by its errors, estimated and exact, and by its diagnostics.
 
 Diagnostics are numbers that the energy computes of the grid's state at the end. Those with a threshold pass or fail by it, also
@@ -104,8 +107,12 @@ class Judgement:
 
     @property
     def verdict(self) -> str:
-        """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged."""
+        """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged.
+
+        Inconclusive at best where the box is felt: grid and particles share its walls, and so do grids of all sizes.
+        """
         outcomes = {*self.outcome, *self.experiment.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
+        outcomes |= {"inconclusive"} if self.experiment.grids.box else set()
         return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
 
     @property
