@@ -191,8 +191,8 @@ class ExactWassersteinStepper:
                 return []
             if moves:
                 return [
-                    f"no step of {self.scheme.tau:g} moved anything, and one of {longer:g} does: mass moves by whole cells, here of up"
-                    f" to {max(f.cell_width for f in self.grid.factors):.3g}; use --set scheme.tau={longer:g}, or more cells"
+                    f"no step of {self.scheme.tau:g} moved anything, and one of {longer:g} does: mass moves by whole cells, of up"
+                    f" to {max(f.cell_width for f in self.grid.factors):.3g} here; use --set scheme.tau={longer:g}, or more cells"
                 ]
         return []
 

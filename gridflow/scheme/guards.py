@@ -49,6 +49,6 @@ def steps_done(steps: int, last: float, time: float, stop: float) -> str:
     """The message of a run that has done all steps that it may; last : length of the last one."""
     enough = MORE_STEPS * (steps + ceil((stop - time) / last))
     return (
-        f"{steps} steps done at time {time:.6g} of {stop:g}; raise time.max_steps: steps as long as the last one, {last:.1e}, need"
-        f" --set time.max_steps={enough}"
+        f"{steps} steps done at time {time:.6g} of {stop:g}; raise time.max_steps: steps as long as the last one, {last:.1e},"
+        f" need --set time.max_steps={enough}"
     )

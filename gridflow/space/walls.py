@@ -65,9 +65,8 @@ def bounds_reached(grid: Grid, density: Array, potential: Array, temperature: fl
     potential : whose gradient moves the mass; temperature : D
     """
     found, masses = {}, density * grid.volume
-    for axis, factor in enumerate(grid.factors):
-        if factor not in factors_with_walls(grid):
-            continue
+    for factor in factors_with_walls(grid):
+        axis = grid.order.index(factor.name)
         marginal = grid.marginal_masses(density, factor.name)
         total = float(marginal.sum())
         mean = float(marginal @ factor.points) / total

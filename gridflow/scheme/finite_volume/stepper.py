@@ -140,9 +140,9 @@ class FiniteVolumeStepper:
     def no_step(self, state: State, dt: float) -> str:
         """The message where every attempt failed; dt : what would be tried next."""
         return (
-            f"no acceptable step at time {state.time:.6g}: in steps down to {dt:.1e} the density falls below 0, or the energy rises"
-            f" above its round-off {state.evaluation.roundoff:.1e}, though it is claimed to fall; use scheme.order = 1, or correct"
-            " value and first_variation of an energy of your own"
+            f"no acceptable step at time {state.time:.6g}: in steps down to {dt:.1e} the density falls below 0, or the energy"
+            f" rises above its round-off {state.evaluation.roundoff:.1e}, though it is claimed to fall; use scheme.order = 1, or"
+            " correct value and first_variation of an energy of your own"
         )
 
     def with_curvature(self, state: State) -> State:
