@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from validation.random_cases.energies import ENERGIES, Model
-from validation.random_cases.parts import INTEGRATORS, LINES, SCHEMES, Draw, Table, mixture, number, rarely, scale
+from validation.random_cases.parts import INTEGRATORS, LINES, SCHEMES, Draw, Table, mixture, number, rarely, scale, weights
 
 MOST_STEPS = 60
 
@@ -15,7 +15,8 @@ MOST_STEPS = 60
 class Trial:
     """A case as tables, and one more test of it.
 
-    twice : "nothing", "threads" (again with two of them), "resume" (interrupted at a share of its steps) or "particles"
+    twice : "nothing", "threads" (again with two of them), "resume" (interrupted at a share of its steps), "particles", or
+    "mirrored" (the initial density the other way round)
     """
 
     table: Table
@@ -98,6 +99,17 @@ def scheme_of(draw: Draw, model: Model, flow: Table, stop: float) -> Table:
     return table
 
 
+def is_symmetric(model: Model) -> bool:
+    """Whether the energy and the cells of the only factor look the same from both sides."""
+    (factor, *others), kind = model.space.values(), model.energy["kind"]
+    return (
+        not others
+        and factor["kind"] in ("interval", "circle")
+        and "grading" not in factor
+        and kind in ("interaction", "internal")
+    )
+
+
 @st.composite
 def trials(draw: Draw) -> Trial:
     """A random valid case, and one more test of it."""
@@ -115,7 +127,9 @@ def trials(draw: Draw) -> Trial:
         "scheme": scheme_of(draw, model, flow, stop),
         "time": {"stop": stop, "save": draw(st.integers(2, 4)), "max_steps": MOST_STEPS},
     }
-    twice = draw(st.sampled_from(["nothing", "threads", "resume", "particles"]))
+    twice = draw(st.sampled_from(["nothing", "threads", "resume", "particles", *(["mirrored"] * is_symmetric(model))]))
+    if twice == "mirrored":
+        table["initial"] = [{"density": {"x": weights(draw, model.space["x"])}}]
     if twice == "particles":
         step = stop / 4
         walls = any(f["kind"] == "interval" for f in model.space.values())  # at which adaptive steps are many

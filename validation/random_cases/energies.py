@@ -165,7 +165,7 @@ def resnet(draw: Draw) -> Model:
             else:
                 space["layer"] = {"kind": "interval", "bounds": [0.0, 1.0], "cells": draw(st.integers(4, 8))}
                 frozen = "layer"
-    teacher = [[[inside(draw, space["x"])]] for _ in range(layers)]
+    teacher = [[[inside(draw, space[weights[k % len(weights)]])]] for k in range(layers)]
     data = {"kind": "resnet-teacher", "inputs": inputs, "networks": [{"layers": teacher}]}
     return Model(space, table | {"weights": weights, "data": data}, evenly, frozen)
 

@@ -20,7 +20,7 @@ from validation.random_cases.checks import Outcome, outcome_of
 
 SLICE = 50
 CURRENT, RESULT = "current.toml", "result.json"
-SLOW = 10
+SLOW = 60
 """Seconds after which a case is given up, and listed."""
 
 
