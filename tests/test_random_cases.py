@@ -12,7 +12,6 @@ from gridflow.scheme.specs import SchemeSpec
 from gridflow.space.densities import DensitySpec
 from gridflow.space.specs import FactorSpec
 from validation.random_cases.__main__ import main
-from validation.random_cases.checks import energy_violations, violations_of
 from validation.random_cases.energies import ENERGIES, KERNELS, LAWS
 from validation.random_cases.parts import DENSITIES, FACTORS, INTEGRATORS, SCHEMES
 

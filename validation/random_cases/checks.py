@@ -12,12 +12,16 @@ import xarray
 from gridflow import Case, InputError, simulate, solve
 from gridflow.errors import SolveError
 from gridflow.progress import Progress
-from gridflow.scheme.balance import Balance
+from gridflow.scheme.balance import PATH, Balance
+from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from validation.random_cases.cases import Trial, parts_of
 
 MASS_ERROR = 1e-12
 """DESIGN §8, of every scheme."""
 PARTICLES = 8
+UNKNOWN = ("dissipation", "constr_even", "constr_odd")
+"""Numbers that need not be finite where a step of JKO did not converge: of the next step, and of the last one. (The Péclet
+number is infinite where a drift meets a uniform density.)"""
 ASYMMETRY = 1e-6
 """Of the density: round-off, which unstable flows raise by some powers of ten in a short time."""
 
@@ -72,8 +76,8 @@ def looked_at(trial: Trial) -> Outcome:
         found.violations += by_threads(trial, dataset, solve(case, threads=2))
     if trial.twice == "resume" and watching.states:
         number = 1 + round(trial.share * (len(watching.states) - 1))
-        found.violations += differences(dataset, resumed(case, number), "resumed")
-    if trial.twice == "mirrored":
+        found.violations += of_resumed(trial, dataset, resumed(case, number))
+    if trial.twice == "mirrored" and status == "completed":
         found.violations += not_mirrored(trial, dataset)
     if trial.twice == "particles":
         found.violations += of_particles(case)
@@ -113,8 +117,22 @@ def by_threads(trial: Trial, one: xarray.Dataset, two: xarray.Dataset) -> list[s
     kinds = {f["kind"] for f in trial.table["space"].values()} | {part["kind"] for part in parts_of(trial.table["energy"])}
     if trial.table["scheme"]["kind"] == "finite-volume" and not kinds & {"sphere", "ellipsoid", "network", "resnet", "mmd"}:
         return differences(one, two, "two threads")
-    same = one["density"].shape == two["density"].shape and np.allclose(one["density"], two["density"], rtol=0, atol=ASYMMETRY)
-    return [] if same else ["two threads: another density"]
+    return near(one, two, "two threads")
+
+
+def of_resumed(trial: Trial, one: xarray.Dataset, two: xarray.Dataset) -> list[str]:
+    """What a resumed run does not repeat to the last bit; a Poisson problem in two dimensions remembers its last solutions."""
+    energy = trial.table["energy"]
+    iterates = len(trial.table["space"]) > 1 and (energy["kind"] == "sobolev" or "certificates" in energy)
+    return near(one, two, "resumed") if iterates else differences(one, two, "resumed")
+
+
+def near(one: xarray.Dataset, two: xarray.Dataset, what: str) -> list[str]:
+    """Whether densities at the same times differ by more than round-off may make them. (The last one may be of another time.)"""
+    count = min(one.sizes["time"], two.sizes["time"])
+    count = int(np.cumprod(one["time"].to_numpy()[:count] == two["time"].to_numpy()[:count]).sum())
+    gap = abs(one["density"][:count].to_numpy() - two["density"][:count].to_numpy()).max()
+    return [f"{what}: another density"] if gap > ASYMMETRY * float(one["density"].max()) else []
 
 
 def numeric(variable: xarray.DataArray) -> bool:
@@ -126,7 +144,7 @@ def violations_of(case: Case, dataset: xarray.Dataset, watching: Watching) -> li
     attrs, found = dataset.attrs, []
     completed = attrs["status"] in ("completed", "steady")
     for name, variable in dataset.variables.items():
-        unknown = name == "dissipation" and not completed  # where it takes a step that cannot be done
+        unknown = (name in UNKNOWN and not completed) or name == "peclet"
         if "time" in variable.dims and not unknown and not np.isfinite(variable.to_numpy()).all():
             found.append(f"{name} is not finite")
     if not (dataset["density"].to_numpy() >= 0).all() or float(dataset["density_min"].min()) < 0:
@@ -179,7 +197,8 @@ def balance_violations(case: Case, watching: Watching) -> list[str]:
         balance.after_step(state, after)
         state = after
     balance.after_save(state)
-    return [f"the balance of the energy: {balance.worst.says}"] if balance.worst.ratio > 1 else []
+    coarse = isinstance(case.scheme, FiniteVolume) and case.scheme.accuracy > 1 and balance.worst.says != PATH  # as asked for
+    return [f"the balance of the energy: {balance.worst.says}"] if balance.worst.ratio > 1 and not coarse else []
 
 
 def of_particles(case: Case) -> list[str]:

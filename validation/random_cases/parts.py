@@ -28,6 +28,11 @@ def scale(low: float, high: float) -> st.SearchStrategy[float]:
     return st.integers(0, 100).map(lambda k: float(f"{10 ** (low + k / 100 * (high - low)):.3g}"))
 
 
+def signed(low: float, high: float) -> st.SearchStrategy[float]:
+    """The same of both signs."""
+    return st.tuples(scale(low, high), st.sampled_from([1.0, -1.0])).map(lambda pair: pair[0] * pair[1])
+
+
 # ------------------------------------------------------------------------------------------------------------- factors
 def interval(draw: Draw, cells: int) -> Table:
     lower, length = draw(number(-3.0, 0.5)), draw(number(1.0, 6.0))
@@ -112,7 +117,7 @@ def factor_of(table: Table) -> Factor:
 def normal(draw: Draw, table: Table) -> Table:
     factor = factor_of(table)
     lower, length = float(factor.edges[0]), factor.total_volume
-    mean, deviation = lower + draw(number(0.4, 0.6)) * length, draw(number(0.01, 0.07)) * length
+    mean, deviation = lower + draw(number(0.4, 0.6)) * length, draw(scale(-4.0, -1.16)) * length
     return {"kind": "normal", "mean": float(f"{mean:.6g}"), "deviation": float(f"{deviation:.3g}")}
 
 
