@@ -33,9 +33,9 @@ def test_every_entry_of_a_registry_is_drawn(registry, strategies):
 
 def test_random_cases_keep_their_invariants(capsys):
     """The same cases in every run of the same code: the seed is fixed, and they are drawn in a process of their own."""
-    code = main(["--count", "20"])
+    code = main(["--count", "12"])
     printed = capsys.readouterr().out
     assert code == 0, printed
-    assert "20 cases, 0 violations" in printed
+    assert "12 cases, 0 violations" in printed
     refused = sum(int(line.split()[0]) for line in printed.splitlines() if "InputError" in line)
-    assert refused <= 4, printed
+    assert refused <= 3, printed

@@ -31,6 +31,7 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     count = options.count or (FULL if options.full else QUICK)
     statuses: Counter[str] = Counter()
+    warnings: Counter[str] = Counter()
     wrong = 0
     for number in range(-(-count // SLICE)):
         seed, size = options.seed + number, min(SLICE, count - number * SLICE)
@@ -39,13 +40,15 @@ def main(words: list[str] | None = None) -> int:
             ended = subprocess.run(command, check=False).returncode
             found = Slice.read(Path(folder), ended)
         statuses.update(found.statuses)
+        warnings.update(found.warnings)
         wrong += len(found.violations)
         print(f"seed {seed}: {sum(found.statuses.values())} cases, {len(found.violations)} violations", flush=True)
         for violation, example in found.violations.items():
             print(f"\nVIOLATION {violation}\n{example}", flush=True)
-    print("\ncases  status")
-    for status, many in statuses.most_common():
-        print(f"{many:5d}  {status}")
+    for title, counts in (("status", statuses), ("warning", warnings)):
+        print(f"\ncases  {title}")
+        for text, many in counts.most_common():
+            print(f"{many:5d}  {text}")
     return 1 if wrong else 0
 
 

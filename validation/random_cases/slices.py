@@ -26,9 +26,10 @@ SLOW = 60
 
 @dataclass
 class Slice:
-    """statuses : cases by status; violations : the smallest case that shows each, as TOML"""
+    """statuses : cases by status; warnings : cases by warning; violations : the smallest case that shows each, as TOML"""
 
     statuses: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
     violations: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
@@ -37,9 +38,9 @@ class Slice:
         result, current = folder / RESULT, folder / CURRENT
         if result.is_file():
             table = json.loads(result.read_text(encoding="utf-8"))
-            return Slice(Counter(table["statuses"]), table["violations"])
+            return Slice(Counter(table["statuses"]), Counter(table["warnings"]), table["violations"])
         case = current.read_text(encoding="utf-8") if current.is_file() else "before the first case"
-        return Slice(Counter({f"crash, exit code {ended}": 1}), {f"crash, exit code {ended}": case})
+        return Slice(Counter({f"crash, exit code {ended}": 1}), Counter(), {f"crash, exit code {ended}": case})
 
 
 class Violation(AssertionError):
@@ -85,16 +86,15 @@ def run(number: int, count: int, folder: Path) -> Slice:
     @drawn(count, number, (Phase.generate,))
     def census(trial: Trial) -> None:
         result = outcome(trial)
-        found.statuses.update([result.status, *(f"  warning: {line}" for line in result.warnings)])
+        found.statuses[result.status] += 1
+        found.warnings.update(set(result.warnings))
         for violation in result.violations:
             known.setdefault(violation, repr(trial))
 
     census()
-    print(*(f"{n:4d}  {s}" for s, n in found.statuses.most_common()), *known, sep="\n", flush=True)
     for violation, example in known.items():
         found.violations[violation] = smallest(violation, outcome, number, count) or example
-    table = {"statuses": found.statuses, "violations": found.violations}
-    (folder / RESULT).write_text(json.dumps(table), encoding="utf-8")
+    (folder / RESULT).write_text(json.dumps(vars(found)), encoding="utf-8")
     return found
 
 
