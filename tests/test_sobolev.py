@@ -195,5 +195,5 @@ def test_particles_that_diverge_say_so():
     changes = {"energy__flow": "descent", "energy__regularization": 0.004, "flow": {"reaction": {"rate": 0.2, "conserve": True}}}
     narrow = [{"density": {"x": {"kind": "semicircle", "radius": 0.4}}}]
     case = case_of(table, initial=narrow, time__stop=4.0, particles__integrator={"kind": "rk2", "step": 1.0}, **changes)
-    with pytest.raises(SolveError, match="diverged .* use a smaller step"):
+    with pytest.raises(SolveError, match=r"diverged .* use a smaller step"):
         simulate(case, 8, seed=1)

@@ -232,7 +232,10 @@ def test_shipped_cases_start(name):
         ({"initial": [{"density": {"b": {"kind": "uniform", "bounds": [0.0, 1.0]}}}], "exact": None}, "bounds for a uniform"),
         ({"initial": [{"density": {"b": {"kind": "fisher", "direction": [0, 0, 0], "concentration": 1.0}}}]}, "no length"),
         (
-            {"initial": [{"density": {"b": {"kind": "fisher", "direction": [0, 0, 1], "concentration": 5e3}}}], "space.b.level": 2},
+            {
+                "initial": [{"density": {"b": {"kind": "fisher", "direction": [0, 0, 1], "concentration": 5e3}}}],
+                "space.b.level": 2,
+            },
             "raise space.b.level",
         ),
         ({"energy.terms": {"b": {"kind": "quadratic"}}, "exact": None}, "quadratic potential on the surface"),
