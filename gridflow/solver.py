@@ -244,8 +244,7 @@ class Run:
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
             change = abs(self.grid.integrate(new.density) / counters.mass - 1)
-            mass_error = change if self.stepper.conserves_mass else 0.0  # else the mass is part of the solution
-            check_step(self.state, new, mass_error, self.stepper)
+            mass_error = check_step(self.state, new, change, self.stepper)
             counters.steps += 1
             counters.last_step = taken
             counters.mass_error = max(counters.mass_error, mass_error)

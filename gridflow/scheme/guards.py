@@ -19,18 +19,19 @@ MORE_STEPS = 2
 OTHERWISE = "this is a fault of the scheme: use another scheme.kind"
 
 
-def check_step(before: State, after: State, mass_error: float, stepper: Stepper) -> None:
-    """Raises SolveError for a step that does not go on in time, or to a state that no solution has.
+def check_step(before: State, after: State, change: float, stepper: Stepper) -> float:
+    """The relative mass error of a step, 0 where the mass is part of the solution; change : of the mass since the start.
 
-    mass_error : relative, 0 where the mass is part of the solution
+    Raises SolveError for a step that does not go on in time, or to a state that no solution has.
     """
+    mass_error = change if stepper.conserves_mass else 0.0
     time = f"at time {before.time:.6g}"
     if not after.time > before.time:
         raise SolveError(
             f"step underflow {time}: a step of {before.dt:.1e} is below the round-off {np.spacing(before.time):.1e} of the time;"
-            " velocities are too large for these units: use a smaller time.stop, or wider cells"
+            f" end before, with --set time.stop={0.999999 * before.time:.6g}, or use wider cells: velocities are too large for these"
         )
-    if not np.isfinite(after.density).all():
+    if not np.isfinite(change):
         raise SolveError(f"non-finite density after a step {time}; {OTHERWISE}")
     if not after.density_min >= 0:
         raise SolveError(f"a negative density {after.density_min:.2e}, at least 0 is right, after a step {time}; {OTHERWISE}")
@@ -43,6 +44,7 @@ def check_step(before: State, after: State, mass_error: float, stepper: Stepper)
             f"the energy rose by {rise:.2e}, above its round-off {allowed:.1e}, in a step {time}, though this scheme claims that"
             f" it falls; {OTHERWISE}, or correct value and first_variation of an energy of your own"
         )
+    return mass_error
 
 
 def steps_done(steps: int, last: float, time: float, stop: float) -> str:
