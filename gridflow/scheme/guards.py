@@ -29,7 +29,7 @@ def check_step(before: State, after: State, change: float, stepper: Stepper) -> 
     if not after.time > before.time:
         raise SolveError(
             f"step underflow {time}: a step of {before.dt:.1e} is below the round-off {np.spacing(before.time):.1e} of the time;"
-            f" end before, with --set time.stop={0.999999 * before.time:.6g}, or use wider cells: velocities are too large for these"
+            f" end before, with --set time.stop={0.999999 * before.time:.6g}, or use wider cells: velocities are too large here"
         )
     if not np.isfinite(change):
         raise SolveError(f"non-finite density after a step {time}; {OTHERWISE}")
