@@ -21,7 +21,7 @@ from validation.random_cases.checks import Outcome, outcome_of
 SLICE = 50
 CURRENT, RESULT = "current.toml", "result.json"
 SLOW = 60
-"""Seconds after which a case is given up, and listed."""
+"""Seconds of CPU after which a case is given up, and listed."""
 
 
 @dataclass
@@ -69,19 +69,19 @@ def drawn(count: int, number: int, phases: tuple[Phase, ...]):
 def run(number: int, count: int, folder: Path) -> Slice:
     """A slice of random cases."""
     found, known = Slice(), {}
-    signal.signal(signal.SIGALRM, give_up)
+    signal.signal(signal.SIGPROF, give_up)
 
     def outcome(trial: Trial):
         (folder / CURRENT).write_text(repr(trial), encoding="utf-8")
-        signal.alarm(SLOW)
+        signal.setitimer(signal.ITIMER_PROF, SLOW)
         try:
             with np.errstate(divide="raise", over="raise", invalid="raise"), warnings.catch_warnings():
                 warnings.simplefilter("error")
                 return outcome_of(trial)
         except Slow:
-            return Outcome(f"more than {SLOW} s")
+            return Outcome(f"more than {SLOW} s of CPU")
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     @drawn(count, number, (Phase.generate,))
     def census(trial: Trial) -> None:
