@@ -318,12 +318,12 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        felt = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
-        if felt:
-            attrs["box_felt"] = "\n".join(felt)
+        outer = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
+        if outer:
+            attrs["mass_at_walls"] = "\n".join(outer)
         until = self.counters.spread_until if isinstance(self.case.time.save, int) else 0.0  # a list may name later times
         narrow = concentration_warnings(self.grid, self.state.density, until)
-        if lines := [*felt, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
+        if lines := [*outer, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
             attrs["warnings"] = "\n".join(lines)
         if isinstance(self.writer, MemoryWriter):
             return self.writer.finish(attrs)

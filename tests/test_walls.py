@@ -95,8 +95,8 @@ def test_the_proposed_bounds_hold_the_mass(name):
     case = case_of(DOWNHILL, **({"energy__terms": terms} if terms else {}), **changes)
     for _ in range(2 if name == "accelerated" else 1):
         warnings = solve(case).attrs["warnings"].splitlines()
-        (felt,) = [line for line in warnings if line.startswith("walls of 'x'")]
-        wider = proposed(case, felt.split("; where the space ends")[0])
+        (warning,) = [line for line in warnings if line.startswith("walls of 'x'")]
+        wider = proposed(case, warning.split("; where the space ends")[0])
         assert wider.grid().factors[0].cell_width == pytest.approx(case.grid().factors[0].cell_width, rel=0.02)
         case = wider
     assert "walls" not in solve(case).attrs.get("warnings", "")
@@ -104,18 +104,18 @@ def test_the_proposed_bounds_hold_the_mass(name):
 
 def test_walls_that_are_part_of_the_problem_are_not_warned_of():
     case = case_of(DOWNHILL, time__stop=8.0)
-    closed = proposed(case, solve(case).attrs["box_felt"].split("; where the space ends")[1])
+    closed = proposed(case, solve(case).attrs["mass_at_walls"].split("; where the space ends")[1])
     assert closed.space["x"].closed
     dataset, run = solve(closed), simulate(closed, 64, integrator=RungeKutta2(0.05))
-    assert "box_felt" not in dataset.attrs
+    assert "mass_at_walls" not in dataset.attrs
     assert "walls" not in dataset.attrs["warnings"]
     assert run.warnings == ()
 
 
 @pytest.mark.parametrize(("closed", "verdict"), [(False, "inconclusive"), (True, "pass")])
-def test_a_verdict_does_not_rest_on_a_box_that_is_felt(closed, verdict):
+def test_a_verdict_does_not_rest_on_walls_with_mass(closed, verdict):
     """Uniform on the box, at rest: grid and exact solution agree, which says nothing of a line."""
-    threshold = {"threshold": 1.0, "reason": "a box that is felt, not an error"}
+    threshold = {"threshold": 1.0, "reason": "walls are judged here, not errors"}
     table = {
         **QUADRATIC,
         "energy": {"kind": "potential"},
@@ -129,5 +129,5 @@ def test_a_verdict_does_not_rest_on_a_box_that_is_felt(closed, verdict):
     assert result.attrs["verdict"] == verdict
     from gridflow.verdict.table import table as text
 
-    assert ("the box is felt" in text(result)) == (verdict == "inconclusive")
+    assert ("with mass at walls" in text(result)) == (verdict == "inconclusive")
     assert ("--set space.theta.bounds=[" in text(result)) == (verdict == "inconclusive")

@@ -113,7 +113,7 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
     plan, grids, verdict = experiment.plan, experiment.grids, experiment.verdict
     cost: dict[str, Any] = {"grid_seconds": grids.seconds, "grid_cells": plan.problem.grid.size, "grid_steps": grids.steps}
     cost |= {"warnings": grids.warnings} if grids.warnings else {}
-    cost |= {"box_felt": grids.box} if grids.box else {}
+    cost |= {"mass_at_walls": grids.at_walls} if grids.at_walls else {}
     if verdict is None:
         return {"worth_quantity": "none"} | cost
     last = experiment.random[-1]

@@ -33,7 +33,7 @@ class Grids:
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
     sensitivity : per relative error of the speed; energy : (n_times,) of the grid;
     diagnostics : its dissipation and the other numbers of its energy, at the end; seconds, steps : cost of the run;
-    warnings : those of its dataset, one in a line; box : those of walls that cut off an unbounded space
+    warnings : those of its dataset, one in a line; at_walls : those of mass at walls that cut off a space
     """
 
     fine: Sketches
@@ -46,7 +46,7 @@ class Grids:
     seconds: float
     steps: int
     warnings: str
-    box: str = ""
+    at_walls: str = ""
 
 
 def run_grids(plan: Plan, tally: Progress) -> Grids:
@@ -74,7 +74,7 @@ def run_grids(plan: Plan, tally: Progress) -> Grids:
         seconds=float(dataset.attrs["wall_seconds"]),
         steps=int(dataset["steps"][-1]),
         warnings=dataset.attrs.get("warnings", ""),
-        box=dataset.attrs.get("box_felt", ""),
+        at_walls=dataset.attrs.get("mass_at_walls", ""),
     )
 
 

@@ -68,8 +68,8 @@ def headline_lines(result: xarray.Dataset) -> list[str]:
     a = result.attrs
     quick = " (quick: half the cells, a quarter of the particles, thresholds × 4)" if a["quick"] else ""
     lines = [f"verdict: {a['verdict']}{quick}"]
-    if "box_felt" in a:
-        lines.append("  inconclusive at best, as the box is felt: grid and particles share its walls (see the warning)")
+    if "mass_at_walls" in a:
+        lines.append("  inconclusive at best, with mass at walls that grid and particles share (see the warning)")
     if "detects" in a:
         lines.append(f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}")
     else:

@@ -109,10 +109,10 @@ class Judgement:
     def verdict(self) -> str:
         """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged.
 
-        Inconclusive at best where the box is felt: grid and particles share its walls, and so do grids of all sizes.
+        Inconclusive at best with mass at walls that cut off an unbounded space: grid and particles share them.
         """
         outcomes = {*self.outcome, *self.experiment.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
-        outcomes |= {"inconclusive"} if self.experiment.grids.box else set()
+        outcomes |= {"inconclusive"} if self.experiment.grids.at_walls else set()
         return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
 
     @property
