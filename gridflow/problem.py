@@ -169,5 +169,8 @@ class Problem:
 def finite(evaluation: Evaluation) -> Evaluation:
     """The evaluation itself. Raises SolveError if the energy, or the square of what moves the mass, is not finite."""
     if not np.isfinite(evaluation.value + np.vdot(evaluation.potential, evaluation.potential)):  # quicker than their sum
-        raise SolveError(f"non-finite energy ({evaluation.value}) or first variation")
+        raise SolveError(
+            f"non-finite energy ({evaluation.value}) or first variation: the last finite state is kept; end before with"
+            " time.stop, narrow the bounds of the space to where they are finite, or correct an energy of your own"
+        )
     return evaluation

@@ -29,18 +29,17 @@ from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
 from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, restored
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.guards import check_step, steps_done
 from gridflow.scheme.watch import Watch
-from gridflow.space.concentration import concentration_warnings
+from gridflow.space.concentration import concentration_warnings, is_concentrated
 from gridflow.space.distances import wasserstein1
-from gridflow.space.walls import ON_GRID, largest_shares, wall_shares, wall_warnings
+from gridflow.space.walls import ON_GRID, bounds_reached, largest_shares, wall_shares, wall_warnings, widest_bounds
 from gridflow.sums.choice import Use, reductions
 from gridflow.threads import blas_threads
 
 if TYPE_CHECKING:
     import xarray
 
-MASS_ERROR_MAX = 1e-12
-"""Relative mass error that no step may exceed: finite volumes conserve mass up to summation round-off."""
 FEWER = "save less often (time.save), or use fewer cells or data"
 
 
@@ -273,7 +272,7 @@ class Run:
         interval = target - max(0.0, self.saved_time)
         while self.state.time < target and not self.is_steady():
             if counters.steps >= self.case.time.max_steps:
-                raise SolveError(f"{self.case.time.max_steps} steps done at time {self.state.time:.6g}; raise time.max_steps")
+                raise SolveError(steps_done(counters.steps, counters.last_step, self.state.time, self.case.time.stop))
             left = target - self.state.time
             if self.state.dt * (1 + 1e-9) < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
                 left /= 2
@@ -282,9 +281,7 @@ class Run:
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
             change = abs(self.grid.integrate(new.density) / counters.mass - 1)
-            mass_error = change if self.stepper.conserves_mass else 0.0  # else the mass is part of the solution
-            if not mass_error <= MASS_ERROR_MAX:
-                raise SolveError(f"relative mass error {mass_error:.2e} at time {new.time:.6g}")
+            mass_error = check_step(self.state, new, change, self.stepper)
             with self.held:
                 counters.steps += 1
                 counters.last_step = taken
@@ -326,12 +323,22 @@ class Run:
         prediction = prediction_of(self.bound, masses, state.evaluation)
         if prediction is not None and self.bound.data is not None:
             prediction = self.bound.data.in_dataset(prediction)
-        at_walls = largest_shares(wall_shares(grid, state.density), self.counters.at_walls)
+        record = Record(state.time, state.density, prediction, numbers)
         with self.held:
-            self.writer.append(Record(state.time, state.density, prediction, numbers))
-            self.counters.at_walls = at_walls
+            self.writer.append(record)
+            self.look_at_walls()
             self.watch.after_save(state)
             self.counters.saved += 1
+
+    def look_at_walls(self) -> None:
+        """Takes down how far the mass of the current state is from the walls, and whether a cell has most of it."""
+        state, grid, counters = self.state, self.grid, self.counters
+        left, temperature = self.case.time.stop - max(0.0, self.saved_time), self.problem.flow.temperature
+        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, left)
+        counters.at_walls = largest_shares(wall_shares(grid, state.density), counters.at_walls)
+        counters.reached = widest_bounds(reached, counters.reached)
+        if not is_concentrated(grid, state.density):
+            counters.spread_until = state.time
 
     def ending(self, status: str, final: Checkpoint | None) -> Ending:
         """Adds the status and the certificates to what was saved; its file is complete, or can be resumed.
@@ -342,6 +349,7 @@ class Run:
         but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
+            status += "; raise scheme.max_iterations, or use a smaller scheme.tau"
         self.counters.wall_seconds = time.monotonic() - self.began
         attrs: dict[str, Any] = {
             "status": status,
@@ -354,9 +362,12 @@ class Run:
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        warned = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID)
-        warned += [*concentration_warnings(self.grid, self.state.density), *self.stepper.warnings(self.state)]
-        if lines := warned + self.watch.warnings():
+        outer = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
+        if outer:
+            attrs["mass_at_walls"] = "\n".join(outer)
+        until = self.counters.spread_until if isinstance(self.case.time.save, int) else 0.0  # a list may name later times
+        narrow = concentration_warnings(self.grid, self.state.density, until)
+        if lines := [*outer, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
             attrs["warnings"] = "\n".join(lines)
         if isinstance(self.writer, MemoryWriter) or final is None:
             return self.writer.finish(attrs)

@@ -184,6 +184,12 @@ def test_lattice_value_against_published_constants(widths):
         assert coulomb * h == pytest.approx([3.90026492, 2.83729748][dim - 2], rel=1e-8)
 
 
+@pytest.mark.parametrize("width", [0.02853, 0.02856])
+def test_lattice_value_where_the_integral_of_the_kernel_vanishes(width):
+    """∫−log r c dx = 0 for a cutoff of 2.8533, of 100 cells: no quadrature has digits of it (warnings are errors)."""
+    assert lattice_value(Logarithmic(), np.array([width])) == pytest.approx(-np.log(width / (2 * np.pi)), abs=1e-11)
+
+
 @pytest.mark.parametrize("kernel", [Logarithmic(), PowerLaw(repulsion=-0.5), PowerLaw(repulsion=-1.0), Bessel(length=0.4)])
 def test_singular_kernels_are_of_second_order(kernel):
     """The field at the centre of a normal density, against its radial integral ∫k(r) ρ(r) 2πr dr."""

@@ -367,7 +367,7 @@ def test_steps_that_do_not_converge_may_go_on_and_are_counted(scheme):
     scheme = {"kind": "jko", "tau": 0.05, "max_iterations": 2, "tolerance": 1e-12, "on_unconverged": "continue", **scheme}
     dataset = solve(case_of(QUADRATIC, scheme=scheme, space__theta__cells=48))
     steps = int(dataset["steps"][-1])
-    assert dataset.attrs["status"] == f"unconverged: {steps} of {steps} steps ended before their tolerance"
+    assert dataset.attrs["status"].startswith(f"unconverged: {steps} of {steps} steps ended before their tolerance; raise ")
     assert int(dataset["iterations"][-1]) == 2 * steps
     assert dataset.attrs["mass_error_max"] <= 1e-12
     assert float(dataset["constr_even"][-1]) > 1e-12

@@ -8,7 +8,7 @@ from helpers import case_of
 
 from gridflow.case.case import load_case
 from gridflow.energy.sobolev.sobolev import Sobolev, wave_squares, waves
-from gridflow.errors import InputError
+from gridflow.errors import InputError, SolveError
 from gridflow.particles.simulation import simulate
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
@@ -187,3 +187,13 @@ def test_the_case_is_the_one_of_the_exact_solution():
     case = load_case("mmd-sobolev")
     assert isinstance(case.energy, Sobolev)
     assert case.energy.flow == "transport"
+
+
+def test_particles_that_diverge_say_so():
+    """Weights of a reaction that overflow in steps of a quarter of the time: no ValueError of a factorisation."""
+    table = {k: v for k, v in LINE.items() if k != "exact"}
+    changes = {"energy__flow": "descent", "energy__regularization": 0.004, "flow": {"reaction": {"rate": 0.2, "conserve": True}}}
+    narrow = [{"density": {"x": {"kind": "semicircle", "radius": 0.4}}}]
+    case = case_of(table, initial=narrow, time__stop=4.0, particles__integrator={"kind": "rk2", "step": 1.0}, **changes)
+    with pytest.raises(SolveError, match=r"diverged .* use a smaller step"):
+        simulate(case, 8, seed=1)

@@ -231,6 +231,13 @@ def test_shipped_cases_start(name):
         ({"initial": [{"density": {"b": {"kind": "normal", "mean": 0.0, "deviation": 1.0}}}], "exact": None}, "normal density"),
         ({"initial": [{"density": {"b": {"kind": "uniform", "bounds": [0.0, 1.0]}}}], "exact": None}, "bounds for a uniform"),
         ({"initial": [{"density": {"b": {"kind": "fisher", "direction": [0, 0, 0], "concentration": 1.0}}}]}, "no length"),
+        (
+            {
+                "initial": [{"density": {"b": {"kind": "fisher", "direction": [0, 0, 1], "concentration": 5e3}}}],
+                "space.b.level": 2,
+            },
+            "raise space.b.level",
+        ),
         ({"energy.terms": {"b": {"kind": "quadratic"}}, "exact": None}, "quadratic potential on the surface"),
         (
             {"space.b": {"kind": "circle", "cells": 8}, "initial": [{"density": {"b": {"kind": "harmonic", "amplitude": 0.5}}}]},

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from helpers import ORNSTEIN_UHLENBECK, case_of
+from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+from test_guards import proposed
 
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import simulate
 from gridflow.solver import solve
 from gridflow.space.walls import wall_shares_particles
+from gridflow.verdict.runner import validate
 
 DOWNHILL = {
     **{k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")},
@@ -72,3 +74,60 @@ def test_circles_labels_and_frozen_factors_have_no_walls():
         "flow": {"mobility": {"y": {"value": 0.0}}},
     }
     assert "warnings" not in solve(case_of(table)).attrs
+
+
+CUT_OFF = {
+    "drift": ({}, {"time__stop": 8.0}),
+    "pressed": ({}, {"time__stop": 4.2, "space__x__bounds": [-8.0, 3.0]}),
+    "temperature": ({"x": {"kind": "quadratic"}}, {"flow__temperature": 2.0, "time__save": 21}),
+    "both walls": (
+        {"x": {"kind": "quadratic", "stiffness": 1e-3}},
+        {"flow__temperature": 1.0, "time__stop": 6.0, "time__save": 21},
+    ),
+    "accelerated": ({"x": {"kind": "quadratic", "stiffness": -1.0}}, {"time__stop": 1.6, "time__save": 33}),
+}
+
+
+@pytest.mark.parametrize("name", CUT_OFF)
+def test_the_proposed_bounds_hold_the_mass(name):
+    """Once or, where what is beyond the wall is faster than at it, twice proposed."""
+    terms, changes = CUT_OFF[name]
+    case = case_of(DOWNHILL, **({"energy__terms": terms} if terms else {}), **changes)
+    for _ in range(2 if name == "accelerated" else 1):
+        warnings = solve(case).attrs["warnings"].splitlines()
+        (warning,) = [line for line in warnings if line.startswith("walls of 'x'")]
+        wider = proposed(case, warning.split("; where the space ends")[0])
+        assert wider.grid().factors[0].cell_width == pytest.approx(case.grid().factors[0].cell_width, rel=0.02)
+        case = wider
+    assert "walls" not in solve(case).attrs.get("warnings", "")
+
+
+def test_walls_that_are_part_of_the_problem_are_not_warned_of():
+    case = case_of(DOWNHILL, time__stop=8.0)
+    closed = proposed(case, solve(case).attrs["mass_at_walls"].split("; where the space ends")[1])
+    assert closed.space["x"].closed
+    dataset, run = solve(closed), simulate(closed, 64, integrator=RungeKutta2(0.05))
+    assert "mass_at_walls" not in dataset.attrs
+    assert "walls" not in dataset.attrs["warnings"]
+    assert run.warnings == ()
+
+
+@pytest.mark.parametrize(("closed", "verdict"), [(False, "inconclusive"), (True, "pass")])
+def test_a_verdict_does_not_rest_on_walls_with_mass(closed, verdict):
+    """Uniform on the box, at rest: grid and exact solution agree, which says nothing of a line."""
+    threshold = {"threshold": 1.0, "reason": "walls are judged here, not errors"}
+    table = {
+        **QUADRATIC,
+        "energy": {"kind": "potential"},
+        "initial": [{"density": {"theta": {"kind": "cosine", "amplitude": 0.5}}}],
+        "flow": {"temperature": 0.1},
+        "time": {"stop": 0.1, "save": 2},
+        "validation": {"w1": threshold, "times": 1},
+        "exact": {"kind": "heat"},
+    }
+    result = validate(case_of(table, space__theta__closed=closed))
+    assert result.attrs["verdict"] == verdict
+    from gridflow.verdict.table import table as text
+
+    assert ("with mass at walls" in text(result)) == (verdict == "inconclusive")
+    assert ("--set space.theta.bounds=[" in text(result)) == (verdict == "inconclusive")

@@ -15,6 +15,7 @@ from gridflow.output.kept import UnreadableError, packed, read_kept, temporary_p
 from gridflow.output.part import GROUP, STATE
 from gridflow.paths import checkpoint_path, older_path
 from gridflow.space.factor import Array
+from gridflow.space.walls import Bounds
 
 
 @dataclass
@@ -22,7 +23,8 @@ class Counters:
     """What the time loop carries beside the state of the scheme.
 
     last_step : length of the last step; mass : at the start; mass_error : the largest relative one; at_walls : largest share of
-    the mass at the walls of each interval
+    the mass at the walls of each interval; reached : bounds that the mass takes in, or would without walls; spread_until : the
+    last save at which no cell had most of the mass
     """
 
     steps: int = 0
@@ -32,6 +34,8 @@ class Counters:
     mass_error: float = 0.0
     wall_seconds: float = 0.0
     at_walls: dict[str, float] = field(default_factory=dict)
+    reached: Bounds = field(default_factory=dict)
+    spread_until: float = 0.0
 
 
 class Numbers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,6 +40,10 @@ BYTES_MAX = 2**30
 DIFFERENCE = 1e-3
 """Step of the differences of ξ: exact for quadratic energies up to 1e−13; for others Newton's method contracts by it."""
 HALVINGS = 40
+MOVED = "longest_step_w2"
+"""Key of the longest way of a step so far, in the reports of a state."""
+DOUBLINGS = 10
+"""Of steps that moved nothing, until a longer one is given up."""
 RIDGE = 1e-9
 EMPTY = 1e-13
 """Weights below are zero."""
@@ -177,7 +181,19 @@ class ExactWassersteinStepper:
         return {name: state.reports.get(name, 0.0) for name in self.reports}
 
     def warnings(self, state: State) -> list[str]:
-        """None."""
+        """Of steps that all moved nothing, where a longer one would."""
+        if state.reports.get(MOVED, np.inf) > 0:
+            return []
+        for longer in (self.scheme.tau * 2.0**k for k in range(1, DOUBLINGS + 1)):
+            try:
+                moves = self.solve(state, longer).squared_distance > 0
+            except SolveError:  # too long
+                return []
+            if moves:
+                return [
+                    f"no step of {self.scheme.tau:g} moved anything, and one of {longer:g} does: mass moves by whole cells, of up"
+                    f" to {max(f.cell_width for f in self.grid.factors):.3g} here; use --set scheme.tau={longer:g}, or more cells"
+                ]
         return []
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
@@ -189,6 +205,7 @@ class ExactWassersteinStepper:
             "duality_gap": solution.gap,
             "step_w2": float(np.sqrt(solution.squared_distance)),
         }
+        reports[MOVED] = max(state.reports.get(MOVED, 0.0), reports["step_w2"])
         return self.transport.state_after(state, solution.masses / self.grid.volume, tau, self.scheme.tau, reports=reports)
 
     def solve(self, state: State, tau: float) -> "ExactStep":

@@ -7,14 +7,30 @@ SHARE_MAX = 0.5
 """Of all mass in one cell: a normal density of a deviation of three quarters of a cell, of which no width is left to see."""
 
 
-def concentration_warnings(grid: Grid, density: Array) -> list[str]:
-    """A sentence where one cell holds most of the mass, or one cell for every combination of labels."""
-    moving = tuple(k for k, f in enumerate(grid.factors) if f.moves)
-    if not moving:
-        return []
-    masses = density * grid.volume
-    share = float(masses.max(axis=moving).sum() / masses.sum())
+def moving_axes(grid: Grid) -> tuple[int, ...]:
+    """Of the factors along which mass moves."""
+    return tuple(k for k, f in enumerate(grid.factors) if f.moves)
+
+
+def largest_share(grid: Grid, density: Array) -> float:
+    """Share of the mass in one cell, or in one cell for every combination of labels; 0 where no mass moves."""
+    moving, masses = moving_axes(grid), density * grid.volume
+    return float(masses.max(axis=moving).sum() / masses.sum()) if moving else 0.0
+
+
+def is_concentrated(grid: Grid, density: Array) -> bool:
+    """Whether one cell holds most of the mass."""
+    return largest_share(grid, density) > SHARE_MAX
+
+
+def concentration_warnings(grid: Grid, density: Array, spread_until: float = 0.0) -> list[str]:
+    """A sentence where one cell holds most of the mass at the end; spread_until : the last time at which none did, 0 for none."""
+    share = largest_share(grid, density)
     if not share > SHARE_MAX:
         return []
-    where = "in one cell" if len(moving) == len(grid.factors) else "in one cell per label"
-    return [f"{share:.0%} of the mass is {where} at the end: it is narrower than the grid shows, use finer cells there"]
+    where = "in one cell" if len(moving_axes(grid)) == len(grid.factors) else "in one cell per label"
+    stop = f", or --set time.stop={spread_until:.6g}, until when it was wider" if spread_until > 0 else ""
+    return [
+        f"{share:.0%} of the mass is {where} at the end (above {SHARE_MAX:.0%}): it is narrower than the grid shows;"
+        f" use finer cells there{stop}"
+    ]

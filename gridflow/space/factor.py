@@ -92,6 +92,11 @@ class Factor(ABC):
         return None
 
     @property
+    def cuts_off(self) -> bool:
+        """Whether the walls are not part of the problem, but cut off a space that goes on beyond them."""
+        return False
+
+    @property
     def period(self) -> float:
         """Length after which the coordinate repeats, 0 where it does not."""
         return 0.0

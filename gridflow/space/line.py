@@ -21,11 +21,17 @@ WIDTH_MIN = 1e3
 
 @dataclass(frozen=True, eq=False)
 class LineFactor(Coordinate):
-    """An interval: unfolded positions are continued by its mirror images."""
+    """An interval: unfolded positions are continued by its mirror images. closed : its walls are part of the problem"""
+
+    closed: bool = False
 
     @property
     def walls(self) -> tuple[float, float]:
         return float(self.edges[0]), float(self.edges[-1])
+
+    @property
+    def cuts_off(self) -> bool:
+        return not self.closed
 
     def fold(self, x: Array) -> Array:
         lower, length = self.edges[0], self.total_volume
@@ -58,11 +64,12 @@ class Grading(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", tag_field="kind"):
-    """A bounded interval with no-flux ends: a truncated line."""
+    """A bounded interval with no-flux ends: a line that is cut off there, or, closed, one that really ends there."""
 
     bounds: tuple[float, float]
     cells: Cells
     grading: Grading | None = None
+    closed: bool = False
     units: str = "1"
 
     resolution_key: ClassVar[str | None] = "cells"
@@ -93,7 +100,8 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", 
         else:
             points = sinh_map(middles, lower, upper, self.grading)
             edges = np.concatenate([[lower], (points[1:] + points[:-1]) / 2, [upper]])
-        return LineFactor(name, "interval", self.units, points, np.diff(edges), edges, face_distances(points, edges, 0.0))
+        distances = face_distances(points, edges, 0.0)
+        return LineFactor(name, "interval", self.units, points, np.diff(edges), edges, distances, self.closed)
 
 
 def sinh_map(fraction: Array, lower: float, upper: float, grading: Grading) -> Array:

@@ -72,6 +72,7 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
         received = f"{purpose}: a density without any mass on the grid"
         require(inside > 0, received, "positive mass", "move the density or the bounds of its space")
         if 1 - inside > CUT_MAX:
+            check_surfaces(component, grid, purpose)
             raise InputError(
                 f"{purpose}: the box cuts off {1 - inside:.2g} of the mass{cut_detail(component, grid)}",
                 f"at most {CUT_MAX:g}",
@@ -79,6 +80,16 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
             )
         total += component.weight * masses / inside
     return total / total.sum()
+
+
+def check_surfaces(component: Component, grid: Grid, purpose: str) -> None:
+    """Raises InputError for a density that is too narrow for the cells of a surface, which cuts nothing off."""
+    for factor in grid.factors:
+        if factor.columns > 1 and factor.name in component.density:
+            missing = 1 - float(component.density[factor.name].masses(factor).sum())
+            received = f"{purpose}: the cells of the surface {factor.name!r} miss {missing:.2g} of the mass"
+            fix = f"raise space.{factor.name}.level, or make the density wider"
+            require(missing <= CUT_MAX, received, f"at most {CUT_MAX:g}: a density that they resolve", fix)
 
 
 def factor_masses(component: Component, factors: tuple[Factor, ...], purpose: str) -> list[Array]:

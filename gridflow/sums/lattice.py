@@ -13,6 +13,8 @@ MARGIN = 1e-3
 """Of exponents above −d: nearer to it the energy is that of the nearest neighbours, and no quadrature knows it."""
 FLATNESS = 8
 """Of the cutoff e^{−(r/s)^8}: it changes the value at r = 0 by (h/s)^8."""
+QUADRATURE = 1e-12
+"""Error of the integral, over that of |k|."""
 CUTOFF_CELLS = {1: 100, 2: 40, 3: 14}
 """s in cells, by the dimension: (h/s)^8 is 1e−16, 2e−13, 7e−10."""
 
@@ -41,7 +43,8 @@ def lattice_value(kernel: "Peaked", widths: Array) -> float:
         value = kernel.radial(np.array([r * r]))[0] * np.exp(-((r / reach) ** FLATNESS))
         return float(sphere * r ** (dim - 1) * value * 6 * reach * u**5)
 
-    whole, _ = scipy.integrate.quad(ring, 0.0, 1.6 ** (1 / 6), epsabs=0.0, epsrel=1e-12, limit=400)
+    size = volume * float(np.abs(with_cutoff).sum())  # the integral itself may vanish, where k changes its sign
+    whole, _ = scipy.integrate.quad(ring, 0.0, 1.6 ** (1 / 6), epsabs=QUADRATURE * size, epsrel=QUADRATURE, limit=400)
     return (whole - volume * float(with_cutoff.sum())) / volume
 
 

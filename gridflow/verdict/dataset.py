@@ -117,9 +117,9 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
     """What the grid is worth, what the verdict detects, and the cost of both sides."""
     plan, grids, verdict = experiment.plan, experiment.grids, experiment.verdict
     cost: dict[str, Any] = {"grid_seconds": grids.seconds, "grid_cells": plan.problem.grid.size, "grid_steps": grids.steps}
-    # walls of a box, which grid and particles share: no comparison sees them
     cost |= {"warnings": grids.warnings} if grids.warnings else {}
     cost |= {"notes": "\n".join(experiment.notes)} if experiment.notes else {}
+    cost |= {"mass_at_walls": grids.at_walls} if grids.at_walls else {}
     if verdict is None:
         return {"worth_quantity": "none"} | cost
     density = np.array([q.kind in DENSITY_KINDS for q in plan.quantities])

@@ -36,7 +36,7 @@ class Grids:
         around each time, because a difference that changes its sign there would look like no error; exact : of the grid, or None;
     sensitivity : per relative error of the speed; energy : (n_times,) of the grid;
     diagnostics : its dissipation and the other numbers of its energy, at the end; seconds, steps : cost of the run;
-    warnings : those of its dataset, one in a line
+    warnings : those of its dataset, one in a line; at_walls : those of mass at walls that cut off a space
     """
 
     fine: Sketches
@@ -49,6 +49,7 @@ class Grids:
     seconds: float
     steps: int
     warnings: str
+    at_walls: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def grid_parts(plan: Plan, case: Case) -> Parts:
         "seconds": float(dataset.attrs["wall_seconds"]),
         "steps": int(dataset["steps"][-1]),
         "warnings": dataset.attrs.get("warnings", ""),
+        "at_walls": dataset.attrs.get("mass_at_walls", ""),
     }
     return arrays | arrays_of(plan.sketches(snapshots)), numbers
 

@@ -73,6 +73,8 @@ def headline_lines(result: xarray.Dataset) -> list[str]:
     fewer = "" if "agrees" in a else "a quarter of the particles, "
     quick = f" (quick: half the cells, {fewer}thresholds × 4)" if a["quick"] else ""
     lines = [f"verdict: {a['verdict']}{quick}"]
+    if "mass_at_walls" in a:
+        lines.append("  inconclusive at best, with mass at walls that grid and particles share (see the warning)")
     if "detects" in a:
         lines.append(f"  smallest relative error of the speed that is detected for certain: {percent_text(a['detects'])}")
     else:

@@ -27,6 +27,9 @@ what fails the verdict for certain is δ = 2·allowed/s, the `detects` of the da
 Particle runs of a user's own (`gridflow.verdict.own_particles`) have one N and no refined twin: the rate is not judged, τ counts
 as 0, and notes of the verdict say so.
 
+A density with more than 1e−3 of its mass at walls that cut off an unbounded space (`gridflow.space.walls`) is inconclusive at
+best: what it would do without them nobody has computed.
+
 A case without particles (a flow that no particles follow) is judged by its errors, estimated and exact, and by its diagnostics.
 
 Diagnostics are numbers that the energy computes of the grid's state at the end. Those with a threshold pass or fail by it, also
@@ -107,8 +110,12 @@ class Judgement:
 
     @property
     def verdict(self) -> str:
-        """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged."""
+        """pass, fail or inconclusive: of all quantities, of the start and of the diagnostics that are judged.
+
+        Inconclusive at best with mass at walls that cut off an unbounded space: grid and particles share them.
+        """
         outcomes = {*self.outcome, *self.experiment.start.outcome, *(d.outcome for d in self.diagnostics)} - {"not judged"}
+        outcomes |= {"inconclusive"} if self.experiment.grids.at_walls else set()
         return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "inconclusive"
 
     @property

@@ -15,7 +15,8 @@ aᵀLb = Σ_f w_f Δa Δb, so that every inequality for S is one of Cauchy and S
 falls as δ grows: S with δ is a lower bound for S, and without δ it may exceed every number.
 
 Along a single factor g comes by two sums. Otherwise by conjugate gradients with the sparse factors (SuperLU) of an earlier L as
-the preconditioner: it is exact when it is new, and as ν changes little in a time step it serves for many.
+the preconditioner: it is exact when it is new, and as ν changes little in a time step it serves for many. Which L it was
+changes g by up to `TOLERANCE`: so much a resumed run may differ from one that was never interrupted.
 """
 
 from dataclasses import dataclass

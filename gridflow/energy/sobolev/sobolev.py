@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.target import Samples, Target, TargetMeasure
 from gridflow.energy.sobolev.poisson import TOLERANCE, WeightedPoisson
-from gridflow.errors import require
+from gridflow.errors import SolveError, require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component
@@ -140,6 +140,8 @@ class SobolevParticles(ParticleEnergy):
         return reduce(np.multiply.outer, along).ravel()[1:]
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        if not np.isfinite(points.sum() + weights.sum()):
+            raise SolveError("a particle run diverged (a position or weight is not finite); use a smaller step")
         dim = len(self.factors)
         tables = [waves(f, points[:, k], self.spec.modes, 3) for k, f in enumerate(self.factors)]
 

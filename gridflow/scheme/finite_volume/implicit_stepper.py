@@ -155,7 +155,7 @@ class ImplicitStepper(FiniteVolumeStepper):
                 reports = {**new.reports, "peclet": self.peclet(new)}
                 return replace(new, dt=min(new.dt, reports["error_step"]), reports=reports)
             dt = min(dt_retry, dt / 2)
-        raise SolveError(self.no_step(state))
+        raise SolveError(self.no_step(state, dt))
 
     def mass(self, state: State) -> float:
         """∫ρ dV."""

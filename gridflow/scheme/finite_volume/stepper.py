@@ -135,13 +135,14 @@ class FiniteVolumeStepper:
             if new is not None:
                 return new
             dt = min(dt_retry, dt / 2)
-        raise SolveError(self.no_step(state))
+        raise SolveError(self.no_step(state, dt))
 
-    def no_step(self, state: State) -> str:
-        """The message where every attempt failed."""
+    def no_step(self, state: State, dt: float) -> str:
+        """The message where every attempt failed; dt : what would be tried next."""
         return (
-            f"no acceptable step at time {state.time:.6g}: the energy or the density fails its check however small dt;"
-            " try another scheme or a finer grid"
+            f"no acceptable step at time {state.time:.6g}: in steps down to {dt:.1e} the density falls below 0, or the energy"
+            f" rises above its round-off {state.evaluation.roundoff:.1e}, though it is claimed to fall; use scheme.order = 1, or"
+            " correct value and first_variation of an energy of your own"
         )
 
     def with_curvature(self, state: State) -> State:

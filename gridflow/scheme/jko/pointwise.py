@@ -191,8 +191,8 @@ class PointwiseSolver:
             sweeps.drive = mixing.next(sweeps.drive, change, found.masses)
         if not met and not self.continues:
             raise SolveError(
-                f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps; raise scheme.max_iterations,"
-                ' use a smaller scheme.tau, or on_unconverged = "continue"'
+                f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (tolerance {self.tolerance:.1e});"
+                ' raise scheme.max_iterations, use a smaller scheme.tau, or on_unconverged = "continue"'
             )
         return Solution(sweeps.potential, found.masses / self.equation.grid.volume, iterations, met)
 

@@ -74,8 +74,8 @@ class UnbalancedSolver:
             drive = mixing.next(drive, change, masses)
         if not met and not self.continues:
             raise SolveError(
-                f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps; use a smaller scheme.tau, or"
-                ' on_unconverged = "continue"'
+                f"the JKO step at time {state.time:.6g} did not converge in {iterations} sweeps (tolerance {self.tolerance:.1e});"
+                ' use a smaller scheme.tau, or on_unconverged = "continue"'
             )
         return Solution(potential, np.exp(logs), iterations, met)
 
