@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflow.sums.elementary import compiled, exp_decaying, power
+from gridflow.sums.elementary import compiled, exp_decaying, log2_and_inverse, power_and_inverse
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
 from tests.reference import pairs as reference
 
@@ -56,7 +56,23 @@ def test_other_kernels_are_their_definition(kernel, dimension, rng):
 @compiled
 def powers(base, exponent, out):
     for j in range(base.size):
-        out[j] = power(base[j], exponent)
+        out[j], _ = power_and_inverse(base[j], exponent)
+
+
+@compiled
+def logarithms(x, log2, inverse):
+    for j in range(x.size):
+        log2[j], inverse[j] = log2_and_inverse(x[j])
+
+
+def test_logarithms_are_logarithms(rng):
+    """Against NumPy from 1e−300 to 1e300, and around 1, where all digits of the small logarithm are right: a few roundings."""
+    near = 1 + 10.0 ** rng.uniform(-12, -0.4, 2000) * rng.choice([-1, 1], 2000)
+    x = np.concatenate([10.0 ** rng.uniform(-300, 300, 2000), near, np.sqrt(0.5) ** np.arange(-50, 51)])
+    log2, inverse = np.empty_like(x), np.empty_like(x)
+    logarithms(x, log2, inverse)
+    np.testing.assert_allclose(log2, np.log(x) / np.log(2), rtol=1.5e-15)
+    np.testing.assert_allclose(inverse, 1 / x, rtol=5e-16)
 
 
 @pytest.mark.parametrize("exponent", [0.05, 0.25, 0.5, 0.95, -0.4])
