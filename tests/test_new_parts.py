@@ -126,7 +126,7 @@ class EulerStepper:
     def start(self, density, time=0.0, dt=np.inf):
         return self.transport.state(density, time, self.scheme.tau)
 
-    def dissipation(self, density, evaluation):
+    def dissipation(self, density, evaluation, time=0.0):
         return self.transport.dissipation(density, evaluation)
 
     def report(self, state):
@@ -246,7 +246,7 @@ PARTS = {
         {
             "flow/decay.py": DECAY,
             "flow/flow.py": [
-                ("from gridflow.flow.diffusion", "from gridflow.flow.decay import Decay\nfrom gridflow.flow.diffusion"),
+                ("from gridflow.flow.diffusion", "from gridflow.flow.schedule import Decay\nfrom gridflow.flow.diffusion"),
                 ("= (ReactionTerm, ", "= (Decay, ReactionTerm, "),
                 ("    temperature: Annotated", "    decay: float = 0.0\n    temperature: Annotated"),
             ],

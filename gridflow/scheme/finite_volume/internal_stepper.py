@@ -57,7 +57,7 @@ class InternalStepper(ImplicitStepper):
     def with_curvature(self, state: State) -> State:
         return super().with_curvature(state) if state.evaluation.potential.any() else state
 
-    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+    def dissipation_now(self, density: Array, evaluation: Evaluation) -> float:
         """Of the fluxes of implicit lines."""
         return self.pressure.falls(density, evaluation)
 
