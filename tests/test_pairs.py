@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from gridflow.sums.elementary import compiled, exp_decaying, log2_and_inverse, power_and_inverse
+from gridflow.sums.elementary import (
+    compiled,
+    exp_decaying,
+    expm1_decaying,
+    log1p_of_share,
+    log2_and_inverse,
+    power_and_inverse,
+)
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
 from tests.reference import pairs as reference
 
@@ -84,6 +91,30 @@ def test_powers_are_powers(exponent, rng):
     value = np.empty_like(base)
     powers(base, exponent, value)
     np.testing.assert_allclose(value, base**exponent, rtol=2e-13)  # 460·exponent·ε of the logarithm
+
+
+@compiled
+def differences(x, out):
+    for j in range(x.size):
+        out[j] = expm1_decaying(x[j])
+
+
+@compiled
+def shares(x, out):
+    for j in range(x.size):
+        out[j] = log1p_of_share(x[j])
+
+
+def test_small_exponentials_and_logarithms_have_all_digits(rng):
+    """e^x − 1 and log(1 + u) from 1e−300 on, against NumPy: a few roundings, two more for the former."""
+    small = np.concatenate([10.0 ** rng.uniform(-300, 0, 4000), rng.uniform(0, 1, 4000), [1.0, np.sqrt(2) - 1, 0.0]])
+    value = np.empty_like(small)
+    shares(small, value)
+    np.testing.assert_allclose(value, np.log1p(small), rtol=1e-15)
+    x = -np.concatenate([small, rng.uniform(0, 500, 4000)])
+    value = np.empty_like(x)
+    differences(x, value)
+    np.testing.assert_allclose(value, np.expm1(x), rtol=2.5e-15)
 
 
 @compiled

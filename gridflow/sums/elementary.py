@@ -1,6 +1,6 @@
 """Elementary functions of sums, compiled so that loops over them vectorise."""
 
-from math import e, log, log2
+from math import e, log, log2, sqrt
 from typing import Any
 
 from numba import extending, njit, types
@@ -35,7 +35,7 @@ MANTISSA, ONE, TWO52 = (1 << 52) - 1, 1023 << 52, 1075 << 52
 """Bits of a double: the mantissa, 1.0, and 2⁵², to which an integer below is added by setting its bits."""
 ROUND = 1.5 * 2.0**52
 """Adding and subtracting it rounds to an integer, which the lowest bits of the sum are."""
-LN2, LOG2E = log(2.0), log2(e)
+LN2, LOG2E, ROOT_TWO = log(2.0), log2(e), sqrt(2.0)
 LOWEST = -865.0
 """Below it 2^y stays at 2^−865 = 4e−261: nothing that a sum notices, and far from subnormal numbers, which are slow."""
 EXP2_COEFFICIENTS = (
@@ -79,6 +79,20 @@ def exp_decaying(x):
     return exp2_decaying(x * LOG2E)
 
 
+@njit(fastmath={"contract"}, nogil=True, error_model="numpy", forceinline=True)
+def expm1_decaying(x):
+    """e^x − 1 for x ≤ 0, with all digits where x is small: 2^n(2^f − 1) + (2^n − 1), of which 2^f − 1 = f·q(f)."""
+    y = x * LOG2E
+    y = LOWEST if y < LOWEST else y
+    whole = y + ROUND
+    f = y - (whole - ROUND)
+    value = EXP2_COEFFICIENTS[0]
+    for k in range(1, 10):
+        value = value * f + EXP2_COEFFICIENTS[k]
+    scale = from_bits(ONE + (bits_of(whole) << 52))
+    return scale * (value * f) + (scale - 1.0)
+
+
 ROOT_HALF = 0x3FE6A09E667F3BCD
 """Bits of √½."""
 LOG_COEFFICIENTS = (
@@ -93,6 +107,18 @@ LOG_COEFFICIENTS = (
 )
 """log m = s·Σ c_k s^(2k) with s = (m − 1)/(m + 1), m in [√½, √2): 2 artanh s, shortened to degree 7 in s² by interpolation at
 Chebyshev's points; relative error 5e−18."""
+
+
+@njit(fastmath={"contract"}, nogil=True, error_model="numpy", forceinline=True)
+def log1p_of_share(u):
+    """log(1 + u) for 0 ≤ u ≤ 1, with all digits where u is small: the mantissa 1 + u, halved where it is above √2."""
+    halved = u > ROOT_TWO - 1.0
+    s = (u - 1.0) / (u + 3.0) if halved else u / (u + 2.0)
+    square = s * s
+    series = LOG_COEFFICIENTS[0]
+    for k in range(1, 8):
+        series = series * square + LOG_COEFFICIENTS[k]
+    return (LN2 if halved else 0.0) + s * series
 
 
 @njit(fastmath={"contract"}, nogil=True, error_model="numpy", forceinline=True)

@@ -17,7 +17,7 @@ from numba import njit
 
 from gridflow.compiled import inner, kernel
 from gridflow.space.factor import Array
-from gridflow.sums.elementary import REORDER
+from gridflow.sums.elementary import REORDER, exp_decaying, expm1_decaying, log1p_of_share
 
 Jet = Callable[[Array], tuple[Array, Array]]
 """z → σ(z), σ'(z); z may be overwritten."""
@@ -59,22 +59,23 @@ def compiled_leaky_relu(z):
 
 
 def compiled_tanh(z):
-    value = np.tanh(z)
-    return value, 1.0 - value * value
+    less = expm1_decaying(-2.0 * abs(z))
+    size = -less / (2.0 + less)
+    return size if z >= 0.0 else -size, 1.0 - size * size
 
 
 def compiled_sigmoid(z):
-    small = np.exp(-abs(z))  # ≤ 1: no overflow
+    small = exp_decaying(-abs(z))  # ≤ 1: no overflow
     return (1.0 if z >= 0.0 else small) / (1.0 + small), small / ((1.0 + small) * (1.0 + small))
 
 
 def compiled_softplus(z):
-    small = np.exp(-abs(z))
-    return max(z, 0.0) + np.log1p(small), (1.0 if z >= 0.0 else small) / (1.0 + small)
+    small = exp_decaying(-abs(z))
+    return max(z, 0.0) + log1p_of_share(small), (1.0 if z >= 0.0 else small) / (1.0 + small)
 
 
 def compiled_gaussian(z):
-    value = np.exp(-0.5 * z * z)
+    value = exp_decaying(-0.5 * z * z)
     return value, -z * value
 
 
