@@ -10,7 +10,7 @@ from gridflow.flow.diffusion import Diffusion
 from gridflow.flow.mobility import Mobility
 from gridflow.flow.noise import NoiseInjection, NoiseTerm
 from gridflow.flow.reaction import Reaction, ReactionTerm
-from gridflow.flow.schedule import Decay
+from gridflow.flow.schedule import Schedule
 from gridflow.flow.temperature import Temperature
 from gridflow.flow.term import FlowTerm
 from gridflow.space.grid import Grid
@@ -33,7 +33,7 @@ class Flow(Struct, frozen=True, forbid_unknown_fields=True):
     mobility: dict[str, Mobility] = {}
     diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
     noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
-    annealing: Decay | None = None
+    annealing: Schedule | None = None
 
     def __post_init__(self) -> None:
         if self.annealing is not None:

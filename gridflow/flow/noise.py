@@ -36,7 +36,7 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import REACH, ParticleEnergy
 from gridflow.errors import require
-from gridflow.flow.schedule import Decay
+from gridflow.flow.schedule import Schedule
 from gridflow.flow.term import FlowTerm
 
 LADDER = 16
@@ -53,7 +53,7 @@ class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     level: Annotated[float, Meta(ge=0.0)] = 0.0
-    decay: Decay | None = None
+    decay: Schedule | None = None
     adaptive: bool = False
     decrease: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.5
     step: Annotated[float, Meta(gt=0.0)] | None = None

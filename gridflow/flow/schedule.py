@@ -69,7 +69,7 @@ class LogarithmicDecay(Decaying, frozen=True, forbid_unknown_fields=True, kw_onl
         return 1 / log(e + u)
 
 
-Decay = PowerDecay | ExponentialDecay | LogarithmicDecay
+Schedule = PowerDecay | ExponentialDecay | LogarithmicDecay
 
 
 def mean(number: Callable[[float], float], first: float, last: float) -> float:
