@@ -143,7 +143,7 @@ class Implicit:
 
 @dataclass(frozen=True)
 class Spread:
-    """Diffusion alone, as a part of a step that is split off."""
+    """Diffusion alone, by a temperature or a pressure, as a part of a step that is split off."""
 
     implicit: Implicit
 
