@@ -113,14 +113,11 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         problem.check(self.knows, "entropic JKO steps", 'use scheme.kind = "finite-volume"')
-        if self.accuracy is not None and not any(f.one_dimensional for f in problem.grid.factors):
-            raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
-        if self.accuracy is not None and self.on_unconverged == "continue":
-            raise InputError(
-                'scheme.accuracy with on_unconverged = "continue"',
-                "one of the two: accuracy shortens such steps",
-                "remove accuracy",
-            )
+        measured = self.accuracy is None or any(f.one_dimensional for f in problem.grid.factors)
+        require(measured, "scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
+        both = self.accuracy is not None and self.on_unconverged == "continue"
+        received = 'scheme.accuracy with on_unconverged = "continue"'
+        require(not both, received, "one of the two: accuracy shortens such steps", "remove accuracy")
         return JKOStepper(self, problem)
 
 
@@ -133,12 +130,9 @@ class JKOStepper:
     def __init__(self, scheme: JKO, problem: Problem) -> None:
         self.scheme, self.problem, self.grid = scheme, problem, problem.grid
         square = largest_square(self.grid)
-        if scheme.epsilon < EPSILON_MIN:
-            raise InputError(
-                f"scheme.epsilon = {scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})",
-                f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice",
-                f"use {EPSILON_MIN} or more; 1 to 2 is best",
-            )
+        received = f"scheme.epsilon = {scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})"
+        allowed = f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice"
+        require(scheme.epsilon >= EPSILON_MIN, received, allowed, f"use {EPSILON_MIN} or more; 1 to 2 is best")
         if scheme.algorithm == "scaling" and scheme.bias != "plain":
             raise InputError(
                 f'scheme.bias = "{scheme.bias}" with scheme.algorithm = "scaling"', "plain steps, as the source has them",
