@@ -246,7 +246,7 @@ PARTS = {
         {
             "flow/decay.py": DECAY,
             "flow/flow.py": [
-                ("from gridflow.flow.diffusion", "from gridflow.flow.schedule import Decay\nfrom gridflow.flow.diffusion"),
+                ("from gridflow.flow.diffusion", "from gridflow.flow.decay import Decay\nfrom gridflow.flow.diffusion"),
                 ("= (ReactionTerm, ", "= (Decay, ReactionTerm, "),
                 ("    temperature: Annotated", "    decay: float = 0.0\n    temperature: Annotated"),
             ],
