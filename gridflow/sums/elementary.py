@@ -80,8 +80,8 @@ def exp_decaying(x):
 
 
 @njit(fastmath={"contract"}, nogil=True, error_model="numpy", forceinline=True)
-def expm1_decaying(x):
-    """e^x − 1 for x ≤ 0, with all digits where x is small: 2^n(2^f − 1) + (2^n − 1), of which 2^f − 1 = f·q(f)."""
+def exp_and_less_one(x):
+    """e^x and e^x − 1 for x ≤ 0, with all digits where x is small: 2^n(2^f − 1) + (2^n − 1), of which 2^f − 1 = f·q(f)."""
     y = x * LOG2E
     y = LOWEST if y < LOWEST else y
     whole = y + ROUND
@@ -90,7 +90,7 @@ def expm1_decaying(x):
     for k in range(1, 10):
         value = value * f + EXP2_COEFFICIENTS[k]
     scale = from_bits(ONE + (bits_of(whole) << 52))
-    return scale * (value * f) + (scale - 1.0)
+    return scale * (value * f + 1.0), scale * (value * f) + (scale - 1.0)
 
 
 ROOT_HALF = 0x3FE6A09E667F3BCD

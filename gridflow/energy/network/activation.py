@@ -17,7 +17,7 @@ from numba import njit
 
 from gridflow.compiled import inner, kernel
 from gridflow.space.factor import Array
-from gridflow.sums.elementary import REORDER, exp_decaying, expm1_decaying, log1p_of_share
+from gridflow.sums.elementary import REORDER, exp_and_less_one, exp_decaying, log1p_of_share
 
 Jet = Callable[[Array], tuple[Array, Array]]
 """z → σ(z), σ'(z); z may be overwritten."""
@@ -61,9 +61,10 @@ def compiled_leaky_relu(z):
 
 
 def compiled_tanh(z):
-    less = expm1_decaying(-2.0 * abs(z))
-    size = -less / (2.0 + less)
-    return size if z >= 0.0 else -size, 1.0 - size * size
+    small, less = exp_and_less_one(-2.0 * abs(z))
+    inverse = 1.0 / (2.0 + less)
+    size = -less * inverse
+    return size if z >= 0.0 else -size, 4.0 * small * inverse * inverse
 
 
 def compiled_sigmoid(z):
