@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,18 @@ def within_numbers(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {error}", allowed, "use less extreme numbers, in other units for example") from None
 
 
+TEMPERATURE = "temperature"
+"""The record of every save of a flow that is annealed."""
+
+
+class FreeEnergy(NamedTuple):
+    """value : E + D∫ρ log ρ dV; roundoff : a bound on its own; entropy : ∫ρ log ρ dV, 0 where there is no temperature."""
+
+    value: float
+    roundoff: float
+    entropy: float
+
+
 @dataclass(frozen=True)
 class Problem:
     """∂ρ/∂t = div(ρ M grad ξ) + the terms of `flow`, from an initial density.
@@ -55,6 +68,29 @@ class Problem:
     flow: Flow = field(default_factory=Flow)
     initial: tuple[Component, ...] = ()
     directory: Path = Path()
+
+    @cached_property
+    def temperature(self) -> float:
+        """D; of the start where the flow is annealed."""
+        return self.flow.temperature
+
+    @property
+    def annealed(self) -> bool:
+        """Whether the temperature falls."""
+        return self.flow.annealing is not None
+
+    def at(self, temperature: float) -> "Problem":
+        """The problem with a temperature that stands still; it shares all else."""
+        if temperature == self.temperature:
+            return self
+        other = copy(self)
+        vars(other).pop("gibbs", None)
+        vars(other).update(temperature=temperature, terms=tuple(term.at(temperature) for term in self.terms))
+        return other
+
+    def at_time(self, time: float) -> "Problem":
+        """The problem with the temperature of a time, for what a save records."""
+        return self.at(self.flow.temperature_at(time))
 
     @cached_property
     def terms(self) -> tuple[FlowTerm[Any], ...]:
@@ -93,7 +129,7 @@ class Problem:
 
     @property
     def lowers_energy(self) -> bool:
-        """Whether the free energy never increases along the exact flow."""
+        """Whether the free energy never increases along the exact flow, at a temperature that stands still."""
         return not self.driven and all(term.lowers_energy for term in self.terms)
 
     @property
@@ -104,7 +140,7 @@ class Problem:
     @cached_property
     def gibbs(self) -> Gibbs | None:
         """The Gibbs density of a temperature, which a flow that ξ drives tends to; else None."""
-        grid, temperature = self.grid, self.flow.temperature
+        grid, temperature = self.grid, self.temperature
         grows = any(term.weighs for term in self.terms)  # mass comes and goes everywhere
         moves = [grows or (f.moves and float(m.max()) > 0) for f, m in zip(grid.factors, grid.mobility, strict=True)]
         axes = tuple(axis for axis, move in enumerate(moves) if move)
@@ -112,15 +148,17 @@ class Problem:
 
     @property
     def diagnostics(self) -> tuple[str, ...]:
-        """Names of what `diagnose` gives: numbers of the energy, and of the Gibbs density."""
-        return (*self.bound.diagnostics, *(() if self.gibbs is None else GIBBS_RECORDS))
+        """Names of what `diagnose` gives: numbers of the energy, of the Gibbs density, and the temperature where it falls."""
+        gibbs = () if self.gibbs is None else GIBBS_RECORDS
+        return (*self.bound.diagnostics, *gibbs, *((TEMPERATURE,) if self.annealed else ()))
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """A number for each of the `diagnostics`. Raises InputError for an energy that gives others than it declares."""
         found, declared = self.bound.diagnose(density, evaluation) if self.bound.diagnostics else {}, self.bound.diagnostics
         received = f"diagnostics {sorted(found)} of an energy that declares {sorted(declared)}"
         require(set(found) == set(declared), received, "the declared ones", "return a number for each of them from diagnose")
-        return found | ({} if self.gibbs is None else self.gibbs.numbers(density, evaluation.first_variation))
+        found = found | ({} if self.gibbs is None else self.gibbs.numbers(density, evaluation.first_variation))
+        return found | ({TEMPERATURE: self.temperature} if self.annealed else {})
 
     def check(self, knows: Collection[str], what: str, fix: str) -> None:
         """Raises InputError for a part of the problem that a scheme does not know."""
@@ -157,13 +195,13 @@ class Problem:
         except FloatingPointError as error:
             raise SolveError(f"the energy is not finite: {error}") from None
 
-    def free_energy(self, density: Array, evaluation: Evaluation) -> tuple[float, float]:
-        """(E + D∫ρ log ρ dV, bound on its round-off)."""
-        temperature = self.flow.temperature
-        if temperature == 0:
-            return evaluation.value, evaluation.roundoff
+    def free_energy(self, density: Array, evaluation: Evaluation) -> FreeEnergy:
+        """Of a density where the energy has been evaluated."""
+        if self.temperature == 0:
+            return FreeEnergy(evaluation.value, evaluation.roundoff, 0.0)
         value, roundoff = entropy(density, self.grid.volume)
-        return evaluation.value + temperature * value, evaluation.roundoff + temperature * roundoff
+        total = evaluation.value + self.temperature * value
+        return FreeEnergy(total, evaluation.roundoff + self.temperature * roundoff, value)
 
 
 def finite(evaluation: Evaluation) -> Evaluation:

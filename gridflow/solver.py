@@ -176,7 +176,8 @@ class Run:
         self.watch.begin(self.stepper)
         rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
         why = "that ξ does not drive" if problem.driven else f"with {rising}, whose energy may rise"
-        may_wait = case.time.steady == 0 or problem.lowers_energy
+        why = "whose temperature falls, so that its rest moves" if problem.annealed else why
+        may_wait = case.time.steady == 0 or (problem.lowers_energy and not problem.annealed)
         require(may_wait, f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
         self.times = case.time.save_times()
         self.exact = None if case.exact is None else case.exact.solution(problem)
@@ -298,7 +299,7 @@ class Run:
         steady, state = self.case.time.steady, self.state
         if steady == 0 or self.counters.steps == 0 or abs(state.dissipation) > steady:
             return False
-        return abs(self.stepper.dissipation(state.density, state.evaluation)) <= steady
+        return abs(self.stepper.dissipation(state.density, state.evaluation, state.time)) <= steady
 
     def save_state(self) -> None:
         """Appends a record of the current state."""
@@ -306,7 +307,7 @@ class Run:
         masses = state.density * grid.volume
         numbers = {
             "energy": state.free_energy,
-            "dissipation": self.stepper.dissipation(state.density, state.evaluation),
+            "dissipation": self.stepper.dissipation(state.density, state.evaluation, state.time),
             "mass": grid.integrate(state.density),
             "boundary_mass": grid.boundary_mass(state.density),
             "density_min": state.density_min,
@@ -314,7 +315,7 @@ class Run:
             "time_step": self.counters.last_step,
             **self.stepper.report(state),
         }
-        numbers |= self.problem.diagnose(state.density, state.evaluation)
+        numbers |= self.problem.at_time(state.time).diagnose(state.density, state.evaluation)
         if self.exact is not None:
             exact = self.exact(state.time)
             numbers["error_l1"] = float(abs(masses - exact).sum())
@@ -347,6 +348,7 @@ class Run:
         """
         claims = self.stepper.energy_decreases
         but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
+        claimed = f"{'at the mean temperature of every step' if self.problem.annealed else 'guaranteed'} up to {but}"
         if status in ("completed", "steady") and self.state.unconverged > 0:
             status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
             status += "; raise scheme.max_iterations, or use a smaller scheme.tau"
@@ -355,7 +357,7 @@ class Run:
             "status": status,
             "wall_seconds": self.counters.wall_seconds,
             "mass_error_max": self.counters.mass_error,
-            "energy_decreases": f"guaranteed up to {but}" if claims else "not claimed by this scheme and energy",
+            "energy_decreases": claimed if claims else "not claimed by this scheme and energy",
             "energy_rise_max": self.state.rise,
             "energy_roundoff": self.state.rise_roundoff,
             **self.use.attributes,

@@ -312,6 +312,6 @@ def test_fitted_fluxes_that_diffuse_by_the_grid_carry_a_warning(temperature, dif
 def test_the_mass_that_fitted_fluxes_do_not_resolve():
     """ξ rises by 0, 3 and 5 temperatures between four cells: the last face alone is too steep, and has half of two masses."""
     grid = Grid([Interval(bounds=(0.0, 4.0), cells=4).factor("x")])
-    transport = Transport(problem_of(grid, Linear(np.zeros(4)), 0.1), temperature=0.1)
+    transport = Transport(problem_of(grid, Linear(np.zeros(4)), 0.1), fitted=True)
     share = transport.unresolved_mass(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.0, 0.0, 0.3, 0.8]))
     assert share == pytest.approx((0.3 + 0.4) / 2)

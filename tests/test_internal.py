@@ -15,6 +15,7 @@ from gridflow.energy.potential import PotentialEnergy, Quadratic
 from gridflow.energy.sum import SumEnergy
 from gridflow.errors import InputError
 from gridflow.exact.barenblatt import SelfSimilar
+from gridflow.flow.reaction import Reaction
 from gridflow.flow.term import Point
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.scheme.finite_volume.internal_stepper import InternalStepper
@@ -395,6 +396,52 @@ def test_entropy_is_a_temperature(table):
     )
 
 
+def in_a_well(law, **flow):
+    """An internal energy in a quadratic potential, from a normal density beside its centre."""
+    parts = [{"kind": "internal", "law": law}, {"kind": "potential", "terms": {"x": {"kind": "quadratic"}}}]
+    start = [{"density": {"x": {"kind": "normal", "mean": -0.8, "deviation": 0.5}}}]
+    space = {"x": {"kind": "interval", "bounds": [-4.0, 4.0], "cells": 64}}
+    return case_of({**warm_line(), "space": space, "energy": {"kind": "sum", "parts": parts}, "initial": start, "flow": flow})
+
+
+def warm_line():
+    return {k: ORNSTEIN_UHLENBECK[k] for k in ("title", "scheme", "time")}
+
+
+def test_a_temperature_beside_an_entropy_adds_to_it():
+    """Dρ log ρ is one more law: 0.2 and 0.1 are 0.3, with the same steps, to round-off."""
+    one = gridflow.solve(in_a_well({"kind": "entropy", "amplitude": 0.3}))
+    two = gridflow.solve(in_a_well({"kind": "entropy", "amplitude": 0.2}, temperature=0.1))
+    for name in ("density", "energy", "dissipation", "steps"):
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("flow", [{"temperature": 0.3}, {"temperature": 0.3, "annealing": {"kind": "power", "time": 0.3}}])
+@pytest.mark.parametrize("exponent", [0.75, 2.0])
+def test_a_temperature_beside_a_power_is_implicit(exponent, flow):
+    """The density of the explicit fluxes, which err by h² too, 3e−4; F falls in every step."""
+    case = in_a_well({"kind": "power", "exponent": exponent}, **flow)
+    cells = {"space.x.cells": 128}
+    found, other = (
+        gridflow.solve(case.replace(cells)),
+        gridflow.solve(case.replace({**cells, "scheme.diffusion": "scharfetter-gummel"})),
+    )
+    assert float(np.abs(found["density"][-1] - other["density"][-1]).sum()) * 8 / 128 < 2e-3
+    assert isinstance(case.scheme.init(case.problem()), InternalStepper)
+    assert found.attrs["energy_rise_max"] <= found.attrs["energy_roundoff"]
+    assert "not claimed" not in found.attrs["energy_decreases"]
+
+
+def test_the_dissipation_of_a_power_and_a_temperature_is_the_rate_of_the_free_energy():
+    """At a save in the middle, against the difference of F around it: to its second order."""
+    dataset = gridflow.solve(
+        in_a_well({"kind": "power", "exponent": 2.0}, temperature=0.3).replace({"time.stop": 0.2, "time.save": 41})
+    )
+    energy, time = dataset["energy"].to_numpy(), dataset["time"].to_numpy()
+    rate = -(energy[21] - energy[19]) / (time[21] - time[19])
+    assert float(dataset["dissipation"][20]) == pytest.approx(rate, rel=2e-3)
+
+
 def test_entropy_in_a_potential_is_a_temperature():
     """Ornstein and Uhlenbeck: fluxes of other kinds, central and exponentially fitted, both of order 2."""
     gaps = []
@@ -594,7 +641,8 @@ def test_what_finite_volumes_do_not_know():
         FiniteVolume().init(problem_of(grid, hard))
     assert isinstance(FiniteVolume().init(problem_of(grid, bound)), InternalStepper)
     assert not isinstance(FiniteVolume(diffusion="scharfetter-gummel").init(problem_of(grid, bound)), InternalStepper)
-    assert not isinstance(FiniteVolume().init(problem_of(grid, bound, temperature=0.1)), InternalStepper)
+    assert isinstance(FiniteVolume().init(problem_of(grid, bound, temperature=0.1)), InternalStepper)
+    assert not isinstance(FiniteVolume().init(problem_of(grid, bound, reaction=Reaction(1.0))), InternalStepper)
 
 
 # ------------------------------------------------------------------------------------------------------- exact and particles

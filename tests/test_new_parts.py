@@ -126,7 +126,7 @@ class EulerStepper:
     def start(self, density, time=0.0, dt=np.inf):
         return self.transport.state(density, time, self.scheme.tau)
 
-    def dissipation(self, density, evaluation):
+    def dissipation(self, density, evaluation, time=0.0):
         return self.transport.dissipation(density, evaluation)
 
     def report(self, state):

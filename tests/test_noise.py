@@ -13,6 +13,7 @@ from gridflow.energy.mmd.mmd import MMD, Target
 from gridflow.energy.mmd.smoothing import SmoothKernel
 from gridflow.errors import InputError
 from gridflow.flow.noise import NoiseInjection, temperature
+from gridflow.flow.schedule import PowerDecay
 from gridflow.particles.integrator import GradientDescent
 from gridflow.particles.simulation import Simulator, simulate
 from gridflow.solver import solve
@@ -205,26 +206,26 @@ def law_of_steps(case, gamma, steps, level):
     return np.diff(CubicSpline(x, below)(factor.edges))
 
 
-@pytest.mark.parametrize("schedule", ["constant", "decaying"])
-def test_finite_steps_need_drift_and_diffusion(schedule):
+@pytest.mark.parametrize("decay", [None, {"kind": "power", "time": 1.0}], ids=["constant", "decaying"])
+def test_finite_steps_need_drift_and_diffusion(decay):
     """W1 between the law of the discrete scheme and the corrected density: order γ without, γ² with both corrections.
 
     The diffusion alone does not change the order. 384 cells: the error of the grid, 6e−6, is far below 2e−4, what is left with
     both for the smallest step.
     """
-    noise = {"level": 0.7, "schedule": schedule, "time": 1.0}
+    noise = {"level": 0.7, "decay": decay}
     case = case_of(FLOW, space__x__cells=384, flow__noise_injection=noise)
     factor, gammas = case.grid().factors[0], (0.2, 0.1, 0.05)
     laws = {gamma: law_of_steps(case, gamma, round(1.6 / gamma), case.flow.noise_injection.at) for gamma in gammas}
     gaps: dict = {"none": [], "diffusion": [], "both": []}
     for name, corrections in (("none", []), ("diffusion", ["diffusion"]), ("both", ["drift", "diffusion"])):
-        for gamma in gammas if schedule == "constant" or name == "both" else ():
+        for gamma in gammas if decay is None or name == "both" else ():
             chosen = {"flow.noise_injection.step": gamma, "flow.noise_injection.corrections": corrections}
             dataset = solve(case.replace(chosen))
             gaps[name].append(wasserstein1(dataset["density"][-1].to_numpy() * factor.volumes, laws[gamma], factor))
     slopes = {name: np.log2(np.array(g[:-1]) / np.array(g[1:])) for name, g in gaps.items()}
     assert slopes["both"].min() >= 1.8, f"{gaps}"
-    if schedule == "constant":
+    if decay is None:
         assert np.abs(slopes["none"] - 1).max() <= 0.15, f"{gaps}"
         assert np.abs(slopes["diffusion"] - 1).max() <= 0.15, f"{gaps}"
         assert gaps["both"][-1] < 0.2 * gaps["diffusion"][-1]
@@ -287,9 +288,9 @@ def test_particles_tend_to_the_density():
 # ------------------------------------------------------------------------------------------------------------- levels
 def test_levels():
     assert NoiseInjection(level=2.0).at(7.0) == 2.0
-    decaying = NoiseInjection(level=2.0, schedule="decaying", time=4.0, power=0.5)
+    decaying = NoiseInjection(level=2.0, decay=PowerDecay(time=4.0))
     assert decaying.at(12.0) == pytest.approx(1.0)
-    adaptive = NoiseInjection(level=2.0, schedule="adaptive")
+    adaptive = NoiseInjection(level=2.0, adaptive=True)
     assert adaptive.largest(lambda level: True) == 2.0
     assert adaptive.largest(lambda level: level <= 0.71) == pytest.approx(2.0 * 2**-1.5)
     assert adaptive.largest(lambda level: False) == pytest.approx(2.0 / 256)
@@ -298,7 +299,7 @@ def test_levels():
 
 def test_an_adaptive_level_keeps_the_decrease():
     """−dF/dt ≥ C·D_β at every save, where a rung higher it would fail; F falls, and below the rate (2)."""
-    noise = {"level": 3.0, "schedule": "adaptive", "decrease": 0.5}
+    noise = {"level": 3.0, "adaptive": True, "decrease": 0.5}
     dataset = solve(case_of(FLOW, flow__noise_injection=noise, time__stop=8.0, time__save=9))
     level = dataset["noise_level"].to_numpy()
     assert (dataset["dissipation"] >= 0.5 * dataset["injected_dissipation"]).all()
@@ -307,7 +308,7 @@ def test_an_adaptive_level_keeps_the_decrease():
     from gridflow.energy.mmd.certificates import rate_bound
 
     assert (dataset["energy"] <= rate_bound(dataset) * (1 + 1e-12)).all()
-    higher = case_of(FLOW, flow__noise_injection={**noise, "level": float(level[4]) * 2**0.5, "schedule": "constant"})
+    higher = case_of(FLOW, flow__noise_injection={**noise, "level": float(level[4]) * 2**0.5, "adaptive": False})
     from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
     bound = higher.energy.load(HERE).bind(higher.grid())
@@ -319,7 +320,7 @@ def test_an_adaptive_level_keeps_the_decrease():
 
 
 def test_adaptive_particles_follow_the_adaptive_density():
-    noise = {"level": 3.0, "schedule": "adaptive"}
+    noise = {"level": 3.0, "adaptive": True}
     case = case_of(FLOW, flow__noise_injection=noise, time__stop=4.0, time__save=5)
     dataset = solve(case)
     run = simulate(case, 1024, sampling="sobol", integrator=GradientDescent(step=0.05))
@@ -346,7 +347,7 @@ def test_dissipation_is_the_rate_of_f_also_where_it_rises():
 
 
 def test_a_run_with_noise_resumes_where_it_was(tmp_path):
-    noise = {"level": 3.0, "schedule": "adaptive"}
+    noise = {"level": 3.0, "adaptive": True}
     case = case_of(FLOW, space__x__cells=64, flow__noise_injection=noise, time__stop=2.0, time__save=3)
     stepper = case.scheme.init(
         problem_of(case.grid(), case.energy.load(HERE).bind(case.grid()), 0.0, noise=case.flow.noise_injection)
@@ -358,7 +359,7 @@ def test_a_run_with_noise_resumes_where_it_was(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
-ADAPTIVE = {"level": 1.0, "schedule": "adaptive"}
+ADAPTIVE = {"level": 1.0, "adaptive": True}
 
 
 def with_kernel(kernel):

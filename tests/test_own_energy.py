@@ -532,6 +532,7 @@ OWN = {
     "square": (square, {}),
     "double well": (well, {}),
     "hot double well": (well, {"flow": {"temperature": 0.2}}),
+    "cooling double well": (well, {"flow": {"temperature": 0.2, "annealing": {"kind": "power", "time": 0.1}}}),
     "attraction with reaction": (attraction, {"flow": {"reaction": {"rate": 1.0, "conserve": True}}}),
     "diffusion": (well, {"flow": {"diffusion": {"x": 0.1}}}),
     "two saves": (square, {"time__save": 2}),

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from gridflow.sums.elementary import compiled, exp_decaying, power
+from gridflow.sums.elementary import (
+    compiled,
+    exp_and_less_one,
+    exp_decaying,
+    log1p_of_share,
+    log2_and_inverse,
+    power_and_inverse,
+)
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Laplace, Polynomial, Riesz
 from tests.reference import pairs as reference
 
@@ -56,7 +63,23 @@ def test_other_kernels_are_their_definition(kernel, dimension, rng):
 @compiled
 def powers(base, exponent, out):
     for j in range(base.size):
-        out[j] = power(base[j], exponent)
+        out[j], _ = power_and_inverse(base[j], exponent)
+
+
+@compiled
+def logarithms(x, log2, inverse):
+    for j in range(x.size):
+        log2[j], inverse[j] = log2_and_inverse(x[j])
+
+
+def test_logarithms_are_logarithms(rng):
+    """Against NumPy from 1e−300 to 1e300, and around 1, where all digits of the small logarithm are right: a few roundings."""
+    near = 1 + 10.0 ** rng.uniform(-12, -0.4, 2000) * rng.choice([-1, 1], 2000)
+    x = np.concatenate([10.0 ** rng.uniform(-300, 300, 2000), near, np.sqrt(0.5) ** np.arange(-50, 51)])
+    log2, inverse = np.empty_like(x), np.empty_like(x)
+    logarithms(x, log2, inverse)
+    np.testing.assert_allclose(log2, np.log(x) / np.log(2), rtol=1.5e-15)
+    np.testing.assert_allclose(inverse, 1 / x, rtol=5e-16)
 
 
 @pytest.mark.parametrize("exponent", [0.05, 0.25, 0.5, 0.95, -0.4])
@@ -68,6 +91,31 @@ def test_powers_are_powers(exponent, rng):
     value = np.empty_like(base)
     powers(base, exponent, value)
     np.testing.assert_allclose(value, base**exponent, rtol=2e-13)  # 460·exponent·ε of the logarithm
+
+
+@compiled
+def differences(x, whole, out):
+    for j in range(x.size):
+        whole[j], out[j] = exp_and_less_one(x[j])
+
+
+@compiled
+def shares(x, out):
+    for j in range(x.size):
+        out[j] = log1p_of_share(x[j])
+
+
+def test_small_exponentials_and_logarithms_have_all_digits(rng):
+    """e^x − 1 and log(1 + u) from 1e−300 on, against NumPy: a few roundings, two more for the former."""
+    small = np.concatenate([10.0 ** rng.uniform(-300, 0, 4000), rng.uniform(0, 1, 4000), [1.0, np.sqrt(2) - 1, 0.0]])
+    value = np.empty_like(small)
+    shares(small, value)
+    np.testing.assert_allclose(value, np.log1p(small), rtol=1e-15)
+    x = -np.concatenate([small, rng.uniform(0, 500, 4000)])
+    whole, value = np.empty_like(x), np.empty_like(x)
+    differences(x, whole, value)
+    np.testing.assert_array_less(np.abs(whole / np.exp(x) - 1), 1e-15 + 1.5e-16 * np.abs(x))
+    np.testing.assert_allclose(value, np.expm1(x), rtol=2.5e-15)
 
 
 @compiled

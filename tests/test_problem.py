@@ -34,7 +34,7 @@ def test_a_problem_is_the_case():
     assert problem.start.sum() == pytest.approx(1, abs=1e-12)
     assert problem.bound is problem.bound
     density = problem.start / problem.grid.volume
-    value, _ = problem.free_energy(density, problem.evaluate(density))
+    value = problem.free_energy(density, problem.evaluate(density)).value
     entropy = (problem.start * np.log(np.where(density > 0, density, 1))).sum()
     assert value == pytest.approx(float(np.vdot(problem.bound.potential, problem.start)) + 0.3 * entropy, rel=1e-13)
 

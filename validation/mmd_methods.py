@@ -22,7 +22,7 @@ from validation.claim import Claim
 STEP, STOP = 0.1, 400.0
 METHODS = {
     "gradient descent": {},
-    "noise injection, 1·(1 + t/20)^(−1/2)": {"flow.noise_injection": {"level": 1.0, "schedule": "decaying", "time": 20.0}},
+    "noise injection, 1·(1 + t/20)^(−1/2)": {"flow.noise_injection": {"level": 1.0, "decay": {"kind": "power", "time": 20.0}}},
     "noise injection, β = 0.3": {"flow.noise_injection": {"level": 0.3}},
     "diffusion, β = 0.01": {"flow.temperature": temperature(0.01, STEP)},
     "diffusion, β = 0.03": {"flow.temperature": temperature(0.03, STEP)},

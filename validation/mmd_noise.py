@@ -44,8 +44,8 @@ from validation.mmd_observations import NEAR, SHARE
 MEAN, DEVIATION, HALF_CELL = np.array([2.0, 1.0]), 0.5, 0.0625
 SLACK = HALF_CELL * NEAR / DEVIATION**2 * float(np.exp(-0.5))
 """What the share within NEAR changes by when NEAR changes by half a cell of the shipped grid."""
-NOISE = {"level": 8.0, "schedule": "decaying", "time": 1500.0, "power": 4.0}
-LINE_NOISE = {**NOISE, "time": 400.0}
+NOISE = {"level": 8.0, "decay": {"kind": "power", "time": 1500.0, "power": 4.0}}
+LINE_NOISE = {"level": 8.0, "decay": {"kind": "power", "time": 400.0, "power": 4.0}}
 GAMMA = 0.25
 """The step of the particles on the line."""
 

@@ -138,7 +138,7 @@ def tradeoff_claims(quick: bool) -> list[Claim]:
         least[level] = float((dataset["dissipation"] / dataset["injected_dissipation"]).min())
         integrals[level] = 60.0 * level**2
         print(f"{level:<42g} {energy[-1]:.2e} {max(0.0, risen[level]):12.1e} {least[level]:14.3f}")
-    adaptive = with_noise({"level": 8.0, "schedule": "adaptive"}, quick)
+    adaptive = with_noise({"level": 8.0, "adaptive": True}, quick)
     over = float((adaptive["energy"].to_numpy() / rate_bound(adaptive).to_numpy()).max())
     print(f"adaptive, from 8: F(T) = {float(adaptive['energy'][-1]):.2e}; largest F over its bound {over:.3f}")
     best = min(last, key=lambda level: last[level])

@@ -23,14 +23,16 @@ class Exact(Struct, frozen=True, forbid_unknown_fields=True):
     """An exact solution of some cases.
 
     needs : what it requires of a case, for messages; knows : keys of the terms of a flow that it contains
+    anneals : whether it contains a temperature that falls
     """
 
     needs: ClassVar[str]
     knows: ClassVar[frozenset[str]] = frozenset()
+    anneals: ClassVar[bool] = False
 
     def solution(self, problem: Problem) -> Callable[[float], Array]:
         """t ↦ cell masses, shape of the grid. Raises InputError for a case that it does not solve."""
-        self.require(all(term.key in self.knows for term in problem.terms))
+        self.require(all(term.key in self.knows for term in problem.terms) and (self.anneals or not problem.annealed))
         return self.solution_of(problem)
 
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:

@@ -14,19 +14,26 @@ from gridflow.space.factor import Array
 
 
 class OrnsteinUhlenbeck(Exact, frozen=True, forbid_unknown_fields=True, tag="ornstein-uhlenbeck", tag_field="kind"):
-    """V = k(x − c)²/2 and temperature D: means relax like e^{−kt}, variances to D/k (Uhlenbeck and Ornstein 1930)."""
+    """V = k(x − c)²/2 and temperature D: means relax like e^{−kt}, variances to D/k (Uhlenbeck and Ornstein 1930).
+
+    What diffusion adds to a variance is v̇ = −2kv + 2D(t), v(0) = 0, for a temperature that falls too.
+    """
 
     needs: ClassVar[str] = "one interval, normal components and a quadratic potential, no mobility or reaction"
     knows: ClassVar[frozenset[str]] = frozenset({"temperature"})
+    anneals: ClassVar[bool] = True
 
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, potential = normals(self, problem), single_term(self, problem)
         self.require(isinstance(potential, Quadratic) and potential.stiffness > 0)
         assert isinstance(potential, Quadratic)
+        stiffness, flow = potential.stiffness, problem.flow
+        path = Trajectory(lambda _, y: [2 * flow.temperature_at(y[1]) - 2 * stiffness * y[0], 1.0], [0.0, 0.0])
 
         def at(t: float) -> Array:
-            decay = float(np.exp(-potential.stiffness * t))
-            variance = -problem.flow.temperature / potential.stiffness * float(np.expm1(-2 * potential.stiffness * t))
+            decay = float(np.exp(-stiffness * t))
+            constant = -flow.temperature / stiffness * float(np.expm1(-2 * stiffness * t))
+            variance = float(path.at(t)[0]) if problem.annealed else constant
             return normal_masses(affine(components, decay, potential.centre * (1 - decay), variance), problem.grid.factors[0])
 
         return at

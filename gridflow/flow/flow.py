@@ -10,6 +10,7 @@ from gridflow.flow.diffusion import Diffusion
 from gridflow.flow.mobility import Mobility
 from gridflow.flow.noise import NoiseInjection, NoiseTerm
 from gridflow.flow.reaction import Reaction, ReactionTerm
+from gridflow.flow.schedule import Schedule
 from gridflow.flow.temperature import Temperature
 from gridflow.flow.term import FlowTerm
 from gridflow.space.grid import Grid
@@ -24,6 +25,7 @@ class Flow(Struct, frozen=True, forbid_unknown_fields=True):
     """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ_F − ξ̄)ρ), mobility per factor, noise injection.
 
     diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
+    annealing : how the temperature falls from D at the start (`gridflow.flow.temperature`); without it D is constant
     """
 
     temperature: Annotated[float, Meta(ge=0.0)] = 0.0
@@ -31,6 +33,21 @@ class Flow(Struct, frozen=True, forbid_unknown_fields=True):
     mobility: dict[str, Mobility] = {}
     diffusion: dict[str, Annotated[float, Meta(ge=0.0)]] = {}
     noise_injection: NoiseInjection = field(default_factory=NoiseInjection)
+    annealing: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        if self.annealing is not None:
+            self.annealing.check(self.temperature, "annealing: temperature")
+            if self.noise_injection.acts:
+                raise ValueError("annealing beside noise_injection; use one of them")
+
+    def temperature_at(self, time: float) -> float:
+        """D at a time."""
+        return self.temperature if self.annealing is None else self.annealing.at(self.temperature, time)
+
+    def mean_temperature(self, first: float, last: float) -> float:
+        """The mean of D between two times: that of a step (`gridflow.flow.temperature`)."""
+        return self.temperature if self.annealing is None else self.annealing.mean(self.temperature, first, last)
 
     def terms(self, grid: Grid) -> tuple[FlowTerm[Any], ...]:
         """The terms that act, on a grid. Raises InputError for one that the grid does not admit."""

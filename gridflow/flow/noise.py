@@ -18,8 +18,8 @@ potential G_β*f + (γ/2)(b²/2 − ∂_t(G_β*f) + C) and a diffusivity γC/2 i
 Noise on the iterate itself, "SGD + diffusion" Z ← Z − γ∇f(Z) + βu, is a temperature D = β²/(2γ):
 `gridflow.flow.noise.temperature`.
 
-Level of the noise (S4, last slides): constant; decaying, β₀(1 + t/time)^(−power), with Σβ² = ∞ for power ≤ ½; or adaptive, the
-largest β = β₀2^(−k/2) with sufficient decrease,
+Level of the noise (S4, last slides): constant; decaying (`gridflow.flow.schedule`), as β₀(1 + t/time)^(−power) for example, with
+Σβ² = ∞ for power ≤ ½; or adaptive, the largest β = β₀2^(−k/2) with sufficient decrease,
 
     −dF/dt ≥ C D_β,      D_β = ∫E_u|∇f(z + βu)|² dν                                       (1)
 
@@ -36,6 +36,7 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import REACH, ParticleEnergy
 from gridflow.errors import require
+from gridflow.flow.schedule import Schedule
 from gridflow.flow.term import FlowTerm
 from gridflow.space.grid import Grid
 
@@ -50,15 +51,15 @@ Correction = Literal["drift", "diffusion"]
 
 
 class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
-    """level : β₀ in units of the coordinates, 0 for none; time, power : of a decaying level; decrease : C of an adaptive one.
+    """level : β₀ in units of the coordinates, 0 for none; decay : how it falls; adaptive, decrease : whether it follows the
+    density instead, and with which C.
 
     step, corrections : γ, and which terms of order γ a density in one dimension has. Particles take γ from their integrator.
     """
 
     level: Annotated[float, Meta(ge=0.0)] = 0.0
-    schedule: Literal["constant", "decaying", "adaptive"] = "constant"
-    time: Annotated[float, Meta(gt=0.0)] = 1.0
-    power: Annotated[float, Meta(gt=0.0)] = 0.5
+    decay: Schedule | None = None
+    adaptive: bool = False
     decrease: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.5
     step: Annotated[float, Meta(gt=0.0)] | None = None
     corrections: list[Correction] = []
@@ -66,6 +67,10 @@ class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.corrections and self.step is None:
             raise ValueError("corrections need the step γ of the particles; give step")
+        if self.decay is not None:
+            self.decay.check(self.level, "decay: level")
+            if self.adaptive:
+                raise ValueError("an adaptive level with a decay; remove one of them")
 
     @property
     def acts(self) -> bool:
@@ -75,11 +80,11 @@ class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def adapts(self) -> bool:
         """Whether the level follows the density."""
-        return self.acts and self.schedule == "adaptive"
+        return self.acts and self.adaptive
 
     def at(self, time: float) -> float:
         """β at a time; of an adaptive level the largest."""
-        return self.level * (1 + time / self.time) ** -self.power if self.schedule == "decaying" else self.level
+        return self.level if self.decay is None else self.decay.at(self.level, time)
 
     def largest(self, holds: Callable[[float], bool]) -> float:
         """The largest level for which (1) holds, by bisection of the ladder; its lowest rung is not tried."""

@@ -12,8 +12,9 @@ schemes that list keys instead of admitting every term, its key in their `knows`
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -71,7 +72,8 @@ def half_steps(point: Point, parts: Sequence[SplitStep], time: float) -> tuple[l
 class FlowTerm(ABC, Generic[Spec]):
     """A term of a flow on a grid.
 
-    key : its name under [flow]; spec : what stands there; temperature : D of the whole flow, which adds D∫ρ log ρ to the energy
+    key : its name under [flow]; spec : what stands there
+    temperature : D of the whole flow, which adds D∫ρ log ρ to the energy; of its start where it is annealed
     keeps_mass, lowers_energy : whether it conserves the mass, and never increases the free energy
     drives : mass moves along the gradient of something else than ξ, which `gridflow.flow.noise_on_grid` computes; of noise alone
     splits : `advance` moves a density; fits : unless a scheme takes the term into its fluxes
@@ -98,6 +100,12 @@ class FlowTerm(ABC, Generic[Spec]):
 
     def __init__(self, spec: Spec, temperature: float, grid: Grid) -> None:
         self.spec, self.temperature, self.grid = spec, temperature, grid
+
+    def at(self, temperature: float) -> Self:
+        """The same in a flow of another temperature."""
+        other = copy(self)
+        other.temperature = temperature
+        return other
 
     @property
     @abstractmethod
@@ -142,3 +150,8 @@ class FlowTerm(ABC, Generic[Spec]):
     def growth(self, xi: Array, weights: Array) -> Array:
         """Rate of the logarithms of the weights, (n_particles,), of a term that `weighs`."""
         raise NotImplementedError
+
+
+def steps_at(steps: Sequence[SplitStep], temperature: float) -> list[SplitStep]:
+    """Parts of a step in a flow of another temperature: of them only terms of the flow depend on it."""
+    return [step.at(temperature) if isinstance(step, FlowTerm) else step for step in steps]

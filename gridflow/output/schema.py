@@ -18,6 +18,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "peclet": ("1", "Peclet number, root mean square of the drift over that of diffusion: 1 at rest"),
     "cell_peclet": ("1", "cell Peclet number |difference of xi|/D, root mean square over the mass"),
     "fitted_share": ("1", "share of fitted implicit steps in the steps there, the rest being transport and diffusion split"),
+    "temperature": ("1", "temperature D of a flow that is annealed"),
     "gibbs_distance": ("1", "L1 distance to the Gibbs density exp(-xi/D)/Z of the density itself"),
     "free_energy_gap": ("1", "D*KL to that Gibbs density; where E is convex, at least the free energy above its minimum"),
     "viscous_work": ("1", "bound on the energy added so far by the viscosity that lets mass slide along kinks"),
@@ -27,9 +28,9 @@ RECORDS: dict[str, tuple[str, str]] = {
 }
 INTEGERS = {"steps", "iterations"}
 JKO_REPORTS = {"iterations", "constr_even", "constr_odd", "duality_gap", "step_w2"}
-GIBBS_REPORTS = {"gibbs_distance", "free_energy_gap"}
+TEMPERATURE_REPORTS = {"gibbs_distance", "free_energy_gap", "temperature"}
 REPORTS = JKO_REPORTS | {"noise_level", "injected_dissipation", "peclet", "cell_peclet", "fitted_share", "viscous_work"}
-REPORTS |= GIBBS_REPORTS
+REPORTS |= TEMPERATURE_REPORTS
 """Records that only some schemes have, and flows with a temperature. Those of some energies are their `diagnostics`
 (`gridflow.energy.base`)."""
 VARIABLES: dict[str, tuple[str, str]] = {

@@ -41,6 +41,7 @@ class Dynamics:
     A state is the unfolded positions (n_particles, n_columns), and one column more where a term of the flow weighs.
 
     mobility : positions inside the space → M, broadcastable to the points; terms : of the flow; batches : draws minibatches
+    mean_temperature : of the flow, between two times; time : at which the step under way begins
     evaluations, unconverged : of the velocity, and implicit steps that ended before their tolerance, so far
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
         of two substeps follow the same Brownian path: their difference is the error in time
@@ -51,6 +52,7 @@ class Dynamics:
     weights: Array
     mobility: Callable[[Array], Array]
     terms: tuple[FlowTerm[Any], ...]
+    mean_temperature: Callable[[float, float], float]
     random: Generator
     batches: Generator
     pieces: int = 1
@@ -107,7 +109,7 @@ class Dynamics:
         return gradient
 
     def velocity_displaced(self, state: Array, dt: float, noise: NoiseInjection) -> Array:
-        """The velocity at displaced positions (S4), −M ∇f(Z + β_t u), for a step of length dt from `time` on."""
+        """The velocity at displaced positions (S4), −M ∇f(Z + β_t u), for a step of length dt."""
         self.evaluations += 1
         inside = fold(state, self.factors)
         moves = np.array([f.moves for f in self.factors])
@@ -126,7 +128,6 @@ class Dynamics:
         if noise.adapts:
             before = self.energy.evaluate(inside, self.weights).value
             level = noise.largest(holds)
-        self.time += dt
         velocity: Array = -self.mobility(inside) * gradient(level)
         if not np.isfinite(velocity.sum()):
             raise SolveError("a particle run diverged (a velocity is not finite); use a smaller step")
@@ -138,14 +139,16 @@ class Dynamics:
         return total
 
     def noise(self, state: Array, dt: float) -> Array | float:
-        """√(2 (D M + D_k) dt)·(standard normal numbers), along geodesics of surfaces; labels and weights stay."""
+        """√(2∫(D M + D_k) dt)·(standard normal numbers) for a step of length dt, along geodesics; labels and weights stay."""
         if not self.diffusing:
             return 0.0
         points = self.split(state)[0]
         normal = self.normal(points.shape)
         inside = fold(points, self.factors)
         mobility = self.mobility(inside)
-        noise: Array = np.sqrt(2 * dt * reduce(np.add, [t.diffusivity(mobility) for t in self.diffusing])) * normal
+        temperature = self.mean_temperature(self.time, self.time + dt)
+        diffusivity = reduce(np.add, [t.at(temperature).diffusivity(mobility) for t in self.diffusing])
+        noise: Array = np.sqrt(2 * dt * diffusivity) * normal
         for factor, c in zip(self.factors, columns_of(self.factors), strict=True):
             noise[:, c] = factor.walk(inside[:, c], noise[:, c])
         return self.state(noise)  # none in the weights
@@ -163,6 +166,8 @@ def fixed_steps(
         count = dynamics.substeps * max(
             1, ceil((after - before) / dt_max * (1 - 1e-9))
         )  # a multiple of dt_max up to round-off is one
-        for _ in range(count):
-            points = retract(advance(points, (after - before) / count), dynamics.factors)
+        dt = (after - before) / count
+        for k in range(count):
+            dynamics.time = before + k * dt
+            points = retract(advance(points, dt), dynamics.factors)
         yield points

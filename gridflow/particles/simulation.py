@@ -125,8 +125,9 @@ class Simulator:
         require(increase, f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
-            self.energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, random, batches, pieces, substeps
-        )
+            self.energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, problem.flow.mean_temperature,
+            random, batches, pieces, substeps,
+        )  # fmt: skip
         check_terms(problem.terms, chosen.knows, chosen.label, f"use particles.integrator.kind = {chosen.instead}")
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # the velocity of a run that diverges stops it

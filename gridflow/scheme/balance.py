@@ -10,7 +10,8 @@ half the change of the integrand in every step: where it changes monotonically, 
 
 The dissipation D is that of the fluxes, and of the other terms of the flow. With a temperature it is −d/dt (E + D∫ρ log ρ) of
 exponentially fitted fluxes, which are not those of all steps: the two differ by an error in space, which does not vanish where
-a split step comes to rest. A viscosity that lets mass slide is implicit, and no part of these fluxes. JKO steps lower
+a split step comes to rest; and where D falls, Ḋ∫ρ log ρ is part of the rate of F. The sum along the path is one of E, which D
+does not enter. A viscosity that lets mass slide is implicit, and no part of these fluxes. JKO steps lower
 E + W²/(2τ), and rest where the D of fluxes is not 0. Where ξ has kinks (`smooth` = False), D jumps from step to step at rest.
 In all of these the path alone counts.
 
@@ -80,7 +81,7 @@ class Balance:
 
     def rate_of(self, state: State) -> float:
         """D, where it counts."""
-        return self.stepper.dissipation(state.density, state.evaluation) if self.dissipates else 0.0
+        return self.stepper.dissipation(state.density, state.evaluation, state.time) if self.dissipates else 0.0
 
     def after_step(self, before: State, after: State) -> None:
         """A step is done."""

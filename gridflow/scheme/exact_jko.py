@@ -62,7 +62,7 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
 
     def init(self, problem: Problem) -> "ExactWassersteinStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
-        instead = '"jko"' if problem.flow.temperature > 0 else '"finite-volume"'
+        instead = '"jko"' if problem.temperature > 0 else '"finite-volume"'
         problem.check(self.knows, "exact Wasserstein steps", f"use scheme.kind = {instead}")
         law, received = problem.bound.local, "exact Wasserstein steps of an energy that is infinite at some densities"
         require(law is None or law.finite, received, "laws whose U is finite", 'use scheme.kind = "jko"')
@@ -174,7 +174,7 @@ class ExactWassersteinStepper:
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         return self.transport.state(density, time, min(dt, self.scheme.tau))
 
-    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+    def dissipation(self, density: Array, evaluation: Evaluation, time: float = 0.0) -> float:
         return self.transport.dissipation(density, evaluation)
 
     def report(self, state: State) -> dict[str, float]:

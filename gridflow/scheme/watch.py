@@ -73,7 +73,7 @@ class Watch:
         fix = f"resume with the energy of the interrupted run, or {anew}"
         if self.identity != identity:
             raise InputError(f"--resume with the energy {now} of a run with the energy {then}{changed}", "the same energy", fix)
-        value, roundoff = self.problem.free_energy(state.density, state.evaluation)
+        value, roundoff, _ = self.problem.at_time(state.time).free_energy(state.density, state.evaluation)
         same = not self.identity or abs(value - saved) <= SAME * abs(saved) + 2 * roundoff
         require(same, f"--resume with an energy that is {value:.9g} where it was {saved:.9g}", "the same energy", fix)
         if self.balance is not None:

@@ -17,7 +17,7 @@ from msgspec import Meta
 from gridflow.space.factor import Array, Factor
 from gridflow.sums.circles import WoundGaussian, along, slope
 from gridflow.sums.door import pair_sum
-from gridflow.sums.elementary import LOG2E, compiled, exp2_decaying, exp_decaying, inlined, power
+from gridflow.sums.elementary import LOG2E, compiled, exp2_decaying, exp_decaying, inlined, power_and_inverse
 from gridflow.sums.formulas import Formula
 from gridflow.sums.kernel import PairKernel
 from gridflow.sums.pairs import Sums, product_sum, radial_sum
@@ -170,8 +170,9 @@ class InverseMultiquadric(PairKernel, frozen=True, forbid_unknown_fields=True, t
 @inlined
 def riesz(weight: float, squared: float, exponent: float) -> tuple[float, float]:
     away = max(squared, TINY)
-    value = -weight * power(away, exponent / 2) if away > TINY else 0.0
-    return value, exponent * value / away
+    value, inverse = power_and_inverse(away, exponent / 2)
+    value *= -weight if away > TINY else 0.0
+    return value, exponent * value * inverse
 
 
 @compiled

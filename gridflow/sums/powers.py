@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Meta
 
 from gridflow.space.factor import Array
-from gridflow.sums.elementary import compiled, inlined, power
+from gridflow.sums.elementary import LN2, compiled, inlined, log2_and_inverse, power_and_inverse
 from gridflow.sums.formulas import Formula
 from gridflow.sums.kernel import PairKernel
 from gridflow.sums.kernels import TINY
@@ -27,8 +27,9 @@ def soft_power(weight: float, squared: float, parameters: tuple[float, float]) -
     """w r^p/p and w r^(p − 2), r² = squared + ε², (p, ε²) = parameters; 0 where r = 0."""
     exponent, square = parameters
     away = max(squared + square, TINY)
-    value = weight * power(away, exponent / 2) if away > TINY else 0.0
-    return value / exponent, value / away
+    value, inverse = power_and_inverse(away, exponent / 2)
+    value *= weight if away > TINY else 0.0
+    return value / exponent, value * inverse
 
 
 @compiled
@@ -47,15 +48,18 @@ def square_sum(points: Array, sources: Array, weights: Array, square: float) -> 
 
 
 @inlined
-def minus_log(weight: float, squared: float, square: float) -> tuple[float, float]:
+def binary_log(weight: float, squared: float, square: float) -> tuple[float, float]:
+    """w log₂ r² and w/r², r² = squared + ε²; their factors the whole sums get."""
     away = max(squared + square, TINY)
-    value = -0.5 * weight * np.log(away) if away > TINY else 0.0
-    return value, -weight / away if away > TINY else 0.0
+    log2, inverse = log2_and_inverse(away)
+    kept = weight if away > TINY else 0.0
+    return kept * log2, kept * inverse
 
 
 @compiled
 def log_sum(points: Array, sources: Array, weights: Array, square: float, gradient: bool) -> Sums:
-    return radial_sum(minus_log, points, sources, weights, square, gradient)
+    values, slopes = radial_sum(binary_log, points, sources, weights, square, gradient)
+    return -0.5 * LN2 * values, -slopes
 
 
 class PowerLaw(PairKernel, frozen=True, forbid_unknown_fields=True, tag="power-law", tag_field="kind"):

@@ -3,7 +3,7 @@
     f_jo = Σ_i c_io σ(b_i·x_j),    p_io = Σ_j r_jo σ(b_i·x_j),    g_i = Σ_j (Σ_o u_io r_jo) σ'(b_i·x_j) x_j
 
 A new activation is one entry of `ACTIVATIONS`. The sums take one neuron at a time: its pre-activations for all data fit the
-first-level cache, and every inner loop runs along the data.
+first-level cache, and every inner loop runs along the data. (`gridflow.energy.network.neuron_sums` chooses the engine.)
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from numba import njit
 
 from gridflow.compiled import inner, kernel
 from gridflow.space.factor import Array
-from gridflow.sums.elementary import REORDER
+from gridflow.sums.elementary import REORDER, exp_and_less_one, exp_decaying, log1p_of_share
 
 Jet = Callable[[Array], tuple[Array, Array]]
 """z → σ(z), σ'(z); z may be overwritten."""
@@ -33,6 +33,7 @@ class Activation:
     jet, curvature : σ with σ', and σ'', elementwise, where σ is smooth with σ(0) = 0: what residual networks admit (S3 §3.2)
     average : (z, a) → E σ(z + a n), n standard normal, in closed form; `HERMITE` nodes suffice for smooth σ
     slopes : σ' for z < 0 and for z > 0, where both are constant and σ(0) = 0
+    formula : σ and σ' of {z} in the language of pykeops, for sums on GPUs
     """
 
     value: Callable[[Array], Array]
@@ -42,6 +43,7 @@ class Activation:
     curvature: Callable[[Array], Array] | None = None
     average: Callable[[Array, Array], Array] | None = None
     slopes: tuple[float, float] | None = None
+    formula: tuple[str, str] | None = None
 
 
 LEAK = 0.01
@@ -59,22 +61,24 @@ def compiled_leaky_relu(z):
 
 
 def compiled_tanh(z):
-    value = np.tanh(z)
-    return value, 1.0 - value * value
+    small, less = exp_and_less_one(-2.0 * abs(z))
+    inverse = 1.0 / (2.0 + less)
+    size = -less * inverse
+    return size if z >= 0.0 else -size, 4.0 * small * inverse * inverse
 
 
 def compiled_sigmoid(z):
-    small = np.exp(-abs(z))  # ≤ 1: no overflow
+    small = exp_decaying(-abs(z))  # ≤ 1: no overflow
     return (1.0 if z >= 0.0 else small) / (1.0 + small), small / ((1.0 + small) * (1.0 + small))
 
 
 def compiled_softplus(z):
-    small = np.exp(-abs(z))
-    return max(z, 0.0) + np.log1p(small), (1.0 if z >= 0.0 else small) / (1.0 + small)
+    small = exp_decaying(-abs(z))
+    return max(z, 0.0) + log1p_of_share(small), (1.0 if z >= 0.0 else small) / (1.0 + small)
 
 
 def compiled_gaussian(z):
-    value = np.exp(-0.5 * z * z)
+    value = exp_decaying(-0.5 * z * z)
     return value, -z * value
 
 
@@ -102,22 +106,69 @@ def jet_tanh(z: Array) -> tuple[Array, Array]:
     return value, np.subtract(1.0, slope, out=slope)
 
 
+LEAKS = f"IntCst({round(1 / LEAK)})"
+BELOW = "(IntCst(1) - Step({z}))"
+ABOVE = "(IntCst(1) - Step(-{z}))"
+"""1 for z < 0 and for z > 0, else 0, for pykeops; SMALL and LOGISTIC : e^−|z| and 1/(1 + e^−z)."""
+SMALL = "Exp(-Abs({z}))"
+LOGISTIC = f"(IfElse({{z}}, IntCst(1), {SMALL}) / (IntCst(1) + {SMALL}))"
+TANH = "(Sign({z}) * (IntCst(1) - Exp(-IntCst(2) * Abs({z}))) / (IntCst(1) + Exp(-IntCst(2) * Abs({z}))))"
 ACTIVATIONS = {
-    "relu": Activation(lambda z: np.maximum(z, 0.0), compiled_relu, is_smooth=False, average=average_relu, slopes=(0.0, 1.0)),
+    "relu": Activation(
+        lambda z: np.maximum(z, 0.0),
+        compiled_relu,
+        is_smooth=False,
+        average=average_relu,
+        slopes=(0.0, 1.0),
+        formula=("ReLU({z})", ABOVE),
+    ),
     "leaky-relu": Activation(
         lambda z: np.where(z > 0, z, LEAK * z),
         compiled_leaky_relu,
         is_smooth=False,
         average=lambda z, a: (1 - LEAK) * average_relu(z, a) + LEAK * z,
         slopes=(LEAK, 1.0),
+        formula=(f"ReLU({{z}}) - ReLU(-{{z}}) / {LEAKS}", f"{ABOVE} + {BELOW} / {LEAKS}"),
     ),
-    "tanh": Activation(np.tanh, compiled_tanh, jet=jet_tanh, curvature=lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)),
-    "sigmoid": Activation(lambda z: scipy.special.expit(z), compiled_sigmoid),
-    "softplus": Activation(lambda z: np.logaddexp(0.0, z), compiled_softplus),
-    "arctan": Activation(np.arctan, pair_arctan, jet=pair_arctan, curvature=lambda z: -2 * z / (1 + z * z) ** 2),
-    "gaussian": Activation(lambda z: np.exp(-(z**2) / 2), compiled_gaussian),
-    "quadratic": Activation(np.square, pair_quadratic, jet=pair_quadratic, curvature=lambda z: np.full(z.shape, 2.0)),
-    "identity": Activation(lambda z: z.copy(), lambda z: (z, 1.0), jet=lambda z: (z, np.ones_like(z)), curvature=np.zeros_like),
+    "tanh": Activation(
+        np.tanh,
+        compiled_tanh,
+        jet=jet_tanh,
+        curvature=lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2),
+        formula=(TANH, f"IntCst(1) - Square({TANH})"),
+    ),
+    "sigmoid": Activation(
+        lambda z: scipy.special.expit(z), compiled_sigmoid, formula=(LOGISTIC, f"{SMALL} / Square(IntCst(1) + {SMALL})")
+    ),
+    "softplus": Activation(
+        lambda z: np.logaddexp(0.0, z), compiled_softplus, formula=(f"ReLU({{z}}) + Log(IntCst(1) + {SMALL})", LOGISTIC)
+    ),
+    "arctan": Activation(
+        np.arctan,
+        pair_arctan,
+        jet=pair_arctan,
+        curvature=lambda z: -2 * z / (1 + z * z) ** 2,
+        formula=("Atan({z})", "Inv(IntCst(1) + Square({z}))"),
+    ),
+    "gaussian": Activation(
+        lambda z: np.exp(-(z**2) / 2),
+        compiled_gaussian,
+        formula=("Exp(-Square({z}) / IntCst(2))", "-{z} * Exp(-Square({z}) / IntCst(2))"),
+    ),
+    "quadratic": Activation(
+        np.square,
+        pair_quadratic,
+        jet=pair_quadratic,
+        curvature=lambda z: np.full(z.shape, 2.0),
+        formula=("Square({z})", "IntCst(2) * {z}"),
+    ),
+    "identity": Activation(
+        lambda z: z.copy(),
+        lambda z: (z, 1.0),
+        jet=lambda z: (z, np.ones_like(z)),
+        curvature=np.zeros_like,
+        formula=("{z}", "IntCst(1)"),
+    ),
 }
 ActivationName: TypeAlias = Literal[tuple(ACTIVATIONS)]  # type: ignore[valid-type]
 """What a case may name."""
@@ -177,7 +228,13 @@ def dot(direction, columns, z):
 
 
 @kernel(fastmath=REORDER, nogil=True)
-def predict(kind, directions, coefficients, columns):
+def activate_all(kind, z, value, slope):
+    """`activate`, for Python."""
+    activate(kind, z, value, slope)
+
+
+@kernel(fastmath=REORDER, nogil=True)
+def predict_compiled(kind, directions, coefficients, columns):
     """f, (n_outputs, n_data), from directions (n, n_dim), coefficients (n, n_outputs), columns (n_dim, n_data)."""
     n_data = columns.shape[1]
     prediction = np.zeros((coefficients.shape[1], n_data))
@@ -193,7 +250,7 @@ def predict(kind, directions, coefficients, columns):
 
 
 @kernel(fastmath=REORDER, nogil=True)
-def pull_back(kind, directions, outer, residual, columns):
+def pull_back_compiled(kind, directions, outer, residual, columns):
     """p, (n, n_outputs), and g, (n, n_dim), from outer = u (n, n_outputs) and residual r (n_outputs, n_data)."""
     n_data = columns.shape[1]
     pulled, along = np.zeros(outer.shape), np.zeros(directions.shape)

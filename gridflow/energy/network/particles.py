@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ParticleEnergy, ParticleEvaluation
-from gridflow.energy.network.activation import predict, pull_back
 from gridflow.energy.network.branch import (
     Branch,
     base,
@@ -24,6 +23,7 @@ from gridflow.energy.network.branch import (
 )
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.loss import Loss
+from gridflow.energy.network.neuron_sums import predict, pull_back
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor, block, columns_of
 

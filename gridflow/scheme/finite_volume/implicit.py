@@ -7,7 +7,9 @@ first order leads, so that the order is 2.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -44,6 +46,13 @@ class Implicit:
         self.axes = {k: axis_of(grid, k, mobility[k]) for k in moving}
         self.constant = all(m.size == 1 for m in mobility)
         self.drifts: dict[int, Drift] = {}  # along every factor where ξ is linear and has been seen
+
+    def at(self, temperature: float) -> Self:
+        """The same for another temperature above 0; it shares lines and matrices."""
+        other = copy(self)
+        other.temperature = temperature
+        other.drifts = {axis: drift._replace(factor=1 / temperature) for axis, drift in self.drifts.items()}
+        return other
 
     def step(self, point: Point, time: float) -> Array:
         """The density after `time`, second order, where lines carry all of the drift."""
@@ -134,7 +143,7 @@ class Implicit:
 
 @dataclass(frozen=True)
 class Spread:
-    """Diffusion alone, as a part of a step that is split off."""
+    """Diffusion alone, by a temperature or a pressure, as a part of a step that is split off."""
 
     implicit: Implicit
 

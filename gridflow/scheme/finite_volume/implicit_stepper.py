@@ -21,13 +21,13 @@ measurement, and a step of which too much is predicted is measured. At rest, whe
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError, require
-from gridflow.flow.term import FlowTerm, Point, SplitStep, half_steps
+from gridflow.flow.term import FlowTerm, Point, SplitStep, half_steps, steps_at
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature
@@ -72,7 +72,7 @@ class ImplicitStepper(FiniteVolumeStepper):
     def __init__(self, problem: Problem, order: int, cfl: float, accuracy: float, sliding: bool = False) -> None:
         super().__init__(problem, order, cfl, accuracy, sliding, fitted=False)
         self.dyadic = False
-        grid, temperature = problem.grid, problem.flow.temperature
+        grid, temperature = problem.grid, problem.temperature
         self.others = [split_step(grid, term) for term in problem.terms if term.splits and not term.fits]
         self.implicit = Implicit(grid, grid.mobility, temperature, problem.bound.linear)
         if all(isinstance(step, Spread) for step in self.others):  # of any length: the estimate of the error looks after them
@@ -90,6 +90,14 @@ class ImplicitStepper(FiniteVolumeStepper):
         moving += [grid.factors[axis] for implicit in spread for axis in implicit.moving]
         cells = max([CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving)])
         self.tolerance = max(ERROR_MAX * (accuracy**0.5 / cells) ** 3, ROUNDOFF)
+
+    def at(self, temperature: float) -> Self:
+        other = super().at(temperature)
+        other.others = steps_at(self.others, temperature)
+        if self.implicit.moving:
+            other.implicit = self.implicit.at(temperature)
+            other.split_steps = [*other.others, Spread(other.implicit)]
+        return other
 
     def parts(self, viscosity: Viscosity | None) -> Sequence[SplitStep]:
         """The temperature diffuses beside a viscosity, in the same lines."""
@@ -115,14 +123,14 @@ class ImplicitStepper(FiniteVolumeStepper):
     def report(self, state: State) -> dict[str, float]:
         if not self.implicit.moving:
             return super().report(state)
-        cells = self.implicit.cell_peclet(state.density, state.evaluation.potential)
+        cells = self.at_time(state.time).implicit.cell_peclet(state.density, state.evaluation.potential)
         own = {"peclet": state.reports["peclet"], "cell_peclet": cells, "fitted_share": self.share(state)}
         return {**super().report(state), **own}
 
-    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+    def dissipation_now(self, density: Array, evaluation: Evaluation) -> float:
         """Of fitted steps where a temperature drives the flow; second order for split ones."""
         if self.problem.driven or not self.implicit.moving:
-            return super().dissipation(density, evaluation)
+            return super().dissipation_now(density, evaluation)
         xi = evaluation.first_variation
         return self.implicit.dissipation(density, xi) + sum(term.dissipation(density, xi) for term in self.problem.terms)
 
@@ -140,14 +148,16 @@ class ImplicitStepper(FiniteVolumeStepper):
         return replace(state, dt=min(state.dt, self.first_time), reports={**state.reports, **own})
 
     def peclet(self, state: State) -> float:
-        """See `Implicit.peclet`."""
-        return self.implicit.peclet(state.density, state.evaluation.potential) if self.implicit.moving else np.inf
+        """See `Implicit.peclet`, at the temperature of the time."""
+        if not self.implicit.moving:
+            return np.inf
+        return self.at_time(state.time).implicit.peclet(state.density, state.evaluation.potential)
 
     def step(self, state: State, dt_max: float, interval: float = np.inf) -> State:
         state = self.with_curvature(state)
         dt, due = min(state.dt, dt_max), state.reports["due"] == 0
         for _ in range(ATTEMPTS):
-            new, dt_retry = self.measured(state, dt) if due else self.attempt(state, dt)
+            new, dt_retry = self.measured(state, dt) if due else self.trial(state, dt)
             if new is not None and not due and self.predicted_error(state, new) > self.tolerance * self.mass(new):
                 due = True  # and the same once more
                 continue
@@ -175,11 +185,11 @@ class ImplicitStepper(FiniteVolumeStepper):
     def measured(self, state: State, dt: float) -> tuple[State | None, float]:
         """Two steps of dt/2, compared with one of dt."""
         volume = self.weights_of_error(state)
-        long, dt_retry = self.attempt(state, dt)
+        long, dt_retry = self.trial(state, dt)
         if long is None:
             return None, dt_retry
-        middle, dt_retry = self.attempt(state, dt / 2)
-        new = None if middle is None else self.attempt(middle, dt / 2)[0]
+        middle, dt_retry = self.trial(state, dt / 2)
+        new = None if middle is None else self.trial(middle, dt / 2)[0]
         if new is None:
             return None, dt / 2
         error = 4 / 3 * float(np.vdot(np.abs(new.density - long.density), volume))
@@ -228,12 +238,13 @@ class ImplicitStepper(FiniteVolumeStepper):
         """
         density = share * fitted.density + (1 - share) * split.density
         final = self.drive.evaluate(density, split.time)
-        value, roundoff = self.problem.free_energy(density, final)
+        value, roundoff, entropy = self.problem.free_energy(density, final)
         return replace(
             split,
             density=density,
             evaluation=final,
             free_energy=value,
+            entropy=entropy,
             dissipation=(state.free_energy - value) / dt,
             rise=max(state.rise, value - state.free_energy),
             rise_roundoff=max(state.rise_roundoff, roundoff),
@@ -251,7 +262,7 @@ class ImplicitStepper(FiniteVolumeStepper):
         if behind is None:
             return None, dt / 2
         density, final = behind[-1].density, behind[-1].evaluation
-        value, roundoff = self.problem.free_energy(density, final)
+        value, roundoff, entropy = self.problem.free_energy(density, final)
         rise = value - state.free_energy
         if self.energy_decreases and rise > roundoff:
             return None, dt / 2
@@ -265,6 +276,7 @@ class ImplicitStepper(FiniteVolumeStepper):
             dt=dt_new,
             evaluation=final,
             free_energy=value,
+            entropy=entropy,
             dissipation=-rise / dt,
             density_min=min(state.density_min, float(density.min())),
             rise=max(state.rise, rise),

@@ -20,15 +20,19 @@ F and η are taken from the middle of the step, to which a step of first order w
 linear in ρ and of order 2, and its lines and their palindrome are those of a temperature (`gridflow.scheme.finite_volume.lines`,
 `gridflow.scheme.finite_volume.implicit`). Without drift a step of first order replaces densities by means of them, so that
 Σ V U(ρ) falls for every convex U however long it is (Jensen); else, and at order 2, the energy is checked.
+
+A temperature D is one more law, Dρ log ρ, with the pressure Dρ.
 """
 
-from dataclasses import dataclass
+from copy import copy
+from typing import Self
 
 import numpy as np
 
 from gridflow.energy.base import Evaluation, Law
-from gridflow.energy.internal import EMPTY
-from gridflow.flow.term import Advance, Point
+from gridflow.energy.internal import EMPTY, Entropy
+from gridflow.energy.sum import SumLaw
+from gridflow.flow.term import Point
 from gridflow.scheme.finite_volume.axis import Drift, LineAxis
 from gridflow.scheme.finite_volume.implicit import Implicit
 from gridflow.scheme.finite_volume.pressure_rates import CLOSE, STEEP, face_rates
@@ -40,12 +44,17 @@ RATES = -1.0
 
 
 class Pressure(Implicit):
-    """Steps along all factors that move. law : U"""
+    """Steps along all factors that move. own : U; heat : D; law : their sum"""
 
-    def __init__(self, grid: Grid, law: Law) -> None:
+    def __init__(self, grid: Grid, law: Law, temperature: float = 0.0) -> None:
         super().__init__(grid, grid.mobility, 1.0, linear=False)
-        self.law = law
+        self.own, self.heat, self.law = law, temperature, with_entropy(law, temperature)
         self.faces = {axis: faces_before(grid, axis) for axis in self.moving}
+
+    def at(self, temperature: float) -> Self:
+        other = copy(self)
+        other.heat, other.law = temperature, with_entropy(self.own, temperature)
+        return other
 
     def step(self, point: Point, time: float) -> Array:
         middle = point.density
@@ -96,8 +105,10 @@ class Pressure(Implicit):
         return ahead, np.where(central, secant - part, against + np.maximum(-drop, 0.0))
 
     def falls(self, density: Array, evaluation: Evaluation) -> float:
-        """Σ k(F_a ρ_a − F_b ρ_b)(ξ_a − ξ_b) over the faces: −dE/dt of the flow discrete in space."""
+        """Σ k(F_a ρ_a − F_b ρ_b)(ξ + D log ρ)|_b^a over the faces: −dF/dt of the flow discrete in space."""
         xi, rest, total = evaluation.first_variation, evaluation.potential, 0.0
+        if self.heat > 0:
+            xi = xi + self.heat * np.log(np.maximum(density, EMPTY))
         pressure = self.law.pressure(density)
         for axis in self.moving:
             ahead, back = self.shares(axis, density, pressure, rest)
@@ -142,18 +153,9 @@ class Pressure(Implicit):
         return self.first_time() / mean if mean > 0 else np.inf
 
 
-@dataclass(frozen=True)
-class PressureSpread:
-    """The diffusion alone as a part of a step that is split off."""
-
-    pressure: Pressure
-
-    def advance(self, point: Point, time: float) -> Advance:
-        """The density after `time`."""
-        return Advance(self.pressure.spread(point.density, time))
-
-    def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> None:
-        """Nothing that limits a step."""
+def with_entropy(law: Law, temperature: float) -> Law:
+    """U + Dρ log ρ."""
+    return SumLaw((law, Entropy(temperature))) if temperature > 0 else law
 
 
 def faces_before(grid: Grid, axis: int) -> Array:

@@ -33,7 +33,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
         received = "finite volumes with an internal energy that is infinite at some densities"
         require(law is None or law.finite, received, "laws whose U is finite", 'use scheme.kind = "jko"')
         if self.sliding:
-            fitted = problem.flow.temperature > 0 and self.diffusion == "scharfetter-gummel"
+            fitted = problem.temperature > 0 and self.diffusion == "scharfetter-gummel"
             check_sliding(problem.grid, self.order, fitted)
         numbers = problem, self.order, self.cfl, self.accuracy, self.sliding
         if self.diffusion == "implicit" and not self.sliding and splits_internal(problem):
@@ -41,7 +41,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
         if any(term.diffuses for term in problem.terms) and self.diffusion == "implicit":
             return ImplicitStepper(*numbers)
         varies = any(m.size > 1 for m in problem.grid.mobility)
-        unfit = problem.flow.temperature > 0 and self.diffusion == "heat-semigroup" and varies
+        unfit = problem.temperature > 0 and self.diffusion == "heat-semigroup" and varies
         received = 'scheme.diffusion = "heat-semigroup" with a mobility that depends on another factor'
         require(not unfit, received, "constant mobilities", 'use diffusion = "implicit"')
         return FiniteVolumeStepper(*numbers, fitted=self.diffusion != "heat-semigroup")

@@ -28,7 +28,8 @@ Where terms of the flow are split off there are two stages only: their own steps
 So it is in steps with a viscosity (`gridflow.scheme.finite_volume.sliding`): without it, which comes in between, drift pins mass.
 """
 
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -71,6 +72,12 @@ class Stages:
 
     def __init__(self, transport: Transport, drive: Drive, limits: Limits, stages_max: int) -> None:
         self.transport, self.drive, self.limits, self.euler_max = transport, drive, limits, stages_max - 1
+
+    def at(self, transport: Transport) -> Self:
+        """The same with another transport."""
+        other = copy(self)
+        other.transport = transport
+        return other
 
     def most(self, viscosity: Viscosity | None) -> int:
         """Most Euler steps in one with this viscosity."""

@@ -8,6 +8,9 @@ energy E + D∫ρ log ρ decreases; first order where |grad ξ| h ≫ D, order 2
 Strang splitting ("heat-semigroup": second-order transport, but the free energy may rise by the splitting error, and the dataset
 says by how much).
 
+A temperature that falls (`flow.annealing`) stands still in every step, at its mean (`gridflow.flow.temperature`): `at` is the
+stepper of one temperature, and the energy of that temperature is what a step is held to.
+
 Diffusion along single factors (`flow.diffusion`), which is part of no energy, is always split off like that.
 
 Reaction (`gridflow.flow.reaction`) is added by Strang splitting too. Together a step is a palindrome: half steps of the split
@@ -21,14 +24,16 @@ redoing steps, as above. It is not claimed where the reaction leaves the entropy
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError
-from gridflow.flow.term import Point, SplitStep, half_steps
+from gridflow.flow.term import Point, SplitStep, half_steps, steps_at
 from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.curvature import Curvature, Linearised
@@ -54,7 +59,7 @@ class FiniteVolumeStepper:
         self, problem: Problem, order: int, cfl: float, accuracy: float, sliding: bool = False, *, fitted: bool = True
     ) -> None:
         self.problem, self.grid = problem, problem.grid
-        self.transport = Transport(problem, order, problem.flow.temperature if fitted else 0.0)
+        self.transport = Transport(problem, order, fitted=fitted)
         self.limits = Limits.of(cfl, accuracy, problem.grid, self.transport)
         terms = [t for t in problem.terms if t.splits and not (t.fits and fitted)]
         self.split_steps: list[SplitStep] = list(terms)
@@ -62,7 +67,20 @@ class FiniteVolumeStepper:
         self.drive = Drive(problem, self.transport)
         self.stages = Stages(self.transport, self.drive, self.limits, HEUN if terms else STAGES_MAX)
         self.sliding = Sliding(problem.grid) if sliding else None
-        self.works = sliding and problem.flow.temperature == 0
+        self.works = sliding and problem.temperature == 0
+
+    def at(self, temperature: float) -> Self:
+        """The stepper of the problem with a temperature that stands still; it shares tables and matrices."""
+        other = copy(self)
+        other.problem = self.problem.at(temperature)
+        other.transport = self.transport.at(other.problem)
+        other.stages = self.stages.at(other.transport)
+        other.split_steps = steps_at(self.split_steps, temperature)
+        return other
+
+    def at_time(self, time: float) -> Self:
+        """That of the temperature of a time."""
+        return self.at(self.problem.flow.temperature_at(time)) if self.problem.annealed else self
 
     @property
     def reports(self) -> tuple[str, ...]:
@@ -83,7 +101,7 @@ class FiniteVolumeStepper:
 
     def warnings(self, state: State) -> list[str]:
         """Of fitted fluxes that are not resolved."""
-        return self.transport.warnings(state.density, state.evaluation.first_variation)
+        return self.at_time(state.time).transport.warnings(state.density, state.evaluation.first_variation)
 
     @property
     def conserves_mass(self) -> bool:
@@ -103,8 +121,12 @@ class FiniteVolumeStepper:
         """The reports of a new state, with what else it carries from the one before."""
         return reports
 
-    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
-        """−dF/dt of the flow discrete in space (`gridflow.scheme.finite_volume.transport`)."""
+    def dissipation(self, density: Array, evaluation: Evaluation, time: float = 0.0) -> float:
+        """−dF/dt of the flow discrete in space, at the temperature of a time (`gridflow.scheme.finite_volume.transport`)."""
+        return self.at_time(time).dissipation_now(density, evaluation)
+
+    def dissipation_now(self, density: Array, evaluation: Evaluation) -> float:
+        """The same at the temperature of this stepper."""
         falls = self.transport.dissipation(density, evaluation)
         if self.sliding is None or not self.works:
             return falls
@@ -116,8 +138,9 @@ class FiniteVolumeStepper:
         density = np.ascontiguousarray(density, dtype=float)
         reports = self.drive.level(density, time)
         evaluation = self.drive.evaluate(density, time, reports.get("noise_level", 0.0))
-        dt = self.first_step(density, evaluation) if np.isinf(dt) else dt
-        return self.transport.state(density, time, dt, evaluation, self.dissipation(density, evaluation), reports=reports)
+        now = self.at_time(time)
+        dt = now.first_step(density, evaluation) if np.isinf(dt) else dt
+        return now.transport.state(density, time, dt, evaluation, now.dissipation_now(density, evaluation), reports=reports)
 
     def first_step(self, density: Array, evaluation: Evaluation) -> float:
         """The Euler step that positivity allows; the accuracy is not known yet."""
@@ -131,11 +154,20 @@ class FiniteVolumeStepper:
             if self.dyadic:  # a ladder below the time between saves: the matrices of the semigroup are reused
                 unit = interval if np.isfinite(interval) else 1.0
                 dt = unit * 2.0 ** np.floor(np.log2(dt / unit * (1 + 1e-9)))
-            new, dt_retry = self.attempt(state, dt)
+            new, dt_retry = self.trial(state, dt)
             if new is not None:
                 return new
             dt = min(dt_retry, dt / 2)
         raise SolveError(self.no_step(state, dt))
+
+    def trial(self, state: State, dt: float) -> tuple[State | None, float]:
+        """An attempt at the mean temperature of the step."""
+        if not self.problem.annealed:
+            return self.attempt(state, dt)
+        flow = self.problem.flow
+        mean = flow.mean_temperature(state.time, state.time + dt)
+        new, dt_retry = self.at(mean).attempt(state.at(mean), dt)
+        return None if new is None else new.at(flow.temperature_at(new.time)), dt_retry
 
     def no_step(self, state: State, dt: float) -> str:
         """The message where every attempt failed; dt : what would be tried next."""
@@ -192,7 +224,7 @@ class FiniteVolumeStepper:
         dt_change = self.limit_of_changes(state, before, after, moved.energy, dt)
         if dt_change < dt / 2:
             return None, dt_change
-        value, roundoff = self.problem.free_energy(density, final)
+        value, roundoff, entropy = self.problem.free_energy(density, final)
         rise = value - state.free_energy
         work = viscosity.work_of_step(before, [*behind[:-1], after], moved.work) if viscosity else 0.0
         if not self.may_rise(state) and rise > work + roundoff:
@@ -209,6 +241,7 @@ class FiniteVolumeStepper:
             dt=float(dt_new),
             evaluation=final,
             free_energy=value,
+            entropy=entropy,
             dissipation=self.dissipation_in_step(start, moved.energy, rise, dt),
             density_min=min(state.density_min, moved.low, low),
             rise=max(state.rise, rise),

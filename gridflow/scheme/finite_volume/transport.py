@@ -1,6 +1,7 @@
 """The transport of a problem on its grid: one stage of the face sweep, and the dissipation of the flow discrete in space."""
 
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -39,17 +40,23 @@ class Swept(NamedTuple):
 class Transport:
     """∂ρ/∂t = div(ρ M grad ξ), and with fitted fluxes + D div(M grad ρ), by the sweep.
 
-    order : 1 or 2, of upwind fluxes; temperature : D of fitted fluxes, 0 for none
+    order : 1 or 2, of upwind fluxes; fitted : whether fluxes contain the temperature, where there is one
     view : shape of a density for the sweep, lines of the last factor as rows; kappa : see `upwind_ratio`
     """
 
-    def __init__(self, problem: Problem, order: int = 2, temperature: float = 0.0) -> None:
+    def __init__(self, problem: Problem, order: int = 2, *, fitted: bool = False) -> None:
         self.problem, grid = problem, problem.grid
         self.tables = sweep_tables(grid)
         self.view = (grid.size // grid.factors[-1].size, grid.factors[-1].size)
-        self.fitted = temperature if temperature > 0 else None
+        self.fitted = problem.temperature if fitted and problem.temperature > 0 else None
         self.second_order = True if order == 2 and self.fitted is None else None
         self.kappa = upwind_ratio(grid) if self.second_order else 1.0
+
+    def at(self, problem: Problem) -> Self:
+        """The same at the temperature of another problem."""
+        other = copy(self)
+        other.problem, other.fitted = problem, None if self.fitted is None else problem.temperature
+        return other
 
     def stage(
         self,
@@ -103,12 +110,14 @@ class Transport:
         """
         density = np.ascontiguousarray(density, dtype=float)
         evaluation = self.problem.evaluate(density) if evaluation is None else evaluation
+        value, _, entropy = self.problem.free_energy(density, evaluation)
         return State(
             density=density,
             time=time,
             dt=dt,
             evaluation=evaluation,
-            free_energy=self.problem.free_energy(density, evaluation)[0],
+            free_energy=value,
+            entropy=entropy,
             dissipation=self.dissipation(density, evaluation) if dissipation is None else dissipation,
             density_min=float(density.min()),
             **rest,
@@ -119,13 +128,14 @@ class Transport:
         grid = self.problem.grid
         density = density * (grid.integrate(before.density) / grid.integrate(density))  # round-off, kept from adding up
         evaluation = self.problem.evaluate(density)
-        value, roundoff = self.problem.free_energy(density, evaluation)
+        value, roundoff, entropy = self.problem.free_energy(density, evaluation)
         return State(
             density=density,
             time=before.time + tau,
             dt=dt,
             evaluation=evaluation,
             free_energy=value,
+            entropy=entropy,
             dissipation=(before.free_energy - value) / tau,
             density_min=min(before.density_min, float(density.min())),
             rise=max(before.rise, value - before.free_energy),
@@ -162,7 +172,7 @@ class Transport:
         With a temperature Σ F_f (ξ + D log ρ)|_o^c for the fitted fluxes: exact for them, second order for the Strang splitting.
         The other terms of the flow add their own (`FlowTerm.dissipation`).
         """
-        temperature = self.problem.flow.temperature
+        temperature = self.problem.temperature
         rho, xi = density.reshape(self.view), np.ascontiguousarray(evaluation.first_variation)
         drive, potential, after = evaluation.potential.reshape(self.view), xi.reshape(self.view), np.empty(self.view)
         if temperature == 0:

@@ -1,8 +1,10 @@
 """The equation of one entropic JKO step, R(φ) = const (`gridflow.scheme.jko.scheme`), and how far a φ is from its solution."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Self
 
 import numpy as np
 
@@ -58,13 +60,19 @@ class Equation:
     """
 
     def __init__(self, problem: Problem, kernel: GibbsKernel, epsilon: float, bias: str, sweeps: int) -> None:
-        self.grid, self.energy, self.temperature = problem.grid, problem.bound, problem.flow.temperature
+        self.grid, self.energy, self.temperature = problem.grid, problem.bound, problem.temperature
         self.kernel, self.epsilon = kernel, epsilon
         self.sweeps = sweeps if bias == "debias" else 0
         self.beta = 0.0 if bias == "plain" else 0.5
         self.volume = self.grid.volume.ravel()
         self.symbols: dict[float, Array | None] = {}
         """Of C⁻¹, of the last τ; None where it is one."""
+
+    def at(self, temperature: float) -> Self:
+        """The same at another temperature."""
+        other = copy(self)
+        other.temperature, other.symbols = temperature, {}
+        return other
 
     @cached_property
     def linearised_bias(self) -> Array | float:

@@ -43,6 +43,8 @@ the step fails with a status; nothing is silently accepted.
 An evaluation of R costs two products with K (and `sweeps` for "debias"), in logarithms, by compiled blocks that follow the width
 of the kernel (`gridflow.scheme.jko.log_product`), a pair of cosine transforms, and passes over the fields.
 
+A temperature that falls (`flow.annealing`) stands still in a step, at its mean: of order τ like all of the step.
+
 Time steps. `tau` is the step, and its error of order τ; with `accuracy` only the first: every step is taken whole and in two
 halves, their difference is the error of the halves, which are kept, and τ follows from the error allowed per time.
 
@@ -52,8 +54,9 @@ reaction take steps between densities of different mass (`gridflow.scheme.jko.un
 `algorithm = "scaling"` is S2 Algorithm 1 as printed: slow, for plain steps; the reference of the tests.
 """
 
+from copy import copy
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -110,14 +113,11 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         problem.check(self.knows, "entropic JKO steps", 'use scheme.kind = "finite-volume"')
-        if self.accuracy is not None and not any(f.one_dimensional for f in problem.grid.factors):
-            raise InputError("scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
-        if self.accuracy is not None and self.on_unconverged == "continue":
-            raise InputError(
-                'scheme.accuracy with on_unconverged = "continue"',
-                "one of the two: accuracy shortens such steps",
-                "remove accuracy",
-            )
+        measured = self.accuracy is None or any(f.one_dimensional for f in problem.grid.factors)
+        require(measured, "scheme.accuracy without an interval or circle", "a fixed step", "remove accuracy, choose tau")
+        both = self.accuracy is not None and self.on_unconverged == "continue"
+        received = 'scheme.accuracy with on_unconverged = "continue"'
+        require(not both, received, "one of the two: accuracy shortens such steps", "remove accuracy")
         return JKOStepper(self, problem)
 
 
@@ -130,12 +130,9 @@ class JKOStepper:
     def __init__(self, scheme: JKO, problem: Problem) -> None:
         self.scheme, self.problem, self.grid = scheme, problem, problem.grid
         square = largest_square(self.grid)
-        if scheme.epsilon < EPSILON_MIN:
-            raise InputError(
-                f"scheme.epsilon = {scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})",
-                f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice",
-                f"use {EPSILON_MIN} or more; 1 to 2 is best",
-            )
+        received = f"scheme.epsilon = {scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})"
+        allowed = f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice"
+        require(scheme.epsilon >= EPSILON_MIN, received, allowed, f"use {EPSILON_MIN} or more; 1 to 2 is best")
         if scheme.algorithm == "scaling" and scheme.bias != "plain":
             raise InputError(
                 f'scheme.bias = "{scheme.bias}" with scheme.algorithm = "scaling"', "plain steps, as the source has them",
@@ -163,12 +160,23 @@ class JKOStepper:
     def start(self, density: Array, time: float = 0.0, dt: float = np.inf) -> State:
         """The state of a density; dt : the step to go on with, else tau."""
         adapts = self.scheme.accuracy is not None and np.isfinite(dt)
-        return self.transport.state(density, time, dt if adapts else self.scheme.tau)
+        return self.transport.at(self.problem.at_time(time)).state(density, time, dt if adapts else self.scheme.tau)
 
-    def dissipation(self, density: Array, evaluation: Evaluation) -> float:
+    def at(self, temperature: float) -> Self:
+        """The stepper of the problem with a temperature that stands still; it shares kernels."""
+        if temperature == self.problem.temperature:
+            return self
+        other = copy(self)
+        other.problem = self.problem.at(temperature)
+        other.transport, other.equation = self.transport.at(other.problem), self.equation.at(temperature)
+        other.solver = copy(self.solver)
+        other.solver.equation = other.equation
+        return other
+
+    def dissipation(self, density: Array, evaluation: Evaluation, time: float = 0.0) -> float:
         """−dE/dt; with a bound of the density, whose pressure is no part of ξ, what the next step takes from E over τ."""
         if self.law is None or self.law.finite:
-            return self.transport.dissipation(density, evaluation)
+            return self.transport.at(self.problem.at_time(time)).dissipation(density, evaluation)
         try:
             return self.single(self.transport.state(density, 0.0, self.scheme.tau, evaluation, 0.0), self.scheme.tau).dissipation
         except SolveError:
@@ -217,7 +225,13 @@ class JKOStepper:
         )
 
     def single(self, state: State, tau: float) -> State:
-        """One JKO step of length τ."""
+        """One JKO step of length τ, at its mean temperature."""
+        flow, end = self.problem.flow, state.time + tau
+        mean = flow.mean_temperature(state.time, end)
+        return self.at(mean).single_now(state.at(mean), tau).at(flow.temperature_at(end))
+
+    def single_now(self, state: State, tau: float) -> State:
+        """The same at the temperature of this stepper."""
         with np.errstate(divide="ignore"):
             log_before = np.maximum(np.log(state.density), LOG_EMPTY)
         arrays: dict[str, Array] = {}
@@ -242,7 +256,7 @@ class JKOStepper:
     def scale(self, log_before: Array, tau: float) -> tuple[Solution, dict[str, float]]:
         """S2 Algorithm 1, and its stopping quantities. Raises SolveError."""
         prox = kl_prox(
-            self.problem.bound, self.grid.volume, 2 * tau / self.epsilon, self.problem.flow.temperature, self.scheme.tolerance
+            self.problem.bound, self.grid.volume, 2 * tau / self.epsilon, self.problem.temperature, self.scheme.tolerance
         )
         limits = self.scheme.tolerance, self.scheme.max_iterations
         scaled = algorithm_1(self.kernel, self.grid.volume, log_before, prox, *limits)
@@ -262,7 +276,8 @@ class JKOStepper:
         """
         log_before = state.arrays["log_before"]
         potential, tau = state.arrays["differences"][0], float(state.arrays["tau"][0])
-        logs, next_potential, next_logs = self.solver.next_iterate(potential, log_before, tau)
+        then = self.at(self.problem.flow.mean_temperature(state.time - tau, state.time))
+        logs, next_potential, next_logs = then.solver.next_iterate(potential, log_before, tau)
         before, last, log_ka = np.exp(log_before), self.kernel.apply_log(potential), self.kernel.apply_log(next_potential)
         with np.errstate(over="ignore"):  # far from the solution
             even = self.norm(before * np.expm1(log_ka - last)) / self.norm(before)
