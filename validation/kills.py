@@ -132,6 +132,8 @@ def campaign(kills: int, seed: int, directory: Path) -> Found:
     while len(found.lost) < kills:
         name = chance.choice(list(RUNS))
         one_run(RUNS[name], *wholes[name], directory, found, chance)
+        wrong = len(found.refused) + len(found.unreadable) + len(found.different)
+        print(f"{len(found.lost)} of {kills} kills, {found.finished} runs completed, {wrong} wrong", flush=True)
     return found
 
 
