@@ -14,7 +14,7 @@ from gridflow.space.factor import Array, Cells
 
 Ratio = Annotated[float, Meta(gt=1.0, le=1e6)]
 WIDTH_LEAST = 1e-30
-"""Of an interval, and 1 over its most: volumes of cells in several dimensions are then numbers of the machine, and squared too."""
+"""Of an interval, and 1 over its most: volumes of cells in several dimensions are then numbers of the machine, squared too."""
 WIDTH_MIN = 1e3
 """Of a cell, in units of the rounding of its ends."""
 
