@@ -99,9 +99,14 @@ class Problem:
             return self.flow.terms(self.grid)
 
     @cached_property
+    def has_own_energy(self) -> bool:
+        """Whether the energy, or what is passed as one, is not of gridflow alone: its warnings are the affair of its author."""
+        return not isinstance(self.energy, Energy) or is_own(self.energy)
+
+    @cached_property
     def bound(self) -> BoundEnergy:
         """The energy on the grid. Raises InputError for one that the grid does not admit."""
-        if is_own(self.energy):
+        if self.has_own_energy:
             return bound_to(self.grid, self.energy)
         with within_numbers("the energy on this space"):
             return bound_to(self.grid, self.energy)
@@ -187,7 +192,7 @@ class Problem:
 
     def evaluate(self, density: Array) -> Evaluation:
         """The energy at a density. Raises SolveError if it is not finite."""
-        if is_own(self.energy):
+        if self.has_own_energy:
             return finite(self.bound.evaluate_density(density, self.grid.volume))
         try:
             with np.errstate(over="raise", invalid="raise"):

@@ -40,6 +40,9 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     listed = path.rpartition(".")[2].isdecimal()
     small = 0 < abs(value) < NUMBER_MIN and not listed
     fits = -NUMBER_MAX < value < NUMBER_MAX and not small
-    allowed, fix = f"0, and numbers from {NUMBER_MIN:g} to {NUMBER_MAX:g}", "choose units in which it is one of these"
+    allowed, fix = (
+        f"0, and finite numbers from {NUMBER_MIN:g} to {NUMBER_MAX:g}",
+        "write one of these, in other units for example",
+    )
     require(fits, f"{where} = {shown}", allowed, fix)
     return value
