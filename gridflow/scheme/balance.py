@@ -3,7 +3,7 @@
 The change of E between two saves is added up in two other ways, over the steps between densities ρ₀ and ρ₁, with cell masses m:
 
     along the path      −Σ (ξ₀ + ξ₁)/2·(m₁ − m₀)      for every scheme, whatever moves the mass
-    by the dissipation   Σ dt (D₀ + D₁)/2              for finite volumes without temperature and sliding
+    by the dissipation   Σ dt (D₀ + D₁)/2              for finite volumes without temperature, implicit U and sliding
 
 Both must be E(start) − E(end) up to `SHARE` of what is added up, the error in time, and round-off. For the error in time stands
 half the change of the integrand in every step: where it changes monotonically, its mean lies between its ends.
@@ -11,9 +11,9 @@ half the change of the integrand in every step: where it changes monotonically, 
 The dissipation D is that of the fluxes, and of the other terms of the flow. With a temperature it is −d/dt (E + D∫ρ log ρ) of
 exponentially fitted fluxes, which are not those of all steps: the two differ by an error in space, which does not vanish where
 a split step comes to rest; and where D falls, Ḋ∫ρ log ρ is part of the rate of F. The sum along the path is one of E, which D
-does not enter. A viscosity that lets mass slide is implicit, and no part of these fluxes. JKO steps lower
-E + W²/(2τ), and rest where the D of fluxes is not 0. Where ξ has kinks (`smooth` = False), D jumps from step to step at rest.
-In all of these the path alone counts.
+does not enter. So it is with an internal energy ∫U that is done implicitly. A viscosity that lets mass slide is implicit, and no
+part of these fluxes. JKO steps lower E + W²/(2τ), and rest where the D of fluxes is not 0. Where ξ has kinks (`smooth` = False), D
+jumps from step to step at rest. In all of these the path alone counts.
 
 What is looked for is a ξ that is no longer the derivative of the value after the start. If it is f times the right one, the two
 sides differ by a factor f.
@@ -26,6 +26,7 @@ import numpy as np
 
 from gridflow.energy.check import EPSILON
 from gridflow.scheme.base import State, Stepper
+from gridflow.scheme.finite_volume.internal_stepper import InternalStepper
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.space.factor import Array
 
@@ -69,7 +70,8 @@ class Balance:
 
     def __init__(self, stepper: Stepper, temperature: float, volume: Array, smooth: bool) -> None:
         self.stepper, self.volume = stepper, volume
-        own_fluxes = isinstance(stepper, FiniteVolumeStepper) and "viscous_work" not in stepper.reports
+        splits = isinstance(stepper, InternalStepper)
+        own_fluxes = isinstance(stepper, FiniteVolumeStepper) and not splits and "viscous_work" not in stepper.reports
         self.dissipates = own_fluxes and temperature == 0 and smooth
         self.value = self.rate = np.nan
         self.roundoff = 0.0
