@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from gridflow import __version__
-from gridflow.errors import InputError, SolveError, suggestion
+from gridflow.errors import InputError, SolveError, require, suggestion
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     solve.add_argument("-o", "--output", type=Path, metavar="F.nc", help="default: CASE.nc")
     solve.add_argument("--resume", action="store_true", help="continue an interrupted run")
     solve.add_argument("--plot", action="store_true", help="also draw F.png")
+    add_size(solve)
 
     validate = commands.add_parser("validate", help="compare the grid with particles and exact solutions: a verdict")
     add_case(validate)
@@ -60,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", help="draw a result")
     plot.add_argument("file", type=Path, metavar="F.nc")
     plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
+
+    add_size(plot)
 
     export = commands.add_parser("export", help="variables of a result as compressed NetCDF or as a CSV table")
     export.add_argument("file", type=Path, metavar="F.nc")
@@ -87,6 +90,12 @@ def add_case(command: argparse.ArgumentParser) -> None:
     command.add_argument("case", help="a shipped name or a TOML file")
     change = "change a key, e.g. space.a.cells=128"
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=change)
+
+
+def add_size(command: argparse.ArgumentParser) -> None:
+    """Adds --size."""
+    sizes = "of the picture: screen (default), or paper for one row of panels as wide as a column"
+    command.add_argument("--size", default="screen", choices=["screen", "paper"], help=sizes)
 
 
 def changed_case(arguments: argparse.Namespace) -> "Case":
@@ -136,6 +145,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path(f"{case.name}.nc")
     check_output(output, arguments.overwrite, arguments.resume)
     picture = output.with_suffix(".png")
+    require(arguments.plot or arguments.size == "screen", "--size without --plot", "both or none", "add --plot")
     if arguments.plot:
         check_new_file(picture, {".png"}, arguments.overwrite)
     signal.signal(signal.SIGTERM, interrupt)
@@ -148,7 +158,8 @@ def command_solve(arguments: argparse.Namespace) -> int:
         flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
-        words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads]
+        size = [] if arguments.size == "screen" else ["--size", arguments.size]
+        words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads, *size]
         words += [*(f"--{flag}" for flag in flags), "--resume"]
         message(
             f"interrupted after time {ending.last.get('time', 0.0):.6g}, with a checkpoint. Go on with:\n  {shlex.join(words)}"
@@ -159,7 +170,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         from gridflow.output.plotting import plot
 
-        plot(output, picture, arguments.overwrite)
+        plot(output, picture, arguments.overwrite, arguments.size)
         message(f"wrote {picture}", arguments.quiet)
     return EXIT_FAILED if failed else 0
 
@@ -209,7 +220,7 @@ def command_plot(arguments: argparse.Namespace) -> int:
 
     file = arguments.file
     output = arguments.output or file.parent / f"{file.stem}.png"
-    plot(file, output, arguments.overwrite)
+    plot(file, output, arguments.overwrite, arguments.size)
     message(f"wrote {output}")
     return 0
 
