@@ -307,6 +307,15 @@ def test_texts_are_legible_and_legends_outside(name, size, request):
     assert check_texts(plot(dataset, size=size), size) > 0 or (name, size) == ("signed", "paper")
 
 
+@pytest.mark.parametrize("saves", [[0], [-1], [0, -1]])
+def test_results_of_few_saves_are_drawn(curves, discrepancy, saves, tmp_path):
+    """Runs that were interrupted early."""
+    for dataset in (curves, discrepancy):
+        for size in SIZES:
+            check_texts(plot(dataset.isel(time=saves), size=size), size)
+    plot(curves.isel(time=saves), tmp_path / "a.gif")
+
+
 def test_settings_of_the_session_are_left_alone(curves):
     before = dict(matplotlib.rcParams)
     plot(curves)

@@ -42,7 +42,7 @@ def number_panels(dataset: xarray.Dataset, temperature: float) -> list[Draw]:
         panels.append(lambda axes: draw_energy(axes, dataset, temperature))
     if "mass_free" in dataset.attrs and np.ptp(dataset["mass"].to_numpy()) > CHANGES * float(dataset["mass"].max()):
         panels.append(lambda axes: draw_mass(axes, dataset))
-    if shown := certificates(dataset):
+    if dataset.sizes["time"] > 1 and (shown := certificates(dataset)):
         panels.append(lambda axes: draw_certificates(axes, dataset, shown))
     if "prediction" in dataset and dataset.sizes["data"] > 1:
         panels.append(lambda axes: draw_fit(axes, dataset))
@@ -79,8 +79,8 @@ def draw_certificates(axes: "Axes", dataset: xarray.Dataset, shown: dict[str, st
         values = dataset[name].to_numpy()
         axes.semilogy(dataset["time"], np.where(values > 0, values, np.nan), color=colour, label=words)
     largest = max(float(dataset[name].max()) for name in shown)
-    later = dataset.isel(time=slice(1, None))  # the start of a run is often exact to round-off
-    smallest = min([largest, *(float(later[name].where(later[name] > SEEN * largest).fillna(largest).min()) for name in shown)])
+    later = np.concatenate([dataset[name].to_numpy()[1:] for name in shown])  # the start is often exact to round-off
+    smallest = later[later > SEEN * largest].min(initial=largest)
     axes.set(xlabel="time $t$", ylim=(0.5 * smallest, 2 * largest))
     mark_decades(axes.yaxis, axes.get_ylim())
     if len(shown) == 1:
