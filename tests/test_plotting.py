@@ -9,6 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.contour import ContourSet
 from matplotlib.text import Text
+from PIL import Image, ImageSequence
 from test_cases import reduced
 
 from gridflow.case.case import load_case
@@ -345,12 +346,20 @@ def test_frames_share_their_scale_and_show_the_time(discrepancy, tmp_path):
         np.testing.assert_array_equal(mesh.get_array(), np.maximum(discrepancy["density"][k].transpose("y", "x"), mesh.norm.vmin))
         assert figure.get_suptitle() == f"t = {2 * k}"
     assert len(set(seen)) == 1
-    plot(discrepancy, tmp_path / "a.gif")
-    from PIL import Image
 
+
+def test_a_gif_has_the_same_colours_in_all_frames(discrepancy, tmp_path):
+    """The bar of colours looks the same in all of them, though they use different parts of it."""
+    figure = plot(discrepancy, tmp_path / "a.gif")
+    bar = next(axes for axes in figure.get_axes() if axes.get_label() == "<colorbar>").get_window_extent()
     with Image.open(tmp_path / "a.gif") as movie:
         assert movie.n_frames == 4
         assert movie.size[0] >= 800
+        column = round((bar.x0 + bar.x1) / 2)
+        rows = slice(round(movie.size[1] - bar.y1) + 2, round(movie.size[1] - bar.y0) - 2)
+        bars = [np.asarray(frame.convert("RGB"))[rows, column] for frame in ImageSequence.Iterator(movie)]
+    assert all((bar == bars[0]).all() for bar in bars)
+    assert len(np.unique(bars[0], axis=0)) > 100
 
 
 def test_frames_of_curves_keep_their_axes(curves):

@@ -1,9 +1,12 @@
 """Animations of a result: one frame per saved time, with one scale of colours and of heights for all of them."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray
 
 from gridflow.errors import require
@@ -11,7 +14,7 @@ from gridflow.output.globe import draw_surface, surface_blocks
 from gridflow.output.panels import Panel, Sheet, Update, draw_curves, draw_maps, proportion, together
 from gridflow.output.projections import Block, blocks, label_names
 from gridflow.output.reference import reference_of
-from gridflow.output.style import MOVIE, finish, settings
+from gridflow.output.style import BLUE, COLOURS, MOVIE, VERMILLION, finish, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +31,7 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
     from tqdm import tqdm
 
     with rc_context(settings(MOVIE)):  # restores the path of ffmpeg, too
-        writer = writer_for(target)
+        writer = movie_writer() if target.suffix == ".mp4" else GifWriter()
         figure, update = first_frame(Sheet(dataset, reference_of(dataset), MOVIE))
         frames = tqdm(range(dataset.sizes["time"]), target.name, file=sys.stderr, unit="frame", disable=not sys.stderr.isatty())
         with writer.saving(figure, target, MOVIE.dpi):
@@ -38,13 +41,11 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
     return figure
 
 
-def writer_for(target: Path) -> Any:
-    """What writes frames into a file of this ending."""
+def movie_writer() -> Any:
+    """matplotlib's writer of .mp4 files. Raises InputError where there is no ffmpeg."""
     from matplotlib import rcParams
-    from matplotlib.animation import FFMpegWriter, PillowWriter
+    from matplotlib.animation import FFMpegWriter
 
-    if target.suffix != ".mp4":
-        return PillowWriter(fps=FRAMES_PER_SECOND)
     try:
         import imageio_ffmpeg
 
@@ -54,6 +55,52 @@ def writer_for(target: Path) -> Any:
     fix = "pip install 'gridflow[movie]', or write -o NAME.gif"
     require(FFMpegWriter.isAvailable(), "an .mp4 without ffmpeg on this machine", ".gif, or ffmpeg", fix)
     return FFMpegWriter(fps=FRAMES_PER_SECOND)
+
+
+class GifWriter:
+    """Writes frames that share their 256 colours.
+
+    By itself Pillow chooses new ones for every frame, so that a density would change its colour, and parts of the bar of colours
+    that a frame does not use would turn grey.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Any] = []
+        self.palette = shared_colours()
+
+    @contextmanager
+    def saving(self, figure: "Figure", target: Path, dpi: float) -> Iterator[None]:
+        """Frames that are grabbed inside are written in the end."""
+        self.figure = figure
+        figure.set_dpi(dpi)
+        yield
+        first, *others = self.frames
+        first.save(target, save_all=True, append_images=others, duration=1000 // FRAMES_PER_SECOND, loop=0)
+
+    def grab_frame(self) -> None:
+        """Adds the figure as it is."""
+        from PIL import Image
+
+        canvas: Any = self.figure.canvas
+        canvas.draw()
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        self.frames.append(drawn.quantize(palette=self.palette, dither=Image.Dither.NONE))
+
+
+def shared_colours() -> Any:
+    """A palette of Pillow: the colours of densities, bare and under white lines, greys, and those of lines with their edges."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    scale = colormaps[COLOURS](np.linspace(0, 1, 152))[:, :3]
+    shares = np.linspace(0, 1, 12)[:, None]
+    edges = [shares * to_rgb(colour) + (1 - shares) for colour in (BLUE, VERMILLION)]
+    greys = np.repeat(np.linspace(0, 1, 42)[:, None], 3, axis=1)
+    chosen = np.concatenate([scale, 0.7 * scale[::4] + 0.3, *edges, greys])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((255 * chosen).round().astype(np.uint8).ravel().tolist())
+    return palette
 
 
 def first_frame(sheet: Sheet) -> tuple["Figure", Update]:
@@ -77,7 +124,8 @@ def first_frame(sheet: Sheet) -> tuple["Figure", Update]:
     updates += [draw_curves(next(parts), sheet, block, every, movie=True) for block in curves]
     updates.append(lambda index: clock.set_text(sheet.time(index)))
     finish(figure, sheet.style)
-    figure.draw_without_rendering()
+    for _ in range(2):  # axes with a fixed proportion need the layout twice
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")  # frames differ in nothing but what the updates draw
     return figure, together(updates)
 
