@@ -401,7 +401,7 @@ def test_mp4_needs_an_ffmpeg(signed, tmp_path, monkeypatch):
         plot(signed, tmp_path / "a.mp4")
 
 
-FEW = ["ensemble-resnet-2", "porous-medium-2d", "torsion", "relu-total-variation", "heat-sphere"]
+FEW = ["ensemble-resnet-3", "porous-medium-2d", "torsion", "relu-total-variation", "heat-sphere"]
 """Cases of different kinds, which solve in no time when they are reduced."""
 
 

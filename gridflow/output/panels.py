@@ -91,7 +91,8 @@ def draw_maps(
     """Maps with one bar of colours; saves : all that the scale holds, as the limits of the axes; title : over all of them."""
     parts = list({id(panel.part): panel.part for row in rows for panel in row}.values())
     alike = len({part.density.dims for part in parts}) == 1
-    scale, limits = map_scale(parts, saves), map_limits(sheet, parts, saves)
+    limits = {id(part): map_limits(sheet, parts if alike else [part], saves) for part in (parts[:1] if alike else parts)}
+    scale = map_scale(parts, saves)
     norm = scale.norm()
     grid = figure.subplots(len(rows), len(rows[0]), sharex=alike, sharey=alike, squeeze=False)
     handles: Handles = {}
@@ -100,7 +101,7 @@ def draw_maps(
         for axes, panel in zip(line, row, strict=True):
             mesh, update = draw_map(axes, sheet, panel.part, panel.save, scale, norm)
             updates.append(update)
-            set_limits(axes, sheet, panel.part, limits if alike else map_limits(sheet, [panel.part], saves))
+            set_limits(axes, sheet, panel.part, limits[id(parts[0] if alike else panel.part)])
             axes.set_title(panel.title)
             for landmark in sheet.reference.landmarks:
                 handles |= draw_on_map(axes, landmark, panel.part, sheet.dataset)
