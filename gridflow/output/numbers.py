@@ -105,14 +105,14 @@ def draw_fit(axes: "Axes", dataset: xarray.Dataset) -> None:
             size = 2 if target.size > 60 else 4
             axes.plot(target.ravel(), prediction[k].ravel(), "o", ms=size, mew=0, color=colour, label=words)
         corners = [float(target.min()), float(target.max())]
-        axes.plot(corners, corners, "k-", lw=0.8, label="perfect", zorder=0)
+        axes.plot(corners, corners, "k-", lw=0.8, zorder=0)  # where predictions are right
         axes.set(xlabel="target", ylabel="prediction")
     legend_above(axes)
 
 
 def legend_above(axes: "Axes") -> None:
     """A legend outside of the axes, above them, in two columns where its words are short."""
-    columns = 2 if max(len(str(line.get_label())) for line in axes.lines) <= SHORT else 1
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.1, columnspacing=1.0, labelspacing=0.2
-    )
+    words = [str(word) for word in axes.get_legend_handles_labels()[1]]
+    columns = 2 if max(map(len, words)) <= SHORT else 1
+    spaces = {"borderaxespad": 0.1, "columnspacing": 0.8, "labelspacing": 0.2, "handlelength": 1.2}
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, **spaces)
