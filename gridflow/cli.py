@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from gridflow import __version__
-from gridflow.errors import InputError, SolveError, suggestion
+from gridflow.errors import InputError, SolveError, require, suggestion
 from gridflow.interrupts import stopping
 from gridflow.memory import unlimited
 from gridflow.messages import command_to_resume, left_to_resume, reason_of, summary
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     solve.add_argument("-o", "--output", type=Path, metavar="F.nc", help="default: CASE.nc")
     solve.add_argument("--resume", action="store_true", help="continue an interrupted run")
     solve.add_argument("--plot", action="store_true", help="also draw F.png")
+    add_size(solve)
 
     validate = commands.add_parser("validate", help="compare the grid with particles and exact solutions: a verdict")
     add_case(validate)
@@ -65,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", help="draw a result")
     plot.add_argument("file", type=Path, metavar="F.nc")
     plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
+
+    add_size(plot)
 
     export = commands.add_parser("export", help="variables of a result as compressed NetCDF or as a CSV table")
     export.add_argument("file", type=Path, metavar="F.nc")
@@ -93,6 +96,12 @@ def add_case(command: argparse.ArgumentParser) -> None:
     change = "change a key, e.g. space.a.cells=128"
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=change)
     command.add_argument("--force", action="store_true", help="try what does not fit into the memory all the same")
+
+
+def add_size(command: argparse.ArgumentParser) -> None:
+    """Adds --size."""
+    sizes = "of the picture: screen (default), or paper for one row of panels as wide as a column"
+    command.add_argument("--size", default="screen", choices=["screen", "paper"], help=sizes)
 
 
 def changed_case(arguments: argparse.Namespace) -> "Case":
@@ -157,6 +166,7 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
     case = changed_case(arguments)
     check_output(output, arguments.overwrite, arguments.resume)
     picture = output.with_suffix(".png")
+    require(arguments.plot or arguments.size == "screen", "--size without --plot", "both or none", "add --plot")
     if arguments.plot:
         check_new_file(picture, {".png"}, arguments.overwrite or arguments.resume)
     progress = None if arguments.quiet else progress_for(case.name, case.time.stop)
@@ -174,7 +184,7 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
     if arguments.plot:
         from gridflow.output.plotting import plot
 
-        plot(output, picture, arguments.overwrite or arguments.resume)
+        plot(output, picture, arguments.overwrite or arguments.resume, arguments.size)
         message(f"wrote {picture}", arguments.quiet)
     return EXIT_FAILED if failed else 0
 
@@ -221,7 +231,7 @@ def command_plot(arguments: argparse.Namespace) -> int:
 
     file = arguments.file
     output = arguments.output or file.parent / f"{file.stem}.png"
-    plot(file, output, arguments.overwrite)
+    plot(file, output, arguments.overwrite, arguments.size)
     message(f"wrote {output}")
     return 0
 

@@ -25,6 +25,7 @@ def command_to_resume(arguments: argparse.Namespace, output: Path | None) -> str
     settings = [word for setting in arguments.settings for word in ("--set", setting)]
     threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
     where = [] if output is None else ["-o", str(output)]
+    where += ["--size", arguments.size] if vars(arguments).get("size", "screen") != "screen" else []
     own = [word for file in vars(arguments).get("particles") or [] for word in ("--particles", str(file))]
     return shlex.join(["gridflow", arguments.command, arguments.case, *where, *own, *settings, *threads, *flags, "--resume"])
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from gridflow.case.case import load_case
 from gridflow.output.directions import direction_planes, directions
 from gridflow.output.plotting import plot
 from gridflow.output.projections import direction_panels
+from gridflow.output.style import scale_by_cells
 from gridflow.solver import solve
 
 
@@ -49,13 +51,20 @@ def test_the_angle_is_that_of_first_and_second(signed):
 
 def test_panels_have_sum_one_and_are_drawn(signed):
     panels = direction_panels(signed)
-    assert list(panels) == ["directions of (w, b), sign = -1", "directions of (w, b), sign = 1"]
+    assert list(panels) == ["($w$, $b$), sign = −1", "($w$, $b$), sign = 1"]
     for part in panels.values():
         np.testing.assert_allclose(part.sum("angle"), 1)
     assert set(panels) <= {axes.get_title() for axes in plot(signed).get_axes()}
 
 
+def test_directions_that_stay_are_not_drawn(signed):
+    assert direction_panels(signed.isel(time=[0])) == {}
+
+
 def test_graded_cells_have_one_width_on_paper():
-    small = load_case("relu-small-init").replace({"space.w.cells": 32, "space.b.cells": 32, "time.stop": 0.1, "time.save": 2})
-    axes = plot(solve(small)).get_axes()[0]
-    assert axes.get_xscale() == axes.get_yscale() == "function"
+    points = np.sinh(np.linspace(-6.0, 6.0, 61)) / 100
+    axes = Figure().subplots()
+    assert scale_by_cells(axes, "x", points)
+    assert not scale_by_cells(axes, "y", points[28:33])
+    assert (axes.get_xscale(), axes.get_yscale()) == ("function", "linear")
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["−1", "−0.1", "0", "0.1", "1"]

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from msgspec import Struct
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
+from gridflow.energy.table import EnergyTable
 
 
-class Mean(Struct, frozen=True, forbid_unknown_fields=True, tag="mean", tag_field="kind"):
+class Mean(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="mean", tag_field="kind"):
     """target : where the mean goes."""
 
     target: float = 0.0

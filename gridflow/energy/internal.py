@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, Law, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.congestion import Congestion
+from gridflow.energy.table import EnergyTable
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -99,7 +100,7 @@ class Entropy(Struct, frozen=True, forbid_unknown_fields=True, tag="entropy", ta
 LawSpec = Power | Entropy | Congestion
 
 
-class Internal(Struct, frozen=True, forbid_unknown_fields=True, tag="internal", tag_field="kind"):
+class Internal(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="internal", tag_field="kind"):
     """E = ∫U(ρ) dV with a law U. blob : of particles, a length: see above"""
 
     law: LawSpec

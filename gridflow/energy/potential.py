@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
 from gridflow.energy.base import (
@@ -29,13 +29,14 @@ from gridflow.energy.base import (
     Records,
 )
 from gridflow.energy.polynomial import Monomial, Polynomial
+from gridflow.energy.table import EnergyTable, Landmark
 from gridflow.energy.tabulated import Tabulated
-from gridflow.energy.target import WEIGHT_RECORDS, LogTarget, TargetOn, TargetWeights
+from gridflow.energy.target import PURPOSE, WEIGHT_RECORDS, LogTarget, TargetOn, TargetWeights
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import unit
-from gridflow.space.mixture import Component
+from gridflow.space.mixture import Component, mixture_masses
 
 
 class Quadratic(Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic", tag_field="kind"):
@@ -132,15 +133,15 @@ class Field(Protocol):
 Term = Quadratic | Linear | DoubleWell | Wave | Tilt
 
 
-class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
+class Potential(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
     """V(θ) = Σ over the named factors of their terms + Σ polynomial − scale·log(target) + variable of the file.
 
     Factors without a term are free. weights : whether every save has the `weight_error` of a target of several components
     """
 
-    terms: dict[str, Term] = {}
-    polynomial: list[Monomial] = []
-    target: list[Component] = []
+    terms: dict[str, Term] = field(default_factory=dict)
+    polynomial: list[Monomial] = field(default_factory=list)
+    target: list[Component] = field(default_factory=list)
     scale: Annotated[float, Meta(gt=0.0)] = 1.0
     weights: bool = False
     file: str | None = None
@@ -156,6 +157,11 @@ class Potential(Struct, frozen=True, forbid_unknown_fields=True, tag="potential"
         parts += [LogTarget(tuple(self.target), self.scale, directory)] if self.target else []
         parts += [Table(directory / self.file, self.variable)] if self.file is not None else []
         return PotentialEnergy(self.terms, tuple(parts), self.weights)
+
+    def landmarks(self, grid: Grid, directory: Path) -> list[Landmark]:
+        if not self.target:
+            return []
+        return [Landmark("target", over=grid.order, masses=mixture_masses(self.target, grid, directory, PURPOSE))]
 
 
 @dataclass(frozen=True)

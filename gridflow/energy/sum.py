@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from gridflow.energy.base import (
@@ -28,6 +28,7 @@ from gridflow.energy.network.spec import Network
 from gridflow.energy.potential import Potential
 from gridflow.energy.resnet.spec import ResNet
 from gridflow.energy.sobolev.sobolev import Sobolev
+from gridflow.energy.table import EnergyTable, Landmark
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -35,7 +36,7 @@ from gridflow.space.grid import Grid
 EnergyPart = Network | ResNet | MMD | Sobolev | Potential | Interaction | Internal
 
 
-class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):
+class Sum(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field="kind"):
     """E = Σ of the parts."""
 
     parts: Annotated[list[EnergyPart], Meta(min_length=1)]
@@ -49,6 +50,13 @@ class Sum(Struct, frozen=True, forbid_unknown_fields=True, tag="sum", tag_field=
     def load(self, directory: Path) -> "SumEnergy":
         """The sum of the parts, with their files in a folder."""
         return SumEnergy(tuple(part.load(directory) for part in self.parts))
+
+    @property
+    def views(self) -> tuple[tuple[str, str], ...]:
+        return tuple(dict.fromkeys(view for part in self.parts for view in part.views))
+
+    def landmarks(self, grid: Grid, directory: Path) -> list[Landmark]:
+        return [landmark for part in self.parts for landmark in part.landmarks(grid, directory)]
 
 
 EnergySpec = EnergyPart | Sum

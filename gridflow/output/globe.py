@@ -9,50 +9,67 @@ import numpy as np
 import scipy
 import xarray
 
-from gridflow.output.projections import label_selections
+from gridflow.energy.table import Landmark
+from gridflow.output.landmarks import CONTOURS, MARK, Handles, chosen_points, contours, handle, legend_below, line_handle
+from gridflow.output.panels import Sheet, Update, add_colours, map_scale, together
+from gridflow.output.projections import Block, Part, label_selections
+from gridflow.output.reference import masses_on
+from gridflow.output.scales import Scale, levels
+from gridflow.output.style import COLOURS
 from gridflow.output.ugrid import cell_points, marginal, mesh_names, polygons, unit_vectors
 from gridflow.space.factor import Array
 from gridflow.space.mesh import unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
 
-Panels = dict[tuple[str, str], xarray.DataArray]
-DECADES = 1e-6
-"""Logarithmic colours reach so far below the largest density."""
-LINEAR = 30.0
-"""Densities whose largest and smallest value differ by less than this factor have linear colours."""
 PIXELS = 180
 """Pixels of a map from pole to pole."""
 TILT = 35.0
 """Largest latitude that a globe is seen from."""
 
 
-def surface_panels(dataset: xarray.Dataset, labels: list[str]) -> Panels:
-    """Mass per area (time, NAME) of every surface, one per label; by name of the surface and title."""
-    result = {}
+def surface_blocks(dataset: xarray.Dataset, labels: list[str]) -> list[Block]:
+    """Mass per area of every surface, with one part (time, NAME) per label."""
+    result = []
     for name in mesh_names(dataset):
         density = marginal(dataset, name, tuple(labels))
-        for label, selection in label_selections(dataset, labels):
-            result[name, f"{name}, {label}" if label else name] = density.sel(selection)
+        area = dataset[f"{name}_area"]
+        parts = [Part(density.sel(chosen), area, chosen) for chosen in label_selections(dataset, labels)]
+        result.append(Block(parts, whole=True))
     return result
 
 
-def draw_surfaces(figure: Any, dataset: xarray.Dataset, panels: Panels, times: list[int]) -> None:
-    """One row per panel; for each time a map and the two sides of a globe."""
-    grid = figure.add_gridspec(len(panels), 3 * len(times), width_ratios=[1.9, 1, 1] * len(times))
-    for row, ((name, title), part) in enumerate(panels.items()):
-        points, corners = cell_points(dataset, name), polygons(dataset, name)
-        view = viewpoint(points[part.isel(time=-1).to_numpy().argmax()])
-        colours = colour_scale(part.to_numpy())
-        for k, index in enumerate(times):
-            field = part.isel(time=index).to_numpy()
-            axes = figure.add_subplot(grid[row, 3 * k], projection="mollweide")
-            draw_map(axes, points, field, colours)
-            axes.set_title(f"{title}, t = {float(part['time'][index]):.4g}")
-            for side, eye in enumerate((view, -view)):
-                draw_globe(figure.add_subplot(grid[row, 3 * k + 1 + side]), points, corners, field, eye, colours)
+def draw_surface(figure: Any, sheet: Sheet, block: Block, saves: list[int], scaled: list[int], globes: bool = True) -> Update:
+    """One row per label; for each save a map and, with `globes`, two sides of a globe; one bar of colours for all.
+
+    scaled : the saves that the scale holds
+    """
+    name = block.parts[0].x
+    points, corners = cell_points(sheet.dataset, name), polygons(sheet.dataset, name)
+    scale = map_scale(block.parts, scaled)
+    norm, ratios = scale.norm(), [1.9, 1, 1] if globes else [1]
+    grid = figure.add_gridspec(len(block.parts), len(ratios) * len(saves), width_ratios=ratios * len(saves))
+    updates: list[Update] = []
+    handles: Handles = {}
+    panels, mesh = [], None
+    for row, part in enumerate(block.parts):
+        view = viewpoint(points[part.density[-1].to_numpy().argmax()])
+        for k, save in enumerate(saves):
+            place = len(ratios) * k
+            panels.append(figure.add_subplot(grid[row, place], projection="mollweide"))
+            mesh, update = draw_map(panels[-1], points, part, save, scale, norm)
+            words = ", ".join(filter(None, [part.title, sheet.time(save) if len(saves) > 1 else ""]))
+            panels[-1].set_title(words)
+            handles |= mark_map(panels[-1], sheet, part)
+            updates.append(update)
+            for side, eye in enumerate((view, -view) if globes else ()):
+                panels.append(figure.add_subplot(grid[row, place + 1 + side]))
+                updates.append(draw_globe(panels[-1], points, corners, part, save, eye, scale, norm))
+                mark_globe(panels[-1], sheet, part, eye)
+    add_colours(figure, mesh, panels, scale, "mass per area", len(block.parts))
+    legend_below(figure, handles)
+    return together(updates)
 
 
 def viewpoint(peak: Array) -> Array:
@@ -62,41 +79,30 @@ def viewpoint(peak: Array) -> Array:
     return unit_vectors(lon, lat)
 
 
-def colour_scale(field: Array) -> "Normalize":
-    """Linear colours from 0 for densities of one size, else logarithmic ones."""
-    from matplotlib.colors import LogNorm, Normalize
-
-    largest = field.max() if field.max() > 0 else 1.0
-    if field.min() * LINEAR > largest:
-        return Normalize(0.0, largest)
-    return LogNorm(max(field.min(), largest * DECADES), largest)
-
-
-def raised_to_scale(field: Array, colours: "Normalize") -> Array:
-    """The field with values below a logarithmic scale raised to its lowest colour."""
-    return np.maximum(field, colours.vmin or 0.0)
-
-
-def draw_map(axes: "Axes", points: Array, field: Array, colours: "Normalize") -> None:
+def draw_map(axes: "Axes", points: Array, part: Part, save: int, scale: Scale, norm: Any) -> tuple[Any, Update]:
     """Every pixel in the colour of its cell; longitude 0 in the middle."""
+    cells = scipy.spatial.KDTree(points).query(directions_of_pixels()[2])[1]
+    edges = np.linspace(-np.pi, np.pi, 2 * PIXELS + 1), np.linspace(-np.pi / 2, np.pi / 2, PIXELS + 1)
+    mesh = axes.pcolormesh(*edges, scale.raised(part.density[save].to_numpy()[cells]), norm=norm, cmap=COLOURS, rasterized=True)
+    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])
+    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]), [])
+    axes.grid(color="white", alpha=0.3, linewidth=0.5)
+    return mesh, lambda index: mesh.set_array(scale.raised(part.density[index].to_numpy()[cells]))
+
+
+def directions_of_pixels() -> tuple[Array, Array, Array]:
+    """Longitudes and latitudes of the pixels of a map, and their directions, (n_lat, n_lon, 3)."""
     lat = (np.arange(PIXELS) + 0.5) / PIXELS * np.pi - np.pi / 2
     lon = (np.arange(2 * PIXELS) + 0.5) / PIXELS * np.pi - np.pi
-    values = field[scipy.spatial.KDTree(points).query(unit_vectors(lon, lat[:, None]))[1]]
-    edges = np.linspace(-np.pi, np.pi, 2 * PIXELS + 1), np.linspace(-np.pi / 2, np.pi / 2, PIXELS + 1)
-    mesh = axes.pcolormesh(*edges, raised_to_scale(values, colours), norm=colours, cmap="magma", rasterized=True)
-    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])
-    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]), ["60°S", "30°S", "0°", "30°N", "60°N"], fontsize="x-small")
-    axes.grid(color="white", alpha=0.3, linewidth=0.5)
-    axes.figure.colorbar(mesh, ax=axes, shrink=0.8, orientation="horizontal", pad=0.05, label="mass per area")
+    return lon, lat, unit_vectors(lon, lat[:, None])
 
 
-def draw_globe(axes: "Axes", points: Array, corners: Array, field: Array, eye: Array, colours: "Normalize") -> None:
+def draw_globe(axes: "Axes", points: Array, corners: Array, part: Part, save: int, eye: Array, scale: Scale, norm: Any) -> Update:
     """The cells in front, seen from the direction `eye` (3,) at infinity with north up."""
     from matplotlib.collections import PolyCollection
     from matplotlib.patches import Circle
 
-    right = unit(np.cross([0.0, 0.0, 1.0], eye))
-    plane = np.stack([right, np.cross(eye, right)], axis=1)  # (3, 2)
+    plane = plane_of(eye)
     depth = points @ eye
     width = np.linalg.norm(corners - points[:, None], axis=-1).max()
     shown = np.flatnonzero(depth > -width)
@@ -104,17 +110,57 @@ def draw_globe(axes: "Axes", points: Array, corners: Array, field: Array, eye: A
     limb = Circle((0.0, 0.0), 1.0, facecolor="none", edgecolor="black", linewidth=0.8)
     axes.add_patch(limb)
     flat: Any = corners[shown] @ plane
-    cells = PolyCollection(flat, norm=colours, cmap="magma", edgecolors="face", linewidths=0.3, rasterized=True)
-    cells.set_array(raised_to_scale(field[shown], colours))
+    cells = PolyCollection(flat, norm=norm, cmap=COLOURS, edgecolors="face", linewidths=0.3, rasterized=True)
+    cells.set_array(scale.raised(part.density[save].to_numpy()[shown]))
     axes.add_collection(cells)
     cells.set_clip_path(limb)
     for line in graticule():
         front = np.where((line @ eye > 0)[:, None], line @ plane, np.nan)
         axes.plot(*front.T, color="white", alpha=0.3, linewidth=0.5)
     lon, lat = round(np.degrees(np.arctan2(eye[1], eye[0]))), round(np.degrees(np.arcsin(eye[2])))
-    axes.set_title(f"from {abs(lon)}°{'E' if lon >= 0 else 'W'}, {abs(lat)}°{'N' if lat >= 0 else 'S'}", fontsize="small")
+    axes.set_title(f"{abs(lon)}°{'E' if lon >= 0 else 'W'}, {abs(lat)}°{'N' if lat >= 0 else 'S'}")
     axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     axes.set_axis_off()
+    return lambda index: cells.set_array(scale.raised(part.density[index].to_numpy()[shown]))
+
+
+def plane_of(eye: Array) -> Array:
+    """Coordinates of the picture seen from a direction, to the right and up, (3, 2)."""
+    right = unit(np.cross([0.0, 0.0, 1.0], eye))
+    return np.stack([right, np.cross(eye, right)], axis=1)
+
+
+def mark_map(axes: "Axes", sheet: Sheet, part: Part) -> Handles:
+    """Points of landmarks on a map, and contours of their densities."""
+    handles: Handles = {}
+    for landmark in sheet.reference.landmarks:
+        if part.x in landmark.points:
+            x, y, z = landmark.points[part.x][chosen_points(landmark, part)].T
+            axes.plot(np.arctan2(y, x), np.arcsin(z), **MARK)
+            handles[landmark.label] = handle(**MARK)
+        elif part.x in landmark.over:
+            draw_target(axes, sheet, landmark, part)
+            handles[f"{landmark.label}: 50 %, 90 %"] = line_handle("-")
+    return handles
+
+
+def draw_target(axes: "Axes", sheet: Sheet, landmark: Landmark, part: Part) -> None:
+    """Contours of a density on a map, smooth by the means of the cells around every pixel."""
+    field = masses_on(landmark.masses, landmark.over, part, sheet.dataset)
+    assert field is not None
+    lon, lat, directions = directions_of_pixels()
+    distances, cells = scipy.spatial.KDTree(cell_points(sheet.dataset, part.x)).query(directions, k=7)
+    weights = np.exp(-2 * (distances / distances.mean()) ** 2)
+    smooth = (weights * field[cells]).sum(axis=-1) / weights.sum(axis=-1)
+    contours(axes, lon, lat, smooth, levels(field, part.sizes.to_numpy(), CONTOURS), "-")
+
+
+def mark_globe(axes: "Axes", sheet: Sheet, part: Part, eye: Array) -> None:
+    """Points of landmarks on the side that is seen."""
+    for landmark in sheet.reference.landmarks:
+        if part.x in landmark.points:
+            places = landmark.points[part.x][chosen_points(landmark, part)]
+            axes.plot(*(places[places @ eye > 0] @ plane_of(eye)).T, **MARK)
 
 
 def graticule() -> list[Array]:

@@ -12,8 +12,8 @@ The dissipation D is that of the fluxes, and of the other terms of the flow. Wit
 exponentially fitted fluxes, which are not those of all steps: the two differ by an error in space, which does not vanish where
 a split step comes to rest; and where D falls, Ḋ∫ρ log ρ is part of the rate of F. The sum along the path is one of E, which D
 does not enter. So it is with an internal energy ∫U that is done implicitly. A viscosity that lets mass slide is implicit, and no
-part of these fluxes. JKO steps lower E + W²/(2τ), and rest where the D of fluxes is not 0. Where ξ has kinks (`smooth` = False), D
-jumps from step to step at rest. In all of these the path alone counts.
+part of these fluxes. JKO steps lower E + W²/(2τ), and rest where the D of fluxes is not 0. Where ξ has kinks (`smooth` = False),
+D jumps from step to step at rest. In all of these the path alone counts.
 
 What is looked for is a ξ that is no longer the derivative of the value after the start. If it is f times the right one, the two
 sides differ by a factor f.

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.interaction.convolution import operator
 from gridflow.energy.interaction.space import AnyKernel, NamedKernel, check_space
+from gridflow.energy.table import EnergyTable
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.sums.distance import OfDistance
@@ -25,7 +26,7 @@ from gridflow.sums.kernels import periods
 from gridflow.sums.laws import Exponential, Law, Peaked
 
 
-class Interaction(Struct, frozen=True, forbid_unknown_fields=True, tag="interaction", tag_field="kind"):
+class Interaction(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="interaction", tag_field="kind"):
     """½∬W dρdρ, W = amplitude·k: kernel = {kind = …, …}; factors : those whose positions k sees, all by default."""
 
     kernel: NamedKernel

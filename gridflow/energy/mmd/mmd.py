@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, Moments, Variation, noise_refusal
 from gridflow.energy.interaction.convolution import cell_points, operator
@@ -22,14 +22,16 @@ from gridflow.energy.mmd.network_kernel import BoundFeatures, FeatureParticles, 
 from gridflow.energy.mmd.particles import FINE_CELLS, MMDParticles
 from gridflow.energy.mmd.smoothing import DisplacementMoments, smoothed_operator, smoothed_samples
 from gridflow.energy.mmd.target import Samples, Target, TargetMeasure
+from gridflow.energy.network.branch import weight_planes
 from gridflow.energy.sobolev.poisson import WeightedPoisson
+from gridflow.energy.table import EnergyTable, Landmark
 from gridflow.errors import InputError, require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.sums.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 
 
-class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
+class MMD(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
     """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples.
 
     certificates = {} adds the numbers of `gridflow.energy.mmd.certificates` to every save.
@@ -60,6 +62,13 @@ class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field=
         kernel = Gaussian(self.bandwidth) if self.bandwidth is not None else self.kernel
         assert not isinstance(kernel, str)
         return MMDEnergy(kernel, target, self.certificates)
+
+    @property
+    def views(self) -> tuple[tuple[str, str], ...]:
+        return weight_planes(self.kernel.branches) if isinstance(self.kernel, Features) else ()
+
+    def landmarks(self, grid: Grid, directory: Path) -> list[Landmark]:
+        return TargetMeasure(self.target, directory).landmarks(grid)
 
 
 @dataclass(frozen=True)

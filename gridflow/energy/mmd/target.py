@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from gridflow.energy.network.columns import read_columns
 from gridflow.energy.network.data import FileData
+from gridflow.energy.table import Landmark
 from gridflow.errors import require
 from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
@@ -80,6 +81,15 @@ class TargetMeasure:
         """Cell masses, samples being spread over the cells around them."""
         masses, samples = self.masses(grid), self.samples(grid.factors)
         return masses if samples is None else masses + deposit(samples.points, samples.weights, grid)
+
+    def landmarks(self, grid: Grid) -> list[Landmark]:
+        """The target, for pictures: its densities and its samples."""
+        found, samples = [], self.samples(grid.factors)
+        if self.densities:
+            found.append(Landmark("target", over=grid.order, masses=self.masses(grid)))
+        if samples is not None:
+            found.append(Landmark("sample", {f.name: x for f, x in zip(grid.factors, samples.points.T, strict=True)}))
+        return found
 
 
 def read_samples(component: Target, factors: tuple[Factor, ...], directory: Path) -> Array:

@@ -28,6 +28,11 @@ class Branch(Struct, frozen=True, forbid_unknown_fields=True):
     scale: float = 1.0
 
 
+def weight_planes(branches: list[Branch]) -> tuple[tuple[str, str], ...]:
+    """Pairs of factors that form a weight vector."""
+    return tuple(dict.fromkeys((b.weights[0], b.weights[1]) for b in branches if len(b.weights) == 2))
+
+
 def check_branch(branch: Branch, data: Data, bias: bool, normalization: bool, factors: tuple[Factor, ...]) -> None:
     """Raises InputError for a branch that does not fit the factors, the data, or batch normalisation."""
     named = {name for names in branch.outputs for name in names}

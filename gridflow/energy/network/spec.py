@@ -11,23 +11,25 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.activation import ACTIVATIONS, NUMBERS, ActivationName
-from gridflow.energy.network.branch import Branch, check_branch, squared_length
+from gridflow.energy.network.branch import Branch, check_branch, squared_length, weight_planes
 from gridflow.energy.network.data import Data, FileData
 from gridflow.energy.network.grid import BoundNetwork, BranchModel, bind_branch
+from gridflow.energy.network.landmarks import teacher_landmarks
 from gridflow.energy.network.loss import LOSSES
 from gridflow.energy.network.particles import NetworkParticles
 from gridflow.energy.network.stationarity import BoundStationarity, Stationarity, require_stated
 from gridflow.energy.network.teacher import TeacherData
+from gridflow.energy.table import EnergyTable, Landmark
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor, factor_index
 from gridflow.space.grid import Grid
 
 
-class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", tag_field="kind"):
+class Network(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="network", tag_field="kind"):
     """A two-layer network: branches, activation, loss, data.
 
     bias : append 1 to the inputs, so that the last weight is a bias
@@ -45,7 +47,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
     bias: bool = False
     normalization: bool = False
     decay: Annotated[float, Meta(ge=0.0)] = 0.0
-    decay_on: list[str] = []
+    decay_on: list[str] = field(default_factory=list)
     stationarity: Stationarity | None = None
 
     def load(self, directory: Path) -> "NetworkEnergy":
@@ -61,6 +63,15 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", ta
         fix = "recode the targets or choose another loss"
         require(binary, "targets other than ±1 with the logistic loss", "targets −1 and 1", fix)
         return NetworkEnergy(self, data)
+
+    @property
+    def views(self) -> tuple[tuple[str, str], ...]:
+        return weight_planes(self.branches)
+
+    def landmarks(self, grid: Grid, directory: Path) -> list[Landmark]:
+        if not isinstance(self.data, TeacherData):
+            return []
+        return teacher_landmarks(self.data, self.branches, self.activation, self.normalization, grid)
 
 
 @dataclass(frozen=True)

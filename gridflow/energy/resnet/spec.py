@@ -17,11 +17,12 @@ continuous depth is frozen by `flow.mobility`. Where a reaction changes it, a la
 """
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from gridflow.energy.base import Energy
 from gridflow.energy.network.activation import ACTIVATIONS, JETS, ActivationName
@@ -37,13 +38,14 @@ from gridflow.energy.resnet.layout import DEPTHS, Layout
 from gridflow.energy.resnet.particles import ResNetParticles
 from gridflow.energy.resnet.stationarity import ResNetStationarity
 from gridflow.energy.resnet.teacher import ResNetTeacher
+from gridflow.energy.table import EnergyTable, Landmark
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.space.mixture import mixture_masses
 
 
-class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_field="kind"):
+class ResNet(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_field="kind"):
     """A residual network.
 
     weights : the d² factors that form θ row by row, θ_11, θ_12, …; for an ensemble those of θ^0, then those of θ^1, …
@@ -69,6 +71,22 @@ class ResNet(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet", tag_
         if self.stationarity is not None:
             self.stationarity.check(self.model, self.data, self.loss)
         return ResNetEnergy(self, self.data.load(directory, self.activation), directory)
+
+    @property
+    def views(self) -> tuple[tuple[str, str], ...]:
+        names = self.weights
+        if self.model == "ensemble":
+            return tuple(combinations(names, 2))
+        return tuple(zip(names[::2], names[1::2], strict=False))  # rows of a 2 × 2 matrix
+
+    def landmarks(self, grid: Grid, directory: Path) -> list[Landmark]:
+        teacher = self.data
+        if not isinstance(teacher, ResNetTeacher):
+            return []
+        if teacher.density:
+            masses = mixture_masses(teacher.density, grid, directory, "energy.data.density")
+            return [Landmark("teacher", over=grid.order, masses=masses)]
+        return [teacher.landmark(self.model, self.load(directory).layout(grid.factors))]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from gridflow.energy.network.data import Data
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.resnet.layout import Layout
 from gridflow.energy.resnet.particles import FORWARD, Neurons
+from gridflow.energy.table import Landmark
 from gridflow.errors import require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array, Factor
@@ -68,6 +69,19 @@ class ResNetTeacher(Struct, frozen=True, forbid_unknown_fields=True, tag="resnet
                     require(len(theta) == n_entries, f"teacher parameters {theta}", allowed, "complete them")
                     for entry, k in zip(theta, columns.ravel(), strict=True):
                         check_inside(entry, layout.factors[k])
+
+    def landmark(self, model: str, layout: Layout) -> Landmark:
+        """The neurons of the networks: points of Θ^L, or of Θ with the layer that each is in."""
+        if model == "ensemble":
+            entries = np.array([[layer[0] for layer in n.layers] for n in self.networks]).reshape(len(self.networks), -1)
+        else:
+            entries = np.array([theta for layer in self.networks[0].layers for theta in layer])
+        points = {layout.factors[k].name: entries[:, i] for i, k in enumerate(layout.columns.ravel())}
+        if layout.depth is not None:
+            layers = self.networks[0].layers
+            depths = (np.arange(len(layers)) + 0.5) / len(layers) if layout.layers is None else layout.layers.points
+            points[layout.factors[layout.depth].name] = np.repeat(depths, [len(neurons) for neurons in layers])
+        return Landmark("teacher neuron", points)
 
     def targets(self, model: str, activation: str, inputs: Array, diagonal: float) -> Array:
         """y, (n_data, d)."""

@@ -26,12 +26,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 import scipy
-from msgspec import Meta, Struct
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.energy.mmd.target import Samples, Target, TargetMeasure
 from gridflow.energy.sobolev.poisson import TOLERANCE, WeightedPoisson
+from gridflow.energy.table import EnergyTable, Landmark
 from gridflow.errors import SolveError, require
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
@@ -45,7 +46,7 @@ RIDGE = 1e-13
 """Of the trace of A, added to its diagonal: fewer particles than modes leave A singular."""
 
 
-class Sobolev(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev", tag_field="kind"):
+class Sobolev(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="sobolev", tag_field="kind"):
     """regularization : as for certificates, δ times the volume of the space; modes : of particles, per factor."""
 
     target: Annotated[list[Target], Meta(min_length=1)]
@@ -56,6 +57,9 @@ class Sobolev(Struct, frozen=True, forbid_unknown_fields=True, tag="sobolev", ta
     def load(self, directory: Path) -> "SobolevEnergy":
         """The energy, with its target in files of a folder."""
         return SobolevEnergy(self, TargetMeasure(self.target, directory))
+
+    def landmarks(self, grid: Grid, directory: Path) -> list[Landmark]:
+        return TargetMeasure(self.target, directory).landmarks(grid)
 
 
 @dataclass(frozen=True)
