@@ -90,7 +90,9 @@ def solve(
     run = finished(case, energy, path, overwrite, resume, progress, threads)
     for doubt in run.watch.warnings():
         warnings.warn(doubt, stacklevel=2)
-    return run.writer.dataset()
+    from gridflow.accessor import with_directory
+
+    return with_directory(run.writer.dataset(), case.directory)
 
 
 def solve_compared(case: Case, energy: Energy) -> "xarray.Dataset":

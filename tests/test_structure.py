@@ -19,7 +19,7 @@ FLOORS = [
     ["scheme", "exact", "particles.cloud", "particles.dynamics", "particles.integrator", "particles.proximal", "particles.spec"],
     ["output.layout", "output.schema", "output.ugrid"],
     ["case"],
-    ["output", "particles.simulation", "progress"],
+    ["output", "accessor", "particles.simulation", "progress"],
     ["solver"],
     ["verdict"],
     ["doctor"],

@@ -70,7 +70,9 @@ def layout_of(
             continue
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         ends = {"bounds": f"{factor.name}_bounds"} if factor.one_dimensional else {}
-        layout.add(factor.name, (factor.name,), factor.points, attrs | ends)
+        turn = {"period": factor.period} if factor.period > 0 else {}
+        held = {} if factor.moves else {"volumes": factor.volumes}
+        layout.add(factor.name, (factor.name,), factor.points, attrs | ends | turn | held)
         for name in ends.values():
             layout.add(name, (factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1), {})
             layout.coordinates.append(name)

@@ -1,0 +1,68 @@
+"""What a dataset was computed from: the case in its attributes, and its problem on the same grid."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from gridflow.case.case import Case
+from gridflow.case.shipped import shipped_cases, shipped_directory
+from gridflow.energy.base import Energy
+from gridflow.errors import InputError, require
+from gridflow.output.spaces import grid_of
+from gridflow.problem import Problem
+from gridflow.space.grid import Grid
+
+DIRECTORY = "case_directory"
+"""In the encoding of a dataset, which no file keeps: where the relative paths of its case start."""
+
+
+def case_of(dataset: xarray.Dataset, directory: str | Path | None = None) -> Case:
+    """The case in the attributes of a dataset. Raises InputError where there is none, or one whose energy is in Python.
+
+    directory : where its relative paths start; default that of the run, for a file the folder of the shipped cases where it is
+        one of these by name, else the current one
+    """
+    own = dataset.attrs.get("energy_class")
+    received, fix = f"the case of a run with the energy {own}, in Python", "pass energy=…, an instance of that class"
+    require(own is None, received, "a run whose case names its energy", fix)
+    return Case.from_dict(case_table(dataset), *place(dataset, directory))
+
+
+def case_table(dataset: xarray.Dataset) -> dict[str, Any]:
+    """The tables of that case."""
+    text = dataset.attrs.get("case")
+    if not isinstance(text, str):
+        fix = "keep its attributes: with xarray.set_options(keep_attrs=True)"
+        raise InputError("a dataset without the attribute case", "a result of gridflow.solve", fix)
+    return tomllib.loads(text)
+
+
+def place(dataset: xarray.Dataset, directory: str | Path | None) -> tuple[str, str | Path]:
+    """Name and directory of that case."""
+    name = str(dataset.attrs.get("case_name", "case"))
+    default = shipped_directory() if name in shipped_cases() else Path()
+    return name, dataset.encoding.get(DIRECTORY, default) if directory is None else directory
+
+
+def problem_of(dataset: xarray.Dataset, energy: Energy | None, directory: str | Path | None) -> tuple[Case, Problem]:
+    """The case, and its problem; energy : of one's own, in place of that in the case. Raises InputError for another grid."""
+    if energy is None:
+        case = case_of(dataset, directory)
+    else:  # the case of such a run has no energy, and needs none
+        table = {"title": "", **case_table(dataset), "energy": {"kind": "potential"}, "exact": None}
+        case = Case.from_dict(table, *place(dataset, directory))
+    problem, mine = case.problem(energy), grid_of(dataset)
+    same = mine.shape == problem.grid.shape and all(
+        a.name == b.name and np.allclose(a.points, b.points) for a, b in zip(mine.factors, problem.grid.factors, strict=True)
+    )
+    received = f"a density on {sizes_text(mine)}, whose case has {sizes_text(problem.grid)}"
+    require(same, received, "the grid of the case", "keep all cells of the result")
+    return case, problem
+
+
+def sizes_text(grid: Grid) -> str:
+    """Cells by factor."""
+    return " × ".join(f"{f.name} {f.size}" for f in grid.factors)
