@@ -9,9 +9,9 @@ Everything is imported on first use, so that `import gridflow` costs nothing.
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from gridflow.accessor import open as open
     from gridflow.case.case import Case, load_case
     from gridflow.errors import InputError, SolveError
+    from gridflow.output.opening import open as open
     from gridflow.output.plotting import plot
     from gridflow.particles.simulation import simulate
     from gridflow.solver import solve
@@ -26,7 +26,7 @@ _HOME = {
     "load_case": "case.case",
     "InputError": "errors",
     "SolveError": "errors",
-    "open": "accessor",
+    "open": "output.opening",
     "plot": "output.plotting",
     "simulate": "particles.simulation",
     "solve": "solver",

@@ -82,6 +82,13 @@ def solve(
     The numbers of an energy of one's own are compared with each other at the start (`gridflow.energy.check`) and along the run
     (`gridflow.scheme.balance`), of which a Python warning tells too.
 
+    >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 64, "time.save": 3})
+    >>> ds = gridflow.solve(case)
+    >>> ds.attrs["status"], dict(ds["density"].sizes)
+    ('completed', {'time': 3, 'x': 64})
+    >>> ds.attrs["mass_error_max"] <= 1e-12, bool(ds["energy"][-1] < ds["energy"][0])
+    (True, True)
+
     Raises InputError for wrong input, before anything is written.
     """
     path = None if output is None else Path(output)
@@ -90,7 +97,7 @@ def solve(
     run = finished(case, energy, path, overwrite, resume, progress, threads)
     for doubt in run.watch.warnings():
         warnings.warn(doubt, stacklevel=2)
-    from gridflow.accessor import with_directory
+    from gridflow.output.opening import with_directory
 
     return with_directory(run.writer.dataset(), case.directory)
 

@@ -120,6 +120,20 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A case from the tables of a TOML file as a dict, with the same defaults, checks and errors.
 
         name, directory : of the case, and where its relative paths start. Raises InputError.
+
+        >>> case = gridflow.Case.from_dict(
+        ...     {
+        ...         "title": "heat on a circle",
+        ...         "space": {"x": {"kind": "circle", "cells": 32}},
+        ...         "energy": {"kind": "potential"},
+        ...         "initial": [{"density": {"x": {"kind": "cosine", "amplitude": 0.8, "wavenumber": 1}}}],
+        ...         "flow": {"temperature": 0.2},
+        ...         "scheme": {"kind": "finite-volume"},
+        ...         "time": {"stop": 0.5, "save": 3},
+        ...     }
+        ... )
+        >>> case.scheme.diffusion  # a default
+        'implicit'
         """
         received = f"a case of type {type(table).__name__}"
         require(isinstance(table, dict), received, "a dict of tables", "read files with gridflow.load_case")
@@ -132,6 +146,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A copy with changes such as {"space.a.cells": 128}; every check runs again.
 
         A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.case.changes`).
+
+        >>> case = gridflow.load_case("bn-circle").replace({"space.a.cells": 64, "scheme.kind": "jko", "scheme.tau": 0.02})
+        >>> case.scheme.tau, case.resolution()
+        (0.02, {'space.a.cells': 64, 'space.angle.cells': 384})
+
+        Raises InputError for a key or a value that a case cannot have.
         """
         check_hidden(changes)
         table = msgspec.to_builtins(self)
@@ -160,6 +180,14 @@ def without_none(value: Any) -> Any:
 
 def load_case(case: str | Path) -> Case:
     """The shipped case of a name, or the case of a TOML file by its path.
+
+    >>> gridflow.load_case("bn-circle").source
+    'S1 Fig. 1'
+    >>> gridflow.load_case("bn-circel")
+    Traceback (most recent call last):
+        ...
+    gridflow.errors.InputError: no case 'bn-circel'
+    ...
 
     Raises InputError that names the key, what was received, what is allowed and how to fix it.
     """

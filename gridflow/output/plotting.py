@@ -30,6 +30,11 @@ def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, 
     """Density at several times, energy, mass error, fit and directions of a network; written to `output` if given.
 
     `output` ends in .png, .pdf or .svg for a picture, in .gif or .mp4 for an animation over the saved times.
+    >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 64, "time.save": 3})
+    >>> figure = gridflow.plot(gridflow.solve(case))
+    >>> [axes.get_title() for axes in figure.axes][1:]
+    ['energy and dissipation', 'certificates', 'time step']
+
     Raises InputError for a file that is not a gridflow result, an unknown ending, or an output that exists.
     """
     target = None if output is None else Path(output)

@@ -11,9 +11,12 @@ from gridflow.case.case import Case
 from gridflow.case.shipped import shipped_cases, shipped_directory
 from gridflow.energy.base import Energy
 from gridflow.errors import InputError, require
+from gridflow.output.saves import Time, at_time, fields_of
 from gridflow.output.spaces import grid_of
 from gridflow.problem import Problem
+from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
+from gridflow.sums.choice import reductions
 
 DIRECTORY = "case_directory"
 """In the encoding of a dataset, which no file keeps: where the relative paths of its case start."""
@@ -61,6 +64,19 @@ def problem_of(dataset: xarray.Dataset, energy: Energy | None, directory: str | 
     received = f"a density on {sizes_text(mine)}, whose case has {sizes_text(problem.grid)}"
     require(same, received, "the grid of the case", "keep all cells of the result")
     return case, problem
+
+
+def evaluated(
+    dataset: xarray.Dataset, time: Time, energy: Energy | None, directory: str | Path | None
+) -> tuple[list[float], list[Array], xarray.DataArray]:
+    """Free energies and first variations of the densities at a time, and their numbers (`fields_of`)."""
+    chosen = at_time(dataset, time, "the energy")
+    case, problem = problem_of(chosen, energy, directory)
+    fields, numbers = fields_of(chosen, problem.grid)
+    with reductions(case.reductions):
+        evaluations = [problem.evaluate(np.ascontiguousarray(f)) for f in fields]
+    values = [problem.free_energy(f, e)[0] for f, e in zip(fields, evaluations, strict=True)]
+    return values, [e.first_variation for e in evaluations], numbers
 
 
 def sizes_text(grid: Grid) -> str:

@@ -160,6 +160,10 @@ def simulate(
     energy : an energy of one's own with `particles(factors)`, instead of the one in the case
     threads : of BLAS and sums over pairs; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
+    >>> run = gridflow.simulate(gridflow.load_case("ornstein-uhlenbeck"), 100, seed=1, times=[0.0, 0.5, 1.0])
+    >>> run.points.shape, run.weights.shape, run.energy.shape
+    ((3, 100, 1), (100,), (3,))
+
     Raises InputError for a case or a choice that cannot run, SolveError for a run that diverges.
     """
     with blas_threads(threads), reductions(case.reductions) as use:

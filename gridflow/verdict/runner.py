@@ -54,6 +54,10 @@ def validate(
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
     `gridflow.verdict.verdict`), `outcome` and `reason` say so per quantity, `worth` is the particle count the grid is worth.
 
+    >>> changes = {"space.x.cells": 64, "particles": None, "validation": {"w1": {"threshold": 0.01, "reason": "half a cell"}}}
+    >>> gridflow.validate(gridflow.load_case("porous-medium").replace(changes)).attrs["verdict"]  # by its exact solution
+    'pass'
+
     Raises InputError for a case that cannot be validated, SolveError for a grid or particle run that fails or diverges.
     """
     check_case(case)
