@@ -7,6 +7,7 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, case_of
 
 import gridflow
+from gridflow.accessor import Accessor
 
 PUBLIC = ["accessor", "case.case", "output.opening", "output.plotting", "particles.simulation", "solver", "verdict.runner"]
 """Modules of all that `gridflow` exports, but for its errors."""
@@ -35,9 +36,7 @@ def dataset():
 def test_every_public_function_has_an_example():
     names = {test.name for module in PUBLIC for test in examples(module)}
     exported = {f"gridflow.{module}.{name}" for name, module in gridflow._HOME.items() if module != "errors"}
-    methods = {
-        f"gridflow.accessor.Accessor.{name}" for name, value in vars(gridflow.accessor.Accessor).items() if callable(value)
-    }
+    methods = {f"gridflow.accessor.Accessor.{name}" for name, value in vars(Accessor).items() if callable(value)}
     wanted = {n for n in exported | methods if "._" not in n}
     wanted |= {f"gridflow.case.case.Case.{name}" for name in ("from_dict", "replace")}
     wanted -= {"gridflow.case.case.Case"}  # its methods have them
