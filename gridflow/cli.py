@@ -1,4 +1,4 @@
-"""The command line: list, show, solve, validate, plot, export, doctor.
+"""The command line: list, show, solve, validate, plot, export, doctor, and those of `gridflow.assist`.
 
 Requested results go to stdout, files to the path of -o, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gridflow import __version__
+from gridflow.assist import ASSISTANCE, add_assistance, complete, solve_json, summary, validate_json
 from gridflow.errors import InputError, SolveError, suggestion
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
-    from gridflow.output.dataset import Ending
 
 EXIT_FAILED, EXIT_INPUT = 1, 2
 GARBAGE_AFTER = 50_000
@@ -27,17 +27,31 @@ GARBAGE_AFTER = 50_000
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors name the help text, with exit code 2."""
+    """argparse whose errors name the help text of the command, with exit code 2."""
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_INPUT, f"{self.prog}: {message}\n  fix: see {self.prog} --help\n")
+    def error(self, message: str, hint: str = "") -> NoReturn:
+        self.exit(EXIT_INPUT, f"{self.prog}: {message}\n  fix: {hint}see {self.prog} --help\n")
+
+
+class CommandParser(Parser):
+    """That of one command, which does not leave words that it does not know to the program, and guesses none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            close = suggestion(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unknown: {' '.join(unknown)}", f"{close}; " if close else "")
+        return found, unknown
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Commands and options."""
     parser = Parser(prog="gridflow", description="Wasserstein gradient flows solved as densities on a grid.")
     parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
 
     listing = commands.add_parser("list", help="cases that ship with gridflow, and about how many seconds of CPU each takes")
     listing.add_argument("--json", action="store_true", help="as JSON on stdout")
@@ -72,6 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
     doctor = commands.add_parser("doctor", help="what works on this machine, and how to repair what does not")
     doctor.add_argument("--json", action="store_true", help="as JSON on stdout")
+    add_assistance(commands)
+    for command in (solve, validate):
+        command.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
     for command in (solve, validate, plot, export):
         command.add_argument("--overwrite", action="store_true", help="replace existing files")
     for command in (solve, validate):
@@ -79,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--threads", type=int, metavar="N", help="of BLAS, sweeps and sums, or particle runs side by side")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    complete(parser, commands.choices)
     return parser
 
 
@@ -144,6 +162,8 @@ def command_solve(arguments: argparse.Namespace) -> int:
         case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress, threads=arguments.threads
     )
     status = ending.attrs["status"]
+    if arguments.json:
+        print(solve_json(ending, output, picture if arguments.plot else None))
     if status == "interrupted":
         flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
@@ -164,27 +184,6 @@ def command_solve(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if failed else 0
 
 
-def summary(ending: "Ending", output: Path) -> str:
-    """A few lines on a result: status, cost, energy, mass, warnings and errors."""
-    attrs, first, last = ending.attrs, ending.first, ending.last
-    change = f"mass {first['mass']:.4g} -> {last['mass']:.4g}"
-    error = f"mass error {attrs['mass_error_max']:.1e}"
-    lines = [
-        f"{attrs['status']}: wrote {output}",
-        f"  time {last['time']:g}, {int(last['steps'])} steps in {attrs['wall_seconds']:.1f} s",
-        f"  energy {first['energy']:.6g} -> {last['energy']:.6g}; decrease {attrs['energy_decreases']},"
-        f" largest rise in a step {attrs['energy_rise_max']:.1e}",
-        f"  {change if 'mass_free' in attrs else error},"
-        f" smallest density {last['density_min']:.1e}, boundary mass {last['boundary_mass']:.1e}",
-    ]
-    lines += [f"  warning: {line}" for line in attrs.get("warnings", "").splitlines()]
-    if "data_notes" in attrs:
-        lines.append(f"  data: {attrs['data_notes']}")
-    if "error_w1" in last:
-        lines.append(f"  error against the exact solution: W1 {last['error_w1']:.2e}, L1 {last['error_l1']:.2e}")
-    return "\n".join(lines)
-
-
 def command_validate(arguments: argparse.Namespace) -> int:
     """Prints the verdict on a case; writes its dataset and picture."""
     from gridflow.progress import RunTally
@@ -198,7 +197,8 @@ def command_validate(arguments: argparse.Namespace) -> int:
     result = validate(
         case, directory, quick=arguments.quick, overwrite=arguments.overwrite, progress=progress, threads=arguments.threads
     )
-    print(table(result))
+    files = directory / f"{case.name}-validation.nc", directory / f"{case.name}-validation.png"
+    print(validate_json(result, *files) if arguments.json else table(result))
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
 
@@ -258,6 +258,7 @@ COMMANDS = {
     "plot": command_plot,
     "export": command_export,
     "doctor": command_doctor,
+    **ASSISTANCE,
 }
 
 

@@ -14,10 +14,11 @@ from gridflow.case.case import Case
 from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
+from gridflow.log import LOG
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, check_output, layout_of, part_path, records_of
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
-from gridflow.progress import Progress
+from gridflow.progress import Progress, progress_for, shown
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.watch import Watch
 from gridflow.space.concentration import concentration_warnings
@@ -59,7 +60,7 @@ def solve(
     energy: Energy | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
 ) -> "xarray.Dataset":
     """The dataset of a case, solved on its grid, and written to the NetCDF file `output` if given.
@@ -71,7 +72,7 @@ def solve(
     energy : an energy of one's own in Python, instead of the one in the case (see `gridflow.energy.base`)
     overwrite : replace an existing file
     resume : continue an interrupted run of the same case
-    progress : shows how far the run is; default nothing
+    progress : True shows how far the run is: a bar on a terminal or in a notebook, else lines on stderr. Default nothing
     threads : of BLAS, sweeps and sums; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
@@ -126,7 +127,7 @@ def finished(
     path: Path | None,
     overwrite: bool,
     resume: bool,
-    progress: Progress | None,
+    progress: Progress | bool | None,
     threads: int | None,
     compare: bool = True,
 ) -> "Run":
@@ -134,10 +135,12 @@ def finished(
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
-    shown = progress or Progress()
-    with blas_threads(threads), on_compilation(shown.compiling), reductions(case.reductions) as use:
-        run = Run(case, energy, path, resume, shown, use, compare)
+    shows = shown(progress, lambda: progress_for(case.name, case.time.stop))
+    with blas_threads(threads), on_compilation(shows.compiling), reductions(case.reductions) as use:
+        run = Run(case, energy, path, resume, shows, use, compare)
+        LOG.info("%r starts at time %g", case, run.state.time)
         run.ended = run.result()
+        LOG.info("%s: %s after %d steps", case.name, run.ended.attrs["status"], run.counters.steps)
         return run
 
 

@@ -18,13 +18,14 @@ from msgspec import Meta, Struct, field
 from gridflow.case.changes import apply_changes
 from gridflow.case.explain import HIDDEN, input_error
 from gridflow.case.plain import plain
-from gridflow.case.shipped import shipped_cases
+from gridflow.case.shipped import number_of_cells, shipped_cases
 from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
 from gridflow.energy.sum import EnergySpec
 from gridflow.errors import InputError, require, suggestion
 from gridflow.exact.specs import ExactSpec
 from gridflow.flow.flow import Flow
+from gridflow.html import folded_html, table_html
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
 from gridflow.particles.spec import Particles
@@ -50,7 +51,11 @@ def memory_of_machine() -> float:
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
-    """Mean-field time. save: number of equidistant saves including 0 and stop, or a list of times."""
+    """Mean-field time.
+
+    stop : the end; save : number of equidistant saves including 0 and stop, or a list of times
+    steady : a run ends where the dissipation is below, 0 for never; max_steps : a run fails after so many steps
+    """
 
     stop: Annotated[float, Meta(gt=0.0)]
     save: Annotated[int, Meta(ge=2, le=100_000)] | list[float] = 21
@@ -74,8 +79,13 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A case with every default filled in.
 
+    title : of files and pictures; source : where the case is from; description : more words
+    space : the factors of the space by name; flow, energy : what moves the density; initial : components of the initial density
+    scheme : how steps are made; time : how long, and when densities are saved; exact : the exact solution, where there is one
+    particles : runs that `gridflow validate` and `gridflow.simulate` make; validation : errors that a verdict tolerates
+    reductions : what computes sums over pairs
     seconds : of CPU that solving it takes, once its kernels are compiled, rounded
-    directory : where its relative paths start
+    name, directory : of the case, not keys of its file; relative paths start in the directory
     """
 
     title: str
@@ -94,6 +104,15 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0.0)] = 0.0
     name: str = "case"
     directory: str = "."
+
+    def __repr__(self) -> str:
+        cells = " × ".join(f"{name} {number_of_cells(msgspec.to_builtins(spec))}" for name, spec in self.space.items())
+        return f"<Case {self.name}: {cells} cells, {tag(self.energy)}, {tag(self.scheme)}, to time {self.time.stop:g}>"
+
+    def _repr_html_(self) -> str:
+        kinds = ", ".join(f"{name}: {tag(spec)}" for name, spec in self.space.items())
+        rows = [("title", self.title), ("source", self.source), ("space", kinds), ("in short", repr(self))]
+        return table_html(rows, caption=self.name) + folded_html("all keys, as TOML", self.text())
 
     def grid(self) -> Grid:
         """The product of the factors of [space], with the mobilities of [flow]."""
@@ -169,6 +188,11 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         table, left_out = msgspec.to_builtins(self), HIDDEN.union(without)
         return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in left_out})
+
+
+def tag(spec: Struct) -> str:
+    """The kind of a table."""
+    return str(spec.__struct_config__.tag)
 
 
 def without_none(value: Any) -> Any:

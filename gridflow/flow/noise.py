@@ -45,7 +45,10 @@ Correction = Literal["drift", "diffusion"]
 
 
 class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
-    """level : β₀ in units of the coordinates, 0 for none; time, power : of a decaying level; decrease : C of an adaptive one.
+    """Noise injection (S4).
+
+    level : β₀ in units of the coordinates, 0 for none; schedule : of the level over time
+    time, power : of a decaying level; decrease : C of an adaptive one
 
     step, corrections : γ, and which terms of order γ a density in one dimension has. Particles take γ from their integrator.
     """

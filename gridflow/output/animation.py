@@ -22,7 +22,8 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
     from matplotlib import rcParams
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from gridflow.output.figures import Picture
 
     writer: Any = PillowWriter(fps=10)
     if target.suffix == ".mp4":
@@ -39,7 +40,7 @@ def animate(dataset: xarray.Dataset, target: Path) -> "Figure":
     flat = any(part.ndim == 3 for part in parts.values())
     panels = len(parts) if flat or not parts else 1
     heights = [h for h in (len(surfaces), 1 if parts else 0) if h]
-    figure = Figure(figsize=(max(5 * panels, 9 if surfaces else 0), 4.2 * sum(heights)), layout="constrained")
+    figure = Picture(figsize=(max(5 * panels, 9 if surfaces else 0), 4.2 * sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
 
     def draw(index: int) -> list[Any]:

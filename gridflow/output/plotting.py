@@ -61,8 +61,9 @@ def read_result(path: Path, purpose: str) -> xarray.Dataset:
 
 def overview(dataset: xarray.Dataset) -> "Figure":
     """Surfaces, densities at several times, directions of neurons; below them energy, certificates and fit or time step."""
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from gridflow.output.figures import Picture
 
     parts, surfaces = projections(dataset), surface_panels(dataset, label_names(dataset))
     columns = panel_times(dataset)
@@ -71,7 +72,7 @@ def overview(dataset: xarray.Dataset) -> "Figure":
     rows = len(parts) if flat else 1
     heights = [h for h in (len(surfaces), rows if parts else 0, 1 if turning else 0) if h] + [1]
     size = (3.2 * PANELS, 2.9 * sum(heights))
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - 0.3 / size[1])))  # the title
+    figure = Picture(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - 0.3 / size[1])))  # the title
     figure.suptitle(f"{dataset.attrs.get('title', '')} ({dataset.attrs.get('source', '')})")
     subfigures: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     *remaining, bottom = subfigures

@@ -21,6 +21,9 @@ class Cloud:
     points: Array
     weights: Array
 
+    def __repr__(self) -> str:
+        return f"<Cloud of {len(self.points)} particles in {self.points.shape[1]} columns>"
+
 
 def fold(points: Array, factors: tuple[Factor, ...]) -> Array:
     """All particles back into the space: mirrored at walls, wrapped on circles, retracted to surfaces; labels stay."""

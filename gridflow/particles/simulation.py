@@ -14,6 +14,7 @@ from gridflow.energy.check import check_at_particles
 from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import check_drive, check_terms
+from gridflow.html import table_html
 from gridflow.particles.cloud import Cloud, Sampling, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
 from gridflow.particles.integrator import IntegratorSpec
@@ -43,6 +44,23 @@ class ParticleRun:
     warnings: tuple[str, ...] = ()
     unconverged: int = 0
     reductions: str = ""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What the run was, in words."""
+        n_times, count, _ = self.points.shape
+        found = [
+            ("particles", str(count)),
+            ("times", f"{n_times}, from {self.times[0]:g} to {self.times[-1]:g}"),
+            ("energy", f"{self.energy[0]:.6g} -> {self.energy[-1]:.6g}"),
+            ("cost", f"{self.evaluations} evaluations, {self.seconds:.2g} s"),
+        ]
+        return found + [("warning", line) for line in self.warnings]
+
+    def __repr__(self) -> str:
+        return "<ParticleRun: " + "; ".join(f"{name} {text}" for name, text in self.rows()) + ">"
+
+    def _repr_html_(self) -> str:
+        return table_html(self.rows(), caption="particle run")
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""

@@ -47,14 +47,17 @@ class LineFactor(Coordinate):
 
 
 class Grading(Struct, frozen=True, forbid_unknown_fields=True):
-    """Cells that grow smoothly away from `focus`; `ratio` = largest over smallest map derivative."""
+    """Cells that grow smoothly. focus : where they are smallest; ratio : of the largest to the smallest map derivative"""
 
     focus: float
     ratio: Ratio
 
 
 class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", tag_field="kind"):
-    """A bounded interval with no-flux ends: a truncated line."""
+    """A bounded interval with no-flux ends: a truncated line.
+
+    bounds : lower and upper end; cells : their number; grading : of the widths, uniform by default; units : for files
+    """
 
     bounds: tuple[float, float]
     cells: Cells

@@ -20,7 +20,11 @@ CUT_MAX = 1e-6
 
 class Component(Struct, frozen=True, forbid_unknown_fields=True):
     """One component of a mixture: a product of named densities, one per factor, a joint density of all factors, or a density
-    from a gridflow file."""
+    from a gridflow file.
+
+    density : by factor; joint : of all factors; file : whose last density it is, on the same grid
+    weight : of the component, divided by the sum of all
+    """
 
     density: dict[str, DensitySpec] = field(default_factory=dict)
     weight: Annotated[float, Meta(gt=0.0)] = 1.0

@@ -32,7 +32,10 @@ def check_level(level: int) -> None:
 
 
 class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_field="kind"):
-    """The unit sphere with 10·4^level + 2 cells; `relaxation` Lloyd steps after each subdivision centre their points.
+    """The unit sphere with 10·4^level + 2 cells.
+
+    level : subdivisions of an icosahedron; relaxation : Lloyd steps after each, which centre points in their cells
+    units : for files
 
     A density is a mean over a cell, a difference of two densities one of values at points: on cells that are not centred the
     Laplacian is of first order. Heat in the harmonic of degree 1, levels 2 to 6: order 1.1, 0.8, 1.3 with 3 steps at the end

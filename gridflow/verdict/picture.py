@@ -14,7 +14,7 @@ TINY = 1e-17
 
 def verdict_figure(result: xarray.Dataset) -> "Figure":
     """A panel per quantity with a rate (distance against N), then the verdict over time, errors over time, and energies."""
-    from matplotlib.figure import Figure
+    from gridflow.output.figures import Picture
 
     particles = "distance" in result
     judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])] if particles else []
@@ -22,7 +22,7 @@ def verdict_figure(result: xarray.Dataset) -> "Figure":
     panels = len(judged) + len(over_time)
     columns = min(4, panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(4.3 * columns, 3.7 * rows), layout="constrained")
+    figure = Picture(figsize=(4.3 * columns, 3.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, k in zip(axes, judged, strict=False):
         draw_rate(ax, result.isel(quantity=k))

@@ -13,7 +13,7 @@ from gridflow.energy.own import identity_of
 from gridflow.energy.sum import bound_parts
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
-from gridflow.progress import Progress
+from gridflow.progress import Progress, RunTally, shown
 from gridflow.solver import check_one_energy
 from gridflow.sums.choice import reductions
 from gridflow.threads import blas_threads, runs_side_by_side
@@ -37,7 +37,7 @@ def validate(
     quick: bool = False,
     energy: Energy | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
 ) -> xarray.Dataset:
     """The verdict on the grid solution of a case: compared with particle runs and, where there is one, its exact solution.
@@ -49,6 +49,7 @@ def validate(
     quick : cells twice as wide, a quarter of the particles, thresholds four times as large
     energy : an energy of one's own, for grids and for particles (`gridflow.energy.base`)
     overwrite : replace existing files
+    progress : True counts the runs: a bar on a terminal or in a notebook, else lines on stderr. Default nothing
     threads : particle runs side by side; default that of GRIDFLOW_THREADS, else the number of CPUs (`gridflow.threads`)
 
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
@@ -65,7 +66,7 @@ def validate(
     paths = None if directory is None else output_paths(case, Path(directory), overwrite)
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = quick_case(case) if quick else case
-    tally = progress or Progress()
+    tally = shown(progress, lambda: RunTally(case.name))
     try:
         with blas_threads(1), on_compilation(tally.compiling), reductions(case.reductions) as use:
             experiment = run_experiment(chosen, energy, tally, runs_side_by_side(threads))

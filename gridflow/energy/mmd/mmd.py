@@ -29,9 +29,10 @@ from gridflow.sums.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 
 
 class MMD(Struct, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
-    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples.
+    """½MMD² to a target.
 
-    certificates = {} adds the numbers of `gridflow.energy.mmd.certificates` to every save.
+    target : a mixture of densities and samples; kernel : {kind = …}, or the word "gaussian" with a bandwidth beside it
+    bandwidth : of this Gaussian; certificates : {} adds the numbers of `gridflow.energy.mmd.certificates` to every save
     """
 
     target: list[Target]

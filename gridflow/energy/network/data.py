@@ -46,6 +46,7 @@ class Data:
 class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
     """Columns of a CSV file (first row: names; `#` starts a comment) or variables of a NetCDF file.
 
+    file : relative to the case; inputs, targets : columns; weights : column of the weights of the data, equal by default
     standardize : shift and scale inputs and targets to mean 0 and standard deviation 1 (weighted), one column at a time
     predictions : so many of the data, evenly spaced in the order of the file, are in the dataset with their predictions at every
         save; default all. It changes nothing else

@@ -28,8 +28,9 @@ from gridflow.space.grid import Grid
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True, tag="network", tag_field="kind"):
-    """A two-layer network: branches, activation, loss, data.
+    """A two-layer network.
 
+    data : inputs and targets; branches : what a neuron computes, u·σ(b·x) or a sum of such; activation : σ; loss : ℓ
     bias : append 1 to the inputs, so that the last weight is a bias
     normalization : batch normalisation, b̄ = b/‖b‖_Σ with Σ the covariance of the centred data (S1 (2)–(4))
     decay, decay_on : weight decay λ Σ ‖b‖² over the named factors (S2 §9), b being what a position stands for in `weights`: its
