@@ -11,6 +11,7 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     from gridflow.case.case import Case, load_case
     from gridflow.errors import InputError, SolveError
+    from gridflow.output.joining import concat
     from gridflow.output.opening import open as open
     from gridflow.output.plotting import plot
     from gridflow.particles.simulation import simulate
@@ -18,7 +19,7 @@ if _typing.TYPE_CHECKING:
     from gridflow.verdict.runner import validate
 
 __version__ = "0.1.0"
-__all__ = ["Case", "InputError", "SolveError", "load_case", "plot", "simulate", "solve", "validate"]
+__all__ = ["Case", "InputError", "SolveError", "concat", "load_case", "plot", "simulate", "solve", "validate"]
 """What `import *` brings: all but `open`, which Python has too."""
 
 _HOME = {
@@ -26,6 +27,7 @@ _HOME = {
     "load_case": "case.case",
     "InputError": "errors",
     "SolveError": "errors",
+    "concat": "output.joining",
     "open": "output.opening",
     "plot": "output.plotting",
     "simulate": "particles.simulation",

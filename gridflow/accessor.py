@@ -25,7 +25,7 @@ import xarray
 
 from gridflow.errors import require
 from gridflow.output.comparing import TITLES, check_same_space, metric_of
-from gridflow.output.rebuilt import case_of, evaluated
+from gridflow.output.rebuilt import case_of, evaluated, predicted
 from gridflow.output.samples import sample_cells
 from gridflow.output.saves import Time, against, at_time, clouds_of, described, fields_of, positions_in, together
 from gridflow.output.spaces import check_schema, factor_dims, grid_of
@@ -259,6 +259,24 @@ class Accessor:
         """
         _, variations, numbers = evaluated(self.dataset, time, energy, directory)
         return together(variations, numbers, self.grid.order, "first_variation", "first variation of the energy")
+
+    def predict(
+        self, inputs: Any, time: Time = None, *, energy: "Energy | None" = None, directory: str | Path | None = None
+    ) -> xarray.DataArray:
+        """The prediction f_ρ(x) of a network at new inputs, (time, point), with several outputs (time, point, output).
+
+        inputs : (n_points, n_inputs), or (n_points,) of one input, in the units of the data; so are the predictions, whatever the
+            network was trained on (`standardize`, batch normalisation). energy, directory : as of `free_energy`
+
+        >>> case = gridflow.load_case("teacher-1d-quadratic").replace({"space.theta.cells": 64, "time.save": 3})
+        >>> gridflow.solve(case).gridflow.predict([0.0, 1.0]).round(2).to_numpy()[-1]
+        array([0., 1.])
+
+        Raises InputError for an energy without data, and for another number of inputs.
+        """
+        predictions, numbers = predicted(self.dataset, inputs, time, energy, directory)
+        dims = ("point",) if predictions[0].ndim == 1 else ("point", "output")
+        return together(predictions, numbers, dims, "prediction", "network predictions, in the units of the data")
 
     # ------------------------------------------------------------------------------------------------------- pictures
     def plot(self, output: str | Path | None = None, overwrite: bool = False) -> "Figure":

@@ -9,7 +9,8 @@ from helpers import ORNSTEIN_UHLENBECK, case_of
 import gridflow
 from gridflow.accessor import Accessor
 
-PUBLIC = ["accessor", "case.case", "output.opening", "output.plotting", "particles.simulation", "solver", "verdict.runner"]
+PUBLIC = ["accessor", "case.case", "output.joining", "output.opening", "output.plotting", "particles.simulation"]
+PUBLIC += ["solver", "verdict.runner"]
 """Modules of all that `gridflow` exports, but for its errors."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -35,8 +35,13 @@ def case_of(dataset: xarray.Dataset, directory: str | Path | None = None) -> Cas
 
 
 def case_table(dataset: xarray.Dataset) -> dict[str, Any]:
-    """The tables of that case."""
-    text = dataset.attrs.get("case")
+    """The tables of that case; of joined results (`gridflow.concat`) it is a variable, one for each run."""
+    joined = dataset["case"] if "case" in dataset.data_vars else None
+    if joined is not None and joined.ndim > 0:
+        dim = joined.dims[0]
+        fix = f"choose one, for example ds.isel({{{dim!r}: 0}})"
+        raise InputError(f"the case of {joined.size} runs along {dim!r}", "a dataset of one run", fix)
+    text = dataset.attrs.get("case") if joined is None else joined.item()
     if not isinstance(text, str):
         fix = "keep its attributes: with xarray.set_options(keep_attrs=True)"
         raise InputError("a dataset without the attribute case", "a result of gridflow.solve", fix)
@@ -77,6 +82,32 @@ def evaluated(
         evaluations = [problem.evaluate(np.ascontiguousarray(f)) for f in fields]
     values = [problem.free_energy(f, e)[0] for f, e in zip(fields, evaluations, strict=True)]
     return values, [e.first_variation for e in evaluations], numbers
+
+
+def predicted(
+    dataset: xarray.Dataset, inputs: Any, time: Time, energy: Energy | None, directory: str | Path | None
+) -> tuple[list[Array], xarray.DataArray]:
+    """Predictions (n_points,) or (n_points, n_outputs) of the densities at a time, and their numbers (`fields_of`)."""
+    chosen = at_time(dataset, time, "a prediction")
+    case, problem = problem_of(chosen, energy, directory)
+    data, fix = problem.bound.data, "predict with a network, or a residual one"
+    if data is None:
+        raise InputError(f"a prediction of {problem.bound.label}, which has no data", "networks", fix)
+    points, width = np.asarray(inputs, dtype=float), data.inputs.shape[1]
+    points = points[:, None] if points.ndim == width == 1 else points
+    fits = points.ndim == 2 and points.shape[1] == width
+    require(fits, f"inputs of shape {points.shape}", f"(n_points, {width})", "give one row for each point")
+    scaled = points if data.input_scaling is None else data.input_scaling.scaled(points)
+    fields, numbers = fields_of(chosen, problem.grid)
+    with reductions(case.reductions):
+        found = [problem.bound.predict_at(scaled, f * problem.grid.volume) for f in fields]
+    received = f"a prediction at new inputs of {problem.bound.label}, which has no predict_at"
+    predictions = [p for p in found if p is not None]
+    require(
+        len(predictions) == len(found), received, "energies that have it, as networks do", "in Python write it beside predict"
+    )
+    given = [p if data.target_scaling is None else data.target_scaling.given(p) for p in predictions]
+    return [p[:, 0] if p.shape[1] == 1 else p for p in given], numbers
 
 
 def sizes_text(grid: Grid) -> str:

@@ -104,7 +104,7 @@ class FeatureMMDEnergy(Energy):
     def predictions(self, grid: Grid) -> Array:
         """∫φ dν* at the inputs, (n_data, n_outputs): densities by the cell points of a grid."""
         network, samples = self.kernel.energy(), self.target.samples(grid.factors)
-        found = network.model(grid).forward(self.target.masses(grid))[0]
+        found = network.model(grid, network.data).forward(self.target.masses(grid))[0]
         if samples is None:
             return found
         sampled = network.particles(grid.factors).evaluate(samples.points, samples.weights).prediction
