@@ -78,6 +78,8 @@ def test_predictions_of_a_file_need_its_data(folder, tmp_path):
         np.testing.assert_array_equal(found, dataset.gridflow.predict(X))
         with pytest.raises(InputError, match=r"d\.csv"):
             opened.gridflow.predict(X)
+    joined = gridflow.concat([dataset, dataset])
+    np.testing.assert_array_equal(joined.isel(run=1).gridflow.predict(X), found)
 
 
 def test_held_out_data_have_a_loss_at_every_save(folder):

@@ -9,6 +9,7 @@ import xarray
 
 import gridflow.accessor  # noqa: F401 (it registers itself)
 from gridflow.errors import InputError, require
+from gridflow.output.rebuilt import DIRECTORY
 from gridflow.output.spaces import check_schema
 
 WORDS = ("title", "description", "source", "seconds")
@@ -60,7 +61,10 @@ def concat(datasets: Iterable[xarray.Dataset]) -> xarray.Dataset:
         raise InputError(received, "one grid, the same saved times and the same variables", fix) from error
     joined = joined.assign_coords({name: (dim, values) for name, values in coordinates.items()})
     texts = {name: (dim, ["" if v is None else v for v in values]) for name, values in attrs.items() if name not in kept}
-    return joined.assign(texts).assign_attrs(kept)
+    joined = joined.assign(texts).assign_attrs(kept)
+    places = {run.encoding.get(DIRECTORY) for run in runs}
+    joined.encoding = {DIRECTORY: places.pop()} if len(places) == 1 and None not in places else {}
+    return joined
 
 
 def case_of_run(run: xarray.Dataset) -> dict[str, Any]:

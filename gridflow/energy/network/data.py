@@ -47,6 +47,15 @@ class Data:
     target_scaling: Scaling | None = None
     held_out: "Data | None" = None
 
+    def rows(self, chosen: slice | NDArray[np.int64]) -> "Data":
+        """Some of the data, with weights of sum 1."""
+        return Data(self.inputs[chosen], self.targets[chosen], self.weights[chosen] / self.weights[chosen].sum())
+
+    def scaled(self, inputs: Scaling, targets: Scaling) -> "Data":
+        """The same, shifted and scaled."""
+        scaled = inputs.scaled(self.inputs), targets.scaled(self.targets)
+        return replace(self, inputs=scaled[0], targets=scaled[1], input_scaling=inputs, target_scaling=targets)
+
     def centred(self, note: str) -> "Data":
         """The same with inputs of mean 0, and a note that says so."""
         mean = self.weights @ self.inputs
@@ -104,31 +113,27 @@ class FileData(Struct, frozen=True, forbid_unknown_fields=True, tag="file", tag_
         received, positive = f"weights column {self.weights!r} of {self.file!r}", (weights >= 0).all() and weights.sum() > 0
         require(bool(positive), received, "numbers ≥ 0 with a positive sum", "correct the column")
         trained, held = self.split(weights)
-        given, notes = Data(inputs, targets, weights), () if held is None else (f"{held.size} of {weights.size} data held out",)
-        inputs, targets, weights = inputs[trained], targets[trained], weights[trained] / weights[trained].sum()
-        scalings: tuple[Scaling | None, Scaling | None] = (None, None)
+        every, notes = Data(inputs, targets, weights), () if held is None else (f"{held.size} of {weights.size} data held out",)
+        data, tested = every.rows(trained), None if held is None else every.rows(held)
         if self.standardize:
-            scalings = standard_scaling(inputs, self.inputs, weights), standard_scaling(targets, self.targets, weights)
-            given = replace(given, inputs=scalings[0].scaled(given.inputs), targets=scalings[1].scaled(given.targets))
-            inputs, targets = given.inputs[trained], given.targets[trained]
+            scalings = [
+                standard_scaling(v, n, data.weights) for v, n in ((data.inputs, self.inputs), (data.targets, self.targets))
+            ]
+            data, tested = data.scaled(*scalings), None if tested is None else tested.scaled(*scalings)
             notes = (*notes, "inputs and targets shifted and scaled to mean 0 and standard deviation 1")
         saved = None
-        if self.predictions is not None and self.predictions < len(inputs):
-            saved = np.linspace(0, len(inputs) - 1, self.predictions).round().astype(np.int64)
-            notes = (*notes, f"{saved.size} of {len(inputs)} data, evenly spaced in the order of the file")
-        tested = None
-        if held is not None:
-            tested = Data(given.inputs[held], given.targets[held], given.weights[held] / given.weights[held].sum())
-        return Data(inputs, targets, weights, notes, saved, *scalings, tested)
+        if self.predictions is not None and self.predictions < len(data.inputs):
+            saved = np.linspace(0, len(data.inputs) - 1, self.predictions).round().astype(np.int64)
+            notes = (*notes, f"{saved.size} of {len(data.inputs)} data, evenly spaced in the order of the file")
+        return replace(data, notes=notes, saved=saved, held_out=tested)
 
-    def split(self, weights: Array) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    def split(self, weights: Array) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
         """Rows that are trained on, in the order of the file, and rows that are held out. Raises InputError for too few."""
-        rows = np.arange(weights.size)
         if self.held_out is None:
-            return rows, None
+            return slice(None), None
         count = round(self.held_out * weights.size)
         chosen = np.sort(np.random.default_rng(self.seed).permutation(weights.size)[:count])
-        trained = np.setdiff1d(rows, chosen)
+        trained = np.setdiff1d(np.arange(weights.size), chosen)
         received = f"held_out = {self.held_out} of {weights.size} data in {self.file!r}"
         enough = count > 0 and weights[chosen].sum() > 0 and weights[trained].sum() > 0
         require(bool(enough), received, "data of positive weight on both sides", "hold out more or fewer, or choose another seed")

@@ -185,12 +185,11 @@ class BoundNetwork(BoundEnergy):
         self.model.check_start(masses)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        if self.stationarity is not None:
-            return self.stationarity.diagnose(density, evaluation)
-        if self.held_out is None or self.data.held_out is None:
-            return {}
-        prediction = self.held_out.forward_density(density, self.volume)[0]
-        return {"held_out_loss": self.loss.evaluate(self.data.held_out, prediction)[0]}
+        found = {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
+        if self.held_out is not None and self.data.held_out is not None:
+            prediction = self.held_out.forward_density(density, self.volume)[0]
+            found["held_out_loss"] = self.loss.evaluate(self.data.held_out, prediction)[0]
+        return found
 
     def predict(self, mass: Array) -> Array:
         return self.model.forward(mass)[0]
