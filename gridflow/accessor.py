@@ -5,7 +5,7 @@
     ds = gridflow.solve(gridflow.load_case("bn-circle"))      # or gridflow.open("run.nc")
     ds.gridflow.marginal("a").plot()
 
-Everything in gridflow that returns a dataset registers it; for datasets opened by xarray alone, `import gridflow.accessor` does.
+`gridflow.solve`, `open` and `concat` register it; for datasets that xarray alone has opened, `import gridflow.accessor` does.
 Files of other programs have it too, if they follow the schema: `density`, `cell_volume` with one dimension per factor
 (`gridflow.output.spaces`). What is computed has the dimensions of `density` that are no factors: `time`, and those along which
 datasets were joined. Methods with `time` take the saved time that it names, by default all of them.

@@ -165,7 +165,7 @@ def command_solve(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(solve_json(ending, output, picture if arguments.plot else None))
     if status == "interrupted":
-        flags = [flag for flag in ("overwrite", "quiet", "plot") if vars(arguments)[flag]]
+        flags = [flag for flag in ("overwrite", "quiet", "plot", "json") if vars(arguments)[flag]]
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
         words = ["gridflow", "solve", arguments.case, "-o", str(output), *settings, *threads]

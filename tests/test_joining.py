@@ -48,6 +48,13 @@ def test_methods_keep_the_new_dimension(runs):
     np.testing.assert_array_equal(distance[2], runs[2].gridflow.distance(runs[1]))
 
 
+def test_a_picture_shows_one_run(runs):
+    joined = gridflow.concat(runs)
+    with pytest.raises(InputError, match="a picture of runs along"):
+        joined.gridflow.plot()
+    assert joined.isel({"flow.temperature": 0}).gridflow.plot()._repr_png_().startswith(b"\x89PNG")
+
+
 def test_several_keys_and_none_make_runs():
     changes = [{"flow.temperature": 0.1}, {"flow.temperature": 0.3, "time.steady": 1e-9}, {"time.save": [0.0, 0.2, 0.4]}]
     joined = gridflow.concat([solve(CASE.replace(c)) for c in changes])

@@ -41,6 +41,8 @@ def plot(result: xarray.Dataset | str | Path, output: str | Path | None = None, 
     if target is not None:
         check_new_file(target, PICTURES | MOVIES, overwrite)
     dataset = result if isinstance(result, xarray.Dataset) else read_result(Path(result), "plot")
+    joined = [str(d) for d in dataset["density"].dims if d != "time" and d not in dataset["cell_volume"].dims]
+    require(not joined, f"a picture of runs along {', '.join(joined)}", "one run", "choose one with ds.isel")
     if target is not None and target.suffix in MOVIES:
         return animate(dataset, target)
     figure = overview(dataset)
