@@ -82,6 +82,17 @@ def test_the_dataset_of_another_program_has_a_grid():
     np.testing.assert_allclose(foreign().gridflow.integrate(), 1.0)
 
 
+def test_volumes_of_several_labels_of_another_program():
+    """What the other factors leave is shared out: a product of two, up to a factor that no result depends on."""
+    dataset = foreign().expand_dims(sign=[-1.0, 1.0]).drop_vars("cell_volume")
+    volume = foreign()["cell_volume"] * xarray.DataArray([2.0, 0.5], dims="sign")
+    found = dataset.assign_coords(cell_volume=volume).gridflow
+    np.testing.assert_allclose(
+        found.marginal("sign", "kind") * found.marginal("sign", "kind")["cell_volume"],
+        found.masses().sum(["x", "phi"]).transpose("time", "sign", "kind"),
+    )
+
+
 WRONG = {
     "no density": (lambda ds: ds[["cell_volume"]].reset_coords(), "without density"),
     "a lost factor": (lambda ds: ds.assign(density=ds["density"].isel(x=0)), "lacks the dimensions x"),
@@ -230,6 +241,22 @@ def test_distances_in_one_dimension_are_those_of_quantiles(line):
     moved = line.assign_coords(x=line["x"] + 0.5, x_bounds=line["x_bounds"] + 0.5)
     np.testing.assert_allclose(ds.distance(moved, "w2"), 0.5, rtol=1e-12)
     np.testing.assert_allclose(ds.distance(moved, "w1", time="last"), 0.5, rtol=1e-12)
+
+
+def test_w1_and_w2_of_two_normals():
+    """W2 is the difference of the deviations, W1 that times √(2/π); both to the second order in cells of width 1/32."""
+    x = xarray.DataArray((np.arange(512) + 0.5) / 32 - 8, dims="x", attrs={"bounds": "x_bounds"})
+    bounds = np.stack([x - 1 / 64, x + 1 / 64], axis=1)
+    volume = xarray.DataArray(np.full(512, 1 / 32), dims="x")
+    narrow, wide = (
+        xarray.Dataset(
+            {"density": np.exp(-((x / s) ** 2) / 2) / (s * np.sqrt(2 * np.pi))},
+            {"x": x, "x_bounds": (("x", "bounds"), bounds), "cell_volume": volume},
+        )
+        for s in (0.5, 1.2)
+    )
+    assert float(narrow.gridflow.distance(wide, "w2")) == pytest.approx(0.7, rel=1e-3)
+    assert float(narrow.gridflow.distance(wide, "w1")) == pytest.approx(0.7 * np.sqrt(2 / np.pi), rel=1e-3)
 
 
 def test_distances_to_other_cells_are_small():

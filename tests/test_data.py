@@ -55,6 +55,9 @@ def test_data_that_are_held_out_are_scaled_as_the_others(tmp_path):
     values = np.arange(10.0)
     folder = write(tmp_path, "x,y,m\n" + "\n".join(f"{v},{v**2},{v + 1}" for v in values))
     options = {"weights": "m", "standardize": True, "held_out": 0.3, "seed": 4}
+    plain = FileData("d.csv", ["x"], ["y"], held_out=0.3).load(folder, "relu").centred("centred")
+    given = [plain.input_scaling.given(part.inputs)[:, 0] for part in (plain, plain.held_out)]
+    np.testing.assert_allclose(np.sort(np.concatenate(given)), values, atol=1e-14)
     data = FileData("d.csv", ["x"], ["y"], **options).load(folder, "relu").centred("centred")
     held = data.held_out
     assert (len(data.inputs), len(held.inputs)) == (7, 3)
