@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from gridflow.case.case import Case
     from gridflow.energy.base import Energy
+    from gridflow.output.movies import Movie
     from gridflow.particles.simulation import ParticleRun
 
 
@@ -288,12 +289,11 @@ class Accessor:
 
         return plot(self.dataset, output, overwrite)
 
-    def animate(self, output: str | Path, overwrite: bool = False) -> "Figure":
-        """An animation with one frame per saved time, written to `output` (.gif or .mp4); returns the last frame.
+    def animate(self, output: str | Path | None = None, overwrite: bool = False) -> "Movie | Figure":
+        """An animation with one frame per saved time, for a notebook; or written to `output` (.gif, .mp4), and its last frame.
 
         >>> figure = ds.gridflow.animate("run.gif")
         """
-        from gridflow.output.plotting import MOVIES, plot
+        from gridflow.output.movies import movie
 
-        require(Path(output).suffix in MOVIES, f"the animation {str(output)!r}", ".gif or .mp4", 'animate("run.gif")')
-        return plot(self.dataset, output, overwrite)
+        return movie(self.dataset, output, overwrite)

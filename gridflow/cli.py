@@ -43,7 +43,7 @@ class CommandParser(Parser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             close = suggestion(unknown[0].partition("=")[0], self._option_string_actions)
-            self.error(f"unknown: {' '.join(unknown)}", f"{close}; " if close else "")
+            self.error(f"unknown: {' '.join(unknown)}", f"{close} Or " if close else "")
         return found, unknown
 
 

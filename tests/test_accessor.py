@@ -351,7 +351,11 @@ def test_open_returns_results_alone(line, tmp_path):
         gridflow.open(tmp_path / "c.nc")
 
 
-def test_animations_have_frames(line, tmp_path):
+def test_an_animation_shows_itself_in_a_notebook(line, tmp_path):
+    film = line.isel(time=[0, 2]).gridflow.animate()
+    assert film.gif.startswith(b"GIF")
+    assert film._repr_html_().startswith('<img src="data:image/gif;base64,')
+    assert "GIF of" in repr(film)
     with pytest.raises(InputError, match=r"\.gif or \.mp4"):
         line.gridflow.animate(tmp_path / "b.png")
 

@@ -208,7 +208,7 @@ def test_json_has_no_infinities():
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["solve", CASE, "--overwrit"], "did you mean '--overwrite'?; see gridflow solve --help"),
+        (["solve", CASE, "--overwrit"], "did you mean '--overwrite'? Or see gridflow solve --help"),
         (["plot", "a.nc", "--quiet"], "gridflow plot: unknown: --quiet"),
         (["list", "all"], "gridflow list: unknown: all"),
     ],
