@@ -1,4 +1,4 @@
-"""The command line: list, show, solve, validate, plot, export, doctor.
+"""The command line: list, show, solve, validate, plot, export, doctor, and those of `gridflow.assist`.
 
 Requested results go to stdout, files to the path of -o, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gridflow import __version__
+from gridflow.assist import ASSISTANCE, add_assistance, complete, solve_json, validate_json
 from gridflow.errors import InputError, SolveError, require, suggestion
 from gridflow.interrupts import stopping
 from gridflow.memory import unlimited
@@ -29,17 +30,31 @@ GARBAGE_AFTER = 50_000
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors name the help text, with exit code 2."""
+    """argparse whose errors name the help text of the command, with exit code 2."""
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_INPUT, f"{self.prog}: {message}\n  fix: see {self.prog} --help\n")
+    def error(self, message: str, hint: str = "") -> NoReturn:
+        self.exit(EXIT_INPUT, f"{self.prog}: {message}\n  fix: {hint}see {self.prog} --help\n")
+
+
+class CommandParser(Parser):
+    """That of one command, which does not leave words that it does not know to the program, and guesses none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            close = suggestion(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unknown: {' '.join(unknown)}", f"{close} Or " if close else "")
+        return found, unknown
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Commands and options."""
     parser = Parser(prog="gridflow", description="Wasserstein gradient flows solved as densities on a grid.")
     parser.add_argument("--version", action="version", version=f"gridflow {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
 
     listing = commands.add_parser("list", help="cases that ship with gridflow, and about how many seconds of CPU each takes")
     listing.add_argument("--json", action="store_true", help="as JSON on stdout")
@@ -80,6 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
     doctor = commands.add_parser("doctor", help="what works on this machine, and how to repair what does not")
     doctor.add_argument("--json", action="store_true", help="as JSON on stdout")
+    add_assistance(commands)
+    for command in (solve, validate):
+        command.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
     for command in (solve, validate, plot, export):
         command.add_argument("--overwrite", action="store_true", help="replace existing files")
     for command in (solve, validate):
@@ -87,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--threads", type=int, metavar="N", help="of BLAS, sweeps and sums, or particle runs side by side")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    complete(parser, commands.choices)
     return parser
 
 
@@ -174,6 +193,8 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
         case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress, threads=arguments.threads
     )
     status = ending.attrs["status"]
+    if arguments.json:
+        print(solve_json(ending, output, picture if arguments.plot else None))
     if status == "interrupted":
         message(
             f"interrupted at time {ending.reached:.6g}, with a checkpoint. Go on with:\n  {command_to_resume(arguments, output)}"
@@ -206,7 +227,8 @@ def command_validate(arguments: argparse.Namespace) -> int:
         if arguments.debug and isinstance(error, Exception):
             raise
         return stopped(arguments, Output(case.name, directory), error)
-    print(result.attrs["table"])
+    files = directory / f"{case.name}-validation.nc", directory / f"{case.name}-validation.png"
+    print(validate_json(result, *files) if arguments.json else result.attrs["table"])
     message(f"wrote {directory / case.name}-validation.nc and .png", arguments.quiet)
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
 
@@ -276,6 +298,7 @@ COMMANDS = {
     "plot": command_plot,
     "export": command_export,
     "doctor": command_doctor,
+    **ASSISTANCE,
 }
 
 

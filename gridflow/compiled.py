@@ -23,6 +23,7 @@ from numba.core.extending import _Intrinsic
 from numba.core.runtime import rtsys
 
 from gridflow.caches import can_be_written, is_own_file, is_private, user_folder
+from gridflow.log import LOG
 
 njit: Any = numba.njit
 Dispatcher: Any = NumbaDispatcher
@@ -183,8 +184,10 @@ def on_compilation(call: Callable[[bool], None]) -> Iterator[None]:
 
         def on_start(self, event: Any) -> None:
             cache = event.data["dispatcher"]._cache
+            LOG.debug("compiling %s", event.data["dispatcher"].py_func.__qualname__)
             if isinstance(cache, KernelCache) and not self.told:  # not what a user compiles
                 self.told = True
+                LOG.info("compiling functions, which takes some seconds")
                 call(cache.cache_path is not None)
 
         def on_end(self, event: Any) -> None:

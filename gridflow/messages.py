@@ -21,7 +21,7 @@ def left_to_resume(output: Path) -> str:
 
 def command_to_resume(arguments: argparse.Namespace, output: Path | None) -> str:
     """The command that goes on with a run or a validation; output : what its -o names, or nothing."""
-    flags = [f"--{flag}" for flag in ("overwrite", "quiet", "plot", "force", "quick") if vars(arguments).get(flag)]
+    flags = [f"--{flag}" for flag in ("overwrite", "quiet", "plot", "json", "force", "quick") if vars(arguments).get(flag)]
     settings = [word for setting in arguments.settings for word in ("--set", setting)]
     threads = [] if arguments.threads is None else ["--threads", str(arguments.threads)]
     where = [] if output is None else ["-o", str(output)]

@@ -69,6 +69,10 @@ class Problem:
     initial: tuple[Component, ...] = ()
     directory: Path = Path()
 
+    def __repr__(self) -> str:
+        grid = " × ".join(f"{f.name} {f.size}" for f in self.grid.factors)
+        return f"<Problem: {type(self.energy).__name__} on {grid} cells>"
+
     @cached_property
     def temperature(self) -> float:
         """D; of the start where the flow is annealed."""

@@ -1,8 +1,9 @@
-"""Progress on stderr: a bar on a terminal, otherwise one line every ten seconds."""
+"""Progress: a bar on a terminal or in a notebook, otherwise one line on stderr every ten seconds."""
 
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gridflow.scheme.base import State
@@ -49,12 +50,9 @@ class Bar(Progress):
     """A tqdm bar over mean-field time; tqdm estimates the remaining time."""
 
     def __init__(self, title: str, stop: float) -> None:
-        from tqdm import tqdm
-
         layout = "{desc} {percentage:3.0f}%|{bar}| t={n:.4g}/{total:.4g} [{elapsed}<{remaining}]{postfix}"
         self.fresh = True
-        columns = shutil.get_terminal_size().columns  # 80 where there is no terminal
-        self.bar = tqdm(total=stop, desc=title, file=sys.stderr, bar_format=layout, mininterval=0.2, ncols=columns)
+        self.bar = tqdm_bar(total=stop, desc=title, bar_format=layout)
 
     def compiling(self, kept: bool) -> None:
         self.note(compiling_text(kept))
@@ -97,18 +95,49 @@ class Lines(Progress):
             return
         self.printed = now
         done = state.time - self.first
-        remaining = (self.stop - state.time) * (now - self.began) / done if done > 0 else float("inf")
+        remaining = f" remaining={(self.stop - state.time) * (now - self.began) / done:.0f}s" if done > 0 else ""
         share = 100 * state.time / self.stop
-        print(
-            f"{self.title} {share:.0f}% t={state.time:.4g} {state_text(state, steps, mass_error)} remaining={remaining:.0f}s",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"{self.title} {share:.0f}% t={state.time:.4g} {state_text(state, steps, mass_error)}{remaining}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def in_notebook() -> bool:
+    """Whether this process answers to a notebook: a kernel of Jupyter."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def tqdm_bar(**options: Any) -> Any:
+    """A tqdm bar, in a notebook one of its own."""
+    if in_notebook():
+        from tqdm.auto import tqdm as notebook_bar
+
+        return notebook_bar(mininterval=0.2, **options)
+    from tqdm import tqdm
+
+    columns = shutil.get_terminal_size().columns  # 80 where there is no terminal
+    return tqdm(file=sys.stderr, mininterval=0.2, ncols=columns, **options)
+
+
+def has_bars() -> bool:
+    """Whether a bar can be seen to move."""
+    return sys.stderr.isatty() or in_notebook()
 
 
 def progress_for(title: str, stop: float) -> Progress:
-    """A bar on a terminal, else lines; `stop` is the last mean-field time."""
-    return Bar(title, stop) if sys.stderr.isatty() else Lines(title, stop)
+    """A bar on a terminal or in a notebook, else lines; `stop` is the last mean-field time."""
+    return Bar(title, stop) if has_bars() else Lines(title, stop)
+
+
+def shown(progress: Progress | bool | None, otherwise: Callable[[], Progress]) -> Progress:
+    """A progress of one's own, or with True that which fits the place; nothing with False or None."""
+    if isinstance(progress, Progress):
+        return progress
+    return otherwise() if progress else Progress()
 
 
 class RunTally(Progress):
@@ -129,10 +158,8 @@ class RunTally(Progress):
 
     def start(self, runs: int) -> None:
         self.total = runs
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=runs, desc=self.title, file=sys.stderr, unit="run", mininterval=0.2)
+        if has_bars():
+            self.bar = tqdm_bar(total=runs, desc=self.title, unit="run")
 
     def stage(self, text: str) -> None:
         if self.bar is None:

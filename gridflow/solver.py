@@ -17,6 +17,7 @@ from gridflow.compiled import on_compilation
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.interrupts import Held, holding
+from gridflow.log import LOG
 from gridflow.memory import require_disk, require_memory
 from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, dataset_in, layout_of
@@ -26,7 +27,7 @@ from gridflow.output.lock import locked
 from gridflow.output.part import Part
 from gridflow.output.remains import ANEW, Remains, check_output, remains_of
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
-from gridflow.progress import Progress
+from gridflow.progress import Progress, progress_for, shown
 from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, restored
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.guards import check_step, steps_done
@@ -59,7 +60,7 @@ def solve(
     energy: Energy | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
 ) -> "xarray.Dataset":
     """The dataset of a case, solved on its grid, and written to the NetCDF file `output` if given.
@@ -72,7 +73,7 @@ def solve(
     overwrite : replace an existing file
     resume : continue a run of the same case that was interrupted or killed, bit for bit, from its last checkpoint; start it where
         there is none; return the result where it is complete
-    progress : shows how far the run is; default nothing
+    progress : True shows how far the run is: a bar on a terminal or in a notebook, else lines on stderr. Default nothing
     threads : of BLAS, sweeps and sums; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
 
     The attribute `status` of the dataset is "completed", "steady" (dissipation below time.steady), "interrupted" (Ctrl-C),
@@ -83,6 +84,13 @@ def solve(
     The numbers of an energy of one's own are compared with each other at the start (`gridflow.energy.check`) and along the run
     (`gridflow.scheme.balance`), of which a Python warning tells too.
 
+    >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 64, "time.save": 3})
+    >>> ds = gridflow.solve(case)
+    >>> ds.attrs["status"], dict(ds["density"].sizes)
+    ('completed', {'time': 3, 'x': 64})
+    >>> ds.attrs["mass_error_max"] <= 1e-12, bool(ds["energy"][-1] < ds["energy"][0])
+    (True, True)
+
     Raises InputError for wrong input, before anything is written, and for an output that another run is writing; OSError where
     the output can no longer be written, and MemoryError: both leave what `resume` needs.
     """
@@ -92,7 +100,9 @@ def solve(
     run = finished(case, energy, path, overwrite, resume, progress, threads)
     for doubt in run.doubts:
         warnings.warn(doubt, stacklevel=2)
-    return run.dataset()
+    from gridflow.output.opening import with_directory
+
+    return with_directory(run.dataset(), case.directory)
 
 
 def solve_compared(case: Case, energy: Energy) -> "xarray.Dataset":
@@ -119,7 +129,7 @@ def finished(
     path: Path | None,
     overwrite: bool,
     resume: bool,
-    progress: Progress | None,
+    progress: Progress | bool | None,
     threads: int | None,
     compare: bool = True,
 ) -> Finished:
@@ -127,19 +137,22 @@ def finished(
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
-    shown = progress or Progress()
+    shows = shown(progress, lambda: progress_for(case.name, case.time.stop))
     alone = nullcontext() if path is None else locked(path)
-    with blas_threads(threads), on_compilation(shown.compiling), reductions(case.reductions) as use, alone, holding() as held:
+    with blas_threads(threads), on_compilation(shows.compiling), reductions(case.reductions) as use, alone, holding() as held:
         remains = None if path is None else remains_of(path, case, overwrite, resume)
         if path is not None and remains is not None and remains.complete is not None:
-            shown.note(f"{path.name} is complete: nothing is done")
-            shown.close()
+            shows.note(f"{path.name} is complete: nothing is done")
+            shows.close()
             return Finished(remains.complete, lambda: dataset_in(path), [])
-        run = Run(case, energy, path, remains, shown, use, held, compare)
+        run = Run(case, energy, path, remains, shows, use, held, compare)
         if path is None:  # the records, and the dataset that they become
             require_memory(f"a result of {len(run.times)} saves", 2 * run.size, f"name an output file, or {FEWER}")
         try:
-            return Finished(run.result(), run.writer.dataset, run.watch.warnings())
+            LOG.info("%r starts at time %g", case, run.state.time)
+            ending = run.result()
+            LOG.info("%s: %s after %d steps", case.name, ending.attrs["status"], run.counters.steps)
+            return Finished(ending, run.writer.dataset, run.watch.warnings())
         finally:
             run.writer.close()
 

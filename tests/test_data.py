@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 from gridflow.case.shipped import shipped_directory
-from gridflow.energy.network.data import FileData, standard_scores
+from gridflow.energy.network.data import FileData, standard_scaling
 from gridflow.energy.network.inputs import GaussHermiteInputs, NormalInputs, UniformInputs
 from gridflow.energy.network.teacher import Neuron, TeacherData
 from gridflow.errors import InputError
@@ -36,6 +36,41 @@ def test_columns_weights_and_standardisation(tmp_path):
     assert scaled.weights @ scaled.inputs[:, 0] == pytest.approx(0, abs=1e-15)
     assert scaled.weights @ scaled.targets[:, 0] ** 2 == pytest.approx(1)
     assert "standard deviation 1" in scaled.notes[0]
+
+
+def test_scalings_lead_back_to_the_file(tmp_path):
+    """Those of columns, and with those of batch normalisation on top."""
+    folder = write(tmp_path, "x,y,m\n1,2,1\n3,6,3\n-2,1,1\n")
+    data = FileData("d.csv", ["x"], ["y"], weights="m", standardize=True).load(folder, "relu")
+    np.testing.assert_allclose(data.input_scaling.given(data.inputs)[:, 0], [1, 3, -2], rtol=1e-14)
+    np.testing.assert_allclose(data.target_scaling.given(data.targets)[:, 0], [2, 6, 1], rtol=1e-14)
+    np.testing.assert_allclose(data.input_scaling.scaled(np.array([[3.0]])), data.inputs[1:2], rtol=1e-14)
+    for standardize in (False, True):
+        centred = FileData("d.csv", ["x"], ["y"], standardize=standardize).load(folder, "relu").centred("centred")
+        assert centred.inputs.mean() == pytest.approx(0, abs=1e-15)
+        np.testing.assert_allclose(centred.input_scaling.given(centred.inputs)[:, 0], [1, 3, -2], rtol=1e-14)
+
+
+def test_data_that_are_held_out_are_scaled_as_the_others(tmp_path):
+    values = np.arange(10.0)
+    folder = write(tmp_path, "x,y,m\n" + "\n".join(f"{v},{v**2},{v + 1}" for v in values))
+    options = {"weights": "m", "standardize": True, "held_out": 0.3, "seed": 4}
+    plain = FileData("d.csv", ["x"], ["y"], held_out=0.3).load(folder, "relu").centred("centred")
+    given = [plain.input_scaling.given(part.inputs)[:, 0] for part in (plain, plain.held_out)]
+    np.testing.assert_allclose(np.sort(np.concatenate(given)), values, atol=1e-14)
+    data = FileData("d.csv", ["x"], ["y"], **options).load(folder, "relu").centred("centred")
+    held = data.held_out
+    assert (len(data.inputs), len(held.inputs)) == (7, 3)
+    given = [data.input_scaling.given(part.inputs)[:, 0] for part in (data, held)]
+    np.testing.assert_allclose(np.sort(np.concatenate(given)), values, atol=1e-14)
+    np.testing.assert_allclose(data.target_scaling.given(held.targets)[:, 0], given[1] ** 2, atol=1e-12)
+    np.testing.assert_allclose(held.weights, (given[1] + 1) / (given[1] + 1).sum(), rtol=1e-14)
+    assert data.weights @ data.targets[:, 0] ** 2 == pytest.approx(1)
+    assert "3 of 10 data held out" in data.notes
+    other = FileData("d.csv", ["x"], ["y"], **options | {"seed": 5}).load(folder, "relu")
+    assert not np.array_equal(np.sort(given[1]), np.sort(other.input_scaling.given(other.held_out.inputs)[:, 0]))
+    with pytest.raises(InputError, match="data of positive weight on both sides"):
+        FileData("d.csv", ["x"], ["y"], held_out=0.01).load(folder, "relu")
 
 
 def test_a_file_is_read_in_blocks(tmp_path, monkeypatch, rng):
@@ -187,4 +222,4 @@ def test_wrong_generators_are_refused(call, message):
 @pytest.mark.parametrize(("value", "count"), [(0.1, 6), (273.15, 11), (0.1, 100_000)])
 def test_a_column_of_equal_numbers_is_constant_however_its_mean_is_rounded(value, count):
     with pytest.raises(InputError, match="'x' is constant"):
-        standard_scores(np.full((count, 1), value), ["x"], np.full(count, 1 / count))
+        standard_scaling(np.full((count, 1), value), ["x"], np.full(count, 1 / count))

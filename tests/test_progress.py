@@ -1,11 +1,16 @@
 """Progress: what a person sees on a terminal and what a log holds."""
 
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from helpers import QUADRATIC, case_of
 
-from gridflow.progress import Bar, Lines, RunTally, progress_for
+from gridflow.energy.base import Evaluation
+from gridflow.progress import Bar, Lines, Progress, RunTally, has_bars, in_notebook, progress_for, shown
+from gridflow.scheme.base import State
 from gridflow.solver import solve
 
 
@@ -31,6 +36,37 @@ def test_lines_go_to_logs_and_bars_to_terminals(monkeypatch):
     bar = progress_for("a", 1.0)
     assert isinstance(bar, Bar)
     bar.close()
+
+
+def test_the_first_line_has_no_remaining_time(capsys):
+    """Nothing is done yet by which to tell it."""
+    progress = Lines("a", 1.0)
+    progress.interval = 0.0
+    state = State(np.ones(2), 0.25, 0.1, Evaluation(1.0, np.ones(2), 0.0), 1.0)
+    progress.update(state, 1, 0.0)
+    progress.update(replace(state, time=0.5), 2, 0.0)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "remaining" not in first
+    assert "50%" in second
+    assert "remaining=" in second
+
+
+def test_a_kernel_of_jupyter_is_a_notebook(monkeypatch):
+    assert not in_notebook()
+    for config, found in (({}, False), ({"IPKernelApp": {}}, True)):
+        fake = SimpleNamespace(get_ipython=lambda config=config: SimpleNamespace(config=config))
+        monkeypatch.setitem(sys.modules, "IPython", fake)
+        assert in_notebook() == has_bars() == found
+
+
+def test_progress_true_chooses_what_fits(capsys):
+    assert isinstance(shown(True, lambda: Lines("a", 1.0)), Lines)
+    for silent in (False, None):
+        assert type(shown(silent, lambda: Lines("a", 1.0))) is Progress
+    mine = RunTally("mine")
+    assert shown(mine, Progress) is mine
+    solve(case_of(QUADRATIC), progress=True)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("terminal", [True, False])

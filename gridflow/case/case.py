@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, field
 from gridflow.case.changes import apply_changes, paths_from_here
 from gridflow.case.explain import HIDDEN, input_error
 from gridflow.case.plain import plain
-from gridflow.case.shipped import shipped_cases, shipped_directory
+from gridflow.case.shipped import number_of_cells, shipped_cases, shipped_directory
 from gridflow.case.text import BYTES_MAX, read_tables
 from gridflow.case.thresholds import Validation
 from gridflow.energy.base import Energy
@@ -25,6 +25,7 @@ from gridflow.errors import InputError, require, suggestion
 from gridflow.exact.specs import ExactSpec
 from gridflow.files import regular_file
 from gridflow.flow.flow import Flow
+from gridflow.html import folded_html, table_html
 from gridflow.memory import require_memory
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
@@ -43,7 +44,11 @@ BYTES_PER_CELL = 80
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
-    """Mean-field time. save: number of equidistant saves including 0 and stop, or a list of times."""
+    """Mean-field time.
+
+    stop : the end; save : number of equidistant saves including 0 and stop, or a list of times
+    steady : a run ends where the dissipation is below, 0 for never; max_steps : a run fails after so many steps
+    """
 
     stop: Annotated[float, Meta(gt=0.0)]
     save: Annotated[int, Meta(ge=2, le=100_000)] | list[float] = 21
@@ -67,8 +72,13 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A case with every default filled in.
 
+    title : of files and pictures; source : where the case is from; description : more words
+    space : the factors of the space by name; flow, energy : what moves the density; initial : components of the initial density
+    scheme : how steps are made; time : how long, and when densities are saved; exact : the exact solution, where there is one
+    particles : runs that `gridflow validate` and `gridflow.simulate` make; validation : errors that a verdict tolerates
+    reductions : what computes sums over pairs
     seconds : of CPU that solving it takes, once its kernels are compiled, rounded
-    directory : where its relative paths start
+    name, directory : of the case, not keys of its file; relative paths start in the directory
     """
 
     title: str
@@ -87,6 +97,15 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0.0)] = 0.0
     name: str = "case"
     directory: str = "."
+
+    def __repr__(self) -> str:
+        cells = " × ".join(f"{name} {number_of_cells(msgspec.to_builtins(spec))}" for name, spec in self.space.items())
+        return f"<Case {self.name}: {cells} cells, {tag(self.energy)}, {tag(self.scheme)}, to time {self.time.stop:g}>"
+
+    def _repr_html_(self) -> str:
+        kinds = ", ".join(f"{name}: {tag(spec)}" for name, spec in self.space.items())
+        rows = [("title", self.title), ("source", self.source), ("space", kinds), ("in short", repr(self))]
+        return table_html(rows, caption=self.name) + folded_html("all keys, as TOML", self.text())
 
     def grid(self) -> Grid:
         """The product of the factors of [space], with the mobilities of [flow]."""
@@ -110,6 +129,20 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A case from the tables of a TOML file as a dict, with the same defaults, checks and errors.
 
         name, directory : of the case, and where its relative paths start. Raises InputError.
+
+        >>> case = gridflow.Case.from_dict(
+        ...     {
+        ...         "title": "heat on a circle",
+        ...         "space": {"x": {"kind": "circle", "cells": 32}},
+        ...         "energy": {"kind": "potential"},
+        ...         "initial": [{"density": {"x": {"kind": "cosine", "amplitude": 0.8, "wavenumber": 1}}}],
+        ...         "flow": {"temperature": 0.2},
+        ...         "scheme": {"kind": "finite-volume"},
+        ...         "time": {"stop": 0.5, "save": 3},
+        ...     }
+        ... )
+        >>> case.scheme.diffusion  # a default
+        'implicit'
         """
         received = f"a case of type {type(table).__name__}"
         require(isinstance(table, dict), received, "a dict of tables", "read files with gridflow.load_case")
@@ -123,6 +156,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         A table that gets another `kind` keeps what the new kind has too, and takes its defaults (`gridflow.case.changes`). A
         relative path starts at the folder of the case file; for a shipped case, at the current directory.
+
+        >>> case = gridflow.load_case("bn-circle").replace({"space.a.cells": 64, "scheme.kind": "jko", "scheme.tau": 0.02})
+        >>> case.scheme.tau, case.resolution()
+        (0.02, {'space.a.cells': 64, 'space.angle.cells': 384})
+
+        Raises InputError for a key or a value that a case cannot have.
         """
         check_hidden(changes)
         if self.directory == str(shipped_directory()):
@@ -144,6 +183,11 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tomli_w.dumps({k: without_none(v) for k, v in table.items() if v is not None and k not in left_out})
 
 
+def tag(spec: Struct) -> str:
+    """The kind of a table."""
+    return str(spec.__struct_config__.tag)
+
+
 def without_none(value: Any) -> Any:
     """TOML has no null: a key that is not set is left out."""
     if isinstance(value, dict):
@@ -153,6 +197,14 @@ def without_none(value: Any) -> Any:
 
 def load_case(case: str | Path) -> Case:
     """The shipped case of a name, or the case of a TOML file by its path.
+
+    >>> gridflow.load_case("bn-circle").source
+    'S1 Fig. 1'
+    >>> gridflow.load_case("bn-circel")
+    Traceback (most recent call last):
+        ...
+    gridflow.errors.InputError: no case 'bn-circel'
+    ...
 
     Raises InputError that names the key, what was received, what is allowed and how to fix it.
     """

@@ -7,17 +7,20 @@ from msgspec.structs import asdict
 
 
 class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
-    """The largest error that a case tolerates in a quantity, and why."""
+    """The largest error that a case tolerates in a quantity. threshold : the error; reason : why"""
 
     threshold: Annotated[float, Meta(gt=0.0)]
     reason: Annotated[str, Meta(min_length=8)]
 
 
 class Validation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Quantities of a case that are validated, with their thresholds, at `times` of its saves (denser at the start).
+    """Quantities of a case that are validated, with their thresholds.
+
+    times : so many of its saves are judged, denser at the start
 
     w1, w2, moments : of the marginal along every interval and circle; the moments are mean and deviation, on a circle or a
-        surface the first harmonics; sliced_w1, energy_distance (its root) : in the full space; energy : without the entropy;
+        surface the first harmonics; sliced_w1, energy_distance : in the full space, of the latter its root;
+    energy : without the entropy;
     prediction : root mean square over the data; mass : |log| of the ratio of the total masses, which reactions change
 
     Distances and moments are those of the measures divided by their mass.

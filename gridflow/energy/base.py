@@ -134,6 +134,10 @@ class BoundEnergy(ABC):
         """The prediction of cell masses, (n_data, n_outputs), for energies whose evaluations leave it out; else None."""
         return None
 
+    def predict_at(self, inputs: Array, mass: Array) -> Array | None:
+        """The prediction of cell masses at other inputs (n_inputs, n_dim), scaled as the data are: (n_inputs, n_outputs)."""
+        return None
+
     def check_start(self, masses: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for an initial density, as cell masses, that this energy cannot start from."""
 

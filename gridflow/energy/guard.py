@@ -175,6 +175,9 @@ class GuardedBound(BoundEnergy):
         self.gate.check(first_fault(self.gate.label, fault))
         return prediction
 
+    def predict_at(self, inputs: Array, mass: Array) -> Array | None:
+        return self.inner.predict_at(inputs, mass)
+
     def check_start(self, masses: Array) -> None:
         self.inner.check_start(masses)
 

@@ -136,7 +136,9 @@ Term = Quadratic | Linear | DoubleWell | Wave | Tilt
 class Potential(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="potential", tag_field="kind"):
     """V(θ) = Σ over the named factors of their terms + Σ polynomial − scale·log(target) + variable of the file.
 
-    Factors without a term are free. weights : whether every save has the `weight_error` of a target of several components
+    terms : by factor, those without are free; polynomial : monomials in several factors; target : components of a mixture
+    scale : of its logarithm; file : of a table, with its `variable`; variable : its name
+    weights : whether every save has the `weight_error` of a target of several components
     """
 
     terms: dict[str, Term] = field(default_factory=dict)

@@ -200,6 +200,9 @@ class BoundSum(BoundEnergy):
     def predict(self, mass: Array) -> Array | None:
         return next((part.predict(mass) for part in self.parts if part.data is not None), None)
 
+    def predict_at(self, inputs: Array, mass: Array) -> Array | None:
+        return next((part.predict_at(inputs, mass) for part in self.parts if part.data is not None), None)
+
     def check_start(self, masses: Array) -> None:
         for part in self.parts:
             part.check_start(masses)

@@ -22,8 +22,9 @@ KEYS = frozenset(term.key for term in TERMS)
 
 
 class Flow(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of the flow: temperature D (adds D·Δρ), reaction (adds −κ(ξ_F − ξ̄)ρ), mobility per factor, noise injection.
+    """Terms of the flow beside the energy.
 
+    temperature : D, adds D·Δρ; reaction : adds −κ(ξ_F − ξ̄)ρ; mobility : M by factor; noise_injection : of MMD flows
     diffusion : by factor, adds D_k ∂²ρ/∂θ_k² along it alone, whatever its mobility: no part of the energy, which may then rise
     annealing : how the temperature falls from D at the start (`gridflow.flow.temperature`); without it D is constant
     """

@@ -10,7 +10,10 @@ from gridflow.space.factor import Array, Factor, factor_index
 
 
 class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
-    """M = value · (coordinate of `factor`)^power, or the constant `value`; 0 freezes a factor."""
+    """M = value·(coordinate of a factor)^power, or a constant.
+
+    value : 0 freezes the factor; factor : another one on which M depends; power : of its coordinate
+    """
 
     value: Annotated[float, Meta(ge=0.0)] = 1.0
     factor: str | None = None

@@ -51,8 +51,10 @@ Correction = Literal["drift", "diffusion"]
 
 
 class NoiseInjection(Struct, frozen=True, forbid_unknown_fields=True):
-    """level : β₀ in units of the coordinates, 0 for none; decay : how it falls; adaptive, decrease : whether it follows the
-    density instead, and with which C.
+    """Noise injection (S4).
+
+    level : β₀ in units of the coordinates, 0 for none; decay : how it falls
+    adaptive, decrease : whether it follows the density instead, and with which C
 
     step, corrections : γ, and which terms of order γ a density in one dimension has. Particles take γ from their integrator.
     """

@@ -40,7 +40,7 @@ ENERGY_SAFETY = 0.9
 
 
 class Reaction(Struct, frozen=True, forbid_unknown_fields=True):
-    """rate : κ, 0 for no reaction; conserve : whether ξ̄ is the mean of ξ, so that the mass is kept, or 0;
+    """Birth and death. rate : κ, 0 for no reaction; conserve : whether ξ̄ is the mean of ξ, so that the mass is kept, or 0;
     entropy : whether ξ_F contains D(1 + log ρ) where the flow has a temperature D."""
 
     rate: Annotated[float, Meta(ge=0.0)] = 0.0

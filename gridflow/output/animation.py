@@ -106,14 +106,15 @@ def shared_colours() -> Any:
 def first_frame(sheet: Sheet) -> tuple["Figure", Update]:
     """The figure with its layout fixed, and what draws another save in it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from gridflow.output.figures import Picture
 
     dataset = sheet.dataset
     maps, curves = blocks(dataset, sheet.reference.order, sheet.reference.views)
     surfaces = surface_blocks(dataset, label_names(dataset))
     every = list(range(dataset.sizes["time"]))
     heights = [2.0 * len(s.parts) for s in surfaces] + [map_height(sheet, block, every) for block in maps] + [3.0 for _ in curves]
-    figure = Figure(figsize=(sheet.style.width, sum(heights) + 0.5), layout="constrained", facecolor="white")
+    figure = Picture(figsize=(sheet.style.width, sum(heights) + 0.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     clock = figure.suptitle(" ")
     parts = iter(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])

@@ -75,7 +75,9 @@ def layout_of(
         attrs = {"units": factor.units, "long_name": f"{factor.kind} coordinate {factor.name}"}
         ends = {"bounds": f"{factor.name}_bounds"} if factor.one_dimensional else {}
         curve = {} if factor.covariance is None else {"covariance": factor.covariance.ravel()}
-        layout.add(factor.name, (factor.name,), factor.points, attrs | ends | curve)
+        turn = {"period": factor.period} if factor.period > 0 else {}
+        held = {} if factor.moves or (factor.volumes == 1).all() else {"volumes": factor.volumes}
+        layout.add(factor.name, (factor.name,), factor.points, attrs | ends | curve | turn | held)
         for name in ends.values():
             layout.add(name, (factor.name, "bounds"), np.stack([factor.edges[:-1], factor.edges[1:]], axis=1), {})
             layout.coordinates.append(name)
@@ -102,6 +104,12 @@ def add_data(layout: Layout, data: Any) -> None:
     outputs = ("data", "output")[: targets.ndim]
     layout.add("input", ("data", "input_component"), inputs, attributes_of("input"))
     layout.add("target", outputs, targets, attributes_of("target"))
+    scalings = {"input": (("input_component",), data.input_scaling), "target": (outputs[1:], data.target_scaling)}
+    for name, (dims, scaling) in scalings.items():
+        if scaling is not None:
+            mean, scale = (values if dims else values[0] for values in (scaling.mean, scaling.scale))
+            layout.add(f"{name}_mean", dims, mean, attributes_of(f"{name}_mean"))
+            layout.add(f"{name}_scale", dims, scale, attributes_of(f"{name}_scale"))
     layout.add("data_weight", ("data",), weights, attributes_of("data_weight"))
     layout.add("prediction", ("time", *outputs), np.zeros((0, *targets.shape)), attributes_of("prediction"))
     if data.notes:

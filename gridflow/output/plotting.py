@@ -40,6 +40,12 @@ def plot(
 
     `output` ends in .png, .pdf or .svg for a picture, in .gif or .mp4 for an animation over the saved times. `size` is "screen",
     or "paper" for one row of panels as wide as a column, 3.4 inches, without a title.
+
+    >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 64, "time.save": 3})
+    >>> figure = gridflow.plot(gridflow.solve(case), "picture.png")
+    >>> figure.axes[0].get_xlabel()
+    '$x$'
+
     Raises InputError for a file that is not a gridflow result, an unknown ending or size, or an output that exists.
     """
     from matplotlib import rc_context
@@ -51,6 +57,8 @@ def plot(
         still = target.suffix in PICTURES or size == "screen"
         require(still, f"an animation for the size {size!r}", "pictures", f"remove the size, or write {target.stem}.pdf")
     dataset = result if isinstance(result, xarray.Dataset) else read_result(Path(result), "plot", PICTURE)
+    joined = [str(d) for d in dataset["density"].dims if d != "time" and d not in dataset["cell_volume"].dims]
+    require(not joined, f"a picture of runs along {', '.join(joined)}", "one run", "choose one with ds.isel")
     if target is not None and target.suffix in MOVIES:
         return animate(dataset, target)
     figure = picture(Sheet(dataset, reference_of(dataset), style))
@@ -63,8 +71,9 @@ def plot(
 def picture(sheet: Sheet) -> "Figure":
     """All rows of a figure under its title; at the size of a paper the first one."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from gridflow.output.figures import Picture
 
     style = sheet.style
     with rc_context(settings(style)):
@@ -73,7 +82,7 @@ def picture(sheet: Sheet) -> "Figure":
         above = (style.text * 1.35 * len(lines) + 4) / 72 if lines else 0.0
         height = above + sum(row[0] for row in rows)
         layout = ConstrainedLayoutEngine(rect=(0.0, 0.0, 1.0, 1 - above / height))
-        figure = Figure(figsize=(style.width, height), layout=layout, facecolor="white")
+        figure = Picture(figsize=(style.width, height), layout=layout, facecolor="white")
         for k, (line, weight) in enumerate(lines):
             top = 1 - (style.text * 1.35 * (k + 0.2) + 3) / 72 / height
             figure.text(0.01, top, line, va="top", weight=weight, parse_math=False)

@@ -40,6 +40,10 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "cell_volume": ("1", "cell volume"),
     "input": ("1", "network inputs"),
     "target": ("1", "network targets"),
+    "input_mean": ("1", "shift of the inputs: those of the data were input*input_scale + input_mean"),
+    "input_scale": ("1", "scale of the inputs"),
+    "target_mean": ("1", "shift of targets and predictions: those of the data were target*target_scale + target_mean"),
+    "target_scale": ("1", "scale of targets and predictions"),
     "data_weight": ("1", "weights of the data, sum 1"),
     "prediction": ("1", "network predictions"),
     # of what `gridflow.output.remap` makes from them

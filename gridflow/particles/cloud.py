@@ -21,6 +21,9 @@ class Cloud:
     points: Array
     weights: Array
 
+    def __repr__(self) -> str:
+        return f"<Cloud of {len(self.points)} particles in {self.points.shape[1]} columns>"
+
 
 def column_names(factors: tuple[Factor, ...]) -> list[str]:
     """Names of the columns of points: those of the factors, on a surface NAME_x, NAME_y and NAME_z."""

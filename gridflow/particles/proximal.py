@@ -49,9 +49,13 @@ LENGTH_MAX = 1e100
 
 
 class ProximalPoint(Struct, frozen=True, forbid_unknown_fields=True, tag="proximal-point", tag_field="kind"):
-    """step : γ in mean-field time; inner : largest number of inner iterations of a step; tolerance : a length, of positions;
-    rate : of gradient descent; frames : orthonormal frames of directions of the sliced distance, drawn by `seed`;
-    on_unconverged : whether a step that ends before its tolerance stops the run, or counts in its `unconverged`. Order 1."""
+    """Proximal point steps, of order 1.
+
+    step : γ in mean-field time; distance : in which steps are proximal; inner_method : what solves them
+    inner : largest number of inner iterations of a step; tolerance : a length, of positions; rate : of gradient descent
+    frames : orthonormal frames of directions of the sliced distance; seed : of these
+    on_unconverged : whether a step that ends before its tolerance stops the run, or counts in its `unconverged`
+    """
 
     step: Positive
     distance: Literal["frobenius", "assignment", "sliced"] = "frobenius"

@@ -14,6 +14,7 @@ from gridflow.energy.check import check_at_particles
 from gridflow.energy.own import is_compared, name_of
 from gridflow.errors import InputError, SolveError, require
 from gridflow.flow.flow import check_drive, check_terms
+from gridflow.html import table_html
 from gridflow.memory import require_memory
 from gridflow.particles.cloud import Cloud, Sampling, column_names, draw_cloud, fold
 from gridflow.particles.dynamics import Dynamics
@@ -48,6 +49,23 @@ class ParticleRun:
     unconverged: int = 0
     reductions: str = ""
     columns: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What the run was, in words."""
+        n_times, count, _ = self.points.shape
+        found = [
+            ("particles", str(count)),
+            ("times", f"{n_times}, from {self.times[0]:g} to {self.times[-1]:g}"),
+            ("energy", f"{self.energy[0]:.6g} -> {self.energy[-1]:.6g}"),
+            ("cost", f"{self.evaluations} evaluations, {self.seconds:.2g} s"),
+        ]
+        return found + [("warning", line) for line in self.warnings]
+
+    def __repr__(self) -> str:
+        return "<ParticleRun: " + "; ".join(f"{name} {text}" for name, text in self.rows()) + ">"
+
+    def _repr_html_(self) -> str:
+        return table_html(self.rows(), caption="particle run")
 
     def weights_at(self, number: int) -> Array:
         """Weights at a saved time, (n_particles,)."""
@@ -180,6 +198,10 @@ def simulate(
     times : of the saves, increasing from 0; default those of the case; integrator : default that of [particles];
     energy : an energy of one's own with `particles(factors)`, instead of the one in the case
     threads : of BLAS and sums over pairs; default that of the environment variable GRIDFLOW_THREADS, else 1 (`gridflow.threads`)
+
+    >>> run = gridflow.simulate(gridflow.load_case("ornstein-uhlenbeck"), 100, seed=1, times=[0.0, 0.5, 1.0])
+    >>> run.points.shape, run.weights.shape, run.energy.shape
+    ((3, 100, 1), (100,), (3,))
 
     Raises InputError for a case or a choice that cannot run, SolveError for a run that diverges.
     """

@@ -12,7 +12,10 @@ Count = Annotated[int, Meta(ge=2, le=10_000_000)]
 
 class VerdictRuns(Struct, frozen=True, forbid_unknown_fields=True):
     """The ensembles that a verdict rests on: scrambled Sobol points are as independent of each other as random ones, and far
-    closer to the density, so that the verdict is sharper."""
+    closer to the density, so that the verdict is sharper.
+
+    count : particles of each; ensembles : their number; sampling : of the starts
+    """
 
     count: Count = 4096
     ensembles: Annotated[int, Meta(ge=8, le=1000)] = 12
@@ -23,6 +26,7 @@ class Particles(Struct, frozen=True, forbid_unknown_fields=True):
     """The particle runs of a case.
 
     counts : N of the random runs that show the sampling error of a particle run, increasing; ensembles : independent runs of each
+    integrator : of all runs; verdict : the runs that a verdict rests on; seed : of the random starts
     """
 
     counts: Annotated[list[Count], Meta(min_length=3)]

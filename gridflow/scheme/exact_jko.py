@@ -50,7 +50,10 @@ EMPTY = 1e-13
 
 
 class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exact-wasserstein", tag_field="kind"):
-    """Numbers of the scheme. tau : physical time step; tolerance : of the duality gap, relative to that of standing still."""
+    """JKO steps without regularisation, for comparison.
+
+    tau : physical time step; tolerance : of the duality gap, relative to that of standing still; max_iterations : of a step
+    """
 
     tau: Annotated[float, Meta(gt=0.0)]
     tolerance: Annotated[float, Meta(gt=1e-14, lt=1.0)] = 1e-8

@@ -71,7 +71,7 @@ class CircleFactor(Coordinate):
 
 
 class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_field="kind"):
-    """A circle of the given circumference; the coordinate runs from 0."""
+    """A circle; the coordinate runs from 0. cells : their number; length : circumference; units : for files"""
 
     cells: Cells
     length: Annotated[float, Meta(gt=0.0)] = 2 * pi
@@ -92,7 +92,10 @@ class Circle(Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_
 
 
 class Ellipse(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipse", tag_field="kind"):
-    """Ω = {bᵀΣb = 1} for d = 2 (S1 Prop. 1) with `covariance` Σ; the coordinate is the arc length, from 0 along e₁."""
+    """Ω = {bᵀΣb = 1} for d = 2 (S1 Prop. 1); the coordinate is the arc length, from 0 along e₁.
+
+    covariance : Σ, row by row; cells : their number; units : for files
+    """
 
     covariance: list[list[float]]
     cells: Cells

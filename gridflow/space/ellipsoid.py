@@ -27,7 +27,10 @@ BLOCK = 20_000
 
 
 class Ellipsoid(Struct, frozen=True, forbid_unknown_fields=True, tag="ellipsoid", tag_field="kind"):
-    """Ω = {bᵀΣb = 1} in R³ with the metric G of S1 Proposition 1, where Σ is `covariance`; cells as on the sphere."""
+    """Ω = {bᵀΣb = 1} in R³ with the metric G of S1 Proposition 1; cells as on the sphere.
+
+    covariance : Σ, row by row; level, relaxation, units : as of the sphere
+    """
 
     covariance: list[list[float]]
     level: Level

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.errors import InputError, require
+from gridflow.html import table_html
 from gridflow.space.factor import Array, Factor, factor_index
 
 
@@ -115,14 +116,24 @@ class Grid:
         """Number of cells."""
         return self.volume.size
 
-    def __repr__(self) -> str:
-        lines = []
+    def rows(self) -> list[tuple[str, str, int, str, str, str]]:
+        """Name, kind, cells, extent, volumes and mobility of every factor, in words."""
+        found = []
         for f, m in zip(self.factors, self.mobility, strict=True):
-            ends = f.edges if f.edges.size else f.points
-            extent = f"[{ends.min():g}, {ends.max():g}], volumes {f.volumes.min():g} to {f.volumes.max():g}"
-            mobility = "" if (m == 1).all() else f", mobility {m.min():g} to {m.max():g}"
-            lines.append(f"{f.name}: {f.kind}, {f.size} cells in {extent}{mobility}")
-        return "\n".join(lines)
+            ends, volumes = f.edges if f.edges.size else f.points, f"{f.volumes.min():g} to {f.volumes.max():g}"
+            extent, mobility = f"[{ends.min():g}, {ends.max():g}]", "1" if (m == 1).all() else f"{m.min():g} to {m.max():g}"
+            found.append((f.name, f.kind, f.size, extent, volumes, mobility))
+        return found
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{name}: {kind}, {size} cells in {extent}, volumes {volumes}" + (f", mobility {mobility}" if mobility != "1" else "")
+            for name, kind, size, extent, volumes, mobility in self.rows()
+        )
+
+    def _repr_html_(self) -> str:
+        head = ("factor", "kind", "cells", "extent", "volumes", "mobility")
+        return table_html(self.rows(), head, f"grid of {self.size} cells")
 
     def integrate(self, density: Array) -> float:
         """∫ρ dV."""

@@ -24,7 +24,10 @@ class LabelsFactor(Coordinate):
 
 
 class Labels(Struct, frozen=True, forbid_unknown_fields=True, tag="labels", tag_field="kind"):
-    """Finitely many points with given volumes and no faces: signs, neuron lengths, layers. Mass is kept per label."""
+    """Finitely many points with given volumes and no faces: signs, neuron lengths, layers. Mass is kept per label.
+
+    values : the points; volumes : of each, 1 by default; units : for files
+    """
 
     values: Annotated[list[float], Meta(min_length=1)]
     volumes: list[Annotated[float, Meta(gt=0.0)]] | None = None

@@ -57,14 +57,18 @@ class LineFactor(Coordinate):
 
 
 class Grading(Struct, frozen=True, forbid_unknown_fields=True):
-    """Cells that grow smoothly away from `focus`; `ratio` = largest over smallest map derivative."""
+    """Cells that grow smoothly. focus : where they are smallest; ratio : of the largest to the smallest map derivative"""
 
     focus: float
     ratio: Ratio
 
 
 class Interval(Struct, frozen=True, forbid_unknown_fields=True, tag="interval", tag_field="kind"):
-    """A bounded interval with no-flux ends: a line that is cut off there, or, closed, one that really ends there."""
+    """A bounded interval with no-flux ends: a line that is cut off there, or, closed, one that really ends there.
+
+    bounds : lower and upper end; cells : their number; grading : of the widths, uniform by default; units : for files
+    closed : whether the space really ends there
+    """
 
     bounds: tuple[float, float]
     cells: Cells

@@ -18,7 +18,11 @@ from gridflow.space.regrid import CUT_MAX, masses_on
 
 class Component(Struct, frozen=True, forbid_unknown_fields=True):
     """One component of a mixture: a product of named densities, one per factor, a joint density of all factors, or the density
-    of a result, at a saved `time` or else the last one, brought to the cells of the grid (`gridflow.space.regrid`)."""
+    of a result, brought to the cells of the grid (`gridflow.space.regrid`).
+
+    density : by factor; joint : of all factors; file : of a result; time : a saved one of it, the last by default
+    weight : of the component, divided by the sum of all
+    """
 
     density: dict[str, DensitySpec] = field(default_factory=dict)
     weight: Annotated[float, Meta(gt=0.0)] = 1.0

@@ -26,7 +26,10 @@ def cells_of(level: int) -> int:
 
 
 class Sphere(Struct, frozen=True, forbid_unknown_fields=True, tag="sphere", tag_field="kind"):
-    """The unit sphere with 10·4^level + 2 cells; `relaxation` Lloyd steps after each subdivision centre their points.
+    """The unit sphere with 10·4^level + 2 cells.
+
+    level : subdivisions of an icosahedron; relaxation : Lloyd steps after each, which centre points in their cells
+    units : for files
 
     A density is a mean over a cell, a difference of two densities one of values at points: on cells that are not centred the
     Laplacian is of first order. Heat in the harmonic of degree 1, levels 2 to 6: order 1.1, 0.8, 1.3 with 3 steps at the end
@@ -62,12 +65,18 @@ def icosphere(level: int, relaxation: int = 0) -> tuple[Array, Indices]:
     golden = (1 + 5**0.5) / 2
     rectangle = np.array([[0.0, s, t * golden] for s in (-1, 1) for t in (-1, 1)])
     points = unit(np.concatenate([np.roll(rectangle, shift, axis=1) for shift in range(3)]))
-    triangles = scipy.spatial.ConvexHull(points).simplices.astype(np.int64)
-    inward = np.linalg.det(points[triangles]) < 0
-    triangles[inward] = triangles[inward, ::-1]
+    triangles = outward_triangles(points)
     for _ in range(level):
         points, triangles = relax(*subdivide(points, triangles), relaxation)
     return points, triangles
+
+
+def outward_triangles(points: Array) -> Indices:
+    """The Delaunay triangles (2n − 4, 3) of points (n, 3) on the unit sphere, counter-clockwise: faces of their convex hull."""
+    triangles = scipy.spatial.ConvexHull(points).simplices.astype(np.int64)
+    inward = np.linalg.det(points[triangles]) < 0
+    triangles[inward] = triangles[inward, ::-1]
+    return triangles
 
 
 def subdivide(points: Array, triangles: Indices) -> tuple[Array, Indices]:

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 
 from gridflow.errors import InputError, require
+from gridflow.log import LOG
 from gridflow.sums.keops import KeOpsUnavailable, cuda_library
 from gridflow.sums.probe import known_probe
 from gridflow.threads import threads_allowed
@@ -33,7 +34,10 @@ REPAIR = "run `gridflow doctor`, or choose engine = 'auto'"
 
 
 class Reductions(Struct, frozen=True, forbid_unknown_fields=True):
-    """engine : of sums over pairs; precision : float32 is for keops alone, where "auto" finds it; the others have float64."""
+    """What computes sums over pairs.
+
+    engine : its name; precision : float32 is for keops alone, where "auto" finds it; the others have float64
+    """
 
     engine: Literal["auto", "numpy", "numba", "keops"] = "auto"
     precision: Precision = "float64"
@@ -142,6 +146,7 @@ def fall_back(error: KeOpsUnavailable) -> None:
 @lru_cache
 def warn_once(reason: str) -> None:
     """One line that says that sums are computed on the CPU."""
+    LOG.warning("pykeops does not work here (%s); sums are computed on the CPU instead", reason)
     warnings.warn(f"pykeops does not work here ({reason}); sums are computed on the CPU instead", RuntimeWarning, stacklevel=3)
 
 

@@ -20,7 +20,8 @@ COLUMNS, HEIGHT = 3, 2.5
 def verdict_figure(result: xarray.Dataset) -> "Figure":
     """A panel per quantity with a rate (distance against N), then the verdict over time, errors over time, and energies."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
+
+    from gridflow.output.figures import Picture
 
     style, particles = STYLES["screen"], "distance" in result
     judged = [k for k in range(result.sizes["quantity"]) if int(result["slope_judged"][k])] if "slope" in result else []
@@ -29,7 +30,7 @@ def verdict_figure(result: xarray.Dataset) -> "Figure":
     a = result.attrs
     worth = "" if a["worth_quantity"] == "none" else f"; worth {a['worth']:.1e} particles"
     with rc_context(settings(style)):
-        figure = Figure(figsize=(style.width, sum(heights) + 0.3), layout="constrained", facecolor="white")
+        figure = Picture(figsize=(style.width, sum(heights) + 0.3), layout="constrained", facecolor="white")
         figure.suptitle(f"{a['title']}: {a['verdict']}{' (quick)' if a['quick'] else ''}{worth}", weight="bold", parse_math=False)
         parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         if judged:

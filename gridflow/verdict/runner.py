@@ -14,7 +14,7 @@ from gridflow.energy.own import identity_of
 from gridflow.energy.sum import bound_parts
 from gridflow.errors import require
 from gridflow.output.lock import locked
-from gridflow.progress import Progress
+from gridflow.progress import Progress, RunTally, shown
 from gridflow.solver import check_one_energy
 from gridflow.sums.choice import reductions
 from gridflow.threads import blas_threads, runs_side_by_side
@@ -42,7 +42,7 @@ def validate(
     particles: Own | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     threads: int | None = None,
 ) -> xarray.Dataset:
     """The verdict on the grid solution of a case: compared with particle runs and, where there is one, its exact solution.
@@ -59,11 +59,16 @@ def validate(
     overwrite : replace existing files
     resume : go on with a validation that was interrupted or killed, to the same verdict bit for bit: runs of the same case that
         are kept are not made again. Return the verdict where it is complete
+    progress : True counts the runs: a bar on a terminal or in a notebook, else lines on stderr. Default nothing
     threads : particle runs side by side; default that of GRIDFLOW_THREADS, else the number of CPUs (`gridflow.threads`)
 
     Returns a dataset with every curve; its attribute `verdict` is "pass", "fail" or "inconclusive" (see
     `gridflow.verdict.verdict`), `outcome` and `reason` say so per quantity, `worth` is the particle count the grid is worth;
     print the attribute `table` to read all of it.
+
+    >>> changes = {"space.x.cells": 64, "particles": None, "validation": {"w1": {"threshold": 0.01, "reason": "half a cell"}}}
+    >>> gridflow.validate(gridflow.load_case("porous-medium").replace(changes)).attrs["verdict"]  # by its exact solution
+    'pass'
 
     Raises InputError for a case that cannot be validated and for files that another validation writes or left; SolveError for a
     grid or particle run that fails or diverges.
@@ -73,7 +78,7 @@ def validate(
     check_coarsening(case, energy, max(LEVELS) * (QUICK_WIDER if quick else 1))
     chosen = case if particles is None else case.replace({"particles": None})
     chosen = quick_case(chosen) if quick else chosen
-    tally = progress or Progress()
+    tally = shown(progress, lambda: RunTally(case.name))
     make = partial(verdict_of, chosen, energy, particles, quick, tally, runs_side_by_side(threads))
     if directory is None:
         require(not resume, "resume without a directory", "both, or neither", "name the directory where runs were kept")

@@ -27,7 +27,10 @@ from gridflow.sums.laws import Exponential, Law, Peaked
 
 
 class Interaction(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="interaction", tag_field="kind"):
-    """½∬W dρdρ, W = amplitude·k: kernel = {kind = …, …}; factors : those whose positions k sees, all by default."""
+    """½∬W dρdρ, W = amplitude·k.
+
+    kernel : k; amplitude : < 0 attracts where k is largest at 0; factors : those whose positions k sees, all by default
+    """
 
     kernel: NamedKernel
     amplitude: float = 1.0

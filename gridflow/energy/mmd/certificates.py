@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 class Certificates(Struct, frozen=True, forbid_unknown_fields=True):
-    """regularization : mass spread evenly over the space, δ times its volume, beside the mass 1 of ν."""
+    """Numbers of every save that bound the MMD.
+
+    regularization : mass spread evenly over the space, δ times its volume, beside the mass 1 of ν
+    """
 
     regularization: Annotated[float, Meta(gt=0.0, le=1.0)] = 1e-6
 

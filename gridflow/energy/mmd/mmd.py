@@ -32,9 +32,10 @@ from gridflow.sums.kernels import Bandwidth, Gaussian, Kernel, Polynomial, Riesz
 
 
 class MMD(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="mmd", tag_field="kind"):
-    """kernel = {kind = …}, or the word "gaussian" with `bandwidth` beside it; target: a mixture of densities and samples.
+    """½MMD² to a target.
 
-    certificates = {} adds the numbers of `gridflow.energy.mmd.certificates` to every save.
+    target : a mixture of densities and samples; kernel : {kind = …}, or the word "gaussian" with a bandwidth beside it
+    bandwidth : of this Gaussian; certificates : {} adds the numbers of `gridflow.energy.mmd.certificates` to every save
     """
 
     target: list[Target]
@@ -115,7 +116,7 @@ class FeatureMMDEnergy(Energy):
     def predictions(self, grid: Grid) -> Array:
         """∫φ dν* at the inputs, (n_data, n_outputs): densities by the cell points of a grid."""
         network, samples = self.kernel.energy(), self.target.samples(grid.factors)
-        found = network.model(grid).forward(self.target.masses(grid))[0]
+        found = network.model(grid, network.data).forward(self.target.masses(grid))[0]
         if samples is None:
             return found
         sampled = network.particles(grid.factors).evaluate(samples.points, samples.weights).prediction

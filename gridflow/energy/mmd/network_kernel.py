@@ -56,8 +56,8 @@ class BoundFeatures(BoundEnergy):
     convex = True
 
     def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
-        self.energy, self.grid, self.model = energy, grid, energy.model(grid)
-        self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], self.model)
+        self.energy, self.grid, self.model = energy, grid, energy.model(grid, energy.data)
+        self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], lambda data: self.model, grid.volume)
         self.data, self.smooth, self.attributes = energy.data, self.network.smooth, self.network.attributes
 
     def predict(self, mass: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -28,25 +29,25 @@ class FeatureNetwork(Energy):
     loss: str = "squared"
 
     def bind(self, grid: Grid) -> BoundNetwork:
-        return BoundNetwork(self.data, LOSSES[self.loss], self.model(grid))
+        return BoundNetwork(self.data, LOSSES[self.loss], partial(self.model, grid), grid.volume)
 
-    def model(self, grid: Grid) -> BranchModel:
-        """One branch for every output, over all factors."""
+    def model(self, grid: Grid, data: Data) -> BranchModel:
+        """One branch for every output, over all factors, at the inputs of any data."""
         coordinates = grid.flat_coordinates(tuple(range(len(grid.shape))))
         split = grid.split(())
-        n_data, n_outputs = self.data.targets.shape
+        n_data, n_outputs = len(data.inputs), self.data.targets.shape[1]
 
         def output_entries(output: int) -> Entries:
-            def entries(cells: Chosen, data: Chosen) -> Array:  # a feature may depend on all inputs at once
-                values = self.feature({n: c[cells] for n, c in coordinates.items()}, self.data.inputs)
-                return values.reshape(-1, n_data, n_outputs)[:, data, output]
+            def entries(cells: Chosen, chosen: Chosen) -> Array:  # a feature may depend on all inputs at once
+                values = self.feature({n: c[cells] for n, c in coordinates.items()}, data.inputs)
+                return values.reshape(-1, n_data, n_outputs)[:, chosen, output]
 
             return entries
 
         def features(entries: Entries) -> Features:
             if split.n_inner * n_data > WHOLE_ENTRIES:  # larger matrices would be evaluated at some data alone
                 return FeatureMatrix(entries, split.n_inner, n_data, f"full matrix of {n_data} data")
-            return features_of(entries, split.n_inner, self.data.inputs)
+            return features_of(entries, split.n_inner, data.inputs)
 
         inner = [features(output_entries(k)) for k in range(n_outputs)]
         return BranchModel([BoundBranch(split, np.ones((1, 1)), values, [k]) for k, values in enumerate(inner)])

@@ -26,6 +26,7 @@ from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Split
 
+HELD_OUT = {"held_out_loss": ("1", "loss of the data that are not trained on")}
 KINKED_MIN = 2**14
 """Entries of a feature matrix of ReLUs beyond which sums by sorted angles take less time than products with it."""
 
@@ -150,7 +151,8 @@ class BoundNetwork(BoundEnergy):
     """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model.
 
     For the squared loss evaluations go without the data where few others do (`gridflow.energy.network.reduced`): they have no
-    prediction then, which `predict` computes. penalty : λG at the cells, or None
+    prediction then, which `predict` computes. model_at : the network at the inputs of any data; volume : of the cells; penalty :
+    λG at them, or None
     """
 
     data: Data
@@ -159,11 +161,13 @@ class BoundNetwork(BoundEnergy):
         self,
         data: Data,
         loss: Loss,
-        model: Model,
+        model_at: Callable[[Data], Model],
+        volume: Array,
         penalty: Array | None = None,
         stationarity: BoundStationarity | None = None,
     ) -> None:
-        self.data, self.loss, self.penalty, self.stationarity = data, loss, penalty, stationarity
+        self.data, self.loss, self.volume, self.penalty, self.stationarity = data, loss, volume, penalty, stationarity
+        self.model_at, model = model_at, model_at(data)
         reduced = model.reduced(data) if loss is LOSSES["squared"] else None
         self.model = model if reduced is None else model.forgetful()
         self.reduced = reduced is not None
@@ -172,16 +176,28 @@ class BoundNetwork(BoundEnergy):
         self.attributes = {"features": self.summed.note} if self.summed.note else {}
         if stationarity is not None:
             self.diagnostics = stationarity.records
+        self.held_out = None if data.held_out is None else model_at(data.held_out).forgetful()
+        if self.held_out is not None:
+            self.diagnostics = {**self.diagnostics, **HELD_OUT}
         self.magnitude = self.summed.magnitude(self.few.targets)
 
     def check_start(self, masses: Array) -> None:
         self.model.check_start(masses)
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
-        return {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
+        found = {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
+        if self.held_out is not None and self.data.held_out is not None:
+            prediction = self.held_out.forward_density(density, self.volume)[0]
+            found["held_out_loss"] = self.loss.evaluate(self.data.held_out, prediction)[0]
+        return found
 
     def predict(self, mass: Array) -> Array:
         return self.model.forward(mass)[0]
+
+    def predict_at(self, inputs: Array, mass: Array) -> Array:
+        count = len(inputs)
+        places = Data(inputs, np.zeros((count, self.data.targets.shape[1])), np.full(count, 1 / count))
+        return self.model_at(places).forward(mass)[0]
 
     def evaluate(self, mass: Array) -> Evaluation:
         return self.evaluation(*self.summed.forward(mass), mass)

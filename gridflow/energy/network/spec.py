@@ -6,7 +6,8 @@ Features are sums of branches (`gridflow.energy.network.branch`). A feature that
 (`gridflow.energy.network.generic`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,8 +31,9 @@ from gridflow.space.grid import Grid
 
 
 class Network(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="network", tag_field="kind"):
-    """A two-layer network: branches, activation, loss, data.
+    """A two-layer network.
 
+    data : inputs and targets; branches : what a neuron computes, u·σ(b·x) or a sum of such; activation : σ; loss : ℓ
     bias : append 1 to the inputs, so that the last weight is a bias
     normalization : batch normalisation, b̄ = b/‖b‖_Σ with Σ the covariance of the centred data (S1 (2)–(4))
     decay, decay_on : weight decay λ Σ ‖b‖² over the named factors (S2 §9), b being what a position stands for in `weights`: its
@@ -54,8 +56,7 @@ class Network(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="network
         """The energy with its data; batch normalisation centres the inputs (S1 (2)), and a note says so."""
         data = self.data.load(directory, self.activation)
         if self.normalization:
-            centred, note = data.inputs - data.weights @ data.inputs, "inputs centred for batch normalisation (S1 (2))"
-            data = replace(data, inputs=centred, notes=(*data.notes, note))
+            data = data.centred("inputs centred for batch normalisation (S1 (2))")
         both = self.normalization and self.bias
         fix = "remove bias: normalised inputs have mean 0 (S1 (2))"
         require(not both, "a bias under batch normalisation", "one of the two", fix)
@@ -82,13 +83,20 @@ class NetworkEnergy(Energy):
     data: Data
 
     def bind(self, grid: Grid) -> BoundNetwork:
-        return BoundNetwork(self.data, LOSSES[self.spec.loss], self.model(grid), self.penalty(grid), self.stationarity(grid))
+        return BoundNetwork(
+            self.data,
+            LOSSES[self.spec.loss],
+            partial(self.model, grid),
+            grid.volume,
+            self.penalty(grid),
+            self.stationarity(grid),
+        )
 
-    def model(self, grid: Grid) -> BranchModel:
-        """The branches on a grid."""
+    def model(self, grid: Grid, data: Data) -> BranchModel:
+        """The branches on a grid, at the inputs of any data; batch normalisation is that of the training data."""
         self.check(grid.factors)
-        spec, data, sigma = self.spec, self.data, ACTIVATIONS[self.spec.activation]
-        inputs, covariance = data.inputs_with_bias(spec.bias), data.covariance() if spec.normalization else None
+        spec, sigma = self.spec, ACTIVATIONS[self.spec.activation]
+        inputs, covariance = data.inputs_with_bias(spec.bias), self.data.covariance() if spec.normalization else None
         branches = [b for branch in spec.branches for b in bind_branch(branch, sigma, inputs, covariance, grid)]
         return BranchModel(branches, sigma.is_smooth)
 

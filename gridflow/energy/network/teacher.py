@@ -67,6 +67,7 @@ def rule(density: Normal | Uniform, count: int) -> tuple[Array, Array]:
 class TeacherData(Struct, frozen=True, forbid_unknown_fields=True, tag="teacher", tag_field="kind"):
     """Inputs from a named measure, targets from a teacher: y(x) = Σᵢ wᵢ σ(cᵢ·x) + Σ_k w_k ∫σ(θ·x) dρ_k (S3 §2.1).
 
+    inputs : where; activation : of the teacher, by default that of the student; normalization : batch normalisation of neurons
     neurons, densities : the parts of the teacher, at least one; densities are integrated once, on nodes of their own
     """
 

@@ -17,6 +17,7 @@ continuous depth is frozen by `flow.mobility`. Where a reaction changes it, a la
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
@@ -102,7 +103,8 @@ class ResNetEnergy(Energy):
         layout.check_frozen(grid)
         data = self.data_with_targets(layout, grid)
         stationarity = self.stationarity(layout, grid, data)
-        return BoundNetwork(data, LOSSES[self.spec.loss], self.model(layout, grid), stationarity=stationarity)
+        at, loss = partial(self.model, layout, grid), LOSSES[self.spec.loss]
+        return BoundNetwork(data, loss, at, grid.volume, stationarity=stationarity)
 
     def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
         layout, spec = self.layout(factors), self.spec
@@ -114,16 +116,16 @@ class ResNetEnergy(Energy):
         """Raises InputError for factors that do not fit the model or the data."""
         return Layout.of(self.spec.model, self.spec.weights, self.spec.depth, self.data, factors)
 
-    def model(self, layout: Layout, grid: Grid) -> Model:
-        """The network on a grid, at the inputs of the data."""
+    def model(self, layout: Layout, grid: Grid, data: Data) -> Model:
+        """The network on a grid, at the inputs of any data."""
         jet = JETS[self.spec.activation]
         if self.spec.model != "ensemble":
-            return MODELS[self.spec.model](jet, self.data, Rows(grid, layout))
+            return MODELS[self.spec.model](jet, data, Rows(grid, layout))
 
         def feature(coordinates: dict[str, Array], inputs: Array) -> Array:
             return np.moveaxis(ensemble_features(jet, layout.theta(coordinates), inputs.T), 1, 2)
 
-        return FeatureNetwork(feature, self.data).model(grid)
+        return FeatureNetwork(feature, self.data).model(grid, data)
 
     def data_with_targets(self, layout: Layout, grid: Grid) -> Data:
         """The data, with the targets of a teacher: a discrete one, or a density on the same grid. Raises InputError."""
@@ -132,7 +134,7 @@ class ResNetEnergy(Energy):
             return self.data
         if teacher.density:
             masses = mixture_masses(teacher.density, grid, self.directory, "energy.data.density")
-            model = self.model(layout, grid)
+            model = self.model(layout, grid, self.data)
             model.check_start(masses)
             return replace(self.data, targets=model.forward(masses)[0])
         teacher.check(spec.model, layout)

@@ -47,7 +47,11 @@ RIDGE = 1e-13
 
 
 class Sobolev(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="sobolev", tag_field="kind"):
-    """regularization : as for certificates, δ times the volume of the space; modes : of particles, per factor."""
+    """½S² to a target, S the negative Sobolev distance.
+
+    target : a mixture of densities and samples; flow : "descent" of ½S², or "transport" along the potential of S
+    regularization : as for certificates, δ times the volume of the space; modes : of particles, per factor
+    """
 
     target: Annotated[list[Target], Meta(min_length=1)]
     flow: Literal["descent", "transport"] = "descent"

@@ -14,7 +14,13 @@ from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 
 
 class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-volume", tag_field="kind"):
-    """Numbers of the scheme. Dimensionless."""
+    """Finite volumes. Numbers are dimensionless.
+
+    order : in space; cfl : share of the step that keeps densities positive
+    accuracy : of steps, 1 for errors in time below those in space, smaller for shorter steps
+    diffusion : how a temperature acts, implicitly, by fitted fluxes or by the heat semigroup
+    sliding : whether mass slides along kinks of ξ oblique to the grid
+    """
 
     order: Literal[1, 2] = 2
     cfl: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9

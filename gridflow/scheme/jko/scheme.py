@@ -85,11 +85,13 @@ SMALLEST_STEP = 2.0**-12
 
 
 class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field="kind"):
-    """Numbers of the scheme.
+    """Entropic JKO steps.
 
     tau : physical time step, the first one where `accuracy` is given
     accuracy : error in time allowed per unit time, W1 of every marginal in units of the largest cell of the factor
-    epsilon : ε in units of the largest (cell size)²/M, dimensionless; bias, sweeps : see above
+    epsilon : ε in units of the largest (cell size)²/M, dimensionless
+    bias : what is done about the diffusion of the regularisation: nothing, taken out to second order, or the Sinkhorn divergence
+    sweeps : of "debias", symmetric Sinkhorn sweeps in every evaluation; algorithm : "newton", or S2 Algorithm 1 as printed
     tolerance : of every step, L1 of p, with algorithm "scaling" of ConstrEven and ConstrOdd; max_iterations : of every attempt to
         solve it; on_unconverged : "stop" fails there, "continue" goes on from the last iterate, as S2 §1.2 does ("not accurate
         due to small number of inner iterations"): after one attempt, without starts from coarser grids or other iterations; its
