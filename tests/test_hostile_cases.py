@@ -111,6 +111,19 @@ NUMBERS = {
         {"energy": {"kind": "potential", "polynomial": [POWER]}, "space.x.bounds": [-1e25, 1e25]},
         "the energy on this space: overflow",
     ),
+    "a narrow teacher": (
+        QUADRATIC,
+        {"energy.data.densities": [{"density": [{"kind": "normal", "mean": 0.5, "deviation": 1e-49}]}]},
+        "the energy: invalid value",
+    ),
+    "a steep start": (
+        FREE,
+        {
+            "space.y": {"kind": "interval", "bounds": [-1.0, 1.0], "cells": 8},
+            "initial": [{"joint": {"kind": "barenblatt", "exponent": 0.001, "time": 0.001}}],
+        },
+        "whose radius is 0",
+    ),
     "noise": (FREE, {"flow": {"noise_injection": {"level": 1e9}}}, "0, or between 1e-12 and 2 times the longest"),
     "noise on a surface": (
         FREE,

@@ -30,7 +30,7 @@ from gridflow.memory import require_memory
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
 from gridflow.particles.spec import Particles
-from gridflow.problem import Problem
+from gridflow.problem import Problem, within_numbers
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.scheme.specs import SchemeSpec
 from gridflow.space.factor import Factor
@@ -121,7 +121,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def problem(self, energy: Energy | None = None) -> Problem:
         """The case made concrete; energy : one of your own, instead of that in the case."""
-        model = self.energy.load(Path(self.directory)) if energy is None else energy
+        with within_numbers("the energy"):
+            model = self.energy.load(Path(self.directory)) if energy is None else energy
         return Problem(self.grid(), model, self.flow, tuple(self.initial), Path(self.directory))
 
     @classmethod

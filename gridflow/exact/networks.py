@@ -21,6 +21,7 @@ class QuadraticActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="q
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, data = normals(self, problem), single_neuron_data(self, problem, "quadratic")
         fourth = float(data.weights @ data.inputs[:, 0] ** 4)
+        self.require(fourth > 0)
         target = float(data.weights @ (data.inputs[:, 0] ** 2 * data.targets[:, 0])) / fourth  # y = m₂* x²
         self.require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0] ** 2))
 
@@ -40,6 +41,7 @@ class IdentityActivation(Exact, frozen=True, forbid_unknown_fields=True, tag="id
     def solution_of(self, problem: Problem) -> Callable[[float], Array]:
         components, data = normals(self, problem), single_neuron_data(self, problem, "identity")
         rate = float(data.weights @ data.inputs[:, 0] ** 2)
+        self.require(rate > 0)
         target = float(data.weights @ (data.inputs[:, 0] * data.targets[:, 0])) / rate
         self.require(np.allclose(data.targets[:, 0], target * data.inputs[:, 0]))
         start = first_moment(components)

@@ -96,7 +96,11 @@ class Barenblatt(Struct, frozen=True, forbid_unknown_fields=True, tag="barenblat
         p, alpha = 1 / (m - 1), d / (d * (m - 1) + 2)
         k = alpha * abs(m - 1) / (2 * m * d)
         constant = (k ** (d / 2) / Profile(1.0, p).integral(d)) ** (1 / (p + d / 2))
-        return Profile(float(np.sqrt(constant / k) * self.time ** (alpha / d)), p)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # looked at below
+            radius = float(np.sqrt(constant / k) * self.time ** (alpha / d))
+        received = f"a Barenblatt density of exponent {m:g} at time {self.time:g}, whose radius is {radius:g}"
+        require(bool(0 < radius < np.inf), received, "a radius that is a number", "use a larger exponent, or a later time")
+        return Profile(radius, p)
 
     def check(self, factors: tuple[Factor, ...]) -> None:
         """Raises InputError for other factors than intervals, and for a centre along one that is not there."""
