@@ -8,8 +8,7 @@ from validation.sources import SOURCES
 
 HERE = Path(__file__).parent
 CLAIMS, FIGURES = HERE / "claims", HERE / "figures"
-NOT_REPRODUCTIONS = {"__init__", "__main__", "claim", "runner", "sources", "table"}
-NOT_REPRODUCTIONS |= {"damaged_cases", "damaged_files", "fuzz_cases", "fuzz_files", "kills"}
+NOT_REPRODUCTIONS = {"__init__", "__main__", "claim", "contact_sheet", "runner", "sources", "table"}
 
 
 def module_names() -> list[str]:
