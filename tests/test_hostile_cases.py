@@ -20,7 +20,7 @@ from gridflow.solver import solve
 from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal
 from gridflow.space.line import Interval
-from validation.fuzz_cases import FINE, outcome
+from validation.faults.fuzz_cases import FINE, outcome
 
 FREE = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k != "exact"}
 
@@ -280,7 +280,7 @@ def test_a_process_that_dies_is_told_from_one_that_ends():
 
 # ---------------------------------------------------------------------------------------------------------------- series
 def test_damaged_cases_are_refused_or_run(tmp_path):
-    """The first of the series of `validation.fuzz_cases`: loaded, and made concrete."""
+    """The first of the series of `validation.faults.fuzz_cases`: loaded, and made concrete."""
     found = [(number, outcome(1, number, False, tmp_path, shows=False)) for number in range(100)]
     assert [f for f in found if f[1].kind not in FINE] == []
     assert {f[1].kind for f in found} == {"clean", "refused"}

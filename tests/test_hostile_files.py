@@ -17,8 +17,8 @@ from gridflow.output.reader import PICTURE, read_density, read_result
 from gridflow.paths import part_path
 from gridflow.progress import Progress
 from gridflow.solver import solve
-from validation.damaged_files import Content, content_of, write
-from validation.fuzz_files import outcomes
+from validation.faults.damaged_files import Content, content_of, write
+from validation.faults.fuzz_files import outcomes
 
 
 @pytest.fixture(scope="module")

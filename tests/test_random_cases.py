@@ -1,4 +1,4 @@
-"""Random valid cases keep what DESIGN promises for every case; `python -m validation.random_cases --full` draws a thousand."""
+"""Random valid cases keep what DESIGN promises for every case; `python -m validation.faults.random_cases --full` draws a thousand."""
 
 from typing import get_args
 
@@ -11,9 +11,9 @@ from gridflow.particles.integrator import IntegratorSpec
 from gridflow.scheme.specs import SchemeSpec
 from gridflow.space.densities import DensitySpec
 from gridflow.space.specs import FactorSpec
-from validation.random_cases.__main__ import main
-from validation.random_cases.energies import ENERGIES, KERNELS, LAWS
-from validation.random_cases.parts import DENSITIES, FACTORS, INTEGRATORS, SCHEMES
+from validation.faults.random_cases.__main__ import main
+from validation.faults.random_cases.energies import ENERGIES, KERNELS, LAWS
+from validation.faults.random_cases.parts import DENSITIES, FACTORS, INTEGRATORS, SCHEMES
 
 REGISTRIES = [
     (FactorSpec, FACTORS),

@@ -35,7 +35,7 @@ from gridflow.paths import checkpoint_path, older_path, part_path
 from gridflow.progress import Progress
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.solver import solve
-from validation import kills
+from validation.faults import kills
 
 CASE = case_of(QUADRATIC, time__save=9)
 

@@ -1,6 +1,6 @@
 """Good results, parts and tables, and what spoils them: names, types, attributes, values, shapes and bytes; all seeded.
 
-Used by `validation.fuzz_files` and by the tests.
+Used by `validation.faults.fuzz_files` and by the tests.
 """
 
 import random

@@ -1,6 +1,6 @@
 """What do hostile cases do? Shipped cases with random damage are loaded, shown, made concrete and solved for a few steps.
 
-Each number of a series is one damaged case (`validation.damaged_cases`). It may run, or be refused with an InputError or a
+Each number of a series is one damaged case (`validation.faults.damaged_cases`). It may run, or be refused with an InputError or a
 SolveError. Anything else is a fault:
 
     traceback   any other exception
@@ -12,7 +12,7 @@ SolveError. Anything else is a fault:
 Cases run in child processes with a limit on their address space; a child that hangs or dies is replaced. `--full` has 50,000
 cases, of which every tenth takes steps.
 
-    python -m validation.fuzz_cases [--full] [--count N] [--first K] [--seed S] [--steps EVERY]
+    python -m validation.faults.fuzz_cases [--full] [--count N] [--first K] [--seed S] [--steps EVERY]
 """
 
 import argparse
@@ -34,7 +34,7 @@ from gridflow.errors import InputError, SolveError
 from gridflow.preview import preview
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from validation.damaged_cases import damaged_case
+from validation.faults.damaged_cases import damaged_case
 
 SHOW_SECONDS, LIMIT_SECONDS = 2.0, 60.0
 ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 1.5 * 2**30

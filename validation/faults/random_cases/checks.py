@@ -14,7 +14,7 @@ from gridflow.errors import SolveError
 from gridflow.progress import Progress
 from gridflow.scheme.balance import PATH, Balance
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
-from validation.random_cases.cases import Trial, parts_of
+from validation.faults.random_cases.cases import Trial, parts_of
 
 MASS_ERROR = 1e-12
 """DESIGN §8, of every scheme."""

@@ -1,6 +1,6 @@
 """Solves random valid cases, and lists the statuses, and what is wrong with the smallest case that shows it.
 
-    python -m validation.random_cases [--full] [--seed S] [--count N]
+    python -m validation.faults.random_cases [--full] [--seed S] [--count N]
 
 100 cases, with --full 1,000, in slices, each in a process of its own with the seeds S, S + 1, …: a crash of one ends no other.
 Exit code 1 where something is wrong. Needs hypothesis (`pip install '.[test]'`).
@@ -16,14 +16,14 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from validation.random_cases.slices import SLICE, Slice
+from validation.faults.random_cases.slices import SLICE, Slice
 
 QUICK, FULL = 100, 1000
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m validation.random_cases", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m validation.faults.random_cases", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--full", action="store_true", help=f"{FULL} cases instead of {QUICK}")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first slice")
@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     for number in range(-(-count // SLICE)):
         seed, size = options.seed + number, min(SLICE, count - number * SLICE)
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "validation.random_cases.slices", str(seed), str(size), folder]
+            command = [sys.executable, "-m", "validation.faults.random_cases.slices", str(seed), str(size), folder]
             ended = subprocess.run(command, check=False).returncode
             found = Slice.read(Path(folder), ended)
         statuses.update(found.statuses)

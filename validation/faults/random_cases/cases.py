@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from validation.random_cases.energies import ENERGIES, Model
-from validation.random_cases.parts import INTEGRATORS, LINES, SCHEMES, Draw, Table, mixture, number, rarely, scale, weights
+from validation.faults.random_cases.energies import ENERGIES, Model
+from validation.faults.random_cases.parts import INTEGRATORS, LINES, SCHEMES, Draw, Table, mixture, number, rarely, scale, weights
 
 MOST_STEPS = 60
 

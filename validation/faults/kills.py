@@ -1,6 +1,6 @@
 """Runs that are killed at random times, and resumed until they are done: what is lost, what is damaged, what is refused.
 
-    python -m validation.kills [--full] [--seed S]
+    python -m validation.faults.kills [--full] [--seed S]
 
 `gridflow solve … --resume` is sent SIGKILL at a random moment of its start, its compilation, its steps or a write, one to four
 times, and then left to end. Every file that it completes is compared with that of a run that nobody killed, bit for bit, but for
@@ -178,7 +178,7 @@ def claims_of(found: Found) -> list[Claim]:
 
 def main() -> int:
     """Kills and resumes; exit code 1 where something was lost."""
-    parser = argparse.ArgumentParser(prog="python -m validation.kills", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m validation.faults.kills", description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help=f"{FULL} kills instead of {QUICK}")
     parser.add_argument("--seed", type=int, default=SEED, metavar="S")
     options = parser.parse_args()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from gridflow.energy.network.activation import ACTIVATIONS, JETS
-from validation.random_cases.parts import (
+from validation.faults.random_cases.parts import (
     LINES,
     Draw,
     Table,

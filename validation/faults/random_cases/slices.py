@@ -1,6 +1,6 @@
 """One slice of random cases in this process: draws them by a seed, counts their statuses, shrinks what is wrong.
 
-python -m validation.random_cases.slices SEED COUNT FOLDER
+python -m validation.faults.random_cases.slices SEED COUNT FOLDER
 """
 
 import json
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from validation.random_cases.cases import Trial, trials
-from validation.random_cases.checks import Outcome, outcome_of
+from validation.faults.random_cases.cases import Trial, trials
+from validation.faults.random_cases.checks import Outcome, outcome_of
 
 SLICE = 50
 CURRENT, RESULT = "current.toml", "result.json"

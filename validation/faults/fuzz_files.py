@@ -1,6 +1,6 @@
 """Files that nobody wrote: thousands of changed results, tables and interrupted runs, given to all that reads files.
 
-    python -m validation.fuzz_files [--full] [--seed S] [--count N]      300 files, 5,000 with --full
+    python -m validation.faults.fuzz_files [--full] [--seed S] [--count N]      300 files, 5,000 with --full
 
 Each seed takes a good file, spoils it in one to three ways, and gives it to a consumer: a picture, an animation, an export, the
 start of a case, the data of a network or a tabulated potential, or --resume. It has to be used, or refused by an InputError.
@@ -26,7 +26,7 @@ from gridflow.output.export import export
 from gridflow.output.plotting import plot
 from gridflow.output.reader import PICTURE, read_result
 from gridflow.solver import solve
-from validation.damaged_files import CASES, good_bytes, interrupted, spoiled_bytes, spoiled_result, spoiled_table
+from validation.faults.damaged_files import CASES, good_bytes, interrupted, spoiled_bytes, spoiled_result, spoiled_table
 
 BATCH, SECONDS, MEMORY = 100, 30, 4 * 2**30
 """Seeds in a child; limits of one seed and of a child."""
@@ -181,7 +181,7 @@ def in_children(seeds: list[int], kinds: tuple[str, ...], folder: Path) -> Itera
 
 def main() -> int:
     """Counts outcomes and prints findings; 1 where there are any."""
-    parser = argparse.ArgumentParser(prog="python -m validation.fuzz_files")
+    parser = argparse.ArgumentParser(prog="python -m validation.faults.fuzz_files")
     parser.add_argument("--full", action="store_true", help=f"{FULL} files instead of {FEW}")
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--count", type=int, help="of files")
