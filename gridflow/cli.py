@@ -1,4 +1,4 @@
-"""The command line: list, show, solve, validate, plot, export, doctor.
+"""The command line: list, show, solve, validate, sweep, plot, export, doctor.
 
 Requested results go to stdout, files to the path of -o, everything else to stderr. Exit codes: 0 good, 1 the run failed
 or was interrupted, 2 the input is wrong. Heavy modules are imported inside the commands, so that `--help` and `list` are instant.
@@ -57,6 +57,20 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
     validate.add_argument("--quick", action="store_true", help="half the cells, a quarter of the particles, thresholds × 4")
 
+    sweep = commands.add_parser("sweep", help="solve or validate a case for many values of some keys: one dataset")
+    add_case(sweep)
+    over = "the values of a key, e.g. flow.temperature=0.1,0.2; may be repeated: all combinations"
+    sweep.add_argument("--over", action="append", default=[], metavar="KEY=V1,V2", help=over)
+    sweep.add_argument("--list", type=Path, metavar="F.csv", help="instead: a table of keys, one member in each row")
+    sweep.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: CASE-sweep")
+    sweep.add_argument("--validate", action="store_true", help="judge every member against particles instead of solving it")
+    sweep.add_argument("--quick", action="store_true", help="with --validate: half the cells, a quarter of the particles")
+    sweep.add_argument("--workers", type=int, metavar="N", help="processes; default: one per CPU")
+    address = "of a Dask scheduler, e.g. tcp://host:8786; or local, to start one"
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help=address)
+    sweep.add_argument("--record", metavar="NAME", help="what the picture shows; default: the energy, or what a grid is worth")
+    sweep.add_argument("--against", metavar="KEY", help="against which key; default: the first")
+
     plot = commands.add_parser("plot", help="draw a result")
     plot.add_argument("file", type=Path, metavar="F.nc")
     plot.add_argument("-o", "--output", type=Path, metavar="OUT", help=".png, .pdf, .svg, .gif or .mp4; default: F.png")
@@ -72,10 +86,11 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
     doctor = commands.add_parser("doctor", help="what works on this machine, and how to repair what does not")
     doctor.add_argument("--json", action="store_true", help="as JSON on stdout")
-    for command in (solve, validate, plot, export):
+    for command in (solve, validate, sweep, plot, export):
         command.add_argument("--overwrite", action="store_true", help="replace existing files")
-    for command in (solve, validate):
+    for command in (solve, validate, sweep):
         command.add_argument("--quiet", action="store_true", help="no progress, no messages")
+    for command in (solve, validate):
         command.add_argument("--threads", type=int, metavar="N", help="of BLAS, sweeps and sums, or particle runs side by side")
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -203,6 +218,43 @@ def command_validate(arguments: argparse.Namespace) -> int:
     return 0 if result.attrs["verdict"] == "pass" else EXIT_FAILED
 
 
+def command_sweep(arguments: argparse.Namespace) -> int:
+    """Solves or validates many cases into a folder."""
+    from gridflow.progress import RunTally
+    from gridflow.sweep.plan import parse_over, read_list
+    from gridflow.sweep.sweep import draw_sweep, sweep
+
+    case = changed_case(arguments)
+    folder = arguments.output or Path(f"{case.name}-sweep")
+    listed = None if arguments.list is None else read_list(arguments.list)
+    signal.signal(signal.SIGTERM, interrupt)
+    result = sweep(
+        case,
+        dict(map(parse_over, arguments.over)) or None,
+        members=listed,
+        output=folder,
+        validate=arguments.validate,
+        quick=arguments.quick,
+        workers=arguments.workers,
+        scheduler=arguments.scheduler,
+        overwrite=arguments.overwrite,
+        progress=None if arguments.quiet else RunTally(case.name),
+    )
+    draw_sweep(result, folder, arguments.record, arguments.against)
+    failed = [
+        f"{c}: {s}" for c, s in zip(result["changes"].values.flat, result["status"].values.flat, strict=True) if is_failure(s)
+    ]
+    for line in failed[:10]:
+        message(line)
+    message(f"{len(failed)} of {result['status'].size} members failed; wrote {folder}/sweep.nc and .png", arguments.quiet)
+    return EXIT_FAILED if failed else 0
+
+
+def is_failure(status: str) -> bool:
+    """Whether a member has no good result."""
+    return not status.startswith(("completed", "steady", "pass"))
+
+
 def command_plot(arguments: argparse.Namespace) -> int:
     """Draws a result."""
     from gridflow.output.plotting import plot
@@ -255,6 +307,7 @@ COMMANDS = {
     "show": command_show,
     "solve": command_solve,
     "validate": command_validate,
+    "sweep": command_sweep,
     "plot": command_plot,
     "export": command_export,
     "doctor": command_doctor,

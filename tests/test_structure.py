@@ -22,6 +22,7 @@ FLOORS = [
     ["output", "particles.simulation", "progress"],
     ["solver"],
     ["verdict"],
+    ["sweep"],
     ["doctor"],
     ["cli"],
 ]

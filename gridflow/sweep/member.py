@@ -1,0 +1,62 @@
+"""One member of a sweep, as a worker runs it: in this process, in another one, or on another machine with the same files."""
+
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gridflow.case.case import Case
+from gridflow.errors import InputError, SolveError
+from gridflow.output.dataset import part_path
+
+
+@dataclass(frozen=True)
+class Task:
+    """A case, the file of its result, and what is done: solved, or judged against particles."""
+
+    case: Case
+    file: Path
+    validate: bool
+    quick: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """status : of the result, or why there is none; written : whether its file is there; seconds : that it took now."""
+
+    status: str
+    written: bool
+    seconds: float
+
+
+def run_member(task: Task) -> Outcome:
+    """Solves or judges one case into its file, with one thread, going on where a worker was lost; errors are an outcome."""
+    began = time.monotonic()
+    if not task.file.parent.is_dir():
+        status = f"failed: the folder of the sweep does not exist on {socket.gethostname()}; use one that all workers share"
+        return Outcome(status, False, 0.0)
+    try:
+        status = judged(task) if task.validate else solved(task)
+    except (InputError, SolveError, OSError, MemoryError) as error:
+        status = f"failed: {str(error) or type(error).__name__}"
+        return Outcome(status, False, time.monotonic() - began)
+    return Outcome(status, True, time.monotonic() - began)
+
+
+def solved(task: Task) -> str:
+    """The status of the solution."""
+    from gridflow.solver import solve_to_file
+
+    going_on = part_path(task.file).exists()
+    return str(solve_to_file(task.case, task.file, overwrite=True, resume=going_on, threads=1).attrs["status"])
+
+
+def judged(task: Task) -> str:
+    """The verdict."""
+    from gridflow.files import replaced_by
+    from gridflow.verdict.runner import validate
+
+    verdict = validate(task.case, quick=task.quick, threads=1)
+    with replaced_by(task.file) as part:
+        verdict.to_netcdf(part, engine="netcdf4")
+    return str(verdict.attrs["verdict"])
