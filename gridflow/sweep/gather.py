@@ -7,7 +7,7 @@ import numpy as np
 
 from gridflow.output.dataset import attributes
 from gridflow.output.schema import VARIABLES
-from gridflow.sweep.member import Outcome
+from gridflow.sweep.member import Outcome, status_in
 from gridflow.sweep.plan import Plan, changes_text, dimension
 
 if TYPE_CHECKING:
@@ -17,25 +17,12 @@ BYTES_MAX = 2**31
 """Densities at the last time of all members, at most: larger ones stay in the files of the members."""
 
 
-def is_readable(file: Path) -> bool:
-    """Whether a member is done: its file is complete."""
-    import netCDF4
-
-    if not file.is_file():
-        return False
-    try:
-        with netCDF4.Dataset(file) as opened:
-            return "case" in opened.ncattrs()
-    except (OSError, RuntimeError, AttributeError):  # what netCDF4 raises for damaged files
-        return False
-
-
 def gathered(plan: Plan, store: Path, found: dict[str, Outcome]) -> "xarray.Dataset":
     """All members; `found` has the outcomes of those that were run just now. Numbers of failed members are NaN."""
     import xarray
 
     files = {m.name: store / f"{m.name}.nc" for m in plan.members}
-    datasets = {name: opened(file) for name, file in files.items() if is_readable(file)}
+    datasets = {name: opened(file) for name, file in files.items() if status_in(file) is not None}
     result = xarray.Dataset(coords=coordinates(plan), attrs=attributes(plan.case, "sweep"))
     result.attrs |= {"swept": ", ".join(plan.axes), "swept_case": plan.case.text()}
     statuses, seconds = {}, {}

@@ -35,12 +35,29 @@ def run_member(task: Task) -> Outcome:
     if not task.file.parent.is_dir():
         status = f"failed: the folder of the sweep does not exist on {socket.gethostname()}; use one that all workers share"
         return Outcome(status, False, 0.0)
+    if (before := status_in(task.file)) is not None:  # a scheduler that lost the answer of a worker asks again
+        return Outcome(before, True, 0.0)
     try:
         status = judged(task) if task.validate else solved(task)
     except (InputError, SolveError, OSError, MemoryError) as error:
         status = f"failed: {str(error) or type(error).__name__}"
         return Outcome(status, False, time.monotonic() - began)
     return Outcome(status, True, time.monotonic() - began)
+
+
+def status_in(file: Path) -> str | None:
+    """The status or verdict in the result of a member; None where it is not complete."""
+    import netCDF4
+
+    if not file.is_file():
+        return None
+    try:
+        with netCDF4.Dataset(file) as opened:
+            attrs = {name: opened.getncattr(name) for name in opened.ncattrs()}
+    except (OSError, RuntimeError, AttributeError):  # what netCDF4 raises for damaged files
+        return None
+    status = attrs.get("status", attrs.get("verdict"))
+    return None if status is None else str(status)
 
 
 def solved(task: Task) -> str:

@@ -18,8 +18,8 @@ from gridflow.case.case import Case
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, replaced_by
 from gridflow.progress import Progress
-from gridflow.sweep.gather import gathered, is_readable
-from gridflow.sweep.member import Outcome, Task
+from gridflow.sweep.gather import gathered
+from gridflow.sweep.member import Outcome, Task, status_in
 from gridflow.sweep.plan import Plan, sweep_plan
 from gridflow.sweep.pools import Pool, dask_pool, local_pool, outcomes
 from gridflow.verdict.plan import check_case
@@ -84,7 +84,7 @@ def run_members(plan: Plan, folder: Path, validate: bool, quick: bool, pool: Poo
     store = folder / "members"
     store.mkdir(exist_ok=True)
     tasks = {m.name: Task(m.case, (store / f"{m.name}.nc").resolve(), validate, quick) for m in plan.members}
-    todo = {name: task for name, task in tasks.items() if not is_readable(task.file)}
+    todo = {name: task for name, task in tasks.items() if status_in(task.file) is None}
     found = {}
     progress.start(len(todo))
     progress.stage(f"{len(todo)} of {len(tasks)} members")
