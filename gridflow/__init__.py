@@ -16,10 +16,11 @@ if _typing.TYPE_CHECKING:
     from gridflow.output.plotting import plot
     from gridflow.particles.simulation import simulate
     from gridflow.solver import solve
+    from gridflow.sweep.sweep import sweep
     from gridflow.verdict.runner import validate
 
 __version__ = "0.1.0"
-__all__ = ["Case", "InputError", "SolveError", "concat", "load_case", "plot", "simulate", "solve", "validate"]
+__all__ = ["Case", "InputError", "SolveError", "concat", "load_case", "plot", "simulate", "solve", "sweep", "validate"]
 """What `import *` brings: all but `open`, which Python has too."""
 
 _HOME = {
@@ -32,6 +33,7 @@ _HOME = {
     "plot": "output.plotting",
     "simulate": "particles.simulation",
     "solve": "solver",
+    "sweep": "sweep.sweep",
     "validate": "verdict.runner",
 }
 

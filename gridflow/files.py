@@ -169,6 +169,17 @@ def loaded(dataset: "xarray.Dataset", names: list[str], path: Path, purpose: str
         return {name: dataset.variables[name].load() for name in names}
 
 
+@contextmanager
+def replaced_by(path: Path) -> Iterator[Path]:
+    """A name for a file that is to be written: afterwards it replaces `path` at once; after an error it is removed."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:
     """Raises InputError, before any work is done, for a file that exists, has a wrong ending or cannot be written."""
     allowed = f"a file name that ends in {', '.join(sorted(endings))}"

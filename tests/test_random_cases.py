@@ -1,4 +1,4 @@
-"""Random valid cases keep what DESIGN promises for every case; `python -m validation.faults.random_cases --full` draws a thousand."""
+"""Random valid cases keep what is promised for every case; `python -m validation.faults.random_cases --full` draws a thousand."""
 
 from typing import get_args
 

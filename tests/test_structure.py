@@ -38,9 +38,10 @@ FLOORS = [
     ["output", "accessor", "particles.simulation", "progress"],
     ["restart", "solver"],
     ["verdict"],
-    ["assist", "doctor"],
-    ["preview"],
-    ["cli", "messages", "__main__"],
+    ["sweep"],
+    ["report"],
+    ["doctor", "preview"],
+    ["cli", "commands", "messages", "__main__"],
 ]
 """From the ground up; a module stands on the floor of its longest prefix, and imports from its own and from lower floors."""
 

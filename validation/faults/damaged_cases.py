@@ -1,5 +1,5 @@
 """Shipped cases with random damage, by number: keys deleted, doubled, renamed, values of other types and of absurd sizes, tables
-of other cases, bytes of the text flipped, or wrong `--set` strings. What becomes of them finds out `validation.faults.fuzz_cases`.
+of other cases, bytes of the text flipped, or wrong `--set` strings. `fuzz_cases` finds out what becomes of them.
 """
 
 import random
