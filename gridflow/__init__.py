@@ -15,12 +15,13 @@ if _typing.TYPE_CHECKING:
     from gridflow.output.opening import open as open
     from gridflow.output.plotting import plot
     from gridflow.particles.simulation import simulate
+    from gridflow.report.page import report
     from gridflow.solver import solve
     from gridflow.sweep.sweep import sweep
     from gridflow.verdict.runner import validate
 
 __version__ = "0.1.0"
-__all__ = ["Case", "InputError", "SolveError", "concat", "load_case", "plot", "simulate", "solve", "sweep", "validate"]
+__all__ = ["Case", "InputError", "SolveError", "concat", "load_case", "plot", "report", "simulate", "solve", "sweep", "validate"]
 """What `import *` brings: all but `open`, which Python has too."""
 
 _HOME = {
@@ -31,6 +32,7 @@ _HOME = {
     "concat": "output.joining",
     "open": "output.opening",
     "plot": "output.plotting",
+    "report": "report.page",
     "simulate": "particles.simulation",
     "solve": "solver",
     "sweep": "sweep.sweep",

@@ -2,13 +2,15 @@
 
     python -m validation [NAME ...] [--full] [-o DIR] [--record] [--jobs N]
 
-Without names it runs all of them, small ("quick"); --full runs them at full size. Tables and pictures go to DIR (default: a new
-temporary directory), what a module prints to DIR/NAME.log. --record keeps verdicts and pictures in validation/claims and
-validation/figures and writes validation/README.md. Exit code 0: every module ran, and no verdict differs from the recorded one;
+Without names it runs all of them, small ("quick"); --full runs them at full size. Claims (NAME.json) and pictures go to DIR
+(default: a new temporary directory), what a module prints to DIR/NAME.log. --record keeps verdicts and pictures in
+validation/claims and validation/figures and writes validation/README.md. Exit code 0: every module ran, and no verdict differs
+from the recorded one;
 1: something differs, is missing or crashed; 2: the input is wrong.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import sys
@@ -58,6 +60,7 @@ def main(words: list[str] | None = None) -> int:
                 print(result["crash"])
                 failures.append(f"{name} crashed")
                 continue
+            (directory / f"{name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             for row in result["claims"]:
                 print("  " + row_text(row))
             missing = [p for row in result["claims"] for p in row["pictures"] if not (directory / p).is_file()]
