@@ -295,7 +295,7 @@ class Run:
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
             change = abs(self.grid.integrate(new.density) / counters.mass - 1)
-            mass_error = check_step(self.state, new, change, self.stepper)
+            mass_error = check_step(*self.compared(new), change, self.stepper)
             with self.held:
                 counters.steps += 1
                 counters.last_step = taken
@@ -306,6 +306,13 @@ class Run:
             if time.monotonic() > self.checkpoint_due:
                 with self.held:
                     self.save_checkpoint()
+
+    def compared(self, new: State) -> tuple[State, State]:
+        """The state before and after a step, with the free energy that the step lowers (`gridflow.flow.temperature`)."""
+        if not self.problem.annealed:
+            return self.state, new
+        mean = self.problem.flow.mean_temperature(self.state.time, new.time)
+        return self.state.at(mean), new.at(mean)
 
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""

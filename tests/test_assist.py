@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import xarray
 
-from gridflow.assist import json_line
 from gridflow.case.case import Case, load_case
 from gridflow.case.keys import keys_of_case, keys_text, names_in, sections_below
 from gridflow.case.schema import case_schema, meanings_of, structs_of, summary_of
 from gridflow.case.shipped import shipped_cases
 from gridflow.cli import main
+from gridflow.commands.results import json_line
 from gridflow.errors import InputError
 
 SCHEMA = case_schema()
@@ -148,7 +148,7 @@ def completions(line, where):
 
 def test_a_shell_completes_commands_cases_keys_and_options(tmp_path):
     (tmp_path / "mine.toml").touch()
-    assert set(completions("gridflow s", tmp_path)) == {"show", "solve", "schema"}
+    assert set(completions("gridflow s", tmp_path)) == {"show", "solve", "sweep", "schema"}
     assert {"bn-circle", "bn-circle-jko"} <= set(completions("gridflow solve bn-ci", tmp_path))
     assert completions("gridflow solve mi", tmp_path) == ["mine.toml"]
     assert completions("gridflow solve bn-circle --res", tmp_path) == ["--resume"]

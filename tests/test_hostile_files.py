@@ -188,11 +188,11 @@ def test_what_does_not_fit_into_memory_is_not_read(line, tmp_path, monkeypatch):
         for name, dims in {"time": ("time",), "x": ("x",), "cell_volume": ("x",), "density": ("time", "x")}.items():
             file.createVariable(name, "f8", dims, zlib=True, chunksizes=(1000,) * len(dims))
     monkeypatch.setattr("gridflow.output.reader.check_header", lambda file, numbers: (1, ()))
-    with pytest.raises(InputError, match=r"holds 7\.45e\+03 GiB\n  allowed: half of the memory"):
+    with pytest.raises(InputError, match=r"with a copy: about 14\.6 TiB\n  allowed: at most .*the memory of this machine"):
         read_result(tmp_path / "a.nc", "test")
     monkeypatch.undo()
-    monkeypatch.setattr("gridflow.files.memory_of_machine", lambda: 1000.0)
-    with pytest.raises(InputError, match="half of the memory of this machine"):
+    monkeypatch.setattr("gridflow.memory.memory_limit", lambda: 1000)
+    with pytest.raises(InputError, match="the memory of this machine"):
         read_density(line[0], "test")
 
 

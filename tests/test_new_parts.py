@@ -209,6 +209,10 @@ class TwoSided(Struct, frozen=True, forbid_unknown_fields=True, tag="two-sided",
 
     resolution_key: ClassVar[str | None] = "cells"
 
+    @property
+    def size(self):
+        return self.cells
+
     def factor(self, name):
         (lower, upper), s = self.bounds, np.linspace(-1.0, 1.0, 2 * self.cells + 1)
         places = (lower + upper) / 2 + (upper - lower) / 2 * s * (1.25 - 0.25 * s**2)

@@ -9,7 +9,7 @@ import pytest
 from helpers import ORNSTEIN_UHLENBECK, case_of
 from test_cases import reduced
 from test_curvature import barenblatt, saw
-from test_readme import blocks
+from test_readme import python_with
 from test_solver import InterruptAt
 from test_validation import FLOW
 
@@ -733,8 +733,10 @@ def test_the_energy_of_the_case_is_not_resumed_by_another(tmp_path):
 def test_a_sum_of_own_and_shipped_has_both_flows():
     """The README's: the variance falls like e^{−2(1 + k)t}, the mean like e^{−kt} to the centre of the potential, k = 1."""
     names: dict = {}
-    exec(blocks("python")[1].replace('"exact": None', '"exact": None, "time.stop": 0.5, "space.x.cells": 512'), names)
-    exec(blocks("python")[2], names)
+    exec(
+        python_with("class Attraction(").replace('"exact": None', '"exact": None, "time.stop": 0.5, "space.x.cells": 512'), names
+    )
+    exec(python_with("SumEnergy("), names)
     dataset = names["dataset"]
     masses, x = dataset["density"] * dataset["cell_volume"], dataset["x"]
     mean = (masses * x).sum("x").to_numpy()
@@ -802,7 +804,7 @@ def start_from(case, density, path):
 def test_stein_variational_gradient_descent_finds_the_target():
     """The README's: KL falls, at the rate of the kernelised Stein discrepancy, and the density becomes e^{−V}/Z."""
     names: dict = {}
-    exec(blocks("python")[3], names)
+    exec(python_with("class Stein("), names)
     dataset = names["dataset"]
     assert dataset.attrs["status"] == "completed"
     assert (np.diff(dataset["energy"]) < 0).all()
@@ -817,7 +819,7 @@ def test_stein_variational_gradient_descent_finds_the_target():
 def test_the_dissipation_of_svgd_is_the_kernelised_stein_discrepancy():
     """−dF/dt = ∬∇ξ(x) k(x, y) ∇ξ(y) dρdρ, by sums over cells."""
     names: dict = {}
-    exec(blocks("python")[3], names)
+    exec(python_with("class Stein("), names)
     dataset, bound = names["dataset"], names["Stein"](lambda x: x**4 / 4, 1.0).bind(names["case"].grid())
     for k in (0, 5):
         density, volume = dataset["density"].to_numpy()[k], dataset["cell_volume"].to_numpy()

@@ -134,7 +134,7 @@ def test_a_start_that_is_a_quarter_of_a_cell_off_is_rejected(side, monkeypatch):
     from gridflow import problem
 
     if side == "grid":
-        monkeypatch.setattr(problem, "mixture_masses", quarter_cell_masses(problem.mixture_masses))
+        monkeypatch.setattr(problem, "start_masses", quarter_cell_masses(problem.start_masses))
     else:
         displaced = Displaced.of(case_of(FLOW, exact=None, time__steady=0.0), move=quarter_cell)
         monkeypatch.setattr(experiment.Simulator, "of", lambda case, energy: displaced)

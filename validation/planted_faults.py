@@ -234,8 +234,8 @@ def clipped(case: gridflow.Case) -> Simulator:
 def quarter_cell_masses(original: Callable) -> Callable:
     """Cell masses of the start displaced by a quarter of a cell along the first line; what would leave an interval stays."""
 
-    def masses(components, grid, directory, purpose):
-        found = np.moveaxis(original(components, grid, directory, purpose), first_line(grid.factors), 0)
+    def masses(components, grid, directory):
+        found = np.moveaxis(original(components, grid, directory), first_line(grid.factors), 0)
         moved = QUARTER * found
         if grid.factors[first_line(grid.factors)].walls:
             moved[-1] = 0.0
@@ -247,7 +247,7 @@ def quarter_cell_masses(original: Callable) -> Callable:
 def quarter_cell_grids(plan: Plan) -> Grids:
     from gridflow import problem
 
-    with mock.patch("gridflow.problem.mixture_masses", quarter_cell_masses(problem.mixture_masses)):
+    with mock.patch("gridflow.problem.start_masses", quarter_cell_masses(problem.start_masses)):
         return run_grids(plan, Progress())
 
 

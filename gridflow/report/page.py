@@ -77,13 +77,19 @@ def sections_of(source: Any, validate: bool) -> list[Section]:
     import xarray
 
     from gridflow.case.case import load_case
-    from gridflow.files import open_netcdf
+    from gridflow.files import open_contents, open_netcdf
+    from gridflow.output.reader import read_result
 
     if isinstance(source, xarray.Dataset):
         return [section_of(source, "the dataset")]
     if isinstance(source, str | Path) and Path(source).suffix == ".nc":
-        with open_netcdf(Path(source), "report") as file:
-            return [section_of(file.load(), f"{Path(source).name!r}", Path(source))]
+        path = Path(source)
+        with open_contents(path, "report") as contents:
+            judged = "verdict" in contents.attrs
+        if not judged:
+            return [section_of(read_result(path, "report"), repr(path.name), path)]
+        with open_netcdf(path, "report") as file:
+            return [section_of(file.load(), repr(path.name), path)]
     case = source if isinstance(source, Case) else load_case(source)
     found = [section_of(gridflow.solve(case), case.name)]
     return [*found, section_of(gridflow.validate(case), case.name)] if validate else found

@@ -47,7 +47,7 @@ def opened(file: Path) -> "xarray.Dataset":
     """The result of a member, not loaded."""
     import xarray
 
-    return xarray.open_dataset(file, decode_coords="all", cache=False)
+    return xarray.open_dataset(file, decode_coords="all")
 
 
 def coordinates(plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError, SolveError
+from gridflow.files import open_contents, replaced_by
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,13 @@ def run_member(task: Task) -> Outcome:
 
 def status_in(file: Path) -> str | None:
     """The status or verdict in the result of a member; None where it is not complete."""
-    import netCDF4
-
     if not file.is_file():
         return None
     try:
-        with netCDF4.Dataset(file) as opened:
-            attrs = {name: opened.getncattr(name) for name in opened.ncattrs()}
-    except (OSError, RuntimeError, AttributeError):  # what netCDF4 raises for damaged files
+        with open_contents(file, "sweep") as contents:
+            status = contents.attrs.get("status", contents.attrs.get("verdict"))
+    except InputError:
         return None
-    status = attrs.get("status", attrs.get("verdict"))
     return None if status is None else str(status)
 
 
@@ -69,7 +67,6 @@ def solved(task: Task) -> str:
 
 def judged(task: Task) -> str:
     """The verdict."""
-    from gridflow.files import replaced_by
     from gridflow.verdict.runner import validate
 
     verdict = validate(task.case, quick=task.quick, threads=1)

@@ -5,7 +5,6 @@ was not done is given to it again, some times at most.
 """
 
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from gridflow.errors import InputError, require
 from gridflow.sweep.member import Outcome, Task, run_member
+from gridflow.threads import runs_side_by_side
 
 TRIES = 2
 """A member whose worker dies so many times while nothing else runs is given up."""
@@ -26,15 +26,10 @@ Pool = Callable[[], Executor]
 """Makes an executor, again after it was lost."""
 
 
-def cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def local_pool(workers: int | None) -> Iterator[Pool]:
     """Processes of this machine, by default one per CPU; an interruption ends them. Raises InputError."""
-    number = cpus() if workers is None else workers
+    number = runs_side_by_side(None) if workers is None else workers
     fix = "use the number of CPUs, or leave it out"
     require(1 <= number <= WORKERS_MAX, f"workers = {workers}", f"a whole number from 1 to {WORKERS_MAX}", fix)
     context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
@@ -60,7 +55,7 @@ def dask_pool(address: str, workers: int | None) -> Iterator[Pool]:
         fix = "pip install 'gridflow[cluster]', or leave --scheduler out for processes of this machine"
         raise InputError(f"the scheduler {address!r}, but Dask is not installed", "the package distributed", fix) from None
     if address == "local":
-        cluster = LocalCluster(n_workers=workers or cpus(), threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=workers or runs_side_by_side(None), threads_per_worker=1, dashboard_address=None)
         with cluster, Client(cluster) as client:
             yield client.get_executor
         return
