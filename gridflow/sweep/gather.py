@@ -1,13 +1,17 @@
 """The results of the members of a sweep as one dataset."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridflow.errors import InputError
+from gridflow.files import Contents, open_contents
 from gridflow.output.dataset import attributes
+from gridflow.output.reader import variable_of, words
 from gridflow.output.schema import VARIABLES
-from gridflow.sweep.member import Outcome, status_in
+from gridflow.sweep.member import Outcome
 from gridflow.sweep.plan import Plan, changes_text, dimension
 
 if TYPE_CHECKING:
@@ -21,8 +25,8 @@ def gathered(plan: Plan, store: Path, found: dict[str, Outcome]) -> "xarray.Data
     """All members; `found` has the outcomes of those that were run just now. Numbers of failed members are NaN."""
     import xarray
 
-    files = {m.name: store / f"{m.name}.nc" for m in plan.members}
-    datasets = {name: opened(file) for name, file in files.items() if status_in(file) is not None}
+    read = {m.name: result_of(store / f"{m.name}.nc", len(plan.members)) for m in plan.members}
+    datasets = {name: result for name, result in read.items() if result is not None}
     result = xarray.Dataset(coords=coordinates(plan), attrs=attributes(plan.case, "sweep"))
     result.attrs |= {"swept": ", ".join(plan.axes), "swept_case": plan.case.text()}
     statuses, seconds = {}, {}
@@ -43,11 +47,47 @@ def gathered(plan: Plan, store: Path, found: dict[str, Outcome]) -> "xarray.Data
     return result
 
 
-def opened(file: Path) -> "xarray.Dataset":
-    """The result of a member, not loaded."""
-    import xarray
+@dataclass(frozen=True)
+class Result:
+    """What a file of a member holds; of densities and predictions, which are `late`, the last record alone, without its time."""
 
-    return xarray.open_dataset(file, decode_coords="all")
+    attrs: dict[str, Any]
+    variables: dict[str, "xarray.Variable"]
+    coordinates: set[str]
+    late: set[str]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Lengths of the dimensions."""
+        return {str(d): n for v in self.variables.values() for d, n in v.sizes.items()}
+
+
+def result_of(file: Path, members: int) -> Result | None:
+    """The result in a file, one of so many; None where it is not complete."""
+    if not file.is_file():
+        return None
+    try:
+        with open_contents(file, "sweep") as contents:
+            late = {n for n, v in contents.variables.items() if v.dims[:1] == ("time",) and len(v.dims) > 1}
+            variables = {}
+            for name, stored in contents.variables.items():
+                if name not in late:
+                    variables[name] = variable_of(name, stored, plain_values(contents, name))
+                elif members * stored.size <= stored.shape[0] * BYTES_MAX:
+                    kept = replace(stored, dims=stored.dims[1:], shape=stored.shape[1:])
+                    variables[name] = variable_of(name, kept, contents.values(name, -1))
+            named = set(" ".join(str(v.attrs.get("coordinates", "")) for v in contents.variables.values()).split())
+            named |= words(contents.attrs) | {n for n, v in contents.variables.items() if v.dims == (n,)}
+            return Result(contents.attrs, variables, named, late) if {"status", "verdict"} & set(contents.attrs) else None
+    except InputError:
+        return None
+
+
+def plain_values(contents: Contents, name: str) -> np.ndarray:
+    """Values of a variable, numbers or text."""
+    if contents.variables[name].dtype is not None:
+        return contents.values(name)
+    return np.asarray(contents.handle.variables[name][...], dtype=object)
 
 
 def coordinates(plan: Plan) -> dict[str, Any]:
@@ -72,62 +112,48 @@ def filled(plan: Plan, values: dict[str, Any], shape: tuple[int, ...], kind: Any
     return result
 
 
-def add_results(result: "xarray.Dataset", plan: Plan, datasets: dict[str, "xarray.Dataset"]) -> None:
+def add_results(result: "xarray.Dataset", plan: Plan, datasets: dict[str, Result]) -> None:
     """Adds every variable that all members have alike, and names the others in the attribute `left_out`."""
     first = max(datasets.values(), key=lambda d: d.sizes.get("time", 0))  # those that ended early have the start of its times
-    shared = {str(dim) for dim in first.dims if all(is_shared(str(dim), d, first) for d in datasets.values())}
-    left_out = []
-    for name in map(str, first.variables):
+    shared = {dim for dim in first.sizes if all(is_shared(dim, d, first) for d in datasets.values())}
+    left_out = sorted(first.late - set(first.variables))
+    for name, variable in first.variables.items():
         if name in result.variables:
             continue
         found = {k: d.variables[name] for k, d in datasets.items() if name in d.variables}
-        alike = len(found) == len(datasets) and all(is_alike(v, first.variables[name], shared) for v in found.values())
-        once = name == "time" and "time" in shared
-        if alike and "time" not in first.variables[name].dims:
-            constant = name in first.coords or name in VARIABLES or first.variables[name].dtype.kind != "f"
-            once = constant and all(np.array_equal(v.values, first.variables[name].values) for v in found.values())
-        variable = (
-            first.variables[name] if once else placed(plan, first.variables[name], found, "time" in shared) if alike else None
-        )
-        if variable is not None:
-            result[name if name != "time" or "time" in shared else "time_of_save"] = variable
-        else:
+        if len(found) < len(datasets) or not all(is_alike(v, variable, shared) for v in found.values()):
             left_out.append(name)
+            continue
+        constant = name in first.coordinates or name in VARIABLES or variable.dtype.kind != "f"
+        once = name == "time" and "time" in shared
+        if constant and name not in first.late and "time" not in variable.dims:
+            once = all(np.array_equal(v.values, variable.values) for v in found.values())
+        note = {"comment": "at the last time of every member"} if name in first.late else {}
+        placed = variable if once else stacked(plan, variable, found, "time" in shared, note)
+        result["time_of_save" if name == "time" and not once else name] = placed
     if left_out:
         result.attrs["left_out"] = f"{', '.join(left_out)}: not alike in all members, or too large; see their files"
-    for dataset in datasets.values():
-        dataset.close()
 
 
-def is_shared(dim: str, dataset: "xarray.Dataset", first: "xarray.Dataset") -> bool:
-    """Whether a dataset has the same coordinate along a dimension; along the time, a start of it."""
-    if dim not in dataset.dims:
+def is_shared(dim: str, dataset: Result, first: Result) -> bool:
+    """Whether a result has the same coordinate along a dimension; along the time, a start of it."""
+    if dim not in dataset.sizes:
         return False
     if dim not in first.variables:
         return dataset.sizes[dim] == first.sizes[dim]
-    here, there = dataset[dim].values, first[dim].values
+    here, there = dataset.variables[dim].values, first.variables[dim].values
     return np.array_equal(here, there[: len(here)] if dim == "time" else there)
 
 
-def is_alike(variable: Any, first: Any, shared: set[str]) -> bool:
+def is_alike(variable: "xarray.Variable", first: "xarray.Variable", shared: set[str]) -> bool:
     """Whether a variable has the same dimensions and kind of values, and along all but the time the same coordinates."""
     same = variable.dims == first.dims and variable.dtype.kind == first.dtype.kind
     return same and all(dim == "time" or dim in shared for dim in variable.dims)
 
 
-def placed(plan: Plan, first: Any, found: dict[str, Any], same_times: bool) -> Any:
-    """(dimensions, values, attributes) in the dataset of the sweep; None for what is too large.
-
-    Densities and predictions are there at the last time of every member.
-    """
-    attrs, dims, shape = dict(first.attrs), first.dims, first.shape
-    values = found
-    if dims[:1] == ("time",) and first.ndim > 1:
-        if 8 * int(np.prod([*plan.shape, *shape[1:]])) > BYTES_MAX:
-            return None
-        values = {k: v[{"time": -1}] for k, v in found.items()}
-        attrs["comment"] = "at the last time of every member"
-        dims, shape = dims[1:], shape[1:]
+def stacked(plan: Plan, first: "xarray.Variable", found: dict[str, "xarray.Variable"], same_times: bool, note: dict) -> Any:
+    """(dimensions, values, attributes) in the dataset of the sweep."""
     kind = float if first.dtype.kind in "fiu" else object
-    named = tuple(d if d != "time" or same_times else "save" for d in dims)
-    return (*plan.dims, *named), filled(plan, {k: v.values for k, v in values.items()}, shape, kind), attrs
+    named = tuple(d if d != "time" or same_times else "save" for d in first.dims)
+    values = filled(plan, {k: v.values for k, v in found.items()}, first.shape, kind)
+    return (*plan.dims, *named), values, {**first.attrs, **note}
