@@ -295,7 +295,8 @@ class Run:
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
             change = abs(self.grid.integrate(new.density) / counters.mass - 1)
-            mass_error = check_step(self.state, new, change, self.stepper)
+            first, last = (self.problem.flow.temperature_at(t) for t in (self.state.time, new.time))
+            mass_error = check_step(self.state, new, change, self.stepper, first - last)
             with self.held:
                 counters.steps += 1
                 counters.last_step = taken
