@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import HEAT_INTERVAL, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+from scipy.special import expi
 from test_order import slopes
 
 from gridflow.case.case import load_case
@@ -24,6 +25,7 @@ LAWS = {
 INTEGRALS = {
     "power": lambda t: 2 * 0.7 * (1 - (1 + t / 0.7) ** -0.5),
     "exponential": lambda t: -0.7 * np.expm1(-t / 0.7),
+    "logarithmic": lambda t: 0.7 * expi(np.log(np.e + t / 0.7)),
 }
 """∫s from 0 to t, in closed form."""
 LINE = {"energy": ORNSTEIN_UHLENBECK["energy"], "flow": {"temperature": START, "annealing": FALLS}}
@@ -44,12 +46,26 @@ def test_laws_fall_from_the_start_to_the_floor(name):
     assert law.at(START, 0.7) == pytest.approx(0.1 + 0.4 * share, rel=1e-14)
 
 
+@pytest.mark.parametrize("last", [0.3000001, 0.318, 0.322, 0.35, 7.0, 7e4])
 @pytest.mark.parametrize("name", INTEGRALS)
-def test_means_are_integrals(name):
-    """Over a fourteenth of its time: Gauss' error (1/14)⁶·s⁽⁶⁾/2·10⁶ is 1e−11 for the power, whose derivative is 200."""
-    first, last = 0.3, 0.35
+def test_means_are_integrals_however_long_a_step_is(name, last):
+    """Round-off of a difference of integrals over its length, 1e−16/(last − first), and 1e−13 of Gauss' nodes."""
+    first, law = 0.3, LAWS[name]
     integral = 0.1 * (last - first) + 0.4 * (INTEGRALS[name](last) - INTEGRALS[name](first))
-    assert LAWS[name].mean(START, first, last) == pytest.approx(integral / (last - first), rel=1e-10)
+    assert law.mean(START, first, last) == pytest.approx(integral / (last - first), rel=1e-12 + 1e-15 / (last - first))
+
+
+def test_means_of_extreme_times_are_between_the_ends():
+    for law in (*LAWS.values(), PowerDecay(time=0.7, power=1.0), PowerDecay(time=0.7, power=1e4)):
+        for time in (5e-324, 1e-300, 1e300):
+            extreme = replace_time(law, time)
+            for first, last in ((0.0, 1.0), (1.0, 1.0), (1.0, 1e9)):
+                assert extreme.at(START, last) <= extreme.mean(START, first, last) * (1 + 1e-12)
+                assert extreme.mean(START, first, last) <= extreme.at(START, first) * (1 + 1e-12)
+
+
+def replace_time(law, time):
+    return type(law)(**{name: getattr(law, name) for name in law.__struct_fields__} | {"time": time})
 
 
 @pytest.mark.parametrize(("of", "order"), [("mean", 2), ("start", 1)])
