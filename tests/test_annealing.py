@@ -223,7 +223,10 @@ def test_annealing_finds_the_deeper_well_and_no_constant_temperature_does():
         (lambda: annealed(flow__temperature=0.0), "does not fall to floor"),
         (lambda: annealed(flow__annealing={"kind": "power", "time": 1.0, "floor": 0.6}), "does not fall to floor"),
         (lambda: annealed(flow__annealing={"kind": "exponential", "time": 1.0}), "floor"),
-        (lambda: solve(annealed(flow__annealing={"kind": "power", "time": 0.1, "power": 1e3})), "the temperature is 0.0e.00 at time"),
+        (
+            lambda: solve(annealed(flow__annealing={"kind": "power", "time": 0.1, "power": 1e3})),
+            "the temperature is 0.0e.00 at time",
+        ),
         (lambda: annealed(flow__noise_injection={"level": 0.5}), "annealing beside noise_injection"),
         (lambda: solve(case_of(HEAT_INTERVAL, flow__annealing={"kind": "power", "time": 1.0})), 'exact solution "heat"'),
         (lambda: case_of(QUADRATIC, flow__noise_injection={"level": 1.0, "adaptive": True, "decay": FALLS}), "an adaptive level"),
