@@ -146,7 +146,7 @@ def log2_and_inverse(x):
 
 @inlined
 def power_and_inverse(base, exponent):
-    """base^exponent and 1/base for 1e−300 ≤ base ≤ 1e300: relative error 1e−13 of powers up to 10^±301, and beyond 10^−301 and ∞."""
+    """base^exponent and 1/base for 1e−300 ≤ base ≤ 1e300: relative error 1e−13 of powers up to 10^±301, then 10^−301 or ∞."""
     log2, inverse = log2_and_inverse(base)
     y = exponent * log2
     value = exp2(-REACH if y < -REACH else y)
