@@ -348,8 +348,9 @@ class Run:
     def look_at_walls(self) -> None:
         """Takes down how far the mass of the current state is from the walls, and whether a cell has most of it."""
         state, grid, counters = self.state, self.grid, self.counters
-        left, temperature = self.case.time.stop - max(0.0, self.saved_time), self.problem.flow.temperature
-        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, left)
+        now, stop = max(0.0, self.saved_time), self.case.time.stop
+        temperature = self.problem.flow.mean_temperature(now, stop)
+        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, stop - now)
         counters.at_walls = largest_shares(wall_shares(grid, state.density), counters.at_walls)
         counters.reached = widest_bounds(reached, counters.reached)
         if not is_concentrated(grid, state.density):
