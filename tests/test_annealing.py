@@ -162,6 +162,19 @@ def test_a_resumed_run_goes_on_as_it_was():
     np.testing.assert_array_equal(stepper.step(again, 0.02).density, stepper.step(state, 0.02).density)
 
 
+def test_the_dissipation_of_jko_steps_with_a_bound_is_that_of_their_time():
+    """What the next step takes: as with the temperature that stands still at the mean of that step."""
+    case = load_case("congestion").replace({"exact": None, "space.x.cells": 64, "scheme.tau": 0.04, "flow.temperature": START})
+    falls = case.replace({"flow.annealing": FALLS})
+    problem, time = falls.problem(), 0.16
+    density = problem.start / problem.grid.volume
+    still = case.replace({"flow.temperature": problem.flow.mean_temperature(time, time + 0.04)})
+    found, right = (
+        each.scheme.init(each.problem()).dissipation(density, problem.evaluate(density), time) for each in (falls, still)
+    )
+    assert found == pytest.approx(right, rel=1e-12)
+
+
 def test_a_reaction_with_the_entropy_relaxes_at_the_falling_temperature():
     """Frozen mass, κ = 1: ȧ = −D(t)a for log ρ = a log ρ₀ + b: the exponent a is e^{−∫D}."""
     case = annealed(exact=None, flow__reaction={"rate": 1.0, "conserve": True}, flow__mobility={"x": {"value": 0.0}})
