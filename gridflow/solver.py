@@ -295,7 +295,8 @@ class Run:
             if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
                 new = replace(new, time=target)
             change = abs(self.grid.integrate(new.density) / counters.mass - 1)
-            mass_error = check_step(*self.compared(new), change, self.stepper)
+            first, last = (self.problem.flow.temperature_at(t) for t in (self.state.time, new.time))
+            mass_error = check_step(self.state, new, change, self.stepper, first - last)
             with self.held:
                 counters.steps += 1
                 counters.last_step = taken
@@ -306,13 +307,6 @@ class Run:
             if time.monotonic() > self.checkpoint_due:
                 with self.held:
                     self.save_checkpoint()
-
-    def compared(self, new: State) -> tuple[State, State]:
-        """The state before and after a step, with the free energy that the step lowers (`gridflow.flow.temperature`)."""
-        if not self.problem.annealed:
-            return self.state, new
-        mean = self.problem.flow.mean_temperature(self.state.time, new.time)
-        return self.state.at(mean), new.at(mean)
 
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
@@ -354,8 +348,9 @@ class Run:
     def look_at_walls(self) -> None:
         """Takes down how far the mass of the current state is from the walls, and whether a cell has most of it."""
         state, grid, counters = self.state, self.grid, self.counters
-        left, temperature = self.case.time.stop - max(0.0, self.saved_time), self.problem.flow.temperature
-        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, left)
+        now, stop = max(0.0, self.saved_time), self.case.time.stop
+        temperature = self.problem.flow.mean_temperature(now, stop)
+        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, stop - now)
         counters.at_walls = largest_shares(wall_shares(grid, state.density), counters.at_walls)
         counters.reached = widest_bounds(reached, counters.reached)
         if not is_concentrated(grid, state.density):

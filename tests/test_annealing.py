@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import HEAT_INTERVAL, ORNSTEIN_UHLENBECK, QUADRATIC, case_of
+from scipy.special import expi
 from test_order import slopes
 
 from gridflow.case.case import load_case
@@ -24,6 +25,7 @@ LAWS = {
 INTEGRALS = {
     "power": lambda t: 2 * 0.7 * (1 - (1 + t / 0.7) ** -0.5),
     "exponential": lambda t: -0.7 * np.expm1(-t / 0.7),
+    "logarithmic": lambda t: 0.7 * expi(np.log(np.e + t / 0.7)),
 }
 """∫s from 0 to t, in closed form."""
 LINE = {"energy": ORNSTEIN_UHLENBECK["energy"], "flow": {"temperature": START, "annealing": FALLS}}
@@ -44,12 +46,26 @@ def test_laws_fall_from_the_start_to_the_floor(name):
     assert law.at(START, 0.7) == pytest.approx(0.1 + 0.4 * share, rel=1e-14)
 
 
+@pytest.mark.parametrize("last", [0.3000001, 0.318, 0.322, 0.35, 7.0, 7e4])
 @pytest.mark.parametrize("name", INTEGRALS)
-def test_means_are_integrals(name):
-    """Over a fourteenth of its time: Gauss' error (1/14)⁶·s⁽⁶⁾/2·10⁶ is 1e−11 for the power, whose derivative is 200."""
-    first, last = 0.3, 0.35
+def test_means_are_integrals_however_long_a_step_is(name, last):
+    """Round-off of a difference of integrals over its length, 1e−16/(last − first), and 1e−13 of Gauss' nodes."""
+    first, law = 0.3, LAWS[name]
     integral = 0.1 * (last - first) + 0.4 * (INTEGRALS[name](last) - INTEGRALS[name](first))
-    assert LAWS[name].mean(START, first, last) == pytest.approx(integral / (last - first), rel=1e-10)
+    assert law.mean(START, first, last) == pytest.approx(integral / (last - first), rel=1e-12 + 1e-15 / (last - first))
+
+
+def test_means_of_extreme_times_are_between_the_ends():
+    for law in (*LAWS.values(), PowerDecay(time=0.7, power=1.0), PowerDecay(time=0.7, power=1e4)):
+        for time in (5e-324, 1e-300, 1e300):
+            extreme = replace_time(law, time)
+            for first, last in ((0.0, 1.0), (1.0, 1.0), (1.0, 1e9)):
+                assert extreme.at(START, last) <= extreme.mean(START, first, last) * (1 + 1e-12)
+                assert extreme.mean(START, first, last) <= extreme.at(START, first) * (1 + 1e-12)
+
+
+def replace_time(law, time):
+    return type(law)(**{name: getattr(law, name) for name in law.__struct_fields__} | {"time": time})
 
 
 @pytest.mark.parametrize(("of", "order"), [("mean", 2), ("start", 1)])
@@ -146,6 +162,19 @@ def test_a_resumed_run_goes_on_as_it_was():
     np.testing.assert_array_equal(stepper.step(again, 0.02).density, stepper.step(state, 0.02).density)
 
 
+def test_the_dissipation_of_jko_steps_with_a_bound_is_that_of_their_time():
+    """What the next step takes: as with the temperature that stands still at the mean of that step."""
+    case = load_case("congestion").replace({"exact": None, "space.x.cells": 64, "scheme.tau": 0.04, "flow.temperature": START})
+    falls = case.replace({"flow.annealing": FALLS})
+    problem, time = falls.problem(), 0.16
+    density = problem.start / problem.grid.volume
+    still = case.replace({"flow.temperature": problem.flow.mean_temperature(time, time + 0.04)})
+    found, right = (
+        each.scheme.init(each.problem()).dissipation(density, problem.evaluate(density), time) for each in (falls, still)
+    )
+    assert found == pytest.approx(right, rel=1e-12)
+
+
 def test_a_reaction_with_the_entropy_relaxes_at_the_falling_temperature():
     """Frozen mass, κ = 1: ȧ = −D(t)a for log ρ = a log ρ₀ + b: the exponent a is e^{−∫D}."""
     case = annealed(exact=None, flow__reaction={"rate": 1.0, "conserve": True}, flow__mobility={"x": {"value": 0.0}})
@@ -207,6 +236,10 @@ def test_annealing_finds_the_deeper_well_and_no_constant_temperature_does():
         (lambda: annealed(flow__temperature=0.0), "does not fall to floor"),
         (lambda: annealed(flow__annealing={"kind": "power", "time": 1.0, "floor": 0.6}), "does not fall to floor"),
         (lambda: annealed(flow__annealing={"kind": "exponential", "time": 1.0}), "floor"),
+        (
+            lambda: solve(annealed(flow__annealing={"kind": "power", "time": 0.1, "power": 1e3})),
+            "the temperature is 0.0e.00 at time",
+        ),
         (lambda: annealed(flow__noise_injection={"level": 0.5}), "annealing beside noise_injection"),
         (lambda: solve(case_of(HEAT_INTERVAL, flow__annealing={"kind": "power", "time": 1.0})), 'exact solution "heat"'),
         (lambda: case_of(QUADRATIC, flow__noise_injection={"level": 1.0, "adaptive": True, "decay": FALLS}), "an adaptive level"),

@@ -10,6 +10,7 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 from gridflow.case.changes import parse_setting
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.scheme.exact_jko import ExactWassersteinStepper
+from gridflow.scheme.finite_volume.implicit_stepper import ImplicitStepper
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
 from gridflow.solver import solve
 
@@ -57,6 +58,14 @@ def test_every_scheme_that_claims_a_decrease_is_held_to_it(monkeypatch):
     dataset = solve(case_of(table, scheme=scheme))
     assert dataset.attrs["status"].startswith("failed: the energy rose by 1.00e+00, above its round-off")
     assert "scheme.kind" in dataset.attrs["status"]
+
+
+def test_a_flow_that_is_annealed_is_held_to_a_decrease_at_the_temperatures_of_the_step(monkeypatch):
+    """A run of which F rises by Ḋ∫ρ log ρ > 0 is completed (`tests/test_annealing.py`); more than that is a fault."""
+    changes = {"exact": None, "flow__annealing": {"kind": "exponential", "time": 0.2, "floor": 0.05}, "time__stop": 0.1}
+    after_steps(monkeypatch, ImplicitStepper, 3, lambda state, new: replace(new, free_energy=state.free_energy + 0.1))
+    status = solve(case_of(ORNSTEIN_UHLENBECK, **changes)).attrs["status"]
+    assert status.startswith("failed: the energy rose by ")
 
 
 class Cliff(Energy, BoundEnergy):

@@ -93,6 +93,20 @@ def test_powers_are_powers(exponent, rng):
     np.testing.assert_allclose(value, base**exponent, rtol=2e-13)  # 460·exponent·ε of the logarithm
 
 
+@pytest.mark.parametrize("exponent", [6.0, 2.5, -6.0])
+def test_powers_beyond_the_numbers_of_the_machine_are_infinite_or_count_for_nothing(exponent):
+    base = np.array([1e-180, 1e-54, 1e-30, 1.0, 1e30, 1e54, 1e180])
+    value = np.empty_like(base)
+    powers(base, exponent, value)
+    with np.errstate(over="ignore", under="ignore"):
+        right = base**exponent
+    counts = (right > 1e-300) & (right < 1e300)
+    np.testing.assert_allclose(value[counts], right[counts], rtol=1e-12)
+    assert (value[right >= 1e300] == np.inf).all()
+    assert (value[right <= 1e-300] <= 1e-300).all()
+    assert (value >= 0).all()
+
+
 @compiled
 def differences(x, whole, out):
     for j in range(x.size):

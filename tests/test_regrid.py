@@ -79,6 +79,14 @@ def test_a_line_is_of_second_order(grading):
     assert errors[-1] < 5e-5
 
 
+def test_cells_that_are_all_but_empty_beside_full_ones_have_no_slope_that_overflows():
+    masses = np.array([1e-310, 1.0, 5e-324, 1e-320, 1e-200, 1e-20, 0.0, 2.0])[:, None]
+    with np.errstate(all="raise", under="ignore"):
+        found = line_masses(masses, np.linspace(0, 1, 9), np.linspace(0, 1, 14), False)
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(3, rel=MASS)
+
+
 def test_a_circle_is_of_second_order_across_its_seam():
     errors = []
     for cells in (32, 64, 128):

@@ -76,6 +76,12 @@ def test_circles_labels_and_frozen_factors_have_no_walls():
     assert "warnings" not in solve(case_of(table)).attrs
 
 
+def shifted(x):
+    """Changes by which everything is so far to the right; more digits of the bounds count than of their distance."""
+    normal = {"kind": "normal", "mean": x - 0.8, "deviation": 0.4}
+    return {"space__x__bounds": [x - 4.0, x + 4.0], "initial": [{"density": {"x": normal}}]}
+
+
 CUT_OFF = {
     "drift": ({}, {"time__stop": 8.0}),
     "pressed": ({}, {"time__stop": 4.2, "space__x__bounds": [-8.0, 3.0]}),
@@ -84,6 +90,7 @@ CUT_OFF = {
         {"x": {"kind": "quadratic", "stiffness": 1e-3}},
         {"flow__temperature": 1.0, "time__stop": 6.0, "time__save": 21},
     ),
+    "far from 0": ({}, {"time__stop": 8.0, **shifted(3e8 + 1 / 3)}),
     "accelerated": ({"x": {"kind": "quadratic", "stiffness": -1.0}}, {"time__stop": 1.6, "time__save": 33}),
 }
 
@@ -100,6 +107,16 @@ def test_the_proposed_bounds_hold_the_mass(name):
         assert wider.grid().factors[0].cell_width == pytest.approx(case.grid().factors[0].cell_width, rel=0.02)
         case = wider
     assert "walls" not in solve(case).attrs.get("warnings", "")
+
+
+def test_proposed_bounds_do_not_hold_the_noise_of_a_temperature_that_has_fallen():
+    """∫D dt = 0.2 + 0.3: a way of 5·√(2·0.5) beyond a wall. With D of the start, 20, it is 55 long."""
+    annealing = {"kind": "exponential", "time": 0.01, "floor": 0.1}
+    case = case_of(DOWNHILL, energy={"kind": "potential"}, flow={"temperature": 20.0, "annealing": annealing}, time__save=21)
+    (warning,) = [line for line in solve(case).attrs["warnings"].splitlines() if line.startswith("walls of 'x'")]
+    lower, upper = proposed(case, warning.split("; where the space ends")[0]).space["x"].bounds
+    assert lower > -4 - 5 - 2
+    assert upper < 4 + 5 + 2
 
 
 def test_walls_that_are_part_of_the_problem_are_not_warned_of():

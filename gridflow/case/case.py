@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, field
 
 from gridflow.case.changes import apply_changes, paths_from_here
 from gridflow.case.explain import HIDDEN, input_error
-from gridflow.case.plain import plain
+from gridflow.case.plain import NUMBER_MIN, plain
 from gridflow.case.shipped import number_of_cells, shipped_cases, shipped_directory
 from gridflow.case.text import BYTES_MAX, read_tables
 from gridflow.case.thresholds import Validation
@@ -121,6 +121,10 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def problem(self, energy: Energy | None = None) -> Problem:
         """The case made concrete; energy : one of your own, instead of that in the case."""
+        coldest = self.flow.temperature_at(self.time.stop)
+        received = f"flow.annealing, by which the temperature is {coldest:.1e} at time.stop"
+        held = self.flow.annealing is None or coldest >= NUMBER_MIN
+        require(held, received, f"at least {NUMBER_MIN:g}", "give it a floor above 0, or a lower power")
         with within_numbers("the energy"):
             model = self.energy.load(Path(self.directory)) if energy is None else energy
         return Problem(self.grid(), model, self.flow, tuple(self.initial), Path(self.directory))

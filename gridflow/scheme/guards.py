@@ -19,8 +19,12 @@ MORE_STEPS = 2
 OTHERWISE = "this is a fault of the scheme: use another scheme.kind"
 
 
-def check_step(before: State, after: State, change: float, stepper: Stepper) -> float:
+def check_step(before: State, after: State, change: float, stepper: Stepper, cooling: float) -> float:
     """The relative mass error of a step, 0 where the mass is part of the solution; change : of the mass since the start.
+
+    cooling : by how much the temperature fell. E + D∫ρ log ρ has to fall for one D between those of the ends of the step: that is
+    so where it falls in all parts of a step at their mean D, and the entropy changes one way. With ΔF = F₁ − F₀, F of its time,
+    ΔF + (D₀ − D₁)S is the change at D₁ for the entropy S of the start, and at D₀ for that of the end.
 
     Raises SolveError for a step that does not go on in time, or to a state that no solution has.
     """
@@ -38,7 +42,7 @@ def check_step(before: State, after: State, change: float, stepper: Stepper) -> 
     if not mass_error <= MASS_ERROR_MAX:
         raise SolveError(f"relative mass error {mass_error:.2e}, above {MASS_ERROR_MAX:g}, after a step {time}; {OTHERWISE}")
     allowed = after.rise_roundoff + after.reports.get(WORK, 0.0) - before.reports.get(WORK, 0.0)
-    rise = after.free_energy - before.free_energy
+    rise = after.free_energy - before.free_energy + cooling * min(before.entropy, after.entropy)
     if stepper.energy_decreases and not rise <= allowed:
         raise SolveError(
             f"the energy rose by {rise:.2e}, above its round-off {allowed:.1e}, in a step {time}, though this scheme claims that"

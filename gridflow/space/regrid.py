@@ -129,7 +129,8 @@ def limited_slopes(masses: Array, width: Array, around: bool) -> Array:
     behind = np.roll(ahead, 1, axis=0)
     if not around:
         ahead[-1], behind[0] = 0.0, 0.0
-    scaled = [np.divide(s * width[:, None], density, out=np.zeros_like(s), where=density > 0) for s in (ahead, behind)]
+    with np.errstate(over="ignore"):  # beside a full cell one that is all but empty has a slope beyond all numbers, which is cut
+        scaled = [np.divide(s * width[:, None], density, out=np.zeros_like(s), where=density > 0) for s in (ahead, behind)]
     agree = (np.sign(scaled[0]) == np.sign(scaled[1])) & (scaled[0] != 0)
     low, high = (np.where(agree, f(np.abs(scaled[0]), np.abs(scaled[1])), 1.0) for f in (np.minimum, np.maximum))
     return np.where(agree, np.sign(scaled[0]) * np.minimum(2 * low / (1 + low / high), 2.0), 0.0)

@@ -62,7 +62,7 @@ def largest_shares(one: dict[str, float], two: dict[str, float]) -> dict[str, fl
 def bounds_reached(grid: Grid, density: Array, potential: Array, temperature: float, left: float) -> Bounds:
     """What the mass along every factor takes in, without its walls, in the time `left`, or would take in by then.
 
-    potential : whose gradient moves the mass; temperature : D
+    potential : whose gradient moves the mass; temperature : D, its mean over that time
     """
     found, masses = {}, density * grid.volume
     for factor in factors_with_walls(grid):
@@ -119,4 +119,4 @@ def proposal(factor: Factor, reached: list[float] | None) -> str:
     low = step * float(np.floor(min(reached[0], lower - WIDER * length) / step)) if reached[0] < lower else lower
     high = step * float(np.ceil(max(reached[1], upper + WIDER * length) / step)) if reached[1] > upper else upper
     cells = ceil(factor.size * (high - low) / length - 1e-9)
-    return f", --set space.{factor.name}.bounds=[{low:g},{high:g}] --set space.{factor.name}.cells={cells}"
+    return f", --set space.{factor.name}.bounds=[{low:.15g},{high:.15g}] --set space.{factor.name}.cells={cells}"

@@ -3,6 +3,7 @@
 from math import e, log, log2, sqrt
 from typing import Any
 
+import numpy as np
 from numba import extending, njit, types
 
 from gridflow.compiled import kernel
@@ -53,9 +54,13 @@ EXP2_COEFFICIENTS = (
 """2^f = 1 + f·q(f) for |f| ≤ ½: the Taylor series of q, shortened to degree 9 by Chebyshev polynomials; relative error 6e−16."""
 
 
+REACH = 1000.0
+"""Of the exponents y of 2^y: the bits of 2^1024 are those of other numbers."""
+
+
 @njit(fastmath={"contract"}, nogil=True, error_model="numpy", forceinline=True)
 def exp2(y):
-    """2^y of |y| ≤ 1000: relative error 1e−15 beside that of y itself."""
+    """2^y of |y| ≤ REACH: relative error 1e−15 beside that of y itself."""
     whole = y + ROUND
     f = y - (whole - ROUND)
     value = EXP2_COEFFICIENTS[0]
@@ -141,6 +146,8 @@ def log2_and_inverse(x):
 
 @inlined
 def power_and_inverse(base, exponent):
-    """base^exponent and 1/base for 1e−300 ≤ base ≤ 1e300: relative error 1e−13 of powers up to e^±300."""
+    """base^exponent and 1/base for 1e−300 ≤ base ≤ 1e300: relative error 1e−13 of powers up to 10^±301, then 10^−301 or ∞."""
     log2, inverse = log2_and_inverse(base)
-    return exp2(exponent * log2), inverse
+    y = exponent * log2
+    value = exp2(-REACH if y < -REACH else y)
+    return (np.inf if y > REACH else value), inverse

@@ -180,7 +180,7 @@ class JKOStepper:
         if self.law is None or self.law.finite:
             return self.transport.at(self.problem.at_time(time)).dissipation(density, evaluation)
         try:
-            return self.single(self.transport.state(density, 0.0, self.scheme.tau, evaluation, 0.0), self.scheme.tau).dissipation
+            return self.single(self.transport.state(density, time, self.scheme.tau, evaluation, 0.0), self.scheme.tau).dissipation
         except SolveError:
             return float("nan")
 
