@@ -10,7 +10,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import numpy as np
 from gridflow.classic import check_classic
 from gridflow.errors import InputError, require
 from gridflow.memory import require_memory
+from gridflow.netcdf import ONE_THREAD, read_dataset, read_file
 
 if TYPE_CHECKING:
     import netCDF4
@@ -117,13 +118,10 @@ def check_file(path: Path, purpose: str) -> None:
 @contextmanager
 def open_contents(path: Path, purpose: str) -> Iterator[Contents]:
     """The header of a NetCDF file, and its numbers on demand. Raises InputError if there is none or it cannot be read."""
-    import netCDF4
-
     check_file(path, purpose)
-    with reading(path.name, purpose):
-        handle = netCDF4.Dataset(path.resolve())
-    with handle:
+    with ExitStack() as stack:
         with reading(path.name, purpose):
+            handle = stack.enter_context(read_file(path.resolve()))
             handle.set_auto_maskandscale(False)
             attrs = attributes_of(handle)
             variables = {}
@@ -145,13 +143,12 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
 
     Raises InputError if there is none or it cannot be read.
     """
-    import xarray
-
     check_file(path, purpose)
-    with reading(path.name, purpose), unwarned():
-        dataset = xarray.open_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
-    with dataset:
-        yield dataset
+    with ONE_THREAD:
+        with reading(path.name, purpose), unwarned():
+            dataset = read_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
+        with dataset:
+            yield dataset
 
 
 @contextmanager

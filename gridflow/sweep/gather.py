@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gridflow.netcdf import read_dataset
 from gridflow.output.dataset import attributes
 from gridflow.output.schema import VARIABLES
 from gridflow.sweep.member import Outcome, status_in
@@ -45,9 +46,7 @@ def gathered(plan: Plan, store: Path, found: dict[str, Outcome]) -> "xarray.Data
 
 def opened(file: Path) -> "xarray.Dataset":
     """The result of a member, not loaded."""
-    import xarray
-
-    return xarray.open_dataset(file, decode_coords="all", cache=False)
+    return read_dataset(file, decode_coords="all", cache=False)
 
 
 def coordinates(plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError, SolveError
+from gridflow.netcdf import read_file, write_dataset
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,10 @@ def run_member(task: Task) -> Outcome:
 
 def status_in(file: Path) -> str | None:
     """The status or verdict in the result of a member; None where it is not complete."""
-    import netCDF4
-
     if not file.is_file():
         return None
     try:
-        with netCDF4.Dataset(file) as opened:
+        with read_file(file) as opened:
             attrs = {name: opened.getncattr(name) for name in opened.ncattrs()}
     except (OSError, RuntimeError, AttributeError):  # what netCDF4 raises for damaged files
         return None
@@ -74,5 +73,5 @@ def judged(task: Task) -> str:
 
     verdict = validate(task.case, quick=task.quick, threads=1)
     with replaced_by(task.file) as part:
-        verdict.to_netcdf(part, engine="netcdf4")
+        write_dataset(verdict, part)
     return str(verdict.attrs["verdict"])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gridflow.case.case import Case
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, replaced_by
+from gridflow.netcdf import read_dataset, write_dataset
 from gridflow.progress import Progress
 from gridflow.sweep.gather import gathered
 from gridflow.sweep.member import Outcome, Task, status_in
@@ -75,7 +76,7 @@ def sweep(
         found = run_members(plan, folder, validate, quick, pool, progress or Progress())
         dataset = gathered(plan, folder / "members", found)
         with replaced_by(target) as part:
-            dataset.to_netcdf(part, engine="netcdf4")
+            write_dataset(dataset, part)
     return dataset
 
 
@@ -99,12 +100,10 @@ def run_members(plan: Plan, folder: Path, validate: bool, quick: bool, pool: Poo
 
 def is_sweep_of(target: Path, plan: Plan) -> bool:
     """Whether a file is what an earlier sweep of the same case over the same keys wrote: it is brought up to date."""
-    import xarray
-
     if not target.is_file():
         return False
     try:
-        with xarray.open_dataset(target) as before:
+        with read_dataset(target) as before:
             return before.attrs.get("swept_case") == plan.case.text() and before.attrs.get("swept") == ", ".join(plan.axes)
     except (OSError, ValueError, AttributeError):
         return False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, open_netcdf
+from gridflow.netcdf import write_dataset
 
 if TYPE_CHECKING:
     import xarray
@@ -90,7 +91,7 @@ class Output:
 
         parts = {path: path.with_name(path.name + ".part") for path in (self.data, self.picture)}
         try:
-            result.to_netcdf(parts[self.data], engine="netcdf4")
+            write_dataset(result, parts[self.data])
             verdict_figure(result).savefig(parts[self.picture], dpi=110, format="png")
             for path, part in parts.items():
                 os.replace(part, path)
