@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,10 +188,9 @@ def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:
     folder = path.parent
     received = f"the directory {str(folder)!r} of the output does not exist"
     require(folder.is_dir(), received, "an existing directory", "create it first")
-    probe = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        with TemporaryFile(dir=folder):  # without a name: a process that is killed leaves nothing
+            pass
     except OSError as error:
         received = f"the directory {str(folder)!r} cannot be written: {error.strerror}"
         raise InputError(received, "a writable directory", "choose another place") from None
