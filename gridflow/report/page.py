@@ -77,13 +77,14 @@ def sections_of(source: Any, validate: bool) -> list[Section]:
     import xarray
 
     from gridflow.case.case import load_case
-    from gridflow.files import open_netcdf
+    from gridflow.files import loaded, open_netcdf
 
     if isinstance(source, xarray.Dataset):
         return [section_of(source, "the dataset")]
     if isinstance(source, str | Path) and Path(source).suffix == ".nc":
         with open_netcdf(Path(source), "report") as file:
-            return [section_of(file.load(), f"{Path(source).name!r}", Path(source))]
+            loaded(file, [str(name) for name in file.variables], Path(source), "report")
+        return [section_of(file, f"{Path(source).name!r}", Path(source))]
     case = source if isinstance(source, Case) else load_case(source)
     found = [section_of(gridflow.solve(case), case.name)]
     return [*found, section_of(gridflow.validate(case), case.name)] if validate else found

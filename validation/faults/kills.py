@@ -126,14 +126,15 @@ def equal(one: np.ndarray, two: np.ndarray) -> bool:
     return np.array_equal(one, two, equal_nan=one.dtype.kind in "fc")
 
 
-def one_run(job: Job, whole: Path, seconds: float, found: Found, chance: random.Random) -> None:
-    """Kills a run some times and lets it end. seconds : that it takes undisturbed."""
+def one_run(job: Job, whole: Path, seconds: float, found: Found, chance: random.Random) -> float:
+    """Kills a run some times and lets it end; seconds : that it takes undisturbed, which are returned, or fewer."""
     log, name = job.folder.with_suffix(".log"), f"{job.folder.name} ({' '.join(job.words)})"
     job.folder.mkdir()
-    for _ in range(chance.randint(1, KILLS_MAX)):
+    for turn in range(chance.randint(1, KILLS_MAX)):
         process, began = job.started(log), time.time()
         moment = kill(process, job, chance.uniform(0.0, seconds), chance.random() < 1 / 3)
         if moment is None:
+            seconds = seconds if turn else min(seconds, time.time() - began)  # the machine had less to do
             break
         found.kills[moment] = found.kills.get(moment, 0) + 1
         found.lost.append(time.time() - max([began, *map(written, job.kept())]))
@@ -142,7 +143,7 @@ def one_run(job: Job, whole: Path, seconds: float, found: Found, chance: random.
         process.wait()
     if process.returncode not in (0, int(job.words[0] == "validate")) or not job.output.is_file():
         found.refused.append(f"{name}: exit code {process.returncode}: {log.read_text()[-300:]}")
-        return
+        return seconds
     found.finished += 1
     try:
         if job.litter() or not same(job.output, whole):
@@ -150,6 +151,7 @@ def one_run(job: Job, whole: Path, seconds: float, found: Found, chance: random.
     except (OSError, ValueError) as error:
         found.unreadable.append(f"{name}: {error}")
     shutil.rmtree(job.folder)
+    return seconds
 
 
 def campaign(kills: int, seed: int, directory: Path, names: list[str]) -> Found:
@@ -169,7 +171,8 @@ def campaign(kills: int, seed: int, directory: Path, names: list[str]) -> Found:
     while len(found.lost) < kills:
         name = chance.choice(names)
         job = Job(RUNS[name], directory / f"killed-{found.finished + len(found.refused)}")
-        one_run(job, *wholes[name], found, chance)
+        whole, seconds = wholes[name]
+        wholes[name] = whole, one_run(job, whole, seconds, found, chance)
         wrong = len(found.refused) + len(found.unreadable) + len(found.different)
         print(f"{len(found.lost)} of {kills} kills, {found.finished} runs completed, {wrong} wrong", flush=True)
     return found
