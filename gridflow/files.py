@@ -10,9 +10,10 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from gridflow.classic import check_classic
 from gridflow.errors import InputError, require
 from gridflow.memory import require_memory
+from gridflow.netcdf import ONE_THREAD, read_dataset, read_file
 
 if TYPE_CHECKING:
     import netCDF4
@@ -117,13 +119,10 @@ def check_file(path: Path, purpose: str) -> None:
 @contextmanager
 def open_contents(path: Path, purpose: str) -> Iterator[Contents]:
     """The header of a NetCDF file, and its numbers on demand. Raises InputError if there is none or it cannot be read."""
-    import netCDF4
-
     check_file(path, purpose)
-    with reading(path.name, purpose):
-        handle = netCDF4.Dataset(path.resolve())
-    with handle:
+    with ExitStack() as stack:
         with reading(path.name, purpose):
+            handle = stack.enter_context(read_file(path.resolve()))
             handle.set_auto_maskandscale(False)
             attrs = attributes_of(handle)
             variables = {}
@@ -145,13 +144,12 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
 
     Raises InputError if there is none or it cannot be read.
     """
-    import xarray
-
     check_file(path, purpose)
-    with reading(path.name, purpose), unwarned():
-        dataset = xarray.open_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
-    with dataset:
-        yield dataset
+    with ONE_THREAD:
+        with reading(path.name, purpose), unwarned():
+            dataset = read_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)
+        with dataset:
+            yield dataset
 
 
 @contextmanager
@@ -190,10 +188,9 @@ def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:
     folder = path.parent
     received = f"the directory {str(folder)!r} of the output does not exist"
     require(folder.is_dir(), received, "an existing directory", "create it first")
-    probe = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        with TemporaryFile(dir=folder):  # without a name: a process that is killed leaves nothing
+            pass
     except OSError as error:
         received = f"the directory {str(folder)!r} cannot be written: {error.strerror}"
         raise InputError(received, "a writable directory", "choose another place") from None

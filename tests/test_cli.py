@@ -145,10 +145,10 @@ def test_a_full_disk_is_one_message(here, capsys, monkeypatch):
 
 
 def test_a_directory_that_refuses_has_exit_code_2(here, capsys, monkeypatch):
-    def denied(self, *arguments, **options):
+    def denied(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", denied)  # root may write anywhere
+    monkeypatch.setattr("gridflow.files.TemporaryFile", denied)  # root may write anywhere
     assert main(["solve", CASE, "-o", "a.nc"]) == 2
     assert "cannot be written: Permission denied" in capsys.readouterr().err
     assert list(here.iterdir()) == []

@@ -1,6 +1,8 @@
 """The schema: CF conventions, plain xarray, the same in memory and in a file, nothing overwritten."""
 
 import json
+from contextlib import nullcontext
+from tempfile import TemporaryFile
 
 import netCDF4
 import numpy as np
@@ -106,12 +108,25 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="does not exist"):
         check_output(tmp_path / "missing" / "a.nc", False, False)
 
-    def denied(self, *args, **kwargs):
+    def denied(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", denied)  # tests may run as root, who may write anywhere
+    monkeypatch.setattr("gridflow.files.TemporaryFile", denied)  # tests may run as root, who may write anywhere
     with pytest.raises(InputError, match="cannot be written: Permission denied"):
         check_output(tmp_path / "a.nc", False, False)
+
+
+def test_a_process_that_is_killed_while_it_checks_the_output_leaves_nothing(tmp_path, monkeypatch):
+    found = []
+
+    def watched(dir):
+        with TemporaryFile(dir=dir):
+            found.append(list(tmp_path.iterdir()))
+        return nullcontext()
+
+    monkeypatch.setattr("gridflow.files.TemporaryFile", watched)
+    check_output(tmp_path / "a.nc", False, False)
+    assert found == [[]]
 
 
 def test_a_density_from_a_file_continues_a_run(tmp_path):

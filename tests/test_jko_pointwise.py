@@ -203,6 +203,9 @@ def test_the_exact_crowd_knows_no_walls():
         aside.exact.masses(aside.problem(), [5.0])
     with pytest.raises(InputError, match="beyond the walls"):
         solve(aside)
+    repelled = case.replace({"energy.parts.0.terms.x.stiffness": -1e9})
+    with pytest.raises(InputError, match="1 of its mass is beyond the walls at time 5"):
+        repelled.exact.masses(repelled.problem(), [5.0])
 
 
 def test_the_exact_crowd_has_no_other_potential():

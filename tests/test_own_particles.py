@@ -229,7 +229,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"with 2 rows at time 0, 1 at 0\.25"):
         validate(CASE, particles=table)
     table.write_bytes(b"time,theta\n0,\xff\n")
-    with pytest.raises(InputError, match="not text in UTF-8"):
+    with pytest.raises(InputError, match="cannot be read as text in UTF-8"):
         validate(CASE, particles=table)
 
 

@@ -1,6 +1,7 @@
 """The structure of the package: what may import what, how long files and functions are, how many files a new part touches."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ FLOORS = [
         "interrupts",
         "log",
         "memory",
+        "netcdf",
         "output.axes",
         "output.checks",
         "output.reader",
@@ -147,12 +149,19 @@ def test_members_are_declared_not_probed():
     assert probes == []
 
 
+def test_netcdf_has_one_door():
+    """Neither netCDF nor HDF5 is safe for threads: `gridflow.netcdf` has the lock that every use of them holds."""
+    uses = re.compile(r"netCDF4\.Dataset\(|\.(to_netcdf|open_dataset|load_dataset|open_mfdataset|open_dataarray)\(")
+    assert {name for name, path in MODULES.items() if uses.search(path.read_text(encoding="utf-8"))} == {"netcdf"}
+
+
 def test_compiled_functions_are_kept_in_one_way():
     """numba's own cache compares one source file, and may run old code after an update; `gridflow.compiled.kernel` does not."""
     own = [
         f"{name}: {ast.unparse(node)}"
         for name, path in MODULES.items()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.keyword) and node.arg == "cache"
+        if isinstance(node, ast.Call) and re.search(r"jit$|vectorize$", ast.unparse(node.func))
+        if "cache" in [keyword.arg for keyword in node.keywords]
     ]
     assert own == []

@@ -378,6 +378,7 @@ def read_and_bind(case, changes, directory):
             "and trained weights",
         ),
         (lambda: bound(branch=Branch(["theta"], scale=-1.0)), "or a scale"),
+        (lambda: bound(branch=Branch(["phi"])), "energy.branches names the factor 'phi'"),
         (lambda: plane(["modes"], factors=(Circle(cells=8).factor("angle"),), branch=Branch(["angle"])), "weights on intervals"),
         (lambda: bound(densities=[TeacherDensity([Normal(0.0, 0.1)] * 2)]), "2 coordinates"),
     ],

@@ -1,5 +1,8 @@
 """Threads: what a call chooses holds while it lasts, and the process is as it was before when it ends, however it ends."""
 
+import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
@@ -13,6 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import gridflow
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
 from gridflow.errors import InputError
+from gridflow.netcdf import ONE_THREAD
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.threads import blas_threads, helper_threads, runs_side_by_side, share_out, thread_count
 
@@ -179,3 +183,67 @@ def test_threads_that_switch_all_the_time_share_out_without_a_race():
                 assert sorted(done) == list(range(50))
     finally:
         setswitchinterval(before)
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+WORK = """
+import sys, tempfile, threading
+from pathlib import Path
+
+import gridflow
+from gridflow.output.export import export
+
+changes = {"space.x.cells": 8, "time.stop": 0.01, "time.save": 3, "exact": None}
+case, folder, done = gridflow.load_case("ornstein-uhlenbeck").replace(changes), Path(tempfile.mkdtemp()), []
+
+
+def solves(name):
+    for k in range(20):
+        gridflow.solve(case, folder / f"{name}-{k}.nc")
+
+
+def reads(name):
+    gridflow.solve(case, folder / f"{name}.nc")
+    whole = xarray.open_dataset(folder / f"{name}.nc", cache=False)
+    for k in range(20):
+        gridflow.open(folder / f"{name}.nc").load()
+        export(folder / f"{name}.nc", folder / f"{name}-{k}.nc")
+        whole["density"].to_numpy()
+
+
+def whole(work, name):
+    work(name)
+    done.append(name)
+
+
+works = {"solves": (solves, solves), "reads": (solves, reads)}[sys.argv[1]]
+if reads in works:
+    import xarray
+threads = [threading.Thread(target=whole, args=(work, f"{k}")) for k, work in enumerate(works)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(len(done) != len(works))
+"""
+
+
+@pytest.mark.parametrize("works", ["solves", "reads"])
+def test_files_are_written_and_read_in_two_threads_at_once(works):
+    """In a process of its own, which a thread that is not kept out ends by a signal."""
+    ended = subprocess.run([sys.executable, "-c", WORK, works], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_lock_of_files_is_taken_with_that_of_xarray():
+    from xarray.backends.locks import HDF5_LOCK
+
+    with ONE_THREAD, ONE_THREAD:
+        assert HDF5_LOCK.locked()
+    assert not HDF5_LOCK.locked()
+    with HDF5_LOCK:  # as when the garbage of xarray closes files, without waiting
+        assert not ONE_THREAD.acquire(blocking=False)
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(ONE_THREAD.alone.acquire, False).result()  # it was given back
+            other.submit(ONE_THREAD.alone.release).result()
+    assert pickle.loads(pickle.dumps(ONE_THREAD)) is ONE_THREAD

@@ -17,6 +17,8 @@ from gridflow.space.factor import Array
 
 PIECES = 16
 """Of the mass of every cell: of those that get into the way of others, the last one is full in part."""
+FARTHEST = 100.0
+"""Of κ < 0: e^100 times farther apart, nothing is left between the walls."""
 
 
 class Crowd(Exact, frozen=True, forbid_unknown_fields=True, tag="crowd", tag_field="kind"):
@@ -46,7 +48,7 @@ class Crowd(Exact, frozen=True, forbid_unknown_fields=True, tag="crowd", tag_fie
         levels = np.concatenate([[0.0], np.cumsum(masses)])
 
         def at(t: float) -> Array:
-            free = potential.centre + (places - potential.centre) * np.exp(-potential.stiffness * t)
+            free = potential.centre + (places - potential.centre) * np.exp(min(-potential.stiffness * t, FARTHEST))
             found = crowd_masses(free, levels, law.largest, factor.edges)
             self.require_inside(float(levels[-1] - found.sum()), t)
             return found

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gridflow.netcdf import read_file
 from gridflow.output.kept import UnreadableError, packed, read_kept, temporary_path, unpacked, write_kept
 from gridflow.output.part import GROUP, STATE
 from gridflow.paths import checkpoint_path, older_path
@@ -97,10 +98,8 @@ def packed_state(checkpoint: Checkpoint, room: float) -> bytes:
 
 def read_final_state(path: Path) -> Checkpoint:
     """The state after the last record of a complete file. Raises UnreadableError where it has none."""
-    import netCDF4
-
     try:
-        with netCDF4.Dataset(path) as file:
+        with read_file(path) as file:
             file.set_auto_mask(False)
             content, density = file[f"{GROUP}/{STATE}"][:].tobytes(), file.variables["density"][-1]
     except (OSError, RuntimeError, IndexError, KeyError):

@@ -17,6 +17,7 @@ import numpy as np
 import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError
+from gridflow.netcdf import read_dataset
 from gridflow.output.kept import publish, temporary_path
 from gridflow.output.layout import Layout, dataset_of
 from gridflow.output.part import Part, write_complete
@@ -220,7 +221,5 @@ class FileWriter:
 
 def dataset_in(path: Path) -> "xarray.Dataset":
     """All of a file."""
-    import xarray
-
-    with xarray.open_dataset(path, decode_coords="all") as dataset:
+    with read_dataset(path, decode_coords="all") as dataset:
         return dataset.load()

@@ -10,6 +10,7 @@ import xarray
 
 from gridflow.errors import InputError, require, suggestion
 from gridflow.files import check_new_file
+from gridflow.netcdf import write_dataset
 from gridflow.output.reader import read_result, saved_index
 from gridflow.output.remap import remap
 from gridflow.output.ugrid import topology_names
@@ -98,7 +99,7 @@ def write_netcdf(dataset: xarray.Dataset, path: Path) -> None:
         kept = {k: v for k, v in variable.encoding.items() if k in ENCODINGS}
         variable.encoding = NO_FILL | kept | (COMPRESSION if variable.ndim else {})
     unlimited = ["time"] if "time" in dataset.dims else []
-    dataset.to_netcdf(path, engine="netcdf4", unlimited_dims=unlimited)
+    write_dataset(dataset, path, unlimited)
 
 
 def write_table(dataset: xarray.Dataset, path: Path) -> None:

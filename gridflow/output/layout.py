@@ -4,20 +4,19 @@ It becomes an `xarray.Dataset`, or a NetCDF file that xarray reads as the same d
 load than a small case to solve; a run into a file goes without it.
 """
 
-import errno
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gridflow.netcdf import Format, written_file
 
 if TYPE_CHECKING:
     import xarray
 
-Format = Literal["NETCDF4", "NETCDF3_64BIT_DATA"]
 UNLIMITED = "time"
 """The dimension along which records are appended."""
 
@@ -76,23 +75,9 @@ def dataset_of(layout: Layout, records: dict[str, np.ndarray], attrs: dict[str, 
     return xarray.Dataset(found, attrs=layout.attrs | attrs).set_coords(layout.coordinates)
 
 
-@contextmanager
-def opened(path: Path, mode: Literal["w", "a"], kind: Format = "NETCDF4") -> Iterator[Any]:
-    """A netCDF4.Dataset that is written, of a format that netCDF4 names `kind`. Raises OSError where it cannot be written."""
-    import netCDF4
-
-    file = netCDF4.Dataset(path, mode, format=kind)
-    try:
-        yield file
-        file.close()
-    except RuntimeError as error:  # what netCDF makes of a write that failed
-        file._isopen = 0  # or its destructor closes it once more, which ends the process
-        raise OSError(errno.EIO, f"NetCDF cannot write it ({error})", str(path)) from None
-
-
 def create_file(layout: Layout, path: Path, kind: Format = "NETCDF4") -> None:
-    """Writes a file with everything that does not change, and empty variables along `UNLIMITED`; kind : see `opened`."""
-    with opened(path, "w", kind) as file:
+    """Writes a file with everything that does not change, and empty variables along `UNLIMITED`; kind : see `written_file`."""
+    with written_file(path, "w", kind) as file:
         for dim, size in layout.sizes.items():
             file.createDimension(dim, None if dim == UNLIMITED else size)
         listed = set()

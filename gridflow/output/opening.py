@@ -6,6 +6,7 @@ import xarray
 
 import gridflow.accessor  # noqa: F401 (it registers itself)
 from gridflow.files import open_netcdf
+from gridflow.netcdf import read_dataset
 from gridflow.output.rebuilt import DIRECTORY
 from gridflow.output.spaces import check_schema
 
@@ -28,4 +29,4 @@ def open(path: str | Path) -> xarray.Dataset:
     """
     with open_netcdf(Path(path), "open") as dataset:
         check_schema(dataset, f"open {Path(path).name!r}")
-    return xarray.open_dataset(path, decode_coords="all")
+    return read_dataset(path, decode_coords="all")

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from gridflow.netcdf import read_file, written_file
 from gridflow.output.kept import UnreadableError, retried
-from gridflow.output.layout import UNLIMITED, Layout, create_file, opened
+from gridflow.output.layout import UNLIMITED, Layout, create_file
 
 COUNT, COUNT_BYTES = 4, 8
 """Where the number of records stands, behind "CDF" and 5, and how long it is."""
@@ -72,11 +73,9 @@ class Part:
     @classmethod
     def rebuilt(cls, path: Path, layout: Layout, complete: Path, records: int, digest: int) -> "Part":
         """A part with the first records of a complete file, which must have this digest. Raises UnreadableError."""
-        import netCDF4
-
         part = cls.new(path, layout)
         try:
-            with netCDF4.Dataset(complete) as file:
+            with read_file(complete) as file:
                 file.set_auto_mask(False)
                 for k in range(records):
                     part.append({name: file.variables[name][k] for name in part.kind.names or ()})
@@ -151,7 +150,7 @@ def write_complete(part: Part, layout: Layout, temporary: Path, attrs: dict[str,
     try:
         reserve(temporary, part.begin + part.records * part.kind.itemsize)
         create_file(layout, temporary, "NETCDF4")
-        with opened(temporary, "a") as file:
+        with written_file(temporary, "a") as file:
             for k in range(part.records):
                 for name, value in part.values_at(k).items():
                     file.variables[name][k] = value

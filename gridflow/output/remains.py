@@ -14,6 +14,7 @@ import msgspec
 from gridflow.case.case import Case, Time
 from gridflow.errors import require
 from gridflow.files import check_new_file
+from gridflow.netcdf import read_file
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, read_final_state
 from gridflow.output.dataset import OF_THE_ENERGY, Ending
 from gridflow.output.kept import UnreadableError
@@ -164,10 +165,8 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
 
 def attributes_of_file(path: Path) -> dict[str, Any]:
     """Global attributes of a NetCDF file; none where it cannot be read."""
-    import netCDF4
-
     try:
-        with netCDF4.Dataset(path) as file:
+        with read_file(path) as file:
             return {name: file.getncattr(name) for name in file.ncattrs()}
     except (OSError, RuntimeError, AttributeError, UnicodeDecodeError):
         return {}
@@ -175,13 +174,11 @@ def attributes_of_file(path: Path) -> dict[str, Any]:
 
 def ending_of(path: Path) -> Ending | None:
     """What a finished run left in its file; None for a file that is no result of gridflow."""
-    import netCDF4
-
     attrs = attributes_of_file(path)
     if not {"case", "status", "wall_seconds"} <= set(attrs):
         return None
     try:
-        with netCDF4.Dataset(path) as file:
+        with read_file(path) as file:
             file.set_auto_mask(False)
             names = [n for n, v in file.variables.items() if v.dimensions == ("time",)]
             first, last = ({n: float(file.variables[n][k]) for n in names} for k in (0, -1))

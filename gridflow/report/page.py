@@ -77,7 +77,7 @@ def sections_of(source: Any, validate: bool) -> list[Section]:
     import xarray
 
     from gridflow.case.case import load_case
-    from gridflow.files import open_contents, open_netcdf
+    from gridflow.files import loaded, open_contents, open_netcdf
     from gridflow.output.reader import read_result
 
     if isinstance(source, xarray.Dataset):
@@ -89,7 +89,8 @@ def sections_of(source: Any, validate: bool) -> list[Section]:
         if not judged:
             return [section_of(read_result(path, "report"), repr(path.name), path)]
         with open_netcdf(path, "report") as file:
-            return [section_of(file.load(), repr(path.name), path)]
+            loaded(file, [str(name) for name in file.variables], path, "report")
+        return [section_of(file, repr(path.name), path)]
     case = source if isinstance(source, Case) else load_case(source)
     found = [section_of(gridflow.solve(case), case.name)]
     return [*found, section_of(gridflow.validate(case), case.name)] if validate else found

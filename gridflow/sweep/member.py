@@ -8,6 +8,7 @@ from pathlib import Path
 from gridflow.case.case import Case
 from gridflow.errors import InputError, SolveError
 from gridflow.files import open_contents, replaced_by
+from gridflow.netcdf import write_dataset
 
 
 @dataclass(frozen=True)
@@ -71,5 +72,5 @@ def judged(task: Task) -> str:
 
     verdict = validate(task.case, quick=task.quick, threads=1)
     with replaced_by(task.file) as part:
-        verdict.to_netcdf(part, engine="netcdf4")
+        write_dataset(verdict, part)
     return str(verdict.attrs["verdict"])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gridflow.case.case import Case
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, open_contents, replaced_by
+from gridflow.netcdf import write_dataset
 from gridflow.progress import Progress
 from gridflow.sweep.gather import gathered
 from gridflow.sweep.member import Outcome, Task, status_in
@@ -75,7 +76,7 @@ def sweep(
         found = run_members(plan, folder, validate, quick, pool, progress or Progress())
         dataset = gathered(plan, folder / "members", found)
         with replaced_by(target) as part:
-            dataset.to_netcdf(part, engine="netcdf4")
+            write_dataset(dataset, part)
     return dataset
 
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gridflow.errors import InputError, require
-from gridflow.files import check_new_file, open_netcdf
+from gridflow.files import check_new_file, loaded, open_netcdf
+from gridflow.netcdf import write_dataset
 
 if TYPE_CHECKING:
     import xarray
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 
 ENDING = ".run"
 """Of the file of a finished run."""
+
+
+PURPOSE = "a verdict to go on with"
+TEXTS, NUMBERS, ROWS = ("verdict", "table"), ("worth", "detects"), ("quantity", "outcome", "threshold", "reason")
+"""Attributes that every verdict has, attributes that some have, and what it says of each quantity: all that is printed."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,12 @@ class Output:
         from gridflow.output.dataset import attributes
 
         mine = attributes(case, "validate") | {"quick": int(quick)}
-        with open_netcdf(self.data, "a verdict to go on with") as file:
-            same = all(file.attrs.get(name) == mine[name] for name in ("case", "gridflow_version", "quick"))
-            return file.load() if same else None
+        with open_netcdf(self.data, PURPOSE) as file:
+            if not all(np.array_equal(file.attrs.get(name), mine[name]) for name in ("case", "gridflow_version", "quick")):
+                return None
+            loaded(file, [str(name) for name in file.variables], self.data, PURPOSE)
+        check_verdict(file, self.data.name)
+        return file
 
     def write(self, result: "xarray.Dataset") -> None:
         """Writes the dataset and its picture; both files appear complete or not at all."""
@@ -90,10 +101,19 @@ class Output:
 
         parts = {path: path.with_name(path.name + ".part") for path in (self.data, self.picture)}
         try:
-            result.to_netcdf(parts[self.data], engine="netcdf4")
+            write_dataset(result, parts[self.data])
             verdict_figure(result).savefig(parts[self.picture], dpi=110, format="png")
             for path, part in parts.items():
                 os.replace(part, path)
         finally:
             for part in parts.values():
                 part.unlink(missing_ok=True)
+
+
+def check_verdict(file: "xarray.Dataset", name: str) -> None:
+    """Raises InputError where something is missing of what is printed of a verdict."""
+    texts = all(isinstance(file.attrs.get(n), str) for n in TEXTS) and isinstance(file.attrs.get("warnings", ""), str)
+    numbers = all(isinstance(file.attrs.get(n, 0.0), float) for n in NUMBERS)
+    rows = all(n in file.variables and file[n].dims == ("quantity",) for n in ROWS)
+    received = f"{PURPOSE}: {name!r} is damaged: attributes or variables of a verdict are missing, or of other types"
+    require(texts and numbers and rows, received, "a verdict of gridflow validate", "start anew with --overwrite")

@@ -21,7 +21,8 @@ import xarray
 
 from gridflow.energy.network.columns import lines_of, read_csv
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import open_netcdf
+from gridflow.files import loaded, open_netcdf, regular_file
+from gridflow.memory import require_memory
 from gridflow.particles.cloud import column_names
 from gridflow.particles.simulation import ParticleRun
 from gridflow.space.factor import Array, Factor
@@ -66,7 +67,9 @@ def runs_in(source: Source, number: int, factors: tuple[Factor, ...]) -> Iterato
             yield from runs_of_table(path, factors)
             return
         with open_netcdf(path, "particles") as dataset:
-            yield from runs_of_dataset(dataset, path.name, factors)
+            used = {"time", "weight", *(f.name for f in factors), *column_names(factors)}
+            loaded(dataset, [str(n) for n in dataset.variables if n in used], path, "particles")
+        yield from runs_of_dataset(dataset, path.name, factors)
 
 
 # -------------------------------------------------------------------------------------------------------------- datasets
@@ -123,8 +126,8 @@ def require_names(name: str, kind: str, needed: list[str], known: Collection[str
 def runs_of_table(path: Path, factors: tuple[Factor, ...]) -> Iterator[OwnRun]:
     """The runs in a CSV file. Raises InputError for columns that are missing, and for times with different numbers of rows."""
     needed = ["time", *column_names(factors)]
-    received = f"particles: no file {path.name!r}"
-    require(path.is_file(), received, "a CSV or NetCDF file", "check the path; it is relative to this directory")
+    size = regular_file(path, "particles").stat().st_size
+    require_memory(f"particles: {path.name!r}", 4 * size, "use fewer particles")  # 8 bytes for numbers of 3 letters, and a copy
     try:
         with path.open(encoding="utf-8") as file:
             header = [entry.strip() for entry in next(lines_of(file), "").split(",")]
@@ -132,8 +135,12 @@ def runs_of_table(path: Path, factors: tuple[Factor, ...]) -> Iterator[OwnRun]:
             file.seek(0)
             optional = [n for n in ("ensemble", "weight") if n in header and n not in needed]
             columns = read_csv(file, path.name, [*needed, *optional])
-    except UnicodeDecodeError:
-        raise InputError(f"{path.name!r} is not text in UTF-8", "a CSV file", "convert it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "convert it, or check its permissions"
+        raise InputError(f"{path.name!r} cannot be read as text in UTF-8", "a CSV file", fix) from error
+    for name in {"time", "ensemble"} & set(columns):
+        received = f"{path.name}: entries of the column {name!r} that are no numbers"
+        require(np.isfinite(columns[name]).all(), received, "finite numbers", "complete the rows")
     ensemble = columns.get("ensemble", np.zeros(len(columns["time"])))
     labels = np.unique(ensemble)
     for label in labels:

@@ -13,10 +13,13 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import xarray
 
 from gridflow.case.case import Case, load_case
+from gridflow.particles.simulation import simulate
 from gridflow.progress import Progress
 from gridflow.solver import solve
+from gridflow.verdict.runner import validate
 
 
 @dataclass
@@ -42,6 +45,9 @@ CASES: dict[str, Case] = {
 
 
 CASES["classic"] = CASES["line"]  # its result in a classic format
+PARTICLES = {"counts": [8, 16, 64], "ensembles": 8, "verdict": {"count": 16, "ensembles": 8}}
+JUDGED = CASES["line"].replace({"validation.times": 1, **{f"particles.{key}": value for key, value in PARTICLES.items()}})
+"""A case with a verdict."""
 
 
 @lru_cache
@@ -53,6 +59,25 @@ def good_bytes(name: str) -> bytes:
             return (Path(folder) / "a.nc").read_bytes()
         solve(CASES[name], Path(folder) / "a.nc")
         return (Path(folder) / "a.nc").read_bytes()
+
+
+@lru_cache
+def particle_runs() -> dict[str, bytes]:
+    """The runs of eight ensembles, by the ending of their file."""
+    runs = [simulate(JUDGED, 8, times=[0.0, 0.1], seed=k).to_dataset() for k in range(8)]
+    together = xarray.concat(runs, xarray.DataArray(np.arange(8), dims="ensemble", name="ensemble"))
+    table = together[["x", "weight"]].to_dataframe().reset_index()[["ensemble", "time", "x", "weight"]]
+    with tempfile.TemporaryDirectory() as folder:
+        together.to_netcdf(Path(folder) / "a.nc")
+        return {".nc": (Path(folder) / "a.nc").read_bytes(), ".csv": table.to_csv(index=False).encode()}
+
+
+@lru_cache
+def verdict() -> dict[str, bytes]:
+    """The files of a verdict, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        validate(JUDGED, folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 @lru_cache
@@ -145,7 +170,7 @@ def spoil_type(rng: random.Random, content: Content) -> None:
     """Another type of number, or text."""
     name = rng.choice(list(content.variables))
     dims, values, attrs = content.variables[name]
-    kind = rng.choice(DTYPES)
+    kind = rng.choice(DTYPES) if values.dtype.kind in "biuf" else str
     with np.errstate(all="ignore"):
         new = values.astype(str).astype(object) if kind is str else values.astype(kind)
     content.variables[name] = dims, new, attrs
@@ -214,9 +239,10 @@ def spoiled_result(rng: random.Random, data: bytes, path: Path) -> None:
         path.write_bytes(spoiled_bytes(rng, data))  # what NetCDF does not admit cannot be written
 
 
-def spoiled_table(rng: random.Random, path: Path) -> None:
-    """Writes a spoiled CSV table."""
+def spoiled_table(rng: random.Random, path: Path, good: bytes = b"") -> None:
+    """Writes a spoiled copy of a CSV table, by default of three columns."""
     rows = [["x", "y", "m"], *([f"{k / 7}", f"{k * k / 49}", "1"] for k in range(8))]
+    rows = [line.split(",") for line in good.decode().splitlines()] if good else rows
     odd = ["", "nan", "inf", "1e999", "-1", "text", "1;2", '"1"', "\x1b[31m", "\x00", "1,2", "#", "0x10", "١", " "]
     for _ in range(rng.choice([1, 2, 5])):
         row = rng.choice(rows)

@@ -3,9 +3,9 @@
     python -m validation.faults.fuzz_files [--full] [--seed S] [--count N]      300 files, 5,000 with --full
 
 Each seed takes a good file, spoils it in one to three ways, and gives it to a consumer: a picture, an animation, an export, the
-start of a case, the data of a network or a tabulated potential, or --resume. It has to be used, or refused by an InputError.
-Everything else is a finding: other exceptions, warnings of NumPy, xarray and matplotlib, crashes and runs without end. Seeds run
-in child processes with limits on time and memory, a batch in each; a seed makes the same file everywhere.
+start of a case, the data of a network or a tabulated potential, --resume, or a verdict. It has to be used, or refused by an
+InputError. Everything else is a finding: other exceptions, warnings of NumPy, xarray and matplotlib, crashes and runs without
+end. Seeds run in child processes with limits on time and memory, a batch in each; a seed makes the same file everywhere.
 """
 
 import argparse
@@ -18,15 +18,30 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from io import StringIO
 from pathlib import Path
 
+from gridflow.commands.results import validate_json
 from gridflow.errors import InputError, SolveError
 from gridflow.output.animation import animate
 from gridflow.output.export import export
 from gridflow.output.plotting import plot
 from gridflow.output.reader import PICTURE, read_result
 from gridflow.solver import solve
-from validation.faults.damaged_files import CASES, good_bytes, interrupted, spoiled_bytes, spoiled_result, spoiled_table
+from gridflow.verdict.output import Output
+from gridflow.verdict.runner import validate
+from validation.faults.damaged_files import (
+    CASES,
+    JUDGED,
+    good_bytes,
+    interrupted,
+    particle_runs,
+    spoiled_bytes,
+    spoiled_result,
+    spoiled_table,
+    verdict,
+)
 
 BATCH, SECONDS, MEMORY = 100, 30, 4 * 2**30
 """Seeds in a child; limits of one seed and of a child."""
@@ -102,6 +117,28 @@ def resume(rng: random.Random, folder: Path) -> None:
     solve(CASES["line"], folder / "a.nc", resume=True)
 
 
+def compare(rng: random.Random, folder: Path) -> None:
+    """Particle runs of one's own, spoiled, in a verdict."""
+    ending = rng.choice([".nc", ".nc", ".csv"])
+    path, good = folder / f"a{ending}", particle_runs()[ending]
+    if ending == ".csv":
+        spoiled_table(rng, path, good)
+    else:
+        spoiled_result(rng, good, path)
+    validate(JUDGED, particles=path, threads=1)
+
+
+def go_on(rng: random.Random, folder: Path) -> None:
+    """A verdict with --resume, of which the data are spoiled, as it is printed."""
+    output = Output(JUDGED.name, folder)
+    for name, data in verdict().items():
+        (folder / name).write_bytes(data)
+    spoiled_result(rng, output.data.read_bytes(), output.data)
+    found = output.complete(JUDGED, quick=False)
+    if found is not None:
+        print(validate_json(found, output.data, output.picture), found.attrs["table"], file=StringIO())
+
+
 CONSUMERS: dict[str, Callable[[random.Random, Path], None]] = {
     "plot": draw,
     "animation": film,
@@ -110,6 +147,8 @@ CONSUMERS: dict[str, Callable[[random.Random, Path], None]] = {
     "potential": tabulate,
     "data": train,
     "resume": resume,
+    "particles": compare,
+    "verdict": go_on,
 }
 
 
@@ -155,8 +194,9 @@ def in_children(seeds: list[int], kinds: tuple[str, ...], folder: Path) -> Itera
     """The same in child processes; a seed that ends its child is a finding, and the next child goes on after it."""
     for name in CASES:
         good_bytes(name)
-    if "resume" in kinds:
-        interrupted("line")
+    for kind, make in {"resume": partial(interrupted, "line"), "particles": particle_runs, "verdict": verdict}.items():
+        if kind in kinds:
+            make()
     todo = list(seeds)
     while todo:
         log = folder / "log"

@@ -143,6 +143,7 @@ class NetworkEnergy(Energy):
         spec, branch, teacher = self.spec, self.spec.branches[0], self.spec.data
         if spec.stationarity is None:
             return None
+        self.check(grid.factors)
         require_stated(isinstance(teacher, TeacherData), "data without a teacher", 'energy.data with kind = "teacher"')
         assert isinstance(teacher, TeacherData)
         plain = spec.loss == "squared" and spec.decay == 0 and not (spec.bias or spec.normalization or teacher.normalization)

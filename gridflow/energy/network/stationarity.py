@@ -30,7 +30,7 @@ from msgspec import Meta, Struct
 
 from gridflow.energy.base import Evaluation, Records
 from gridflow.energy.network.activation import ACTIVATIONS
-from gridflow.energy.network.branch import Branch, output_weights, weight_vectors
+from gridflow.energy.network.branch import Branch, base, output_weights, weight_vectors
 from gridflow.energy.network.data import Data
 from gridflow.energy.network.defects import Harmonics, Modes, Moment, Parity, check_modes
 from gridflow.energy.network.inputs import CircleInputs, InputsSpec
@@ -61,7 +61,7 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
     def bind(self, branch: Branch, activation: str, teacher: TeacherData, data: Data, grid: Grid) -> "BoundStationarity":
         """The numbers on a grid, for the one branch of a student. Raises InputError where S3 makes no statement."""
         by_name = {f.name: f for f in grid.factors}
-        factors = [by_name[name] for name in branch.weights]
+        factors = [by_name[base(name)] for name in branch.weights]
         received = f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}"
         require_stated(all(f.walls is not None for f in factors), received, "weights on intervals")
         for k, factor in enumerate(factors):
