@@ -24,7 +24,7 @@ from gridflow.errors import InputError, SolveError
 from gridflow.interrupts import Held
 from gridflow.memory import bytes_text, require_disk
 from gridflow.progress import Progress
-from gridflow.solver import FEWER, Run
+from gridflow.run import FEWER, Run
 from gridflow.sums.choice import reductions
 
 SECONDS = 1.2

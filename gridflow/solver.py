@@ -1,47 +1,29 @@
-"""The only time loop on the grid: a case in, a density over time out.
+"""`gridflow.solve`: a case in, a density over time out. Why it stopped is its status; the loop is `gridflow.run`."""
 
-The loop saves at the times of the case, counts steps, checks the mass after each, writes checkpoints and shows progress. Why it
-stopped is the status of the dataset (`solve`).
-"""
-
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gridflow.case.case import Case
 from gridflow.compiled import on_compilation
-from gridflow.energy.base import Energy, prediction_of
-from gridflow.errors import SolveError, require
-from gridflow.interrupts import Held, holding
+from gridflow.energy.base import Energy
+from gridflow.errors import require
+from gridflow.interrupts import holding
 from gridflow.log import LOG
-from gridflow.memory import require_disk, require_memory
-from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
-from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, dataset_in, layout_of
-from gridflow.output.kept import UnreadableError
-from gridflow.output.layout import Layout
+from gridflow.memory import require_memory
+from gridflow.output.dataset import Ending, dataset_in
 from gridflow.output.lock import locked
-from gridflow.output.part import Part
-from gridflow.output.remains import ANEW, Remains, check_output, remains_of
-from gridflow.output.schema import RECORDS, REPORTS, RESERVED
+from gridflow.output.remains import check_output, remains_of
 from gridflow.progress import Progress, progress_for, shown
-from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, restored
-from gridflow.scheme.base import State, Stepper
-from gridflow.scheme.guards import check_step, steps_done
-from gridflow.scheme.watch import Watch
-from gridflow.space.concentration import concentration_warnings, is_concentrated
-from gridflow.space.distances import wasserstein1
-from gridflow.space.walls import ON_GRID, bounds_reached, largest_shares, wall_shares, wall_warnings, widest_bounds
-from gridflow.sums.choice import Use, reductions
+from gridflow.run import FEWER, Run
+from gridflow.sums.choice import reductions
 from gridflow.threads import blas_threads
 
 if TYPE_CHECKING:
     import xarray
-
-FEWER = "save less often (time.save), or use fewer cells or data"
 
 
 @dataclass(frozen=True)
@@ -161,255 +143,3 @@ def check_one_energy(case: Case, energy: Energy | None) -> None:
     """Raises InputError for an energy of one's own beside the exact solution of another."""
     allowed, fix = "one of the two", 'use case.replace({"exact": None})'
     require(energy is None or case.exact is None, "an energy of one's own for a case with [exact]", allowed, fix)
-
-
-class Run:
-    """One run of a case: its parts, and the loop. size : of its records, in bytes."""
-
-    def __init__(
-        self,
-        case: Case,
-        energy: Energy | None,
-        path: Path | None,
-        remains: Remains | None,
-        progress: Progress,
-        use: Use,
-        held: Held,
-        compare: bool = True,
-    ) -> None:
-        self.case, self.path, self.progress, self.use, self.held = case, path, progress, use, held
-        began = time.monotonic()
-        problem = case.problem(energy)
-        problem.check_start()
-        self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
-        self.watch = Watch(problem, energy, compare)
-        first = problem.grid.factors[0]
-        self.line = first if len(problem.grid.factors) == 1 and first.one_dimensional else None
-        self.stepper: Stepper = case.scheme.init(problem)
-        self.watch.begin(self.stepper)
-        rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
-        why = "that ξ does not drive" if problem.driven else f"with {rising}, whose energy may rise"
-        why = "whose temperature falls, so that its rest moves" if problem.annealed else why
-        may_wait = case.time.steady == 0 or (problem.lowers_energy and not problem.annealed)
-        require(may_wait, f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
-        self.times = case.time.save_times()
-        self.exact = None if case.exact is None else case.exact.solution(problem)
-        if case.exact is not None and self.exact is not None:
-            case.exact.check(problem, self.times)
-        layout = layout_of(case, self.grid, self.bound.data, self.records(), self.watch.identity)
-        layout.attrs.update({**self.bound.attributes, **self.watch.attributes()})
-        if problem.gibbs is not None:
-            why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
-            layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
-        self.size = layout.bytes_per_record * len(self.times)
-        if path is not None:
-            require_disk(f"a result of {len(self.times)} saves", self.size, path.parent, FEWER)
-        self.counters = Counters()
-        self.state, self.writer = self.beginning(layout, remains)
-        self.began = time.monotonic() - self.counters.wall_seconds
-        self.checkpoint_due = began + CHECKPOINT_SECONDS
-        if remains is not None and remains.extends is not None:
-            self.save_checkpoint()
-
-    def beginning(self, layout: Layout, remains: Remains | None) -> tuple[State, MemoryWriter | FileWriter]:
-        """The state to start from, or to go on from, and the writer; the counters are those of the state."""
-        notes = [] if remains is None else list(remains.notes)
-        if self.path is not None and remains is not None:
-            for checkpoint in remains.checkpoints:
-                try:
-                    state, part = restored(self.path, checkpoint, layout, remains.extends, self.stepper, self.watch)
-                except UnreadableError as error:
-                    notes.append(str(error))
-                    continue
-                self.counters = replace(checkpoint.numbers.counters)
-                if self.exact is not None:
-                    for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
-                        self.exact(time_saved)
-                self.progress.note("; ".join([*notes, f"goes on from time {state.time:.6g}"]))
-                return state, FileWriter(self.path, layout, part)
-            require(remains.extends is None, f"--resume: {'; '.join(notes)}", "a file as it was written", ANEW)
-            if notes:
-                self.progress.note("; ".join([*notes, "starts anew"]))
-        state = self.stepper.start(self.problem.start / self.grid.volume)
-        self.counters.mass = self.grid.integrate(state.density)
-        self.watch.start(state)
-        if self.path is None:
-            return state, MemoryWriter(layout)
-        remove_checkpoints(self.path)  # of an earlier run under this name
-        return state, FileWriter(self.path, layout)
-
-    def records(self) -> dict[str, tuple[str, str]]:
-        """Units and long names of the numbers of every save, by name."""
-        without = REPORTS - {*self.stepper.reports, *self.problem.diagnostics}
-        if self.case.exact is None:
-            without |= {"error_w1", "error_l1"}
-        if self.line is None:  # W1 to the exact solution is computed in one dimension
-            without |= {"error_w1"}
-        taken = sorted(set(self.bound.diagnostics) & {*RECORDS, *RESERVED})
-        require(not taken, f"an energy that records {taken}", "names that no dataset of gridflow has", "rename its diagnostics")
-        return {**{n: RECORDS[n] for n in RECORDS if n not in without}, **self.bound.diagnostics}
-
-    @property
-    def saved_time(self) -> float:
-        """The last saved time; negative where there is none."""
-        return self.times[self.counters.saved - 1] if self.counters.saved else -1.0
-
-    def result(self) -> Ending:
-        """Runs to the end, or until it stops: what it leaves beside its records."""
-        status = "completed"
-        try:
-            for target in self.times[self.counters.saved :]:
-                self.step_to(target)
-                if self.is_steady():
-                    status = "steady"
-                    break
-                self.save_state()
-        except SolveError as error:
-            status = f"failed: {error}"
-        except KeyboardInterrupt:
-            status = "interrupted"
-        except MemoryError:
-            with self.held:  # what there is of the run takes no further memory
-                self.save_checkpoint()
-            raise
-        finally:
-            self.progress.close()
-        with self.held:
-            final = self.checkpoint(self.writer.part) if isinstance(self.writer, FileWriter) else None
-            if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
-                self.save_state()  # the last good state
-            return self.ending(status, final)
-
-    def step_to(self, target: float) -> None:
-        """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
-        counters = self.counters
-        interval = target - max(0.0, self.saved_time)
-        while self.state.time < target and not self.is_steady():
-            if counters.steps >= self.case.time.max_steps:
-                raise SolveError(steps_done(counters.steps, counters.last_step, self.state.time, self.case.time.stop))
-            left = target - self.state.time
-            if self.state.dt * (1 + 1e-9) < left < 2 * self.state.dt:  # two equal steps rather than a long and a tiny one
-                left /= 2
-            new = self.stepper.step(self.state, left, interval)
-            taken = new.time - self.state.time
-            if target - new.time <= 1e-14 * target:  # round-off of the sum of the steps
-                new = replace(new, time=target)
-            change = abs(self.grid.integrate(new.density) / counters.mass - 1)
-            first, last = (self.problem.flow.temperature_at(t) for t in (self.state.time, new.time))
-            mass_error = check_step(self.state, new, change, self.stepper, first - last)
-            with self.held:
-                counters.steps += 1
-                counters.last_step = taken
-                counters.mass_error = max(counters.mass_error, mass_error)
-                self.watch.after_step(self.state, new)
-                self.state = new
-            self.progress.update(new, counters.steps, counters.mass_error)
-            if time.monotonic() > self.checkpoint_due:
-                with self.held:
-                    self.save_checkpoint()
-
-    def is_steady(self) -> bool:
-        """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
-        steady, state = self.case.time.steady, self.state
-        if steady == 0 or self.counters.steps == 0 or abs(state.dissipation) > steady:
-            return False
-        return abs(self.stepper.dissipation(state.density, state.evaluation, state.time)) <= steady
-
-    def save_state(self) -> None:
-        """Appends a record of the current state."""
-        state, grid = self.state, self.grid
-        masses = state.density * grid.volume
-        numbers = {
-            "energy": state.free_energy,
-            "dissipation": self.stepper.dissipation(state.density, state.evaluation, state.time),
-            "mass": grid.integrate(state.density),
-            "boundary_mass": grid.boundary_mass(state.density),
-            "density_min": state.density_min,
-            "steps": self.counters.steps,
-            "time_step": self.counters.last_step,
-            **self.stepper.report(state),
-        }
-        numbers |= self.problem.at_time(state.time).diagnose(state.density, state.evaluation)
-        if self.exact is not None:
-            exact = self.exact(state.time)
-            numbers["error_l1"] = float(abs(masses - exact).sum())
-            if self.line is not None:
-                numbers["error_w1"] = wasserstein1(masses, exact, self.line)
-        prediction = prediction_of(self.bound, masses, state.evaluation)
-        if prediction is not None and self.bound.data is not None:
-            prediction = self.bound.data.in_dataset(prediction)
-        record = Record(state.time, state.density, prediction, numbers)
-        with self.held:
-            self.writer.append(record)
-            self.look_at_walls()
-            self.watch.after_save(state)
-            self.counters.saved += 1
-
-    def look_at_walls(self) -> None:
-        """Takes down how far the mass of the current state is from the walls, and whether a cell has most of it."""
-        state, grid, counters = self.state, self.grid, self.counters
-        now, stop = max(0.0, self.saved_time), self.case.time.stop
-        temperature = self.problem.flow.mean_temperature(now, stop)
-        reached = bounds_reached(grid, state.density, state.evaluation.potential, temperature, stop - now)
-        counters.at_walls = largest_shares(wall_shares(grid, state.density), counters.at_walls)
-        counters.reached = widest_bounds(reached, counters.reached)
-        if not is_concentrated(grid, state.density):
-            counters.spread_until = state.time
-
-    def ending(self, status: str, final: Checkpoint | None) -> Ending:
-        """Adds the status and the certificates to what was saved; its file is complete, or can be resumed.
-
-        final : of the end; for the complete file, from which a longer run goes on, and where that cannot be written
-        """
-        claims = self.stepper.energy_decreases
-        but = "viscous_work and round-off" if "viscous_work" in self.stepper.reports else "round-off"
-        claimed = f"{'at the mean temperature of every step' if self.problem.annealed else 'guaranteed'} up to {but}"
-        if status in ("completed", "steady") and self.state.unconverged > 0:
-            status = f"unconverged: {self.state.unconverged:.0f} of {self.counters.steps} steps ended before their tolerance"
-            status += "; raise scheme.max_iterations, or use a smaller scheme.tau"
-        self.counters.wall_seconds = time.monotonic() - self.began
-        attrs: dict[str, Any] = {
-            "status": status,
-            "wall_seconds": self.counters.wall_seconds,
-            "mass_error_max": self.counters.mass_error,
-            "energy_decreases": claimed if claims else "not claimed by this scheme and energy",
-            "energy_rise_max": self.state.rise,
-            "energy_roundoff": self.state.rise_roundoff,
-            **self.use.attributes,
-        }
-        if not self.stepper.conserves_mass:
-            attrs["mass_free"] = "the reaction changes the mass"
-        outer = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
-        if outer:
-            attrs["mass_at_walls"] = "\n".join(outer)
-        until = self.counters.spread_until if isinstance(self.case.time.save, int) else 0.0  # a list may name later times
-        narrow = concentration_warnings(self.grid, self.state.density, until)
-        if lines := [*outer, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
-            attrs["warnings"] = "\n".join(lines)
-        if isinstance(self.writer, MemoryWriter) or final is None:
-            return self.writer.finish(attrs)
-        if status == "interrupted":
-            self.save_checkpoint()
-            return replace(self.writer.suspend(attrs), reached=self.state.time)
-        try:
-            result = self.writer.finish(attrs, final_state(final, self.writer.part))
-        except OSError:
-            write_checkpoint(self.writer.path, final)  # no step need be done again
-            raise
-        remove_checkpoints(self.writer.path)
-        return result
-
-    def checkpoint(self, part: Part) -> Checkpoint:
-        """What is needed to go on from here."""
-        counters = replace(self.counters, wall_seconds=time.monotonic() - self.began)
-        return checkpoint_of(self.case.text(), self.state, counters, self.watch, part)
-
-    def save_checkpoint(self) -> None:
-        """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
-        if not isinstance(self.writer, FileWriter):
-            return
-        began = time.monotonic()
-        self.writer.part.synchronise()
-        write_checkpoint(self.writer.path, self.checkpoint(self.writer.part))
-        now = time.monotonic()
-        self.checkpoint_due = now + checkpoint_interval(now - began)

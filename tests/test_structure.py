@@ -38,7 +38,7 @@ FLOORS = [
     ["output.layout", "output.ugrid"],
     ["case"],
     ["output", "accessor", "particles.simulation", "progress"],
-    ["restart", "solver"],
+    ["restart", "run", "solver"],
     ["verdict"],
     ["sweep"],
     ["report"],
