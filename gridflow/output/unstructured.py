@@ -6,6 +6,7 @@ them. Cells may be polygons of any number of corners. (meshio writes polygons to
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -31,44 +32,62 @@ class Cells:
     ends: Any
     kind: int
 
+    @cached_property
+    def encoded(self) -> dict[str, "Encoded"]:
+        """The arrays that every file of a series repeats, compressed once."""
+        types = np.full(len(self.ends), self.kind, dtype=np.uint8)
+        arrays = {"Points": self.points, "connectivity": self.corners, "offsets": self.ends, "types": types}
+        return {name: encoded(values) for name, values in arrays.items()}
+
 
 def write_unstructured(path: Path, cells: Cells, arrays: dict[str, Array], fields: dict[str, Array]) -> None:
     """Writes cells with numbers on them by name, (n_cells,) each, and fields, (n,) each of its own length."""
     appended = Appended()
-    size = len(cells.ends)
     with path.open("wb") as file:
         xml = [HEAD.format("UnstructuredGrid", ' compressor="vtkZLibDataCompressor"'), "<UnstructuredGrid>\n<FieldData>\n"]
-        xml += [appended.add(name, v, f' NumberOfTuples="{len(v)}"') for name, v in fields.items()]
-        xml.append(f'</FieldData>\n<Piece NumberOfPoints="{len(cells.points)}" NumberOfCells="{size}">\n<Points>\n')
-        xml += [appended.add("Points", cells.points, ' NumberOfComponents="3"'), "</Points>\n<Cells>\n"]
-        types = np.full(size, cells.kind, dtype=np.uint8)
-        xml += [appended.add(n, v) for n, v in (("connectivity", cells.corners), ("offsets", cells.ends), ("types", types))]
-        xml.append("</Cells>\n<CellData>\n")
-        xml += [appended.add(name, v) for name, v in arrays.items()]
+        xml += [appended.add(name, encoded(v), f' NumberOfTuples="{len(v)}"') for name, v in fields.items()]
+        xml.append(f'</FieldData>\n<Piece NumberOfPoints="{len(cells.points)}" NumberOfCells="{len(cells.ends)}">\n<Points>\n')
+        points, *others = cells.encoded.items()
+        xml += [appended.add(*points, ' NumberOfComponents="3"'), "</Points>\n<Cells>\n"]
+        xml += [appended.add(name, v) for name, v in others] + ["</Cells>\n<CellData>\n"]
+        xml += [appended.add(name, encoded(v)) for name, v in arrays.items()]
         xml.append('</CellData>\n</Piece>\n</UnstructuredGrid>\n<AppendedData encoding="raw">\n_')
         file.write("".join(xml).encode())
         file.writelines(appended.blocks)
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """An array as it lies in a file: the name of its type, and the sizes of its blocks followed by these."""
+
+    kind: str
+    blocks: list[bytes]
+
+
+def encoded(values: Any) -> Encoded:
+    """An array, little-endian and compressed."""
+    values = np.ascontiguousarray(values)
+    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    data = values.tobytes()
+    blocks = [zlib.compress(data[k : k + BLOCK], 1) for k in range(0, len(data), BLOCK)]
+    sizes = np.array([len(blocks), BLOCK, len(data) % BLOCK, *map(len, blocks)], dtype="<u8")
+    return Encoded(TYPES[values.dtype.str[1:]], [sizes.tobytes(), *blocks])
+
+
 class Appended:
-    """Arrays one after the other, compressed."""
+    """Arrays one after the other."""
 
     def __init__(self) -> None:
         self.blocks: list[bytes] = []
         self.size = 0
 
-    def add(self, name: str, values: Any, words: str = "") -> str:
+    def add(self, name: str, array: Encoded, words: str = "") -> str:
         """Keeps an array; returns the XML that says where it is."""
-        values = np.ascontiguousarray(values)
-        values = values.astype(values.dtype.newbyteorder("<"), copy=False)
-        kind, data = TYPES[values.dtype.str[1:]], values.tobytes()
-        blocks = [zlib.compress(data[k : k + BLOCK], 1) for k in range(0, len(data), BLOCK)]
-        head = np.array([len(blocks), BLOCK, len(data) % BLOCK, *map(len, blocks)], dtype="<u8").tobytes()
         start = self.size
-        self.blocks += [head, *blocks]
-        self.size += len(head) + sum(map(len, blocks))
-        return f'<DataArray type="{kind}" Name={quoteattr(name)}{words} format="appended" offset="{start}"/>\n'
+        self.blocks += array.blocks
+        self.size += sum(map(len, array.blocks))
+        return f'<DataArray type="{array.kind}" Name={quoteattr(name)}{words} format="appended" offset="{start}"/>\n'
 
 
 def write_collection(path: Path, files: dict[str, float]) -> None:
