@@ -15,7 +15,7 @@ order in their width. Units are those of the coordinates, or dimensionless.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from gridflow.errors import require
 from gridflow.output.comparing import TITLES, check_same_space, metric_of
 from gridflow.output.rebuilt import case_of, evaluated, predicted
 from gridflow.output.samples import sample_cells
-from gridflow.output.saves import Time, against, at_time, clouds_of, described, fields_of, positions_in, together
+from gridflow.output.saves import Time, against, at_time, clouds_of, described, fields_of, interpolated, together
 from gridflow.output.spaces import check_schema, factor_dims, grid_of
 from gridflow.particles.cloud import Cloud
 from gridflow.space.factor import Array, factor_index
@@ -53,7 +53,6 @@ class Accessor:
         methods = [name for name, value in vars(Accessor).items() if not name.startswith("_") and callable(value)]
         return f"<gridflow methods of a dataset: {', '.join(methods)}>"
 
-    # ---------------------------------------------------------------------------------------------------- the density
     @property
     def grid(self) -> Grid:
         """The grid (`gridflow.space.grid.Grid`). Raises InputError for a dataset that does not follow the schema."""
@@ -147,17 +146,10 @@ class Accessor:
 
         Raises InputError for points outside the space.
         """
-        grid, dataset = self.grid, at_time(self.dataset, time, "interpolation")
-        places = positions_in(points, grid)
-        pairs = [f.neighbours(x) for f, x in zip(grid.factors, places, strict=True)]
-        corners = list(np.ndindex(*(2,) * len(pairs)))
-        shares = [reduce(np.multiply, [p[1][c] for p, c in zip(pairs, corner, strict=True)]) for corner in corners]
-        cells = [tuple(p[0][c] for p, c in zip(pairs, corner, strict=True)) for corner in corners]
-        fields, numbers = fields_of(dataset, grid)
-        found = [reduce(np.add, [s * f[c] for s, c in zip(shares, cells, strict=True)]) for f in fields]
-        return together(found, numbers, ("point",), "density", "density at the points")
+        grid = self.grid
+        fields, numbers = fields_of(at_time(self.dataset, time, "interpolation"), grid)
+        return together(interpolated(fields, grid, points), numbers, ("point",), "density", "density at the points")
 
-    # ------------------------------------------------------------------------------------------ samples and distances
     def sample(self, n: int, seed: int = 0, time: Time = None) -> Cloud:
         """n independent points of a density divided by its mass, of weight 1/n: what `gridflow.simulate` can start from.
 
@@ -220,7 +212,6 @@ class Accessor:
         result = against(metric.between, sketches, numbers, found, others)
         return described(result, "distance", TITLES[kind] + (f" along {along}" if along else ""))
 
-    # --------------------------------------------------------------------------------------- what it was computed from
     def case(self, directory: str | Path | None = None) -> "Case":
         """The case that was solved, from the attributes: to change it, and solve it again.
 
@@ -279,7 +270,6 @@ class Accessor:
         dims = ("point",) if predictions[0].ndim == 1 else ("point", "output")
         return together(predictions, numbers, dims, "prediction", "network predictions, in the units of the data")
 
-    # ------------------------------------------------------------------------------------------------------- pictures
     def plot(self, output: str | Path | None = None, overwrite: bool = False) -> "Figure":
         """`gridflow.plot` of the dataset.
 
@@ -297,3 +287,14 @@ class Accessor:
         from gridflow.output.movies import movie
 
         return movie(self.dataset, output, overwrite)
+
+    def to_vtk(
+        self, output: str | Path, time: Time = None, along: Sequence[str] = (), marginal: bool = False, overwrite: bool = False
+    ) -> None:
+        """`gridflow.output.vtk.to_vtk` of the dataset: a .vtu of one time, or a .pvd of several for ParaView.
+
+        >>> ds.gridflow.to_vtk("run.pvd")
+        """
+        from gridflow.output.vtk import to_vtk
+
+        to_vtk(self.dataset, output, time, along, marginal, overwrite)

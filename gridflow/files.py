@@ -7,9 +7,10 @@ of `BROKEN` or in other numbers, none in a crash or without end. Classic formats
 
 import math
 import os
+import shutil
 import stat
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,13 +179,50 @@ def replaced_by(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_replaced_by(path: Path) -> Iterator[Path]:
+    """A new folder to write files into: afterwards it replaces `path` as a whole; after an error it is removed."""
+    part, old = (path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("part", "old"))
+    part.mkdir()
+    try:
+        yield part
+        if path.exists():
+            os.rename(path, old)
+        os.rename(part, path)
+    finally:
+        if old.exists() and not path.exists():
+            os.rename(old, path)
+        for folder in (part, old):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+
 def check_new_file(path: Path, endings: set[str], overwrite: bool) -> None:
     """Raises InputError, before any work is done, for a file that exists, has a wrong ending or cannot be written."""
     allowed = f"a file name that ends in {', '.join(sorted(endings))}"
     require(path.suffix in endings, f"output {path.name!r}", allowed, f"write NAME{min(endings)}, for example")
     require(not path.is_dir(), f"the output {path.name!r} is a directory", "the name of a file", "choose another name")
+    check_new(path, overwrite, "file")
+
+
+def check_new_folder(path: Path, overwrite: bool, ours: Callable[[Path], bool], contents: str) -> None:
+    """Raises InputError, before any work is done, for a folder that exists or cannot be written.
+
+    ours : whether what is in an existing folder may go with it; contents : what that is, in words
+    """
+    check_new(path, overwrite, "folder")
+    if path.exists() or path.is_symlink():
+        plain = path.is_dir() and not path.is_symlink()
+        require(plain, f"the output {path.name!r} is a file or a link", "a folder", "choose another name")
+        foreign = sorted(p.name for p in path.iterdir() if not ours(p))
+        received = f"the output folder {path.name!r} holds {', '.join(map(repr, foreign[:3]))}"
+        require(not foreign, received, f"a folder with nothing but {contents}", "choose another name")
+
+
+def check_new(path: Path, overwrite: bool, what: str) -> None:
+    """Raises InputError for an output that exists, or cannot be written."""
     fix = "choose another name, or allow to overwrite it (--overwrite)"
-    require(overwrite or not path.exists(), f"the output file {path.name!r} exists", "a new file", fix)
+    require(overwrite or not path.exists(), f"the output {what} {path.name!r} exists", f"a new {what}", fix)
     folder = path.parent
     received = f"the directory {str(folder)!r} of the output does not exist"
     require(folder.is_dir(), received, "an existing directory", "create it first")

@@ -20,7 +20,7 @@ import pytest
 import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow import cli, restart, run
+from gridflow import restart, run
 from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.errors import InputError

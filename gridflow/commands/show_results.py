@@ -28,13 +28,17 @@ def command_plot(arguments: argparse.Namespace) -> int:
 def add_export(export: argparse.ArgumentParser) -> None:
     """Adds the options of export."""
     add_file(export)
-    export.add_argument("-o", "--output", type=Path, metavar="OUT", required=True, help=".nc or .csv")
-    variables = "may be repeated; default: all in .nc, density in .csv"
+    outputs = ".nc, .zarr, .csv, .parquet, .vtu (one time) or .pvd (ParaView)"
+    export.add_argument("-o", "--output", type=Path, metavar="OUT", required=True, help=outputs)
+    variables = "may be repeated; default: all in .nc and .zarr, else density"
     export.add_argument("--variable", action="append", metavar="NAME", dest="variables", help=variables)
     times = "a saved time, first or last; may be repeated; default: all"
     export.add_argument("--time", action="append", metavar="T", dest="times", help=times)
-    export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a sphere to boxes of latitude and longitude")
-    export.add_argument("--marginal", action="store_true", help="with --latlon, sum the mass over the other factors")
+    export.add_argument("--latlon", type=float, metavar="DEGREES", help="remap a surface to boxes of latitude and longitude")
+    marginal = "with --latlon or .vtu, .pvd: sum the mass over the other factors"
+    export.add_argument("--marginal", action="store_true", help=marginal)
+    along = "the surface for --latlon; one surface, or up to three intervals and circles for .vtu, .pvd; may be repeated"
+    export.add_argument("--along", action="append", metavar="NAME", help=along)
     add_overwrite(export)
 
 
@@ -42,7 +46,7 @@ def command_export(arguments: argparse.Namespace) -> int:
     """Writes variables of a result for other programs."""
     from gridflow.output.export import export
 
-    chosen = ("variables", "times", "latlon", "overwrite", "marginal")
+    chosen = ("variables", "times", "latlon", "overwrite", "marginal", "along")
     export(arguments.file, arguments.output, **{name: vars(arguments)[name] for name in chosen})
     message(f"wrote {arguments.output}")
     return 0
@@ -87,6 +91,6 @@ def command_reproduce(arguments: argparse.Namespace) -> int:
 
 
 PLOT = Command("plot", "draw a result", add_plot, command_plot)
-EXPORT = Command("export", "variables of a result as compressed NetCDF or as a CSV table", add_export, command_export)
+EXPORT = Command("export", "a result for other programs: NetCDF, Zarr, tables, ParaView", add_export, command_export)
 REPORT = Command("report", "one HTML page about results, verdicts and cases, complete in itself", add_report, command_report)
 REPRODUCE = Command("reproduce", "measure the claims of the sources again: pictures and a page", add_reproduce, command_reproduce)

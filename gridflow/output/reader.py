@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gridflow
-from gridflow.errors import InputError, printable
+from gridflow.errors import InputError, printable, suggestion
 from gridflow.files import Contents, Stored, open_contents
 from gridflow.output.axes import Axis, axis_of
 from gridflow.output.checks import ANEW, FORMAT, SIZE_MAX, check_numbers, check_stored, check_text
@@ -91,6 +91,19 @@ def saved_index(times: Array, time: float, what: str) -> int:
     shown = ", ".join(f"{t:g}" for t in times[:6]) + (f", … {times[-1]:g}" if times.size > 6 else "")
     fix = f"write {times[nearest]:g}" if np.isfinite(time) else f"write {times[-1]:g}"
     raise InputError(f"{what} time {time:g}", f"a saved time: {shown}", fix)
+
+
+def time_index(times: Array, word: str) -> int:
+    """Index of the saved time that a word names."""
+    if word in ("first", "last"):
+        return 0 if word == "first" else times.size - 1
+    try:
+        return saved_index(times, float(word), "export:")
+    except InputError:
+        raise
+    except ValueError:
+        fix = suggestion(word, ["first", "last"]) or "write a number"
+    raise InputError(f"time {word!r}", "first, last or a saved time", fix)
 
 
 def check_header(file: Contents, numbers: tuple[str, ...]) -> tuple[int, tuple[Axis, ...]]:

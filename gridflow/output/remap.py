@@ -9,6 +9,7 @@ rows and columns are scaled in turn (Sinkhorn), the columns last, so that
 and a density becomes its average (Wρ)_i / area of box i, which is of second order in the width of the cells.
 """
 
+from collections.abc import Hashable
 from math import ceil, cos, floor, pi, sqrt
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
 
 from gridflow.errors import InputError, require
 from gridflow.output.schema import attributes_of
-from gridflow.output.ugrid import cell_points, marginal, mesh_names, reserved_names, unit_vectors
+from gridflow.output.ugrid import cell_points, face_attributes, marginal, mesh_names, reserved_names, unit_vectors
 from gridflow.space.factor import Array
 from gridflow.space.regrid import scale_to_areas
 
@@ -48,14 +49,16 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
     area = box_areas(n_lat)
     average = (diags(1 / np.repeat(area, 2 * n_lat)) @ weights).tocsr()
     constant_error = float(np.abs(average @ np.ones(average.shape[1]) - 1).max())
-    gone = {name, *reserved_names(name)}
+    gone = {name}
     if integrate:
         fields = {"density": marginal(dataset, name)}
-        gone |= {str(d) for d in dataset["density"].dims if d != "time"}
+        gone = {str(d) for d in dataset["density"].dims if d != "time"}
     else:
         fields = {str(v): dataset[v] for v in dataset.data_vars if on_cells(dataset[v], name)}
     others = (dataset["cell_volume"] / dataset[f"{name}_area"]).isel({name: 0}, drop=True)  # the same for every cell of a surface
-    result = dataset.drop_dims([d for d in dataset.dims if d in gone]).drop_vars(f"{name}_mesh")
+    surfaces = [n for n in mesh_names(dataset) if n in gone]
+    gone |= {reserved for n in surfaces for reserved in reserved_names(n)}
+    result = dataset.drop_dims([d for d in dataset.dims if d in gone]).drop_vars([f"{n}_mesh" for n in surfaces])
     for axis, edges in (("lat", np.linspace(-90.0, 90.0, n_lat + 1)), ("lon", np.linspace(-180.0, 180.0, 2 * n_lat + 1))):
         attrs = attributes_of(axis)
         attrs |= {"standard_name": attrs["long_name"], "bounds": f"{axis}_bounds"}
@@ -67,15 +70,23 @@ def remap(dataset: xarray.Dataset, degrees: float, mesh: str | None = None, inte
         boxed = (average @ values.to_numpy().reshape(-1, values.sizes[name]).T).T.reshape(*values.shape[:-1], n_lat, 2 * n_lat)
         attrs = {k: v for k, v in field.attrs.items() if k not in ("mesh", "location", "cell_measures", "cell_methods")}
         measures = "area: cell_area" if integrate else "volume: cell_volume"
-        result[key] = ((*values.dims[:-1], "lat", "lon"), boxed, {**attrs, "cell_measures": measures})
+        attrs |= {"cell_measures": measures, **mesh_attributes(result, values.dims)}
+        result[key] = ((*values.dims[:-1], "lat", "lon"), boxed, attrs)
     if not integrate:
         volume = others * result["cell_area"]
-        result["cell_volume"] = (volume.dims, volume.to_numpy(), attributes_of("cell_volume"))
+        attrs = attributes_of("cell_volume") | mesh_attributes(result, volume.dims)
+        result["cell_volume"] = (volume.dims, volume.to_numpy(), attrs)
         result = result.set_coords("cell_volume")
-    result.attrs["Conventions"] = "CF-1.11"
+    result.attrs["Conventions"] = "CF-1.11 UGRID-1.0" if mesh_names(result) else "CF-1.11"
     result.attrs["remapped"] = f"surface {name} to boxes of {degrees:g} degrees, conservative"
     result.attrs["constant_error"] = constant_error
     return result.set_coords(["lat_bounds", "lon_bounds", "cell_area"])
+
+
+def mesh_attributes(dataset: xarray.Dataset, dims: tuple[Hashable, ...]) -> dict[str, str]:
+    """Attributes of a variable with these dimensions: the first of its surfaces."""
+    names = [n for n in mesh_names(dataset) if n in dims]
+    return face_attributes(names[0]) if names else {}
 
 
 def on_cells(variable: xarray.DataArray, name: str) -> bool:
@@ -93,7 +104,7 @@ def mesh_of(dataset: xarray.Dataset, mesh: str | None) -> str:
     received = "latitudes and longitudes of a result without a surface"
     require(bool(names), received, "a result with a sphere or an ellipsoid", "leave them out")
     received = "several surfaces" if mesh is None else f"the surface {mesh!r}"
-    raise InputError(received, f"one of: {', '.join(names)}", "name the surface")
+    raise InputError(received, f"one of: {', '.join(names)}", f"name the surface: --along {names[0]} or mesh={names[0]!r}")
 
 
 def number_of_boxes(degrees: float) -> int:

@@ -1,12 +1,14 @@
 """Densities of a dataset one by one: of chosen saves, computed with, and put together again."""
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import xarray
 
 from gridflow.errors import InputError, require
+from gridflow.output.reader import time_index
 from gridflow.output.spaces import check_schema
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.simulation import ParticleRun
@@ -24,14 +26,7 @@ def at_time(dataset: xarray.Dataset, time: Time, purpose: str) -> xarray.Dataset
         return dataset
     received = f"{purpose} at time {time!r} of a density without the dimension time"
     require("time" in dataset["density"].dims, received, "a dataset over time", "leave out time")
-    return dataset.isel(time=index_of(dataset["time"].to_numpy(), time))
-
-
-def index_of(times: Array, time: float | str) -> int:
-    """The number of a saved time. Raises InputError where there is none."""
-    from gridflow.output.export import time_index  # with all that remaps surfaces: a tenth of a second
-
-    return time_index(times, str(time))
+    return dataset.isel(time=time_index(dataset["time"].to_numpy(), str(time)))
 
 
 def fields_of(dataset: xarray.Dataset, grid: Grid) -> tuple[Array, xarray.DataArray]:
@@ -40,6 +35,15 @@ def fields_of(dataset: xarray.Dataset, grid: Grid) -> tuple[Array, xarray.DataAr
     numbers = density.isel(dict.fromkeys(grid.order, 0), drop=True)
     count = max(1, numbers.size)
     return density.to_numpy().reshape(count, *grid.shape), numbers.copy(data=np.arange(count).reshape(numbers.shape))
+
+
+def interpolated(fields: Array, grid: Grid, points: Mapping[str, Any] | Array) -> list[Array]:
+    """Values (n_points,) of every field at points, from the two neighbours along every factor."""
+    pairs = [f.neighbours(x) for f, x in zip(grid.factors, positions_in(points, grid), strict=True)]
+    corners = list(np.ndindex(*(2,) * len(pairs)))
+    shares = [reduce(np.multiply, [p[1][c] for p, c in zip(pairs, corner, strict=True)]) for corner in corners]
+    cells = [tuple(p[0][c] for p, c in zip(pairs, corner, strict=True)) for corner in corners]
+    return [reduce(np.add, [s * f[c] for s, c in zip(shares, cells, strict=True)]) for f in fields]
 
 
 def together(values: list[Any], numbers: xarray.DataArray, dims: tuple[str, ...], name: str, long_name: str) -> xarray.DataArray:
@@ -79,7 +83,7 @@ def clouds_of(other: Any, time: Time) -> tuple[list[tuple[Array, Array]], xarray
         raise InputError(received, allowed, "make a cloud: gridflow.particles.cloud.Cloud(points, weights)")
     clouds = [(points, other.weights_at(k)) for k, points in enumerate(other.points)]
     if time is not None:
-        chosen = index_of(np.array(other.times), time)
+        chosen = time_index(np.array(other.times), str(time))
         return [clouds[chosen]], xarray.DataArray(0)
     return clouds, xarray.DataArray(np.arange(len(clouds)), {"time": other.times}, ("time",))
 

@@ -1,4 +1,20 @@
-"""doc"""
+"""The face sweep: one forward-Euler stage of ∂ρ/∂t = div(ρ M grad ξ + D M grad ρ) on a product grid.
+
+Notation, per face f between the cells c and o of one factor, all others fixed:
+
+    F = A_f ρ_f u_f,   u_f = M (ξ_c − ξ_o)/d_f                                     flux from c to o
+    ρ_f = ρ_a + t_a d_f (towards the face)                                          a: the upwind cell
+    t = clip((x + y)/4, min(0, max(x, y)), max(0, min(x, y)))                        half the limited slope (MC)
+
+with x, y the one-sided differences per length on both sides of a. Then ρ_f lies between the two cells, ρ_f ≥ 0, and
+ρ_f ≤ κ ρ_a with κ = 1 + (largest ratio of neighbouring distances), so that the stage keeps ρ ≥ 0 as soon as
+dt·κ·max_cells Σ_faces A_f max(u_f, 0)/V ≤ 1. With a temperature D the flux is exponentially fitted instead
+(Scharfetter and Gummel 1969): F = (A D M/d)(B(−s) ρ_c − B(s) ρ_o), s = (ξ_c − ξ_o)/D, B(s) = s/(eˢ − 1), which has the sign of
+(ξ + D log ρ)_c − (ξ + D log ρ)_o: the discrete free energy decreases.
+
+Layout: a field is a matrix (rows, m) whose rows run along the last factor. A row is finished before the next one starts. Surfaces
+come first, face by face (`gridflow.scheme.finite_volume.mesh`); then slabs of rows (`gridflow.scheme.finite_volume.rows`).
+"""
 
 import numpy as np
 
