@@ -556,6 +556,12 @@ def silent(mass, x, volume):
     return Evaluation(float((mass * potential).sum()), potential, 0.0)
 
 
+def offset(mass, x, volume):
+    """The same with a constant in ξ, which moves no mass."""
+    found = silent(mass, x, volume)
+    return Evaluation(found.value, found.first_variation - 1e4, 0.0)
+
+
 def excess(mass, x, volume):
     """∫max(ρ − ½, 0): ξ jumps where ρ = ½."""
     above = np.maximum(mass / volume - 0.5, 0)
@@ -567,9 +573,11 @@ def excess(mass, x, volume):
     [
         (Written(silent), {"time__stop": 100.0, "time__save": 6}),
         (Written(silent), {"time__stop": 50.0, "time__save": 4, "flow": {"temperature": 0.5}}),
+        (Written(offset), {"time__stop": 20.0, "time__save": 41}),
+        (Written(offset), {"time__stop": 20.0, "time__save": 41, "flow": {"temperature": 0.3}}),
         (Written(excess, smooth=False), {"time__max_steps": 2000}),
     ],
-    ids=["at rest", "hot at rest", "kinks"],
+    ids=["at rest", "hot at rest", "a constant in ξ", "a constant in ξ, hot", "kinks"],
 )
 def test_no_alarm_at_rest_and_at_kinks(energy, changes):
     with warnings.catch_warnings():

@@ -6,7 +6,8 @@ The change of E between two saves is added up in two other ways, over the steps 
     by the dissipation   Σ dt (D₀ + D₁)/2              for finite volumes without temperature, implicit U and sliding
 
 Both must be E(start) − E(end) up to `SHARE` of what is added up, the error in time, and round-off. For the error in time stands
-half the change of the integrand in every step: where it changes monotonically, its mean lies between its ends.
+half the change of the integrand in every step: where it changes monotonically, its mean lies between its ends. Masses have
+round-off in every step, which a constant in ξ, as it may have where the mass is kept, makes as large as one wants.
 
 The dissipation D is that of the fluxes, and of the other terms of the flow. With a temperature it is −d/dt (E + D∫ρ log ρ) of
 exponentially fitted fluxes, which are not those of all steps: the two differ by an error in space, which does not vanish where
@@ -43,10 +44,10 @@ class Sums:
     size: float = 0.0
     open: float = 0.0
 
-    def plus(self, first: float, last: float) -> "Sums":
+    def plus(self, first: float, last: float, roundoff: float) -> "Sums":
         """With one step more, from the energy that it takes by its start and by its end."""
         size = (abs(first) + abs(last)) / 2
-        return Sums(self.took + (first + last) / 2, self.size + size, self.open + abs(last - first) / 2)
+        return Sums(self.took + (first + last) / 2, self.size + size, self.open + abs(last - first) / 2 + roundoff)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ class Balance:
         moved, rate = (after.density - before.density) * self.volume, self.rate_of(after)
         first, last = (-float(np.vdot(state.evaluation.first_variation, moved)) for state in (before, after))
         dt = after.time - before.time
-        self.path, self.dissipation = self.path.plus(first, last), self.dissipation.plus(dt * self.rate, dt * rate)
+        roundoff = EPSILON * float(np.vdot(np.abs(after.evaluation.first_variation), after.density * self.volume))  # of masses
+        self.path = self.path.plus(first, last, roundoff)
+        self.dissipation = self.dissipation.plus(dt * self.rate, dt * rate, roundoff)
         self.rate, self.roundoff = rate, max(self.roundoff, roundoff_of(after))
 
     def after_save(self, state: State) -> None:
