@@ -15,6 +15,7 @@ from gridflow.case.case import Case
 from gridflow.cli import main
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
+from gridflow.output.dataset import attributes
 from gridflow.output.lock import locked
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import Progress
@@ -185,6 +186,28 @@ def test_a_complete_verdict_is_not_made_again(tmp_path, made):
     assert not left.parent.exists()
     with pytest.raises(InputError, match="exists"):
         validate(case.replace({"particles.seed": 2}), tmp_path, resume=True)
+
+
+def without(*names):
+    """A dataset that lacks attributes and variables."""
+    return lambda d: d.drop_vars([n for n in names if n in d]).assign_attrs({n: 0 for n in names if n in d.attrs})
+
+
+@pytest.mark.parametrize("change", [without("table"), without("outcome"), without("verdict"), without("worth")])
+def test_a_complete_verdict_that_is_damaged_is_refused_and_made_anew(change, tmp_path, monkeypatch):
+    monkeypatch.setattr("gridflow.verdict.runner.verdict_of", lambda *arguments: read)
+    path = tmp_path / "test-validation.nc"
+    read = xarray.Dataset(
+        {n: ("quantity", ["w1"]) for n in ("quantity", "outcome", "reason")} | {"threshold": ("quantity", [1.0])}
+    )
+    read.attrs = attributes(case_of(TABLE), "validate") | {"quick": 0, "table": "w1", "verdict": "pass", "worth": 1.0}
+    validate(case_of(TABLE), tmp_path)
+    xarray.testing.assert_identical(validate(case_of(TABLE), tmp_path, resume=True), read)
+    change(read).to_netcdf(path)
+    with pytest.raises(InputError, match=r"(?s)'test-validation\.nc' is damaged.*start anew with --overwrite"):
+        validate(case_of(TABLE), tmp_path, resume=True)
+    validate(case_of(TABLE), tmp_path, resume=True, overwrite=True)
+    xarray.testing.assert_identical(validate(case_of(TABLE), tmp_path, resume=True), read)
 
 
 # -------------------------------------------------------------------------------------------------- what a run depends on

@@ -231,7 +231,9 @@ def test_control_characters_reach_no_terminal(line, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("kinds", "count"), [(("export", "initial", "potential", "data"), 20), (("plot",), 3)], ids=["read", "drawn"]
+    ("kinds", "count"),
+    [(("export", "initial", "potential", "data"), 20), (("plot",), 3), (("particles",), 4)],
+    ids=["read", "drawn", "judged"],
 )
 def test_spoiled_files_are_used_or_refused(kinds, count, tmp_path):
     found = dict(outcomes(range(count), kinds, tmp_path))

@@ -277,6 +277,40 @@ def test_weights_may_change_with_time(rng):
             np.testing.assert_array_equal(run.weights, expected)
 
 
+def test_some_without_ensembles_and_some_with_are_refused(rng):
+    """Of weights alone without them it is not: they are equal in all ensembles."""
+    one = dataset_of({"a": rng.random((1, 2, 5)), "phi": rng.random((1, 2, 5))})
+    three = xarray.DataArray(rng.random((3, 2, 5)), dims=("ensemble", "time", "particle"))
+    with pytest.raises(InputError, match=r"(?s)a, phi of 1, 3 ensembles.*with the dimension `ensemble`, or none"):
+        own_runs(one.isel(ensemble=0).assign(phi=three), (LINE, CIRCLE))
+    with pytest.raises(InputError, match=r"(?s)'weight' with the dimensions \(ensemble, time, particle\).*as positions have"):
+        own_runs(one.isel(ensemble=0).assign(weight=three), (LINE,))
+    with pytest.raises(InputError, match=r"(?s)'weight' with the dimensions \(neuron\)"):
+        own_runs(one.assign(weight=("neuron", np.ones(5))), (LINE,))
+    shared = own_runs(one.drop_dims("ensemble").assign(a=three, weight=("particle", np.arange(5.0))), (LINE,))
+    assert [run.weights.tolist() for run in shared] == [[list(range(5))] * 2] * 3
+
+
+@pytest.mark.parametrize("row", ["nan,1,0.5", ",1,0.5", "0,nan,0.5", "0,,0.5", "0,inf,0.5"])
+def test_rows_without_a_time_or_an_ensemble_are_refused(row, tmp_path):
+    (tmp_path / "a.csv").write_text(f"time,ensemble,a\n0,1,0.5\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"(?s)entries of the column '(time|ensemble)' that are no numbers"):
+        own_runs(tmp_path / "a.csv", (LINE,))
+
+
+def test_numbers_that_cannot_be_read_are_refused(tmp_path, rng):
+    """In a file whose header is good: HDF5 finds by their checksum that bytes are others."""
+    dataset_of({"a": rng.random((1, 2, 500))}).to_netcdf(tmp_path / "a.nc", encoding={"a": {"fletcher32": True}})
+    content = bytearray((tmp_path / "a.nc").read_bytes())
+    content[content.index(xarray.open_dataset(tmp_path / "a.nc")["a"].values.tobytes()[:16])] ^= 1
+    (tmp_path / "b.nc").write_bytes(content)
+    with pytest.raises(InputError, match=r"'b\.nc' cannot be read as NetCDF"):
+        own_runs(tmp_path / "b.nc", (LINE,))
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match="is no regular file"):
+        own_runs(tmp_path / "folder.csv", (LINE,))
+
+
 def test_rows_of_a_table_may_stand_in_any_order(tmp_path, rng):
     values = rng.random((2, 3))
     rows = [(t, p, values[k, p]) for k, t in enumerate((0.0, 1.0)) for p in range(3)]

@@ -89,7 +89,7 @@ class Output:
 
         mine = attributes(case, "validate") | {"quick": int(quick)}
         with open_netcdf(self.data, PURPOSE) as file:
-            if not all(np.array_equal(file.attrs.get(name), mine[name]) for name in ("case", "gridflow_version", "quick")):
+            if not all(np.array_equal(file.attrs.get(name, ""), mine[name]) for name in ("case", "gridflow_version", "quick")):
                 return None
             loaded(file, [str(name) for name in file.variables], self.data, PURPOSE)
         check_verdict(file, self.data.name)

@@ -81,10 +81,11 @@ def runs_of_dataset(dataset: xarray.Dataset, name: str, factors: tuple[Factor, .
     require_names(name, "variable", ["time", *needed], known)
     times = numbers_of(dataset, name, "time", ("time",))
     blocks = [positions(dataset, name, f, f.name in together) for f in factors]
-    points, weights = np.concatenate(blocks, axis=-1), None
-    if "weight" in known - set(needed):
-        found = dataset["weight"].broadcast_like(xarray.DataArray(np.empty(points.shape[:3]), dims=DIMENSIONS))
-        weights = numbers_of(dataset.assign(weight=found), name, "weight", DIMENSIONS)
+    received = f"{name}: {', '.join(f.name for f in factors)} of {', '.join(str(len(b)) for b in blocks)} ensembles"
+    fix = "write all of them with the dimension `ensemble`, or none"
+    require(len({len(b) for b in blocks}) == 1, received, "as many of each", fix)
+    points = np.concatenate(blocks, axis=-1)
+    weights = weights_of(dataset, name, points.shape[:3]) if "weight" in known - set(needed) else None
     for k in range(len(points)):
         label = f"{name}, ensemble {k + 1}" if len(points) > 1 else name
         yield OwnRun(label, times, points[k], None if weights is None else weights[k])
@@ -101,12 +102,28 @@ def positions(dataset: xarray.Dataset, name: str, factor: Factor, together: bool
     return numbers_of(dataset, name, factor.name, (*DIMENSIONS, *further))
 
 
-def numbers_of(dataset: xarray.Dataset, name: str, variable: str, dims: tuple[str, ...]) -> Array:
-    """A variable as numbers with these dimensions, in this order; one ensemble where there is no such dimension."""
+def weights_of(dataset: xarray.Dataset, name: str, shape: tuple[int, ...]) -> Array:
+    """Weights of this shape (n_ensembles, n_times, n_particles), equal along dimensions that they do not have."""
+    values = numeric(dataset, name, "weight")
+    received = f"{name}: 'weight' with the dimensions ({', '.join(map(str, values.dims))})"
+    fits = set(values.dims) <= set(DIMENSIONS) and values.sizes.get("ensemble", 1) in (1, shape[0])
+    require(fits, received, f"some of ({', '.join(DIMENSIONS)}), as positions have", "rename or select dimensions")
+    found = values.transpose(*(d for d in DIMENSIONS if d in values.dims)).to_numpy().astype(float)
+    return np.broadcast_to(found[tuple(slice(None) if d in values.dims else None for d in DIMENSIONS)], shape)
+
+
+def numeric(dataset: xarray.Dataset, name: str, variable: str) -> xarray.DataArray:
+    """A variable. Raises InputError for one that does not hold numbers."""
     values = dataset[variable]
     received = f"{name}: {variable!r} holds {values.dtype}"
     fix = "write mean-field time without units of time" if variable == "time" else "convert it"
     require(values.dtype.kind in "fiu", received, "numbers", fix)
+    return values
+
+
+def numbers_of(dataset: xarray.Dataset, name: str, variable: str, dims: tuple[str, ...]) -> Array:
+    """A variable as numbers with these dimensions, in this order; one ensemble where there is no such dimension."""
+    values = numeric(dataset, name, variable)
     if "ensemble" in dims and "ensemble" not in values.dims:
         values = values.expand_dims("ensemble")
     allowed = f"the dimensions ({', '.join(d for d in dims if d != 'ensemble')}), or with ensemble before them"
@@ -140,7 +157,7 @@ def runs_of_table(path: Path, factors: tuple[Factor, ...]) -> Iterator[OwnRun]:
         raise InputError(f"{path.name!r} cannot be read as text in UTF-8", "a CSV file", fix) from error
     for name in {"time", "ensemble"} & set(columns):
         received = f"{path.name}: entries of the column {name!r} that are no numbers"
-        require(np.isfinite(columns[name]).all(), received, "finite numbers", "complete the rows")
+        require(bool(np.isfinite(columns[name]).all()), received, "finite numbers", "complete the rows")
     ensemble = columns.get("ensemble", np.zeros(len(columns["time"])))
     labels = np.unique(ensemble)
     for label in labels:

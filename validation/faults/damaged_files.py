@@ -115,7 +115,7 @@ def write(content: Content, path: Path, form: Any = "NETCDF4") -> None:
             fill = attrs.get("_FillValue")
             fits = fill is not None and np.ndim(fill) == 0 and not isinstance(fill, str) and values.dtype.kind in "iuf"
             kind = str if values.dtype.kind in "OU" else values.dtype
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 written = file.createVariable(name, kind, dims, fill_value=values.dtype.type(fill) if fits else None)
             written.set_auto_maskandscale(False)
