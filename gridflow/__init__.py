@@ -15,9 +15,9 @@ if _typing.TYPE_CHECKING:
     from gridflow.output.opening import open as open
     from gridflow.output.plotting import plot
     from gridflow.particles.simulation import simulate
-    from gridflow.report.page import report
+    from gridflow.reports.page import report
     from gridflow.solver import solve
-    from gridflow.sweep.sweep import sweep
+    from gridflow.sweeps.sweep import sweep
     from gridflow.verdict.runner import validate
 
 __version__ = "0.1.0"
@@ -32,10 +32,10 @@ _HOME = {
     "concat": "output.joining",
     "open": "output.opening",
     "plot": "output.plotting",
-    "report": "report.page",
+    "report": "reports.page",
     "simulate": "particles.simulation",
     "solve": "solver",
-    "sweep": "sweep.sweep",
+    "sweep": "sweeps.sweep",
     "validate": "verdict.runner",
 }
 

@@ -10,7 +10,7 @@ import gridflow
 from gridflow.accessor import Accessor
 
 PUBLIC = ["accessor", "case.case", "output.joining", "output.opening", "output.plotting", "particles.simulation"]
-PUBLIC += ["solver", "verdict.runner"]
+PUBLIC += ["reports.page", "solver", "sweeps.sweep", "verdict.runner"]
 """Modules of all that `gridflow` exports, but for its errors."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

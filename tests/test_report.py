@@ -12,11 +12,11 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.cli import main
 from gridflow.errors import InputError
-from gridflow.report import page
-from gridflow.report.equation import equation
-from gridflow.report.figures import CELLS, density_figures, starts, sums
-from gridflow.report.page import report
-from gridflow.report.sections import claims_sections, section_of
+from gridflow.reports import page
+from gridflow.reports.equation import equation
+from gridflow.reports.figures import CELLS, density_figures, starts, sums
+from gridflow.reports.page import report
+from gridflow.reports.sections import claims_sections, section_of
 from gridflow.solver import solve
 from gridflow.verdict.runner import validate
 

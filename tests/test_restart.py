@@ -23,6 +23,7 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 from gridflow import restart, run
 from gridflow.case.case import load_case
 from gridflow.cli import main
+from gridflow.commands import solve as solve_command
 from gridflow.errors import InputError
 from gridflow.interrupts import SIGNALS, Stop, holding, stopping
 from gridflow.output import dataset, kept
@@ -638,7 +639,7 @@ def test_sigterm_twice_anywhere_loses_nothing_and_says_how_to_go_on(
         "the end of a record": (Part, "count"),
         "a checkpoint": (kept, "publish"),
         "the end of the run": (dataset, "write_complete"),
-        "the start": (cli, "changed_case"),
+        "the start": (solve_command, "changed_case"),
     }[place]
     call, calls = getattr(*method), []
 

@@ -11,9 +11,9 @@ from gridflow.cli import main
 from gridflow.errors import InputError
 from gridflow.progress import Progress
 from gridflow.solver import solve
-from gridflow.sweep.picture import sweep_figure
-from gridflow.sweep.plan import parse_over, read_list, sweep_plan
-from gridflow.sweep.sweep import sweep
+from gridflow.sweeps.picture import sweep_figure
+from gridflow.sweeps.plan import parse_over, read_list, sweep_plan
+from gridflow.sweeps.sweep import sweep
 
 CASE = case_of({**ORNSTEIN_UHLENBECK, "time": {"stop": 0.1, "save": 3}})
 OVER = {"flow.temperature": [0.1, 0.2, 0.4], "initial.0.weight": [1.0]}
@@ -163,7 +163,7 @@ def test_an_output_of_another_sweep_stays(tmp_path):
 
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("gridflow.sweep.pools.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("gridflow.sweeps.pools.ANSWER_SECONDS", 0.2)
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         sweep(CASE, OVER, output=tmp_path, scheduler="tcp://127.0.0.1:9")
 

@@ -64,7 +64,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
 
 def command_report(arguments: argparse.Namespace) -> int:
     """Writes a page about results."""
-    from gridflow.report.page import report
+    from gridflow.reports.page import report
 
     chosen = ("title", "validate", "claims", "overwrite")
     report(arguments.sources, arguments.output, **{name: vars(arguments)[name] for name in chosen})
@@ -82,7 +82,7 @@ def add_reproduce(reproduce: argparse.ArgumentParser) -> None:
 
 def command_reproduce(arguments: argparse.Namespace) -> int:
     """Runs reproductions and writes a page about them."""
-    from gridflow.report.reproduce import reproduce
+    from gridflow.reports.reproduce import reproduce
 
     code = reproduce(arguments.names, arguments.output, arguments.full, arguments.jobs)
     if code != EXIT_INPUT:

@@ -27,8 +27,8 @@ def add(sweep: argparse.ArgumentParser) -> None:
 def command_sweep(arguments: argparse.Namespace) -> int:
     """Solves or validates many cases into a folder."""
     from gridflow.progress import RunTally
-    from gridflow.sweep.plan import parse_over, read_list
-    from gridflow.sweep.sweep import draw_sweep, sweep
+    from gridflow.sweeps.plan import parse_over, read_list
+    from gridflow.sweeps.sweep import draw_sweep, sweep
 
     case = changed_case(arguments)
     folder = arguments.output or Path(f"{case.name}-sweep")

@@ -22,7 +22,7 @@ import numpy as np
 from gridflow.case.case import Case, load_case
 from gridflow.progress import Progress
 from gridflow.solver import solve_to_file
-from gridflow.sweep.sweep import sweep
+from gridflow.sweeps.sweep import sweep
 
 CHANGES = {"space.x.cells": 32, "time.stop": 0.05, "time.save": 2, "exact": None, "particles": None, "validation": {}}
 

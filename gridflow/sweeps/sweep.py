@@ -19,10 +19,10 @@ from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, open_contents, replaced_by
 from gridflow.netcdf import write_dataset
 from gridflow.progress import Progress
-from gridflow.sweep.gather import gathered
-from gridflow.sweep.member import Outcome, Task, status_in
-from gridflow.sweep.plan import Plan, sweep_plan
-from gridflow.sweep.pools import Pool, dask_pool, local_pool, outcomes
+from gridflow.sweeps.gather import gathered
+from gridflow.sweeps.member import Outcome, Task, status_in
+from gridflow.sweeps.plan import Plan, sweep_plan
+from gridflow.sweeps.pools import Pool, dask_pool, local_pool, outcomes
 from gridflow.verdict.plan import check_case
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def sweep(
 
     The dataset has `status` (of each member, or why it failed), `seconds` and `file`; every variable of the results that all
     members have alike with the keys as first dimensions, and the density at the last time where all grids are equal.
+
+    >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 32, "time.stop": 0.1, "time.save": 2})
+    >>> ds = gridflow.sweep(case, {"flow.temperature": [0.1, 0.2]}, workers=1)
+    >>> ds["energy"].dims, ds["status"].values.tolist()
+    (('flow_temperature', 'time'), ['completed', 'completed'])
 
     Raises InputError, before anything runs, for a key or a value that the case refuses, too many members, a scheduler that does
     not answer.
@@ -143,8 +148,8 @@ class Kept(Executor):
 
 
 def draw_sweep(dataset: "xarray.Dataset", folder: Path, record: str | None = None, against: str | None = None) -> None:
-    """Draws DIR/sweep.png (`gridflow.sweep.picture`)."""
-    from gridflow.sweep.picture import sweep_figure
+    """Draws DIR/sweep.png (`gridflow.sweeps.picture`)."""
+    from gridflow.sweeps.picture import sweep_figure
 
     with replaced_by(folder / "sweep.png") as part:
         sweep_figure(dataset, record, against).savefig(part, dpi=150, format="png")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gridflow.errors import InputError, require
-from gridflow.sweep.member import Outcome, Task, run_member
+from gridflow.sweeps.member import Outcome, Task, run_member
 from gridflow.threads import runs_side_by_side
 
 TRIES = 2

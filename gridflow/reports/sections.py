@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import xarray
 
 from gridflow.errors import InputError, require
-from gridflow.report.equation import equation
-from gridflow.report.figures import density_figures, fit_figure, record_figures, verdict_figure
+from gridflow.reports.equation import equation
+from gridflow.reports.figures import density_figures, fit_figure, record_figures, verdict_figure
 from gridflow.verdict.table import table
 
 if TYPE_CHECKING:

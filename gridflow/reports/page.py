@@ -13,7 +13,7 @@ import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError
 from gridflow.files import check_new_file, replaced_by
-from gridflow.report.sections import Section, claims_sections, section_of
+from gridflow.reports.sections import Section, claims_sections, section_of
 
 if TYPE_CHECKING:
     import xarray
@@ -40,6 +40,11 @@ def report(
     claims : a folder of claims of the reproductions (`python -m validation -o DIR`), shown after the results
     overwrite : replace an existing file
 
+    >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 32, "time.stop": 0.1, "time.save": 2})
+    >>> page = gridflow.report(gridflow.solve(case), "page.html")
+    >>> "completed" in page, page.count("data-figure=")
+    (True, 3)
+
     Raises InputError for a file that is not of gridflow, or a package that is missing (extra `report`).
     """
     target = None if output is None else Path(output)
@@ -64,7 +69,7 @@ def libraries() -> tuple[Any, str]:
     """(jinja2's environment, plotly's script). Raises InputError where the extra is not installed."""
     try:
         import jinja2
-        import latex2mathml.converter  # noqa: F401  (used by gridflow.report.equation)
+        import latex2mathml.converter  # noqa: F401  (used by gridflow.reports.equation)
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         fix = "pip install 'gridflow[report]'"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gridflow.errors import require
-from gridflow.report.page import report
+from gridflow.reports.page import report
 
 ROOT = Path(__file__).parents[2]
 """Of the repository, where the package stands in one."""

@@ -11,8 +11,8 @@ from gridflow.files import Contents, open_contents
 from gridflow.output.dataset import attributes
 from gridflow.output.reader import variable_of, words
 from gridflow.output.schema import VARIABLES
-from gridflow.sweep.member import Outcome
-from gridflow.sweep.plan import Plan, changes_text, dimension
+from gridflow.sweeps.member import Outcome
+from gridflow.sweeps.plan import Plan, changes_text, dimension
 
 if TYPE_CHECKING:
     import xarray
