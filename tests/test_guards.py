@@ -9,9 +9,11 @@ from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
 from gridflow.case.changes import parse_setting
 from gridflow.energy.base import BoundEnergy, Energy, Evaluation
+from gridflow.errors import SolveError
 from gridflow.scheme.exact_jko import ExactWassersteinStepper
 from gridflow.scheme.finite_volume.implicit_stepper import ImplicitStepper
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
+from gridflow.scheme.guards import check_step
 from gridflow.solver import solve
 
 
@@ -49,6 +51,17 @@ def test_a_fault_of_a_step_is_a_status_and_the_last_good_state_is_kept(fault, mo
     assert int(dataset["steps"][-1]) == 5
     assert 0 < float(dataset["time"][-1]) < 1
     assert (dataset["density"] >= 0).all()
+
+
+@pytest.mark.parametrize("time", [1.2345678, 0.99999951, 1.0000004])
+def test_the_time_that_is_proposed_is_before_the_step_that_failed(time):
+    case = case_of(QUADRATIC)
+    problem = case.problem()
+    stepper = case.scheme.init(problem)
+    state = stepper.start(problem.start / problem.grid.volume, time)
+    with pytest.raises(SolveError, match="step underflow") as error:
+        check_step(state, state, 0.0, stepper, 0.0)
+    assert 0.9999 * time < proposed(case, str(error.value)).time.stop < time
 
 
 def test_every_scheme_that_claims_a_decrease_is_held_to_it(monkeypatch):

@@ -6,6 +6,7 @@ from helpers import QUADRATIC, case_of
 from reference import formulas
 from reference.activation import DERIVATIVES
 
+from gridflow.energy.network import neuron_sums
 from gridflow.energy.network.activation import ACTIVATIONS, NUMBERS, Activation
 from gridflow.energy.network.neuron_sums import predict, pull_back
 from gridflow.errors import InputError
@@ -56,6 +57,16 @@ def test_sums_are_the_definition(name, engine, network):
     found, used = summed(name, network, engine)
     assert_close(found, definition(name, *network), 1e-13)
     assert used.startswith(engine)
+
+
+def test_many_neurons_make_no_more_partial_sums(network, monkeypatch):
+    """As many as PARTIAL_SUMS predictions are held at a time; with ROWS = 1 there would be one for each of 2300 neurons."""
+    parts, plain = [], neuron_sums.predict_compiled
+    monkeypatch.setattr(neuron_sums, "ROWS", 1)
+    monkeypatch.setattr(neuron_sums, "predict_compiled", lambda *arguments: parts.append(1) or plain(*arguments))
+    found, _ = summed("tanh", network, "numba")
+    assert_close(found, definition("tanh", *network), 1e-13)
+    assert 200 < len(parts) <= neuron_sums.PARTIAL_SUMS
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

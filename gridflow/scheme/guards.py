@@ -31,9 +31,10 @@ def check_step(before: State, after: State, change: float, stepper: Stepper, coo
     mass_error = change if stepper.conserves_mass else 0.0
     time = f"at time {before.time:.6g}"
     if not after.time > before.time:
+        stop = 0.99999 * before.time  # of six digits that is before the time
         raise SolveError(
             f"step underflow {time}: a step of {before.dt:.1e} is below the round-off {np.spacing(before.time):.1e} of the time;"
-            f" end before, with --set time.stop={0.999999 * before.time:.6g}, or use wider cells: velocities are too large here"
+            f" end before, with --set time.stop={stop:.6g}, or use wider cells: velocities are too large here"
         )
     if not np.isfinite(change):
         raise SolveError(f"non-finite density after a step {time}; {OTHERWISE}")

@@ -11,6 +11,7 @@ Directions b are (n, n_dim), coefficients c and u (n, n_outputs), residuals r (n
 
 from collections.abc import Callable
 from functools import lru_cache, reduce
+from math import ceil
 
 import numpy as np
 
@@ -25,7 +26,9 @@ from gridflow.sums.pairs import SHARED_PAIRS
 from gridflow.threads import share_out, threads_allowed
 
 ROWS = 1024
-"""Neurons of a partial sum over neurons: the same for any number of threads, and so are its bits."""
+"""Neurons of a partial sum over neurons, at least: the same for any number of threads, and so are its bits."""
+PARTIAL_SUMS = 256
+"""At most, each of the size of the prediction."""
 NAMES = {number: name for name, number in NUMBERS.items()}
 
 
@@ -52,13 +55,14 @@ def pull_back(kind: int, directions: Array, outer: Array, residual: Array, colum
 
 
 def predict_by_numba(kind: int, directions: Array, coefficients: Array, columns: Array) -> Array:
-    """Partial sums over ROWS neurons, added in their order."""
-    starts = range(0, len(directions), ROWS)
+    """Partial sums over ROWS neurons or more, added in their order."""
+    size = max(ROWS, ceil(len(directions) / PARTIAL_SUMS))
+    starts = range(0, len(directions), size)
     parts = np.zeros((len(starts), coefficients.shape[1], columns.shape[1]))
 
     def work(first: int, last: int) -> None:
         for k in range(first, last):
-            rows = slice(starts[k], starts[k] + ROWS)
+            rows = slice(starts[k], starts[k] + size)
             parts[k] = predict_compiled(kind, directions[rows], coefficients[rows], columns)
 
     shared(work, len(starts), len(directions) * columns.shape[1])
