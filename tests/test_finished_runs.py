@@ -1,5 +1,6 @@
 """Finished runs of a verdict are kept: a validation that was killed goes on, to the same numbers."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from gridflow.cli import main
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
 from gridflow.output.dataset import attributes
-from gridflow.output.lock import locked
+from gridflow.output.lock import lock_path, locked
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import Progress
 from gridflow.space.distances import Quantiles
@@ -181,11 +182,31 @@ def test_a_complete_verdict_is_not_made_again(tmp_path, made):
     left = tmp_path / "test-validation.kept" / "grid-1.run"  # by a process that was killed after its files were complete
     left.parent.mkdir()
     left.touch()
+    lock_path(tmp_path / "test-validation.nc").touch()
     xarray.testing.assert_identical(validate(case, tmp_path, resume=True), complete)
     assert made.since() == (0, 0)
     assert not left.parent.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"test-validation.nc", "test-validation.png"}
     with pytest.raises(InputError, match="exists"):
         validate(case.replace({"particles.seed": 2}), tmp_path, resume=True)
+
+
+def test_a_process_that_is_killed_between_the_two_files_goes_on(tmp_path, made, uninterrupted, monkeypatch):
+    """The picture has its name by then, and the data have not."""
+
+    def killed_at_data(part, path, replace=os.replace):
+        if path.suffix == ".nc":
+            raise KeyboardInterrupt
+        replace(part, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gridflow.verdict.output.os.replace", killed_at_data)
+        with pytest.raises(KeyboardInterrupt):
+            validate(case_of(TABLE), tmp_path)
+    assert (tmp_path / "test-validation.png").is_file()
+    made.since()
+    same_numbers(uninterrupted, validate(case_of(TABLE), tmp_path, resume=True))
+    assert made.since() == NOTHING
 
 
 def without(*names):

@@ -70,10 +70,11 @@ class Output:
             received = f"the directory {str(directory)!r} cannot be created: {error.strerror}"
             raise InputError(received, "a writable place", "create it first") from None
 
-    def check(self, overwrite: bool) -> None:
+    def check(self, overwrite: bool, resume: bool) -> None:
         """Raises InputError, before any work is done, for files that exist or cannot be written."""
-        for path in (self.data, self.picture):
-            check_new_file(path, {path.suffix}, overwrite)
+        check_new_file(self.data, {self.data.suffix}, overwrite)
+        begun = resume and self.kept.exists()  # a picture without data: a process was killed between the two
+        check_new_file(self.picture, {self.picture.suffix}, overwrite or begun)
 
     def check_kept(self, overwrite: bool, resume: bool) -> None:
         """Raises InputError for finished runs of a validation before that nobody says what to do with."""
@@ -96,15 +97,15 @@ class Output:
         return file
 
     def write(self, result: "xarray.Dataset") -> None:
-        """Writes the dataset and its picture; both files appear complete or not at all."""
+        """Writes the dataset and its picture; both files appear complete or not at all, the dataset last."""
         from gridflow.verdict.picture import verdict_figure
 
         parts = {path: path.with_name(path.name + ".part") for path in (self.data, self.picture)}
         try:
             write_dataset(result, parts[self.data])
             verdict_figure(result).savefig(parts[self.picture], dpi=110, format="png")
-            for path, part in parts.items():
-                os.replace(part, path)
+            for path in (self.picture, self.data):
+                os.replace(parts[path], path)
         finally:
             for part in parts.values():
                 part.unlink(missing_ok=True)

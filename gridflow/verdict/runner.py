@@ -89,9 +89,10 @@ def validate(
     found = output.complete(chosen, quick) if known else None
     if found is not None:
         tally.note(f"{output.data.name} is complete: nothing is done")
-        output.remove_kept()  # of a process that was killed before it could
+        with locked(output.data):  # what is left by a process that was killed before it could remove it
+            output.remove_kept()
         return found
-    output.check(overwrite)
+    output.check(overwrite, resume)
     return written_verdict(make, output, overwrite, resume, tally)
 
 
