@@ -127,7 +127,11 @@ def test_wrong_cases_are_refused(tmp_path, old, new, message):
         ({"flow.mobility.theta": {"value": -1.0}}, "mobility"),
         (
             {"space.c": {"kind": "labels", "values": [0.0, -1.0]}, "flow.mobility.theta": {"factor": "c", "power": 0.5}},
-            "negative or undefined",
+            "negative, infinite or undefined",
+        ),
+        (
+            {"space.c": {"kind": "labels", "values": [1e-300, 1.0]}, "flow.mobility.theta": {"factor": "c", "power": -2.0}},
+            "negative, infinite or undefined",
         ),
     ],
 )

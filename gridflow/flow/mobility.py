@@ -30,11 +30,11 @@ class Mobility(Struct, frozen=True, forbid_unknown_fields=True):
                 "lines, circles and labels",
                 "choose another factor",
             )
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             values = self.value * source.points**self.power
         if not (np.isfinite(values) & (values >= 0)).all():
             raise InputError(
-                f"flow.mobility.{name} = {self.value} · {self.factor}^{self.power} is negative or undefined",
+                f"flow.mobility.{name} = {self.value} · {self.factor}^{self.power} is negative, infinite or undefined",
                 "mobilities ≥ 0 on the whole factor", "choose another power or factor",
             )  # fmt: skip
         return self.factor, values

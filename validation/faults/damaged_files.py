@@ -190,8 +190,9 @@ def spoil_values(rng: random.Random, content: Content) -> None:
     with np.errstate(all="ignore"):
         value = np.float64(number).astype(values.dtype)
         chosen = seeded.random(values.shape) < rng.choice([0.02, 0.3, 1.0])
-        scaled = values * values.dtype.type(rng.choice([-1, 0, 2, 1000]))
-    content.variables[name] = dims, np.where(chosen, value if rng.random() < 0.7 else scaled, values).astype(values.dtype), attrs
+        scaled = values * float(rng.choice([-1, 0, 2, 1000]))
+        new = np.where(chosen, value if rng.random() < 0.7 else scaled, values).astype(values.dtype)
+    content.variables[name] = dims, new, attrs
 
 
 def spoil_shape(rng: random.Random, content: Content) -> None:
