@@ -10,6 +10,7 @@ import numpy as np
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, loaded, open_netcdf
 from gridflow.netcdf import write_dataset
+from gridflow.output.lock import locked
 
 if TYPE_CHECKING:
     import xarray
@@ -58,6 +59,11 @@ class Output:
             path.unlink()
         if self.kept.is_dir() and not any(self.kept.iterdir()):
             self.kept.rmdir()
+
+    def remove_left(self) -> None:
+        """Removes what is left by a process that was killed when its files were complete."""
+        with locked(self.data):
+            self.remove_kept()
 
     def check_directory(self) -> None:
         """Creates the directory where it is missing. Raises InputError where it cannot be one."""

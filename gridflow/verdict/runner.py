@@ -89,8 +89,7 @@ def validate(
     found = output.complete(chosen, quick) if known else None
     if found is not None:
         tally.note(f"{output.data.name} is complete: nothing is done")
-        with locked(output.data):  # what is left by a process that was killed before it could remove it
-            output.remove_kept()
+        output.remove_left()
         return found
     output.check(overwrite, resume)
     return written_verdict(make, output, overwrite, resume, tally)
