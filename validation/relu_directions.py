@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import nnls
 
 import gridflow
+from gridflow.case.shipped import shipped_directory
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import Simulator
@@ -28,7 +29,12 @@ from validation.claim import Claim
 PICTURE = "relu-directions.png"
 CHANGES = {
     "space.eta.level": 4,
-    "energy.data": {"kind": "file", "file": "data/five-points.csv", "inputs": ["x"], "targets": ["y"]},
+    "energy.data": {
+        "kind": "file",
+        "file": str(shipped_directory() / "data" / "five-points.csv"),
+        "inputs": ["x"],
+        "targets": ["y"],
+    },
 }
 CAP = 1 / np.sqrt(2)
 """Smallest η₃ of the start that lacks directions."""

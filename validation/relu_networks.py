@@ -22,6 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
+from gridflow.case.shipped import shipped_directory
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import Simulator
@@ -76,7 +77,8 @@ def signs(quick):
 def difference_of_fixed_signs(case, points, weights):
     """Predictions of neurons (w, b, α), and of (|α|w, |α|b) with the sign of α fixed: their difference over their size."""
     w, b, alpha = (points[:, column(case, n)] for n in ("w", "b", "alpha"))
-    data = {f"energy.data.{key}": value for key, value in {"file": "data/five-points.csv", "inputs": ["x"]}.items()}
+    points_file = str(shipped_directory() / "data" / "five-points.csv")
+    data = {"energy.data.file": points_file, "energy.data.inputs": ["x"]}
     fixed = gridflow.load_case("relu-regression").replace(data | {"energy.data.targets": ["y"], "energy.data.standardize": False})
     mapped = np.empty_like(points)
     for name, values in {"w": np.abs(alpha) * w, "b": np.abs(alpha) * b, "sign": np.sign(alpha)}.items():
