@@ -189,6 +189,38 @@ def test_names_of_members_are_their_content():
     assert not {m.name for m in plan.members} & {m.name for m in other.members}
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_dask_cluster_by_its_address(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        dataset = sweep(CASE, OVER, output=tmp_path, scheduler=cluster.scheduler_address)
+    assert dataset["energy"].equals(swept(tmp_path / "here")["energy"])
+
+
+def test_an_interruption_ends_what_runs_and_keeps_what_is_done(tmp_path):
+    """After the first member; the next sweep runs the others."""
+
+    class Interrupted(Counted):
+        def advance(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(CASE, OVER, output=tmp_path, workers=1, progress=Interrupted())
+    tally = Counted()
+    assert (swept(tmp_path, progress=tally)["status"] == "completed").all()
+    assert tally.runs < 3
+
+
+def test_the_command_line_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gridflow.sweeps.sweep.sweep", interrupted)
+    assert main(["sweep", "ornstein-uhlenbeck", "--over", "flow.temperature=0.1", "-o", str(tmp_path)]) == 1
+    assert "the same command goes on" in capsys.readouterr().err
+
+
 def test_executors_of_ones_own_stay_open():
     with ThreadPoolExecutor(1) as pool:
         sweep(CASE, OVER, executor=pool)

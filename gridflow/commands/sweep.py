@@ -33,18 +33,22 @@ def command_sweep(arguments: argparse.Namespace) -> int:
     case = changed_case(arguments)
     folder = arguments.output or Path(f"{case.name}-sweep")
     listed = None if arguments.list is None else read_list(arguments.list)
-    result = sweep(
-        case,
-        dict(map(parse_over, arguments.over)) or None,
-        members=listed,
-        output=folder,
-        validate=arguments.validate,
-        quick=arguments.quick,
-        workers=arguments.workers,
-        scheduler=arguments.scheduler,
-        overwrite=arguments.overwrite,
-        progress=None if arguments.quiet else RunTally(case.name),
-    )
+    try:
+        result = sweep(
+            case,
+            dict(map(parse_over, arguments.over)) or None,
+            members=listed,
+            output=folder,
+            validate=arguments.validate,
+            quick=arguments.quick,
+            workers=arguments.workers,
+            scheduler=arguments.scheduler,
+            overwrite=arguments.overwrite,
+            progress=None if arguments.quiet else RunTally(case.name),
+        )
+    except KeyboardInterrupt:
+        message(f"interrupted: members that are done are kept in {folder}, and the same command goes on")
+        return EXIT_FAILED
     draw_sweep(result, folder, arguments.record, arguments.against)
     rows = zip(result["changes"].values.flat, result["status"].values.flat, strict=True)
     failed = [f"{changes}: {status}" for changes, status in rows if is_failure(status)]

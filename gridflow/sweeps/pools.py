@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,9 +95,11 @@ def outcomes(tasks: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outcome]
 
 def one_round(waiting: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outcome]]:
     """Runs what waits on one executor, and removes what is done: what was lost with its worker still waits."""
-    executor, lost = pool(), lost_workers()
+    executor, lost, waits = pool(), lost_workers(), True
+    futures: dict[Future[Outcome], Any] = {}
     try:
-        futures = {executor.submit(run_member, task): key for key, task in waiting.items()}
+        for key, task in waiting.items():
+            futures[executor.submit(run_member, task)] = key
         for future in as_completed(futures):
             try:
                 outcome = future.result()
@@ -107,8 +109,13 @@ def one_round(waiting: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outco
             yield futures[future], outcome
     except BrokenExecutor:  # broken while tasks are submitted
         return
+    except KeyboardInterrupt:
+        waits = False  # what runs is ended by whoever made the pool, and goes on from its checkpoint
+        raise
     finally:
-        executor.shutdown(cancel_futures=True)
+        for future in futures:
+            future.cancel()
+        executor.shutdown(wait=waits)
 
 
 def lost_workers() -> tuple[type[BaseException], ...]:

@@ -144,7 +144,7 @@ class Kept(Executor):
         self.submit = executor.submit  # type: ignore[method-assign]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing."""
+        """Leaves it open."""
 
 
 def draw_sweep(dataset: "xarray.Dataset", folder: Path, record: str | None = None, against: str | None = None) -> None:
