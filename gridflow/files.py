@@ -169,17 +169,6 @@ def loaded(dataset: "xarray.Dataset", names: list[str], path: Path, purpose: str
 
 
 @contextmanager
-def replaced_by(path: Path) -> Iterator[Path]:
-    """A name for a file that is to be written: afterwards it replaces `path` at once; after an error it is removed."""
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
 def folder_replaced_by(path: Path) -> Iterator[Path]:
     """A new folder to write files into: afterwards it replaces `path` as a whole; after an error it is removed."""
     part, old = (path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("part", "old"))

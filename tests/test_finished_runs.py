@@ -1,6 +1,5 @@
 """Finished runs of a verdict are kept: a validation that was killed goes on, to the same numbers."""
 
-import os
 import shlex
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from gridflow.cli import main
 from gridflow.energy.base import ROUNDOFF, BoundEnergy, Energy, Evaluation, ParticleEnergy, ParticleEvaluation
 from gridflow.errors import InputError
 from gridflow.output.dataset import attributes
+from gridflow.output.kept import publish
 from gridflow.output.lock import lock_path, locked
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import Progress
@@ -194,13 +194,13 @@ def test_a_complete_verdict_is_not_made_again(tmp_path, made):
 def test_a_process_that_is_killed_between_the_two_files_goes_on(tmp_path, made, uninterrupted, monkeypatch):
     """The picture has its name by then, and the data have not."""
 
-    def killed_at_data(part, path, replace=os.replace):
+    def killed_at_data(part, path):
         if path.suffix == ".nc":
             raise KeyboardInterrupt
-        replace(part, path)
+        publish(part, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("gridflow.verdict.output.os.replace", killed_at_data)
+        patch.setattr("gridflow.verdict.output.publish", killed_at_data)
         with pytest.raises(KeyboardInterrupt):
             validate(case_of(TABLE), tmp_path)
     assert (tmp_path / "test-validation.png").is_file()

@@ -176,6 +176,12 @@ def test_values_on_the_command_line(text, values):
     assert parse_over(text) == ("a.b", values)
 
 
+@pytest.mark.parametrize("values", ["9" * 5000, "[" * 20000 + "]" * 20000], ids=["digits", "depth"])
+def test_hostile_values_on_the_command_line(values):
+    with pytest.raises(InputError, match="--over"):
+        parse_over(f"a.b={values}")
+
+
 @pytest.mark.parametrize("table", ["", "a\n", "a,b\n1\n", "a,a\n1,2\n"])
 def test_bad_tables(table, tmp_path):
     (tmp_path / "t.csv").write_text(table)

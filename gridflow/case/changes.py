@@ -19,10 +19,15 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     """'space.a.cells=128' → ("space.a.cells", 128). The value is TOML; anything else is taken as a string."""
     key, separator, text = setting.partition("=")
     require(bool(separator and key.strip()), f"--set {setting}", "KEY=VALUE", "for example --set space.a.cells=128")
+    return key.strip(), parse_value(text, f"--set {key.strip()}")
+
+
+def parse_value(text: str, where: str) -> Any:
+    """A value in TOML; anything else is taken as a string. where : of it, for messages."""
     try:
-        return key.strip(), parse(f"value = {text}", f"--set {key.strip()}")["value"]
+        return parse(f"value = {text}", where)["value"]
     except NotTOML:
-        return key.strip(), text.strip()
+        return text.strip()
 
 
 def apply_changes(changes: dict[str, Any], table: dict[str, Any], root: type[Struct]) -> None:

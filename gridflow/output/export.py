@@ -7,9 +7,10 @@ from typing import Any
 import xarray
 
 from gridflow.errors import InputError, require, suggestion
-from gridflow.files import check_new_file, check_new_folder, folder_replaced_by, replaced_by
+from gridflow.files import check_new_file, check_new_folder, folder_replaced_by
 from gridflow.netcdf import write_dataset
 from gridflow.output import vtk
+from gridflow.output.kept import replaced_by
 from gridflow.output.reader import read_result, time_index
 from gridflow.output.remap import remap
 from gridflow.output.table import write_csv, write_parquet

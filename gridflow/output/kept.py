@@ -17,8 +17,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from io import BufferedIOBase
 from pathlib import Path
@@ -87,6 +87,17 @@ def publish(temporary: Path, path: Path, older: Path | None = None) -> None:
         synchronise(path.parent)
 
     retried(rename)
+
+
+@contextmanager
+def replaced_by(path: Path) -> Iterator[Path]:
+    """A name for a file that is to be written: afterwards it replaces `path` at once; after an error it is removed."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        publish(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def temporary_path(path: Path) -> Path:

@@ -22,7 +22,8 @@ import numpy as np
 import xarray
 
 from gridflow.errors import require, suggestion
-from gridflow.files import check_new_file, check_new_folder, folder_replaced_by, replaced_by
+from gridflow.files import check_new_file, check_new_folder, folder_replaced_by
+from gridflow.output.kept import replaced_by
 from gridflow.output.saves import Time, at_time
 from gridflow.output.spaces import bounds_name, coordinate, factor_dims
 from gridflow.output.ugrid import mesh_names, topology_names, unit_vectors

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import InputError
-from gridflow.files import check_new_file, replaced_by
+from gridflow.files import check_new_file
+from gridflow.output.kept import replaced_by
 from gridflow.reports.sections import Section, claims_sections, section_of
 
 if TYPE_CHECKING:

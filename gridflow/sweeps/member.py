@@ -7,8 +7,9 @@ from pathlib import Path
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError, SolveError
-from gridflow.files import open_contents, replaced_by
+from gridflow.files import open_contents
 from gridflow.netcdf import write_dataset
+from gridflow.output.kept import replaced_by
 
 
 @dataclass(frozen=True)

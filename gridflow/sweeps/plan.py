@@ -6,7 +6,6 @@ is done.
 
 import csv
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import numpy as np
 
 import gridflow
 from gridflow.case.case import Case
+from gridflow.case.changes import parse_value
+from gridflow.case.text import NotTOML, parse
 from gridflow.errors import InputError, require
 from gridflow.output.schema import RESERVED
 
@@ -82,8 +83,8 @@ def sweep_plan(
         try:
             changed = case.replace(changes)
         except InputError as error:
-            received, _, rest = str(error).partition("\n")
-            raise InputError(f"member {number + 1}, {changes_text(changes)}: {received}", *allowed_and_fix(rest)) from None
+            received, allowed, fix = error.parts
+            raise InputError(f"member {number + 1}, {changes_text(changes)}: {received}", allowed, fix) from None
         members.append(Member(changed, changes, place, content_name(changed, suffix)))
     return Plan(case, axes, listed is not None, members)
 
@@ -125,12 +126,6 @@ def content_name(case: Case, suffix: str) -> str:
     return sha256(content.encode()).hexdigest()[:24]
 
 
-def allowed_and_fix(rest: str) -> tuple[str, str]:
-    """The second and the third part of the message of an InputError."""
-    allowed, _, fix = rest.partition("\n  fix: ")
-    return allowed.removeprefix("  allowed: "), fix
-
-
 def changes_text(changes: Mapping[str, Any]) -> str:
     """Changes as one types them."""
     return ", ".join(f"{key}={value}" for key, value in changes.items())
@@ -141,18 +136,11 @@ def parse_over(text: str) -> tuple[str, list[Any]]:
     key, separator, values = text.partition("=")
     fix = "for example --over flow.temperature=0.1,0.2"
     require(bool(separator and key.strip() and values.strip()), f"--over {text}", "KEY=VALUE,VALUE,…", fix)
+    where = f"--over {key.strip()}"
     try:
-        return key.strip(), tomllib.loads(f"values = [{values}]")["values"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), [parsed(word) for word in values.split(",")]
-
-
-def parsed(word: str) -> Any:
-    """A value in TOML; anything else is taken as text."""
-    try:
-        return tomllib.loads(f"value = {word.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        return word.strip()
+        return key.strip(), parse(f"values = [{values}]", where)["values"]
+    except NotTOML:
+        return key.strip(), [parse_value(word, where) for word in values.split(",")]
 
 
 def read_list(path: Path) -> list[dict[str, Any]]:
@@ -172,4 +160,4 @@ def read_list(path: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(rows[1:], start=2):
         received = f"row {number} of {path.name!r} has {len(row)} values"
         require(len(row) == len(keys), received, f"{len(keys)}, one per key", fix)
-    return [dict(zip(keys, map(parsed, row), strict=True)) for row in rows[1:]]
+    return [dict(zip(keys, (parse_value(word, repr(path.name)) for word in row), strict=True)) for row in rows[1:]]

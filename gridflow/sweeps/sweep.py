@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError, require
-from gridflow.files import check_new_file, open_contents, replaced_by
+from gridflow.files import check_new_file, open_contents
 from gridflow.netcdf import write_dataset
+from gridflow.output.kept import replaced_by
 from gridflow.progress import Progress
 from gridflow.sweeps.gather import gathered
 from gridflow.sweeps.member import Outcome, Task, status_in

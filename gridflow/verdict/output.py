@@ -1,6 +1,5 @@
 """The files of a verdict: its dataset, its picture, and the folder of finished runs until both are written."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import numpy as np
 from gridflow.errors import InputError, require
 from gridflow.files import check_new_file, loaded, open_netcdf
 from gridflow.netcdf import write_dataset
+from gridflow.output.kept import publish
 from gridflow.output.lock import locked
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Output:
             write_dataset(result, parts[self.data])
             verdict_figure(result).savefig(parts[self.picture], dpi=110, format="png")
             for path in (self.picture, self.data):
-                os.replace(parts[path], path)
+                publish(parts[path], path)
         finally:
             for part in parts.values():
                 part.unlink(missing_ok=True)
