@@ -69,6 +69,12 @@ def test_text_of_files_cannot_act(plane):
     assert "<img src=x" not in text
 
 
+@pytest.mark.parametrize("text", ["a =", "[" * 20000, "a = " + "9" * 5000], ids=["syntax", "depth", "digits"])
+def test_cases_of_files_are_read_with_care(plane, text):
+    with pytest.raises(InputError, match="the case of a dataset"):
+        report(plane.assign_attrs(case=text))
+
+
 def test_maps_are_coarsened_by_sums_of_masses():
     rng = np.random.default_rng(1)
     masses = rng.random((100, 3))
@@ -98,7 +104,8 @@ def test_a_verdict_has_its_table():
     verdict = validate(case_of({**table, "validation": {"w1": limit, "times": 2}, "time": {"stop": 0.5, "save": 9}}))
     section = section_of(verdict, "verdict")
     assert section.verdict.rows[0][0] == "w1:theta"
-    assert len(section.verdict.rows[0]) <= len(section.verdict.head)
+    assert {len(row) for row in section.verdict.rows} == {len(section.verdict.head)}
+    assert [row[-1] for row in section.verdict.rows] == list(verdict["outcome"].values)
     assert section.state == verdict.attrs["verdict"]
     assert "error of the grid" in report(verdict)
 

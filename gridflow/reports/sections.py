@@ -4,17 +4,17 @@ import base64
 import json
 import math
 import shlex
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray
 
+from gridflow.case.text import parse
 from gridflow.errors import InputError, require
 from gridflow.reports.equation import equation
 from gridflow.reports.figures import density_figures, fit_figure, record_figures, verdict_figure
-from gridflow.verdict.table import table
+from gridflow.verdict.table import lines_below, rows_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -100,11 +100,8 @@ def result_section(dataset: xarray.Dataset, path: Path | None) -> Section:
 def verdict_section(dataset: xarray.Dataset, path: Path | None) -> Section:
     """The table of a verdict, with its lines and a figure."""
     section = begun(dataset, str(dataset.attrs["verdict"]), "validate")
-    head, *rest = table(dataset).splitlines()
-    columns = [c for c in head.split("  ") if c.strip()]
-    count = dataset.sizes["quantity"]
-    rows = [[c.strip() for c in line.split("  ") if c.strip()] for line in rest[:count]]
-    section.verdict = Verdict([c.strip() for c in columns], rows, rest[count:])
+    head, *rows = rows_of(dataset)
+    section.verdict = Verdict(head, rows, lines_below(dataset))
     section.drawn = [verdict_figure(dataset)]
     section.provenance += of_file(path)
     return section
@@ -114,10 +111,7 @@ def begun(dataset: xarray.Dataset, state: str, command: str) -> Section:
     """What results and verdicts share."""
     a = {key: str(value) for key, value in dataset.attrs.items()}
     text, name = a.get("case", ""), a.get("case_name", "case")
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"a dataset whose case is not TOML: {error}", "the case that was solved", "solve it again") from None
+    tables = parse(text, "the case of a dataset")
     words = ["gridflow", command, f"{name}.toml", *(["-o", f"{name}.nc"] if command == "solve" else [])]
     return Section(
         title=a.get("title", name),

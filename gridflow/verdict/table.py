@@ -6,6 +6,14 @@ import xarray
 
 def table(result: xarray.Dataset) -> str:
     """The verdict as text: one row per quantity, each number at its worst time, and the headline figures."""
+    rows = rows_of(result)
+    columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *lines_below(result)])
+
+
+def rows_of(result: xarray.Dataset) -> list[list[str]]:
+    """The cells of the table: the names of its columns, then one row per quantity."""
     exact, particles, rates = "exact_error" in result, "distance" in result, "slope" in result
     head = [
         "quantity",
@@ -21,10 +29,13 @@ def table(result: xarray.Dataset) -> str:
         errors = [row["grid_error"], *([row["exact_error"]] if exact else [])]
         cells = [str(name), *(f"{float(error.max()):.1e}" for error in errors), *beside, f"{float(row['threshold']):.1e}"]
         rows.append([*cells, *behind, str(row["outcome"].values)])
-    columns = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, columns, strict=True)).rstrip() for row in rows]
+    return rows
+
+
+def lines_below(result: xarray.Dataset) -> list[str]:
+    """Reasons of what does not pass, start, diagnostics and headline figures."""
     reasons = [f"  {q}: {r}" for q, r in zip(result["quantity"].values, result["reason"].values, strict=True) if r]
-    return "\n".join([*lines, *reasons, *start_lines(result), *diagnostic_lines(result), *headline_lines(result)])
+    return [*reasons, *start_lines(result), *diagnostic_lines(result), *headline_lines(result)]
 
 
 def particle_cells(row: xarray.Dataset) -> tuple[list[str], list[str]]:
