@@ -197,27 +197,30 @@ class Problem:
     def evaluate(self, density: Array) -> Evaluation:
         """The energy at a density. Raises SolveError if it is not finite."""
         if self.has_own_energy:
-            return finite(self.bound.evaluate_density(density, self.grid.volume))
+            return self.finite(self.bound.evaluate_density(density, self.grid.volume))
+        seen = "raise" if self.grid.alone else "ignore"  # by one rank, while others wait for it: all look at what comes out
         try:
-            with np.errstate(over="raise", invalid="raise"):
-                return finite(self.bound.evaluate_density(density, self.grid.volume))
+            with np.errstate(over=seen, invalid=seen):
+                return self.finite(self.bound.evaluate_density(density, self.grid.volume))
         except FloatingPointError as error:
             raise SolveError(f"the energy is not finite: {error}") from None
+
+    def finite(self, evaluation: Evaluation) -> Evaluation:
+        """The evaluation itself. Raises SolveError if the energy, or the square of what moves the mass, is not finite."""
+        square = np.vdot(evaluation.potential, evaluation.potential)  # quicker than a sum
+        if not np.isfinite(evaluation.value + self.grid.total(square)):
+            raise SolveError(
+                f"non-finite energy ({evaluation.value}) or first variation: the last finite state is kept; end before with"
+                " time.stop, narrow the bounds of the space to where they are finite, or correct an energy of your own"
+            )
+        return evaluation
 
     def free_energy(self, density: Array, evaluation: Evaluation) -> FreeEnergy:
         """Of a density where the energy has been evaluated."""
         if self.temperature == 0:
             return FreeEnergy(evaluation.value, evaluation.roundoff, 0.0)
-        value, roundoff = entropy(density, self.grid.volume)
+        value, roundoff = self.grid.total(np.array(entropy(density, self.grid.volume))).tolist()
         total = evaluation.value + self.temperature * value
         return FreeEnergy(total, evaluation.roundoff + self.temperature * roundoff, value)
 
 
-def finite(evaluation: Evaluation) -> Evaluation:
-    """The evaluation itself. Raises SolveError if the energy, or the square of what moves the mass, is not finite."""
-    if not np.isfinite(evaluation.value + np.vdot(evaluation.potential, evaluation.potential)):  # quicker than their sum
-        raise SolveError(
-            f"non-finite energy ({evaluation.value}) or first variation: the last finite state is kept; end before with"
-            " time.stop, narrow the bounds of the space to where they are finite, or correct an energy of your own"
-        )
-    return evaluation

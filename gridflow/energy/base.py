@@ -96,6 +96,7 @@ class BoundEnergy(ABC):
     attributes : of the dataset, text by name
     has_displacement_moments : whether `displacement_moments` is given
     label : what messages call the energy
+    slabs : whether it binds to slabs of a grid, whose sums are those of all (`gridflow.slabs`)
     local : the law U where a part of the energy is ∫U(ρ) dV: U'(ρ) is then a part of ξ, and ξ − U'(ρ) the rest
 
     A new field needs a rule in `gridflow.energy.sum.BOUND_RULES`.
@@ -110,6 +111,7 @@ class BoundEnergy(ABC):
     attributes: Mapping[str, str] = MappingProxyType({})
     has_displacement_moments: bool = False
     label: str = "this energy"
+    slabs: bool = False
     local: Law | None = None
 
     def __init_subclass__(cls) -> None:

@@ -121,7 +121,7 @@ class InternalEnergy(Energy):
     def bind(self, grid: Grid) -> "BoundInternal":
         moving = [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
         check_exponent(self.law, tuple(moving))
-        return BoundInternal(grid.volume, self.law)
+        return BoundInternal(grid, self.law)
 
     def particles(self, factors: tuple[Factor, ...]) -> "Blobs":
         check_exponent(self.law, factors)
@@ -141,22 +141,22 @@ class InternalEnergy(Energy):
 
 @dataclass(frozen=True, eq=False)
 class BoundInternal(BoundEnergy):
-    """∫U(ρ) dV on a grid: Σ V U(ρ) over the cells. volume : of the cells; local : the law U"""
+    """∫U(ρ) dV on a grid: Σ V U(ρ) over the cells. local : the law U"""
 
-    volume: Array
+    grid: Grid
     local: Law
 
     convex = True
     label = "an internal energy"
 
     def check_start(self, masses: Array) -> None:
-        mass, room = float(masses.sum()), self.local.largest * float(self.volume.sum())
+        mass, room = self.grid.sum(masses), self.local.largest * self.grid.sum(self.grid.volume)
         received, fix = f"a mass of {mass:.3g} in room for {room:.3g}", "use a larger energy.law.largest or a larger space"
         require(mass < room, received, "more room than mass: no room is left to move", fix)
 
     def evaluate(self, mass: Array) -> Evaluation:
-        density = mass / self.volume
-        terms = self.volume * self.local.value(density)
+        density, volume = mass / self.grid.volume, self.grid.volume
+        terms = volume * self.local.value(density)
         return Evaluation(float(terms.sum()), self.local.derivative(density), ROUNDOFF * float(np.abs(terms).sum()))
 
 

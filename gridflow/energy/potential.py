@@ -188,15 +188,15 @@ class PotentialEnergy(Energy):
 
     def bind(self, grid: Grid) -> "BoundPotential":
         self.check(grid.factors)
-        potential = np.zeros(grid.shape)
-        for axis, factor in enumerate(grid.factors):
+        potential, whole = np.zeros(grid.shape), grid.whole
+        for axis, factor in enumerate(whole.factors):
             if factor.name in self.terms:
-                potential += grid.along(axis, self.terms[factor.name].value(factor, factor.points))
-        parts = [part.on(grid.factors) for part in self.parts]
+                potential += grid.cut(whole.along(axis, self.terms[factor.name].value(factor, factor.points)))
+        parts = [part.on(whole.factors) for part in self.parts]
         for points, cells in blocks_of_points(grid) if parts else ():
             potential.ravel()[cells] += np.sum([part.at(points)[0] for part in parts], axis=0)
         target = next((part for part in parts if isinstance(part, TargetOn)), None) if self.weights else None
-        return BoundPotential(potential, None if target is None else weights_on(grid, target))
+        return BoundPotential(grid, potential, None if target is None else weights_on(grid, target))
 
     def particles(self, factors: tuple[Factor, ...]) -> "PotentialParticles":
         self.check(factors)
@@ -231,11 +231,16 @@ def weights_on(grid: Grid, target: TargetOn) -> TargetWeights:
 class BoundPotential(BoundEnergy):
     """∫V dρ on a grid. potential : V at the cells; target : the weights of which every save has the error, or None"""
 
+    grid: Grid
     potential: Array
     target: TargetWeights | None = None
 
     convex = True
     linear = True
+
+    @property
+    def slabs(self) -> bool:  # type: ignore[override]
+        return self.target is None
 
     @property
     def diagnostics(self) -> Records:  # type: ignore[override]
@@ -245,8 +250,8 @@ class BoundPotential(BoundEnergy):
         return {} if self.target is None else self.target.numbers(density)
 
     def evaluate(self, mass: Array) -> Evaluation:
-        roundoff = ROUNDOFF * float(np.vdot(self.size, np.abs(mass)))
-        return Evaluation(float(np.vdot(self.potential, mass)), self.potential, roundoff)
+        value, size = self.grid.total(np.array([np.vdot(self.potential, mass), np.vdot(self.size, np.abs(mass))])).tolist()
+        return Evaluation(value, self.potential, ROUNDOFF * size)
 
     @cached_property
     def size(self) -> Array:

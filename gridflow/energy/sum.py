@@ -158,6 +158,7 @@ BOUND_RULES: dict[str, Rule] = {
     "attributes": joined,
     "has_displacement_moments": lambda values: False,
     "label": lambda values: "a sum of energies",
+    "slabs": all,
     "local": sum_of_laws,
 }
 """A rule for every field of `BoundEnergy`."""

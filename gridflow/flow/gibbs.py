@@ -52,8 +52,9 @@ class Gibbs:
     def logarithm(self, xi: Array, density: Array) -> Array:
         """log ρ̂ for cell values of ξ and the masses of ρ, however large ξ/D is; −∞ where there is no mass."""
         log, volume = -xi / self.temperature, self.grid.volume
-        log -= log.max(axis=self.axes, keepdims=True)
-        mass, total = ((field * volume).sum(axis=self.axes, keepdims=True) for field in (density, np.exp(log)))
+        log -= self.grid.largest(log.max(axis=self.axes, keepdims=True))
+        both = [(field * volume).sum(axis=self.axes, keepdims=True) for field in (density, np.exp(log))]
+        mass, total = self.grid.total(np.stack(both))
         return log + np.log(mass / total, out=np.full(mass.shape, -np.inf), where=mass > 0)
 
     def density(self, xi: Array, density: Array) -> Array:
@@ -65,8 +66,9 @@ class Gibbs:
         log, volume, positive = self.logarithm(xi, density), self.grid.volume, density > 0
         gibbs = np.exp(log)
         ratio = np.log(density, out=np.zeros(density.shape), where=positive) - np.where(positive, log, 0.0)
-        gap = self.temperature * max(0.0, float(np.vdot(density * ratio - density + gibbs, volume)))
-        return dict(zip(RECORDS, (float(np.vdot(np.abs(density - gibbs), volume)), gap), strict=True))
+        numbers = np.array([np.vdot(np.abs(density - gibbs), volume), np.vdot(density * ratio - density + gibbs, volume)])
+        distance, gap = self.grid.total(numbers).tolist()
+        return dict(zip(RECORDS, (distance, self.temperature * max(0.0, gap)), strict=True))
 
     def log_sobolev(self, xi: Array) -> float:
         """A lower bound of α for ρ̂ = e^{−ξ/D}/Z, from ξ at the cells: an oscillation between them, O(h²), is not seen.

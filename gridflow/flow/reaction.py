@@ -21,6 +21,7 @@ rise even without any error in time. Particles carry that in their weights, ẇ_
 integrated beside the positions. They have no density, hence no log ρ: with a temperature and entropy = true they are refused.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -30,6 +31,15 @@ from gridflow.energy.base import Evaluation, ParticleEnergy
 from gridflow.errors import require
 from gridflow.flow.term import Advance, FlowTerm, Point
 from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
+
+Total = Callable[[np.float64], np.float64]
+
+
+def as_it_is(value: np.float64) -> np.float64:
+    """A sum to which nothing is added."""
+    return value
+
 
 GROWTH_MAX = 2.0
 """The mass may at most double, or halve, in one exponential: a step that does more is redone with a shorter one."""
@@ -47,26 +57,26 @@ class Reaction(Struct, frozen=True, forbid_unknown_fields=True):
     conserve: bool = False
     entropy: bool = True
 
-    def centred(self, xi: Array, masses: Array) -> Array:
-        """ξ − ξ̄ at the masses of cells or particles."""
-        return xi - np.vdot(xi, masses) / masses.sum() if self.conserve else xi
+    def centred(self, xi: Array, masses: Array, total: Total = as_it_is) -> Array:
+        """ξ − ξ̄ at the masses of cells or particles; total : of sums over these, where others are elsewhere."""
+        return xi - total(np.vdot(xi, masses)) / total(masses.sum()) if self.conserve else xi
 
-    def growth(self, xi: Array, masses: Array) -> Array:
+    def growth(self, xi: Array, masses: Array, total: Total = as_it_is) -> Array:
         """−κ(ξ − ξ̄): the rate of every log mass."""
-        return -self.rate * self.centred(xi, masses)
+        return -self.rate * self.centred(xi, masses, total)
 
-    def dissipation(self, xi: Array, masses: Array, potential: Array | None = None) -> float:
+    def dissipation(self, xi: Array, masses: Array, potential: Array | None = None, total: Total = as_it_is) -> float:
         """κ∫(ξ − ξ̄)ξ dρ; with the `potential` of another energy instead of the last ξ, the rate at which that one falls."""
-        centred = self.centred(xi, masses)
-        return self.rate * float(np.vdot(centred * masses, centred if potential is None else potential))
+        centred = self.centred(xi, masses, total)
+        return self.rate * float(total(np.vdot(centred * masses, centred if potential is None else potential)))
 
-    def exponential(self, density: Array, volume: Array, xi: Array, time: float) -> Array | None:
+    def exponential(self, density: Array, grid: Grid, xi: Array, time: float) -> Array | None:
         """ρ exp(−κ·time·(ξ − ξ̄)), or None where the mass changes by more than a factor GROWTH_MAX."""
-        before = float(np.vdot(density, volume))
-        exponents = np.minimum(time * self.growth(xi, density * volume), EXPONENT_MAX)
+        before = grid.integrate(density)
+        exponents = np.minimum(time * self.growth(xi, density * grid.volume, grid.total), EXPONENT_MAX)
         with np.errstate(over="ignore", invalid="ignore"):
             after = density * np.exp(exponents)
-            mass = float(np.vdot(after, volume))
+            mass = grid.integrate(after)
         if not before / GROWTH_MAX <= mass <= before * GROWTH_MAX:
             return None
         return after * (before / mass) if self.conserve else after
@@ -76,6 +86,7 @@ class ReactionTerm(FlowTerm[Reaction]):
     """−κ(ξ − ξ̄)ρ as a term of a flow."""
 
     key = "reaction"
+    slabs = True
     splits = True
     weighs = True
 
@@ -111,15 +122,15 @@ class ReactionTerm(FlowTerm[Reaction]):
 
     def advance(self, point: Point, time: float) -> Advance:
         """The exponential with ξ of the middle of the time; the Euler step to there keeps 0.9·2·Dissipation/D²E[ρ̇, ρ̇]."""
-        reaction, volume, density = self.spec, self.grid.volume, point.density
+        reaction, grid, density = self.spec, self.grid, point.density
         xi, own = point.evaluation.first_variation, self.variation(np.zeros_like(density), density)
-        middle = reaction.exponential(density, volume, xi + own, self.effective(time / 2))
+        middle = reaction.exponential(density, grid, xi + own, self.effective(time / 2))
         if middle is None:
             return Advance(None, time)
         xi_middle = point.evaluate(middle).first_variation
-        change = (middle - density) * volume
-        decrease, curvature = -float(np.vdot(xi + own, change)), float(np.vdot(xi_middle - xi, change))
-        after = reaction.exponential(density, volume, xi_middle + own, self.effective(time))
+        change = (middle - density) * grid.volume
+        decrease, curvature = grid.total(np.array([-np.vdot(xi + own, change), np.vdot(xi_middle - xi, change)])).tolist()
+        after = reaction.exponential(density, grid, xi_middle + own, self.effective(time))
         if after is None:
             return Advance(None, time)
         if not decrease > point.evaluation.roundoff:  # so is the quotient; the curvature of the flow bounds the step there
@@ -129,19 +140,19 @@ class ReactionTerm(FlowTerm[Reaction]):
     def change(self, before: Evaluation, after: Evaluation, density: Array, carried: float) -> float:
         """κ·(root mean square of the change of ξ at the cells + mean of its change by the transport)."""
         masses = density * self.grid.volume
-        change = self.spec.centred(after.first_variation - before.first_variation, masses)
-        mass = float(masses.sum())
-        return self.spec.rate * (float(np.sqrt(np.vdot(change**2, masses) / mass)) + carried / mass)
+        change = self.spec.centred(after.first_variation - before.first_variation, masses, self.grid.total)
+        mass, square = self.grid.total(np.array([masses.sum(), np.vdot(change**2, masses)])).tolist()
+        return self.spec.rate * (float(np.sqrt(square / mass)) + carried / mass)
 
     def dissipation(self, density: Array, xi: Array) -> float:
         """κ∫(ξ_F − ξ̄)ξ_F dρ; where the entropy does not act but counts, κ∫(ξ − ξ̄)ξ_F dρ."""
-        masses, acting = density * self.grid.volume, self.variation(xi, density)
+        masses, acting, total = density * self.grid.volume, self.variation(xi, density), self.grid.total
         if self.temperature == 0 or self.relaxes:
-            return self.spec.dissipation(acting, masses)
-        return self.spec.dissipation(xi, masses, xi + self.temperature * entropy_variation(density))
+            return self.spec.dissipation(acting, masses, total=total)
+        return self.spec.dissipation(xi, masses, xi + self.temperature * entropy_variation(density), total)
 
     def response(self, density: Array, potential: Array) -> Array | None:
-        return density * self.spec.growth(potential, density * self.grid.volume)
+        return density * self.spec.growth(potential, density * self.grid.volume, self.grid.total)
 
     def at_particles(self, energy: ParticleEnergy) -> ParticleEnergy:
         """Raises InputError where log ρ acts, which particles do not have."""

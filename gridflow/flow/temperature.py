@@ -41,6 +41,7 @@ class Temperature(FlowTerm[float]):
     """D·div(M grad ρ), D = flow.temperature; as a term of its own where a scheme splits it off."""
 
     key = "temperature"
+    slabs = True
     diffuses = True
     splits = True
     fits = True

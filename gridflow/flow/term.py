@@ -78,6 +78,7 @@ class FlowTerm(ABC, Generic[Spec]):
     drives : mass moves along the gradient of something else than ξ, which `gridflow.flow.noise_on_grid` computes; of noise alone
     splits : `advance` moves a density; fits : unless a scheme takes the term into its fluxes
     weighs : it changes the weights of particles, and follows ξ there
+    slabs : it acts on slabs of a grid (`gridflow.slabs`)
     diffuses : it smooths a density (steps are dyadic where it is split off) and moves particles by noise
     """
 
@@ -88,6 +89,7 @@ class FlowTerm(ABC, Generic[Spec]):
     splits: bool = False
     fits: bool = False
     weighs: bool = False
+    slabs: bool = False
     diffuses: bool = False
 
     def __init_subclass__(cls) -> None:

@@ -62,6 +62,7 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     label: ClassVar[str] = "exact JKO"
     knows: ClassVar[frozenset[str]] = frozenset()
     step_key: ClassVar[str | None] = "tau"  # of the case, of first order
+    ghosts: ClassVar[int | None] = None
 
     def init(self, problem: Problem) -> "ExactWassersteinStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

@@ -15,7 +15,7 @@ def moving_axes(grid: Grid) -> tuple[int, ...]:
 def largest_share(grid: Grid, density: Array) -> float:
     """Share of the mass in one cell, or in one cell for every combination of labels; 0 where no mass moves."""
     moving, masses = moving_axes(grid), density * grid.volume
-    return float(masses.max(axis=moving).sum() / masses.sum()) if moving else 0.0
+    return float(grid.largest(masses.max(axis=moving)).sum() / grid.integrate(density)) if moving else 0.0
 
 
 def is_concentrated(grid: Grid, density: Array) -> bool:

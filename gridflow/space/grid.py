@@ -11,7 +11,10 @@ A field on the grid has one of four layouts, which share memory wherever a view 
     one factor          (before, n_k, after)     one factor between all before and all behind it: small matrices along an axis
 """
 
+from collections.abc import Callable
 from functools import cached_property, reduce
+from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,9 @@ from numpy.typing import NDArray
 from gridflow.errors import InputError, require
 from gridflow.html import table_html
 from gridflow.space.factor import Array, Factor, factor_index
+
+Values = TypeVar("Values", Array, float, np.float64)
+Result = TypeVar("Result")
 
 
 class Grid:
@@ -34,7 +40,11 @@ class Grid:
     ----------
     factors : tuple of Factor in storage order
     shape : tuple of int
-    volume : cell volumes, shape of the grid
+    volume : what a cell counts in integrals, its volume, shape of the grid; 0 in the cells that a slab has of its neighbours
+
+    A grid may be one slab of a larger one, which is cut across a factor (`gridflow.slabs.slab`): sums over all cells are sums over
+    slabs too, and go through `total`, `largest`, `sum` and `integrate`; fields get cells of neighbours by `exchange`. On a whole
+    grid these do nothing more.
 
     Raises InputError for no factors, two factors of one name, a mobility with a wrong number of values or with values that are
     not finite and ≥ 0, and a mobility that depends on its own factor, on one that depends on it or on one that is not there.
@@ -55,7 +65,6 @@ class Grid:
         )
         self.order = tuple(f.name for f in self.factors)
         self.shape = tuple(f.size for f in self.factors)
-        self.volume: Array = np.ascontiguousarray(reduce(np.multiply.outer, [f.volumes for f in self.factors]))
         self.mobility = tuple(self.broadcast_mobility(f, *mobility.get(f.name, (None, np.ones(1)))) for f in self.factors)
         unknown = set(mobility) - set(self.order)
         if unknown:
@@ -108,13 +117,89 @@ class Grid:
         return {self.order[k]: self.factors[k].points[cells] for k, cells in zip(axes, numbers, strict=True)}
 
     def flat_volumes(self, axes: tuple[int, ...]) -> Array:
-        """Volumes of the cells of a group of factors, in the same order, (product of their sizes,)."""
-        return reduce(np.multiply.outer, [self.factors[k].volumes for k in axes], np.ones(1)).reshape(-1)
+        """What the cells of a group of factors count in integrals, in the same order, (product of their sizes,)."""
+        return reduce(np.multiply.outer, [self.weights[k] for k in axes], np.ones(1)).reshape(-1)
+
+    @cached_property
+    def volume(self) -> Array:
+        """See above."""
+        return np.ascontiguousarray(reduce(np.multiply.outer, self.weights))
+
+    @property
+    def weights(self) -> list[Array]:
+        """What the cells of every factor count in integrals, (n_cells,) each: their volumes."""
+        return [f.volumes for f in self.factors]
+
+    @property
+    def whole(self) -> "Grid":
+        """The grid of which this one is a slab."""
+        return self
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a whole one."""
+        return True
+
+    own: tuple[Any, ...] = (...,)
+    """Index of the cells that are no neighbour's."""
+
+    def total(self, values: Values) -> Values:
+        """Numbers summed over all slabs."""
+        return values
+
+    def largest(self, values: Values) -> Values:
+        """The largest of all slabs."""
+        return values
+
+    def sum(self, field: Array) -> float:
+        """Σ over all cells."""
+        return float(self.total(field[self.own].sum()))
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files."""
+        return True
+
+    def first(self, call: Callable[[], Result]) -> Result:
+        """What a call returns, or raises, in the process that writes, which alone makes it."""
+        return call()
+
+    def exchange(self, field: Array) -> Array:
+        """A field whose cells of neighbours are theirs: the same array."""
+        return field
+
+    def gather(self, field: Array) -> Array:
+        """A field, or several along leading axes, on the whole grid in the process that writes; an empty array in others."""
+        return field
+
+    def scatter(self, field: Array) -> Array:
+        """The cells of this grid of such a field of the whole one; other arrays are as they were."""
+        return field
+
+    def cut(self, field: Array) -> Array:
+        """A field on the whole grid, or one that broadcasts against it, at the cells of this one."""
+        return field
+
+    def has_wall(self, axis: int, side: int) -> bool:
+        """Whether the first (0) or last (1) cells along a factor with walls are at the wall."""
+        return True
+
+    def drawn(self, draw: Callable[[tuple[int, ...]], Array]) -> Array:
+        """Numbers drawn one after the other for the cells of the whole grid, in their order; draw : of a shape."""
+        return draw(self.shape)
+
+    def density(self, masses: Array) -> Array:
+        """Masses over volumes."""
+        return masses / self.volume
+
+    def cells_of(self, axes: tuple[int, ...]) -> NDArray[np.int64] | slice:
+        """Which cells of a group of factors of the whole grid, the last axis fastest, these are."""
+        return slice(None)
 
     @property
     def size(self) -> int:
         """Number of cells."""
-        return self.volume.size
+        return prod(self.shape)
 
     def rows(self) -> list[tuple[str, str, int, str, str, str]]:
         """Name, kind, cells, extent, volumes and mobility of every factor, in words."""
@@ -137,7 +222,7 @@ class Grid:
 
     def integrate(self, density: Array) -> float:
         """∫ρ dV."""
-        return float(np.vdot(density, self.volume))
+        return float(self.total(np.vdot(density, self.volume)))
 
     def marginal_masses(self, density: Array, name: str) -> Array:
         """Masses of the cells of one factor, (n_cells of it,)."""
@@ -147,7 +232,7 @@ class Grid:
 
     def boundary_mass(self, density: Array) -> float:
         """Mass in the outermost cell layer of every no-flux factor that is not frozen."""
-        return float((density * self.volume)[self.boundary].sum())
+        return float(self.total((density * self.volume)[self.boundary].sum()))
 
     @cached_property
     def boundary(self) -> NDArray[np.bool_]:
@@ -170,7 +255,7 @@ class Split:
     """
 
     def __init__(self, grid: Grid, names: tuple[str, ...]) -> None:
-        self.shape = grid.shape
+        self.shape, self.total = grid.shape, grid.total
         self.outer = tuple(factor_index(grid.factors, n, "a group of factors") for n in names)
         self.inner = tuple(k for k in range(len(grid.shape)) if k not in self.outer)
         self.n_outer = int(np.prod([self.shape[k] for k in self.outer]))

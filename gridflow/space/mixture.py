@@ -66,13 +66,14 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
     total = np.zeros(grid.shape)
     for component in components:
         if component.joint is not None:
-            masses = component.joint.masses(grid.factors)
+            masses = grid.cut(component.joint.masses(grid.whole.factors))
         elif component.density:
-            masses = reduce(np.multiply.outer, factor_masses(component, grid.factors, purpose))
+            found = factor_masses(component, grid.whole.factors, purpose)
+            masses = reduce(np.multiply, [grid.cut(grid.whole.along(k, mass)) for k, mass in enumerate(found)])
         else:
             masses = file_masses(component, grid, directory, purpose)
-            masses = masses / masses.sum()
-        inside = masses.sum()
+            masses = masses / grid.sum(masses)
+        inside = grid.sum(masses)
         received = f"{purpose}: a density without any mass on the grid"
         require(inside > 0, received, "positive mass", "move the density or the bounds of its space")
         if 1 - inside > CUT_MAX:
@@ -83,7 +84,7 @@ def mixture_masses(components: list[Component], grid: Grid, directory: Path, pur
                 "widen the bounds of the space, or make the density narrower",
             )
         total += component.weight * masses / inside
-    return total / total.sum()
+    return total / grid.sum(total)
 
 
 def check_surfaces(component: Component, grid: Grid, purpose: str) -> None:
@@ -115,4 +116,4 @@ def cut_detail(component: Component, grid: Grid) -> str:
 
 def file_masses(component: Component, grid: Grid, directory: Path, purpose: str) -> Array:
     """Masses of the density of a result on the cells of a grid. Raises InputError for a file that does not fit."""
-    return masses_on(read_density(directory / str(component.file), purpose, component.time), grid, purpose)
+    return grid.cut(masses_on(read_density(directory / str(component.file), purpose, component.time), grid.whole, purpose))

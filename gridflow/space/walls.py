@@ -31,7 +31,7 @@ Bounds = dict[str, list[float]]
 
 def factors_with_walls(grid: Grid) -> list[Factor]:
     """The intervals along which mass moves, and whose walls cut off more of them."""
-    return [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.cuts_off and m.max() > 0]
+    return [f for f, m in zip(grid.whole.factors, grid.whole.mobility, strict=True) if f.cuts_off and m.max() > 0]
 
 
 def wall_shares(grid: Grid, density: Array) -> dict[str, float]:
@@ -75,13 +75,15 @@ def bounds_reached(grid: Grid, density: Array, potential: Array, temperature: fl
         for side, (wall, inner, sign) in enumerate([(0, 1, -1.0), (-1, -2, 1.0)]):
             if marginal[wall] < ARRIVED * WALL_MASS_MAX * total:
                 continue
-            slope = (potential.take([wall], axis) - potential.take([inner], axis)) / abs(
-                factor.points[wall] - factor.points[inner]
-            )
-            outward = np.maximum(-slope * grid.mobility[axis], 0.0)
-            there = masses.take([wall], axis)
-            speed = float(np.sqrt((there * outward**2).sum() / there.sum()))
-            noise = DEVIATIONS * float(np.sqrt(2 * temperature * grid.mobility[axis].max() * left))
+            squares = 0.0
+            if grid.has_wall(axis, side):
+                slope = (potential.take([wall], axis) - potential.take([inner], axis)) / abs(
+                    factor.points[wall] - factor.points[inner]
+                )
+                outward = np.maximum(-slope * grid.mobility[axis], 0.0)
+                squares = float((masses.take([wall], axis) * outward**2).sum())
+            speed = float(np.sqrt(grid.total(squares) / marginal[wall]))
+            noise = DEVIATIONS * float(np.sqrt(2 * temperature * grid.whole.mobility[axis].max() * left))
             way = factor.edges[wall] + sign * (speed * left + noise + spread / DEVIATIONS)
             ends[side] = sign * max(sign * ends[side], sign * way)
         found[factor.name] = ends

@@ -57,7 +57,7 @@ class BoundFeatures(BoundEnergy):
 
     def __init__(self, energy: NetworkEnergy, grid: Grid) -> None:
         self.energy, self.grid, self.model = energy, grid, energy.model(grid, energy.data)
-        self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], lambda data: self.model, grid.volume)
+        self.network = BoundNetwork(energy.data, LOSSES[energy.spec.loss], lambda data: self.model, grid)
         self.data, self.smooth, self.attributes = energy.data, self.network.smooth, self.network.attributes
 
     def predict(self, mass: Array) -> Array:

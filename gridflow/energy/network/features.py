@@ -52,6 +52,10 @@ class Features(ABC):
         """The same for rare use: nothing of the size of the data is stored."""
         return self
 
+    @abstractmethod
+    def at_cells(self, cells: Chosen) -> "Features":
+        """The features of some of the cells, (n_chosen,)."""
+
 
 class FeatureMatrix(Features):
     """The matrix (n_inner, n_data) of v: `stored` as one block, or None."""
@@ -81,3 +85,7 @@ class FeatureMatrix(Features):
 
     def forgetful(self) -> "FeatureMatrix":
         return FeatureMatrix(self.entries, self.n_inner, self.n_data, self.note, stores=False)
+
+    def at_cells(self, cells: Chosen) -> "FeatureMatrix":
+        numbers = np.arange(self.n_inner)[cells]
+        return FeatureMatrix(lambda rows, data: self.entries(numbers[rows], data), numbers.size, self.n_data, self.note)

@@ -29,7 +29,7 @@ class FeatureNetwork(Energy):
     loss: str = "squared"
 
     def bind(self, grid: Grid) -> BoundNetwork:
-        return BoundNetwork(self.data, LOSSES[self.loss], partial(self.model, grid), grid.volume)
+        return BoundNetwork(self.data, LOSSES[self.loss], partial(self.model, grid), grid)
 
     def model(self, grid: Grid, data: Data) -> BranchModel:
         """One branch for every output, over all factors, at the inputs of any data."""

@@ -52,6 +52,12 @@ class BoundBranch:
         """Σ_outer u·mass, (n_terms, n_inner)."""
         return self.split.contract(self.outer, mass)
 
+    def on(self, grid: Grid) -> "BoundBranch":
+        """The same on a slab of the grid."""
+        split = grid.split(tuple(grid.order[k] for k in self.split.outer))
+        outer = np.ascontiguousarray(self.outer[:, grid.cells_of(self.split.outer)])
+        return BoundBranch(split, outer, self.inner.at_cells(grid.cells_of(self.split.inner)), self.outputs)
+
     def moments_of_density(self, density: Array) -> Array:
         """The same of a density, without an array of masses."""
         return self.split.contract(self.outer_by_volume, density) * self.split.inner_volumes
@@ -93,6 +99,10 @@ class Model(ABC):
         """The same for rare use: nothing of the size of the data is stored."""
         return self
 
+    def on(self, grid: Grid) -> "Model":
+        """The model of a whole grid on one of its slabs."""
+        return self
+
     @property
     def note(self) -> str:
         """How features are summed."""
@@ -119,7 +129,7 @@ class BranchModel(Model):
             values = branch.inner.predict(found)
             for term, output in enumerate(branch.outputs):
                 prediction[:, output] += values[term]
-        return prediction
+        return self.branches[0].split.total(prediction)
 
     def pull_back(self, residual: Array) -> Array:
         return reduce(np.add, (b.split.expand(b.outer, b.inner.pull_back(residual.T[b.outputs])) for b in self.branches))
@@ -130,6 +140,9 @@ class BranchModel(Model):
             for term, output in enumerate(branch.outputs):
                 found[:, output] += np.abs(branch.outer[term]).max() * branch.inner.largest()
         return found
+
+    def on(self, grid: Grid) -> "BranchModel":
+        return self if grid.alone else BranchModel([b.on(grid) for b in self.branches], self.smooth)
 
     def with_features(self, features: list[Features]) -> "BranchModel":
         """The same outer values with other features."""
@@ -151,8 +164,8 @@ class BoundNetwork(BoundEnergy):
     """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model.
 
     For the squared loss evaluations go without the data where few others do (`gridflow.energy.network.reduced`): they have no
-    prediction then, which `predict` computes. model_at : the network at the inputs of any data; volume : of the cells; penalty :
-    λG at them, or None
+    prediction then, which `predict` computes. model_at : the network at the inputs of any data, on the whole grid; grid : the same,
+    or one slab of it; penalty : λG at its cells, or None; slabs : whether there are slabs
     """
 
     data: Data
@@ -162,24 +175,25 @@ class BoundNetwork(BoundEnergy):
         data: Data,
         loss: Loss,
         model_at: Callable[[Data], Model],
-        volume: Array,
+        grid: Grid,
         penalty: Array | None = None,
         stationarity: BoundStationarity | None = None,
+        slabs: bool = False,
     ) -> None:
-        self.data, self.loss, self.volume, self.penalty, self.stationarity = data, loss, volume, penalty, stationarity
-        self.model_at, model = model_at, model_at(data)
+        self.data, self.loss, self.grid, self.penalty, self.stationarity = data, loss, grid, penalty, stationarity
+        self.slabs, self.model_at, model = slabs, model_at, model_at(data)
         reduced = model.reduced(data) if loss is LOSSES["squared"] else None
-        self.model = model if reduced is None else model.forgetful()
         self.reduced = reduced is not None
-        self.summed, self.few, self.constant = (model, data, 0.0) if reduced is None else reduced
+        summed, self.few, self.constant = (model, data, 0.0) if reduced is None else reduced
+        self.summed, self.magnitude = summed.on(grid), summed.magnitude(self.few.targets)
+        self.model = self.summed if reduced is None else model.forgetful().on(grid)
         self.convex, self.smooth = model.convex, model.smooth
         self.attributes = {"features": self.summed.note} if self.summed.note else {}
         if stationarity is not None:
             self.diagnostics = stationarity.records
-        self.held_out = None if data.held_out is None else model_at(data.held_out).forgetful()
+        self.held_out = None if data.held_out is None else model_at(data.held_out).forgetful().on(grid)
         if self.held_out is not None:
             self.diagnostics = {**self.diagnostics, **HELD_OUT}
-        self.magnitude = self.summed.magnitude(self.few.targets)
 
     def check_start(self, masses: Array) -> None:
         self.model.check_start(masses)
@@ -187,7 +201,7 @@ class BoundNetwork(BoundEnergy):
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         found = {} if self.stationarity is None else self.stationarity.diagnose(density, evaluation)
         if self.held_out is not None and self.data.held_out is not None:
-            prediction = self.held_out.forward_density(density, self.volume)[0]
+            prediction = self.held_out.forward_density(density, self.grid.volume)[0]
             found["held_out_loss"] = self.loss.evaluate(self.data.held_out, prediction)[0]
         return found
 
@@ -197,7 +211,7 @@ class BoundNetwork(BoundEnergy):
     def predict_at(self, inputs: Array, mass: Array) -> Array:
         count = len(inputs)
         places = Data(inputs, np.zeros((count, self.data.targets.shape[1])), np.full(count, 1 / count))
-        return self.model_at(places).forward(mass)[0]
+        return self.model_at(places).on(self.grid).forward(mass)[0]
 
     def evaluate(self, mass: Array) -> Evaluation:
         return self.evaluation(*self.summed.forward(mass), mass)
@@ -214,7 +228,7 @@ class BoundNetwork(BoundEnergy):
         roundoff = ROUNDOFF * (float(np.vdot(np.abs(residual), self.magnitude)) + abs(value))
         xi = pull_back(residual)
         if self.penalty is not None:
-            penalty = float(np.vdot(self.penalty, mass))
+            penalty = float(self.grid.total(np.vdot(self.penalty, mass)))
             value, roundoff = value + penalty, roundoff + ROUNDOFF * penalty
             xi += self.penalty
         return Evaluation(value, xi, roundoff, None if self.reduced else prediction)

@@ -5,13 +5,15 @@ them: for the squared loss the data between two neighbouring lines are replaced 
 data costs about what one with as many data as inner cells does.
 """
 
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import Features
+from gridflow.energy.network.features import Chosen, Features
 from gridflow.space.factor import Array
 from gridflow.sums.kinks import KinkedSums, SortedData, grouped, merge
 
@@ -54,6 +56,13 @@ class KinkedFeatures(Features):
         bound[self.data.order] = bounds(self.sums)
         return bound
 
+    def at_cells(self, cells: Chosen) -> "KinkedFeatures":
+        found = copy(self)
+        vars(found).pop("sums", None)
+        found.cuts, found.ahead, found.points = self.cuts[cells], self.ahead[cells], self.points[cells]
+        found.n_inner = len(found.points)
+        return found
+
 
 class MergedFeatures(Features):
     """The same for data that `merge` has made from many, in their order."""
@@ -70,6 +79,9 @@ class MergedFeatures(Features):
 
     def largest(self) -> Array:
         return bounds(self.sums)
+
+    def at_cells(self, cells: Chosen) -> "MergedFeatures":
+        return MergedFeatures(replace(self.sums, points=self.sums.points[cells], places=self.sums.places[cells]), self.note)
 
 
 def in_plane(vectors: Array) -> Array:

@@ -62,6 +62,9 @@ class LowRankFeatures(Features):
     def forgetful(self) -> "LowRankFeatures":
         return LowRankFeatures(self.coefficients, self.pivots.forgetful(), self.note)
 
+    def at_cells(self, cells: Chosen) -> "LowRankFeatures":
+        return LowRankFeatures(np.ascontiguousarray(self.coefficients[cells]), self.pivots, self.note)
+
 
 def low_rank_features(entries: Entries, n_inner: int, n_data: int, apart: Numbers) -> LowRankFeatures | None:
     """Features of low rank; None where their rank is too large to be a gain, or does not reach the tolerance.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflow.energy.network.data import Data
-from gridflow.energy.network.features import STORED_BYTES, FeatureMatrix, Features, row_blocks
+from gridflow.energy.network.features import STORED_BYTES, Chosen, FeatureMatrix, Features, row_blocks
 from gridflow.energy.network.kinked import KinkedFeatures, merged
 from gridflow.energy.network.low_rank import LowRankFeatures
 from gridflow.space.factor import Array
@@ -108,3 +108,6 @@ class StoredFeatures(Features):
 
     def largest(self) -> Array:
         return np.maximum(self.matrix.max(axis=0), -self.matrix.min(axis=0))
+
+    def at_cells(self, cells: Chosen) -> "StoredFeatures":
+        return StoredFeatures(np.ascontiguousarray(self.matrix[cells]), self.note)

@@ -86,10 +86,11 @@ class NetworkEnergy(Energy):
         return BoundNetwork(
             self.data,
             LOSSES[self.spec.loss],
-            partial(self.model, grid),
-            grid.volume,
+            partial(self.model, grid.whole),
+            grid,
             self.penalty(grid),
             self.stationarity(grid),
+            slabs=self.spec.stationarity is None,
         )
 
     def model(self, grid: Grid, data: Data) -> BranchModel:

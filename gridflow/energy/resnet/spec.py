@@ -104,7 +104,7 @@ class ResNetEnergy(Energy):
         data = self.data_with_targets(layout, grid)
         stationarity = self.stationarity(layout, grid, data)
         at, loss = partial(self.model, layout, grid), LOSSES[self.spec.loss]
-        return BoundNetwork(data, loss, at, grid.volume, stationarity=stationarity)
+        return BoundNetwork(data, loss, at, grid, stationarity=stationarity)
 
     def particles(self, factors: tuple[Factor, ...]) -> ResNetParticles:
         layout, spec = self.layout(factors), self.spec

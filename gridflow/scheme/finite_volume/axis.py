@@ -11,7 +11,7 @@ from gridflow.scheme.finite_volume.blocks import BLOCK
 from gridflow.scheme.finite_volume.line_sums import dissipation, drift_and_diffusion
 from gridflow.scheme.finite_volume.lines import Line, advance_lines
 from gridflow.scheme.finite_volume.spread import rates_of_line, spread_lines
-from gridflow.space.factor import Array
+from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.threads import share_out
 
@@ -43,6 +43,9 @@ class Axis(Protocol):
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         """The density after `time`, of second or first order."""
 
+    def alike_line(self, grid: Grid, xi: Array, axis: int) -> Array | None:
+        """ξ of the first line along this factor, (n, 1), where it is that of all of them up to constants; else None."""
+
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
         """See `line_sums.drift_and_diffusion`."""
 
@@ -51,15 +54,16 @@ class Axis(Protocol):
 
 
 class LineAxis:
-    """Along an interval or a circle."""
+    """Along an interval or a circle.
 
-    def __init__(self, grid: Grid, axis: int, mobility: Array) -> None:
-        line = grid.factors[axis]
+    stride : cells in memory from one of a line to the next; mobility : of every line; across : volumes that go with them, both
+    (n_lines,) in the order of the cells
+    """
+
+    def __init__(self, line: Factor, stride: int, mobility: Array, across: Array) -> None:
         rate = np.ascontiguousarray((line.areas / line.distances)[:-1])
-        self.line = Line(line.volumes, 1 / line.volumes, rate, line.period > 0)
-        self.stride = int(np.prod(grid.shape[axis + 1 :]))
-        self.mobility = of_lines(grid, axis, mobility)
-        self.across = self.mobility * of_lines(grid, axis, grid.volume / grid.along(axis, line.volumes))
+        self.line, self.stride = Line(line.volumes, 1 / line.volumes, rate, line.period > 0), stride
+        self.mobility, self.across = mobility, mobility * across
         self.alike = bool(np.ptp(self.mobility) == 0)
         self.still = np.zeros((line.size, 1))
         self.last_rates: tuple[Array, float, float, tuple[Array, Array]] | None = None
@@ -94,6 +98,9 @@ class LineAxis:
             self.last_rates = one, diffusivity, factor, rates
         return self.last_rates[3]
 
+    def alike_line(self, grid: Grid, xi: Array, axis: int) -> Array | None:
+        return alike_line(grid, np.moveaxis(xi, axis, 0).reshape(grid.shape[axis], -1))
+
     def sums(self, density: Array, xi: Array) -> tuple[float, float, float]:
         drift, diffusion, total = drift_and_diffusion(density.reshape(-1), xi.reshape(-1), self.across, self.line, self.stride)
         return drift, diffusion, total
@@ -104,10 +111,10 @@ class LineAxis:
         return total
 
 
-def alike_line(values: Array) -> Array | None:
+def alike_line(grid: Grid, values: Array) -> Array | None:
     """The first column of values (n, n_lines), where it is that of all of them up to constants; else None."""
-    differs = np.ptp(values - values[0], axis=1).max() > ALIKE * np.abs(values).max()
-    return None if differs else np.ascontiguousarray(values[:, :1])
+    differs, largest = grid.largest(np.array([np.ptp(values - values[0], axis=1).max(), np.abs(values).max()])).tolist()
+    return None if differs > ALIKE * largest else np.ascontiguousarray(values[:, :1])
 
 
 def of_lines(grid: Grid, axis: int, mobility: Array) -> Array:

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
 
 SHARE = 0.8
 """Of 2/λ that a step may use: the power method may have found 20 % less than λ."""
@@ -80,26 +81,27 @@ class Curvature:
 class Linearised:
     """K and H at one density.
 
-    moves : ψ ↦ K ψ, linear; variation : ρ ↦ ξ; density : ρ; volume : of the cells; all of the shape of the grid.
+    moves : ψ ↦ K ψ, linear; variation : ρ ↦ ξ; density : ρ; all of the shape of the grid.
     constants_rest : whether K1 = 0, as without a reaction or with one that keeps the mass
     """
 
     moves: Callable[[Array], Array]
     variation: Callable[[Array], Array]
     density: Array
-    volume: Array
+    grid: Grid
     constants_rest: bool = True
 
     def second_derivative(self, move: Array) -> Array:
         """H η."""
-        step = DIFFERENCE * self.density.max() / np.abs(move).max()
+        densest, furthest = self.grid.largest(np.array([self.density.max(), np.abs(move).max()])).tolist()
+        step = DIFFERENCE * densest / furthest
         ahead, back = (self.variation(self.density + step * np.maximum(sign * move, 0.0)) for sign in (1.0, -1.0))
         change: Array = (ahead - back) / step
         return change
 
     def inner(self, one: Array, two: Array) -> float:
         """Σ V·one·two, in which K and H are symmetric."""
-        return float(np.vdot(one, two * self.volume))
+        return float(self.grid.total(np.vdot(one, two * self.grid.volume)))
 
     def unit_mode(self, mode: Array) -> tuple[Array, Array]:
         """(ψ, Kψ) with ⟨ψ, Kψ⟩ = 1, or twice 0 for a mode that moves nothing."""
@@ -110,17 +112,21 @@ class Linearised:
 
     def largest(self, mode: Array | None, iterations: int) -> tuple[float, Array]:
         """(λ, its mode) by the power method, from random numbers and from a mode found before."""
-        psi, move = self.unit_mode(np.random.default_rng(0).standard_normal(self.density.shape))
+        psi, move = self.unit_mode(self.grid.drawn(np.random.default_rng(0).standard_normal))
         if mode is not None:
             psi, move = self.unit_mode(self.unit_mode(mode)[0] + MIX * psi)
         value = 0.0
         for _ in range(iterations):
-            if not np.abs(move).max() > 0:
+            if not self.grid.largest(np.abs(move).max()) > 0:
                 break
             image = self.second_derivative(move)
             value = max(value, abs(self.inner(move, image)))
-            psi, move = self.unit_mode(image - image.mean() if self.constants_rest else image)  # less round-off
+            psi, move = self.unit_mode(image - self.mean(image) if self.constants_rest else image)  # less round-off
         return value, psi
+
+    def mean(self, field: Array) -> float:
+        """Over the cells."""
+        return self.grid.sum(field) / self.grid.whole.size
 
     def first(self) -> Curvature:
         """The curvature from a random start, by many steps of the power method."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from gridflow.energy.base import Evaluation
 from gridflow.flow.noise_on_grid import Injection
-from gridflow.problem import Problem, finite
+from gridflow.problem import Problem
 from gridflow.scheme.finite_volume.curvature import Linearised
 from gridflow.scheme.finite_volume.transport import EULER, Transport
 from gridflow.space.factor import Array
@@ -43,7 +43,7 @@ class Drive:
         if self.injection is None:
             return self.problem.evaluate(density)
         evaluation = self.problem.bound.evaluate(density * self.problem.grid.volume)
-        return finite(self.injection.evaluation_with_drive(density, evaluation, time, level))
+        return self.problem.finite(self.injection.evaluation_with_drive(density, evaluation, time, level))
 
     def level(self, density: Array, time: float) -> dict[str, float]:
         """The report of a new state: the level of its noise."""
@@ -66,7 +66,7 @@ class Drive:
             psi, ahead, back = potential.reshape(view), np.empty(view), np.empty(view)
             self.transport.first_order(ahead, rho, psi)
             self.transport.first_order(back, rho, -psi)
-            moved: Array = 0.5 * (back - ahead).reshape(potential.shape)
+            moved: Array = problem.grid.exchange(0.5 * (back - ahead).reshape(potential.shape))
             for term in problem.terms:
                 response = term.response(density, potential)
                 moved = moved if response is None else moved - response
@@ -75,4 +75,4 @@ class Drive:
         def variation(other: Array) -> Array:
             return self.evaluate(other, time, level).potential
 
-        return Linearised(moves, variation, density, problem.grid.volume, problem.keeps_mass)
+        return Linearised(moves, variation, density, problem.grid, problem.keeps_mass)

@@ -9,6 +9,7 @@ first order leads, so that the order is 2.
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -16,8 +17,10 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError
 from gridflow.flow.term import Advance, Point
-from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, LineAxis, alike_line
+from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, LineAxis, of_lines
+from gridflow.scheme.finite_volume.cut_axis import CutAxis
 from gridflow.scheme.finite_volume.surface_axis import SurfaceAxis
+from gridflow.slabs.slab import Slab
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 from gridflow.space.mesh import surface_of
@@ -29,7 +32,12 @@ DRIFT_MIN = 1e-8
 def axis_of(grid: Grid, axis: int, mobility: Array) -> Axis:
     """The implicit step along a factor."""
     mesh = surface_of(grid.factors[axis])
-    return LineAxis(grid, axis, mobility) if mesh is None else SurfaceAxis(grid, axis, mobility, mesh)
+    if mesh is not None:
+        return SurfaceAxis(grid, axis, mobility, mesh)
+    if isinstance(grid, Slab) and axis == grid.axis:
+        return CutAxis(grid, mobility)
+    others = tuple(k for k in range(len(grid.shape)) if k != axis)
+    return LineAxis(grid.factors[axis], prod(grid.shape[axis + 1 :]), of_lines(grid, axis, mobility), grid.flat_volumes(others))
 
 
 class Implicit:
@@ -42,7 +50,7 @@ class Implicit:
     def __init__(self, grid: Grid, mobility: Sequence[Array], temperature: float, linear: bool = True) -> None:
         self.grid, self.mobility, self.temperature, self.linear = grid, mobility, temperature, linear
         moving = [k for k, f in enumerate(grid.factors) if f.moves and temperature * mobility[k].max() > 0]
-        self.moving = sorted(moving, key=lambda k: grid.factors[k].size)
+        self.moving = sorted(moving, key=lambda k: grid.whole.factors[k].size)
         self.axes = {k: axis_of(grid, k, mobility[k]) for k in moving}
         self.constant = all(m.size == 1 for m in mobility)
         self.drifts: dict[int, Drift] = {}  # along every factor where ξ is linear and has been seen
@@ -74,8 +82,7 @@ class Implicit:
         if not self.linear:
             return Drift(xi, 1 / self.temperature)
         if axis not in self.drifts:
-            line = alike_line(np.moveaxis(xi, axis, 0).reshape(self.grid.shape[axis], -1))
-            self.drifts[axis] = Drift(xi, 1 / self.temperature, line)
+            self.drifts[axis] = Drift(xi, 1 / self.temperature, self.axes[axis].alike_line(self.grid, xi, axis))
         return self.drifts[axis]
 
     def palindrome(self, density: Array, drifts: dict[int, Drift], time: float) -> Array:
@@ -101,6 +108,8 @@ class Implicit:
     def sides(self, field: Array, axis: int) -> tuple[Array, Array]:
         """A field at the cells on both sides of the faces along a factor."""
         factor = self.grid.factors[axis]
+        if isinstance(self.grid, Slab):
+            field = self.grid.with_faces(field, axis)
         if factor.walls is None:
             left, right, _ = factor.faces
             return field.take(left, axis), field.take(right, axis)
@@ -113,30 +122,31 @@ class Implicit:
         0 where the drift between two cells is below DRIFT_MIN temperatures; infinite where it meets a density without gradient.
         """
         sums = [self.axes[axis].sums(density, xi) for axis in self.moving]
-        drift, diffusion, total = (sum(values) for values in zip(*sums, strict=True))
+        drift, diffusion, total = self.grid.total(np.sum(sums, axis=0)).tolist()
         if drift <= (DRIFT_MIN * self.temperature) ** 2 * total:
             return 0.0
         return float(np.sqrt(drift / diffusion)) / self.temperature if diffusion > 0 else np.inf
 
     def cell_peclet(self, density: Array, xi: Array) -> float:
         """Root mean square of |ξ_c − ξ_o|/D over the mass at the faces, the largest of all factors."""
-        masses, largest = density * self.grid.volume, 0.0
+        masses, largest = self.grid.exchange(density * self.grid.volume), 0.0
         for axis in self.moving:
             mass, step = np.add(*self.sides(masses, axis)), np.subtract(*self.sides(xi, axis))
-            largest = max(largest, float(np.vdot(mass, step * step) / mass.sum()))
+            squares, total = self.grid.total(np.array([np.vdot(mass, step * step), mass.sum()])).tolist()
+            largest = max(largest, squares / total)
         return largest**0.5 / self.temperature
 
     def dissipation(self, density: Array, xi: Array) -> float:
         """Σ F_f (ξ + D log ρ)|_o^c over the faces, ≥ 0, for the fitted fluxes F: −dF/dt of fitted steps, short ones."""
         log = np.log(np.maximum(density, np.finfo(float).tiny))
         falls = (self.axes[axis].dissipation(density, xi, log, 1 / self.temperature) for axis in self.moving)
-        return self.temperature**2 * sum(falls)
+        return self.temperature**2 * float(self.grid.total(sum(falls)))
 
     def first_time(self) -> float:
         """h²/D of the smallest cell: a step that is hardly too long for any density."""
-        grid, times = self.grid, [np.inf]
+        grid, times = self.grid.whole, [np.inf]
         for axis in self.moving:
-            factor, largest = grid.factors[axis], self.temperature * float(self.mobility[axis].max())
+            factor, largest = grid.factors[axis], self.temperature * float(self.grid.largest(self.mobility[axis].max()))
             times.append(float(factor.volumes.min()) ** (2 / factor.dimension) / largest)
         return min(times)
 

@@ -86,8 +86,7 @@ class ImplicitStepper(FiniteVolumeStepper):
         )
         spread = [step.implicit for step in self.others if isinstance(step, Spread)]
         self.first_time = min(implicit.first_time() for implicit in (self.implicit, *spread))
-        moving = [f for f, m in zip(grid.factors, grid.mobility, strict=True) if f.moves and m.max() > 0]
-        moving += [grid.factors[axis] for implicit in spread for axis in implicit.moving]
+        moving = [grid.whole.factors[axis] for implicit in (self.implicit, *spread) for axis in implicit.moving]
         cells = max([CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving)])
         self.tolerance = max(ERROR_MAX * (accuracy**0.5 / cells) ** 3, ROUNDOFF)
 
@@ -174,7 +173,7 @@ class ImplicitStepper(FiniteVolumeStepper):
     def distance(self, one: State, two: State) -> float:
         """L1 distance of two densities."""
         difference = one.density - two.density
-        return float(np.vdot(np.abs(difference, out=difference), self.grid.volume))
+        return float(self.grid.total(np.vdot(np.abs(difference, out=difference), self.grid.volume)))
 
     def predicted_error(self, state: State, new: State) -> float:
         """Of a step, from the last measurement: proportional to the speed and to the cube of the step."""
@@ -192,7 +191,7 @@ class ImplicitStepper(FiniteVolumeStepper):
         new = None if middle is None else self.trial(middle, dt / 2)[0]
         if new is None:
             return None, dt / 2
-        error = 4 / 3 * float(np.vdot(np.abs(new.density - long.density), volume))
+        error = 4 / 3 * float(self.grid.total(np.vdot(np.abs(new.density - long.density), volume)))
         factor = SAFETY * float(np.cbrt(self.tolerance * self.mass(new) / error)) if error > 0 else np.inf
         if factor < 0.5:
             return None, factor * dt
@@ -278,7 +277,7 @@ class ImplicitStepper(FiniteVolumeStepper):
             free_energy=value,
             entropy=entropy,
             dissipation=-rise / dt,
-            density_min=min(state.density_min, float(density.min())),
+            density_min=min(state.density_min, self.transport.least(density)),
             rise=max(state.rise, rise),
             rise_roundoff=max(state.rise_roundoff, roundoff),
             arrays=arrays,

@@ -15,7 +15,7 @@ from gridflow.energy.base import Evaluation
 from gridflow.energy.sum import with_rest
 from gridflow.flow.temperature import Temperature
 from gridflow.flow.term import Point
-from gridflow.problem import Problem, finite
+from gridflow.problem import Problem
 from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.drive import Drive
 from gridflow.scheme.finite_volume.implicit import Spread
@@ -37,7 +37,7 @@ class RestDrive(Drive):
 
     def evaluate(self, density: Array, time: float = 0.0, level: float = 0.0) -> Evaluation:
         evaluation, rest = with_rest(self.problem.bound, density, self.problem.grid.volume)
-        return replace(finite(evaluation), drive=rest)
+        return replace(self.problem.finite(evaluation), drive=rest)
 
 
 class InternalStepper(ImplicitStepper):

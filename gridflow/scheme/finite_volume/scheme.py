@@ -31,6 +31,13 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     label: ClassVar[str] = "finite volumes, SSP-RK2"
     knows: ClassVar[frozenset[str]] = KEYS | {DRIVE}
     step_key: ClassVar[str | None] = None  # steps follow from the accuracy
+    ghosts: ClassVar[int | None] = 2
+
+    def not_in_slabs(self) -> str | None:
+        """What keeps this scheme from slabs of a grid, and what to write instead."""
+        if self.sliding:
+            return "scheme.sliding = true: remove it"
+        return 'scheme.diffusion = "heat-semigroup": use "implicit"' if self.diffusion == "heat-semigroup" else None
 
     def init(self, problem: Problem) -> FiniteVolumeStepper:
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

@@ -60,7 +60,7 @@ class FiniteVolumeStepper:
     ) -> None:
         self.problem, self.grid = problem, problem.grid
         self.transport = Transport(problem, order, fitted=fitted)
-        self.limits = Limits.of(cfl, accuracy, problem.grid, self.transport)
+        self.limits = Limits.of(cfl, accuracy, problem.grid.whole, self.transport)
         terms = [t for t in problem.terms if t.splits and not (t.fits and fitted)]
         self.split_steps: list[SplitStep] = list(terms)
         self.dyadic = any(t.diffuses for t in terms)
@@ -234,7 +234,7 @@ class FiniteVolumeStepper:
             curvature = Curvature.of_arrays(state.arrays)
             dt_new = self.limits.curvature(dt_new, self.stages.euler_max * curvature.step_max)
             arrays = {**curvature.after_step().arrays(), ENERGY_MAX: np.array(moved.energy_max)}
-        low = float(density.min()) if parts else np.inf
+        low = self.transport.least(density) if parts else np.inf
         new = State(
             density=density,
             time=end,
@@ -258,7 +258,7 @@ class FiniteVolumeStepper:
             carried = abs(moved)
             if own is not start:  # moved by the terms behind it
                 shift = (start.density - own.density) * self.grid.volume
-                carried += 2 * abs(float(np.vdot(start.evaluation.first_variation, shift)))
+                carried += 2 * abs(float(self.grid.total(np.vdot(start.evaluation.first_variation, shift))))
             change = term.change(state.evaluation, after.evaluation, after.density, carried)
             if change is not None:
                 limit = min(limit, self.limits.change(dt, change), max(2 * dt, state.dt))

@@ -21,9 +21,9 @@ class SurfaceAxis:
     """Along a surface: the same resolvents by sparse elimination, which for these matrices needs no pivots and keeps ρ ≥ 0."""
 
     def __init__(self, grid: Grid, axis: int, mobility: Array, mesh: Mesh) -> None:
-        self.mesh, self.axis = mesh, axis
+        self.grid, self.mesh, self.axis = grid, mesh, axis
         self.mobility = of_lines(grid, axis, mobility)
-        self.across = self.mobility * of_lines(grid, axis, grid.volume / grid.along(axis, mesh.volumes))
+        self.across = self.mobility * grid.flat_volumes(tuple(k for k in range(len(grid.shape)) if k != axis))
         self.slope: Array | None = None
         self.matrix = scipy.sparse.csc_matrix((mesh.size, mesh.size))
         self.resolvents: dict[float, scipy.sparse.linalg.SuperLU] = {}
@@ -41,6 +41,9 @@ class SurfaceAxis:
             after[:, group] = self.advanced(masses[:, group], one, rate * time, second_order)
         densities = np.maximum(after, 0.0) / mesh.volumes[:, None]
         return np.ascontiguousarray(np.moveaxis(densities.reshape(columns.shape), 0, self.axis))
+
+    def alike_line(self, grid: Grid, xi: Array, axis: int) -> Array | None:
+        return alike_line(grid, np.moveaxis(xi, axis, 0).reshape(self.mesh.size, -1))
 
     def columns(self, *fields: Array) -> Iterator[Array]:
         """Fields as (cells of the surface, all others)."""
@@ -64,7 +67,7 @@ class SurfaceAxis:
 
     def groups(self, slope: Array) -> list[Indices]:
         """Columns that share one matrix: those of the same mobility and of the same drift, up to constants."""
-        if alike_line(slope) is None:
+        if alike_line(self.grid, slope) is None:
             return list(np.arange(self.mobility.size)[:, None])
         values, which = np.unique(self.mobility, return_inverse=True)
         return [np.flatnonzero(which == k) for k in range(values.size)]

@@ -50,7 +50,7 @@ class Transport:
         self.view = (grid.size // grid.factors[-1].size, grid.factors[-1].size)
         self.fitted = problem.temperature if fitted and problem.temperature > 0 else None
         self.second_order = True if order == 2 and self.fitted is None else None
-        self.kappa = upwind_ratio(grid) if self.second_order else 1.0
+        self.kappa = upwind_ratio(grid.whole) if self.second_order else 1.0
 
     def at(self, problem: Problem) -> Self:
         """The same at the temperature of another problem."""
@@ -70,7 +70,7 @@ class Transport:
         viscosity: Viscosity | None = None,
     ) -> Swept:
         """One sweep (`stage`), and beside it diffusion along the only factor, or sliding. All arrays have the shape `view`."""
-        swept = Swept(*stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted, share))
+        swept = self.of_all(Swept(*stage(out, base, rho, drive, dt, self.tables, self.second_order, self.fitted, share)), out)
         if diffusivity is None and viscosity is None:
             return swept
         outflow, work, kinks = swept.outflow, 0.0, 0.0
@@ -84,9 +84,20 @@ class Transport:
         moved = moved_energy(drive, rho, out, self.tables)
         return swept._replace(outflow=outflow, moved=moved, low=float(out.min()), work=work, kinks=kinks)
 
+    def of_all(self, swept: Swept, out: Array) -> Swept:
+        """What a sweep of all slabs measures; the cells of neighbours in `out` become theirs."""
+        grid = self.problem.grid
+        if grid.alone:
+            return swept
+        grid.exchange(out.reshape(grid.shape))
+        moved, moved_before = grid.total(np.array([swept.moved, swept.moved_before])).tolist()
+        outflow, low = grid.largest(np.array([swept.outflow, -swept.low])).tolist()
+        return swept._replace(outflow=outflow, moved=moved, moved_before=moved_before, low=-low)
+
     def outflow(self, rho: Array, evaluation: Evaluation) -> float:
         """The largest rate of what leaves a cell, per density, and 1/κ of that by diffusion."""
         outflow = largest_rate(evaluation.potential.reshape(self.view), self.tables, self.fitted)
+        outflow = float(self.problem.grid.largest(outflow))
         if evaluation.diffusivity is None:
             return outflow
         return outflow + diffusion(self.problem.grid.factors[0], rho.ravel(), evaluation.diffusivity)[1] / self.kappa
@@ -119,7 +130,7 @@ class Transport:
             free_energy=value,
             entropy=entropy,
             dissipation=self.dissipation(density, evaluation) if dissipation is None else dissipation,
-            density_min=float(density.min()),
+            density_min=self.least(density),
             **rest,
         )
 
@@ -137,11 +148,15 @@ class Transport:
             free_energy=value,
             entropy=entropy,
             dissipation=(before.free_energy - value) / tau,
-            density_min=min(before.density_min, float(density.min())),
+            density_min=min(before.density_min, self.least(density)),
             rise=max(before.rise, value - before.free_energy),
             rise_roundoff=max(before.rise_roundoff, roundoff),
             **rest,
         )
+
+    def least(self, density: Array) -> float:
+        """The smallest density."""
+        return -float(self.problem.grid.largest(-density.min()))
 
     def unresolved_mass(self, density: Array, xi: Array) -> float:
         """Share of the mass at faces of lines and circles where fitted fluxes diffuse more than twice as much as they should.
@@ -151,12 +166,12 @@ class Transport:
         if self.fitted is None:
             return 0.0
         grid, worst = self.problem.grid, 0.0
-        masses = density * grid.volume
+        masses, everything = density * grid.volume, grid.integrate(density)
         for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.mobility, strict=True)):
             if factor.one_dimensional and mobility.max() > 0:
                 lower, upper = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
                 steep = np.abs(xi[upper] - xi[lower]) > PECLET_MAX * self.fitted
-                worst = max(worst, float(((masses[lower] + masses[upper]) / 2)[steep].sum() / masses.sum()))
+                worst = max(worst, float(grid.total(((masses[lower] + masses[upper]) / 2)[steep].sum())) / everything)
         return worst
 
     def warnings(self, density: Array, xi: Array) -> list[str]:
@@ -180,7 +195,7 @@ class Transport:
         else:
             stage(after, rho, rho, drive, 1.0, self.tables, None, temperature, EULER)
             potential = potential + temperature * np.log(np.maximum(rho, np.finfo(float).tiny))
-        falls = -float(moved_energy(potential, rho, after, self.tables))
+        falls = -float(self.problem.grid.total(moved_energy(potential, rho, after, self.tables)))
         if evaluation.drive is None:
             falls = max(0.0, falls)
         return falls + sum(term.dissipation(density, xi) for term in self.problem.terms)

@@ -111,6 +111,7 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     label: ClassVar[str] = "entropic JKO"
     knows: ClassVar[frozenset[str]] = frozenset({"temperature", "reaction"})
     step_key: ClassVar[str | None] = "tau"  # of the case, of first order
+    ghosts: ClassVar[int | None] = None
 
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

@@ -1,0 +1,1 @@
+"""One large density over the ranks of MPI: the grid is cut into slabs."""

@@ -1,0 +1,31 @@
+"""A problem on slabs: what may be cut, and what stays whole."""
+
+from dataclasses import replace
+
+from gridflow.case.case import Case
+from gridflow.errors import require
+from gridflow.problem import Problem
+from gridflow.slabs.ranks import Ranks
+from gridflow.slabs.slab import slab_of
+
+ALONE = "run it without mpiexec"
+
+
+def cut_problem(case: Case, problem: Problem, ranks: Ranks | None) -> Problem:
+    """The problem on the slab of this rank; the same without ranks. Raises InputError for what does not come in slabs."""
+    if ranks is None:
+        return problem
+    scheme = case.scheme
+    received = f"{ranks.size} ranks with {scheme.label}"
+    require(scheme.ghosts is not None, received, 'scheme.kind = "finite-volume" or "jko"', ALONE)
+    assert scheme.ghosts is not None
+    reason = scheme.not_in_slabs()
+    require(reason is None, f"{ranks.size} ranks with {reason}", "schemes whose stencils end after two cells", f"do so, or {ALONE}")
+    cut = replace(problem, grid=slab_of(problem.grid, ranks, scheme.ghosts))
+    unfit = [term.stated for term in cut.terms if not term.slabs]
+    allowed = "transport, a temperature and a reaction"
+    require(not unfit, f"{ranks.size} ranks with {', '.join(unfit)}", allowed, f"remove it, or {ALONE}")
+    fix = f"{ALONE}; shipped energies of the list can be summed"
+    allowed = "networks (without energy.stationarity), potentials (without energy.weights), and sums of them"
+    require(cut.bound.slabs, f"{ranks.size} ranks with {cut.bound.label}", allowed, fix)
+    return cut

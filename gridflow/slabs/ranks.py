@@ -1,0 +1,176 @@
+"""The ranks of an MPI run, and what they do together. Nothing else in gridflow knows MPI, and only an mpiexec has it imported.
+
+    exchange    cells at the ends of the slabs go to the neighbours
+    total       sums over all ranks (`largest` likewise), the same to the last bit on each of them
+    gather      a field of all slabs comes to rank 0 (`first` goes the other way)
+    turned      a field that is cut across an axis becomes one that is cut across the lines along it (`turned_back`): transposition
+
+The first three are what an explicit step and a save need. Every rank must come to each of them, in the same order: what a rank
+decides by itself (whether a step is short enough, whether there is time for a checkpoint) it decides by numbers that are the same
+on all.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gridflow.errors import InputError
+from gridflow.space.factor import Array
+
+Result = TypeVar("Result")
+FEW = 4096
+"""Numbers up to which a sum is that of all ranks in their order; beyond, the library chooses the order."""
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
+NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "MPI_LOCALRANKID")
+"""What the mpiexec of MPICH, Intel and Open MPI, and Slurm, tell a process: how many there are, and its number."""
+
+
+def announced(names: tuple[str, ...], otherwise: int) -> int:
+    """The first of these numbers in the environment."""
+    found = [os.environ[name] for name in names if os.environ.get(name, "").isdigit()]
+    return int(found[0]) if found else otherwise
+
+
+def launched() -> int:
+    """Processes that an mpiexec has started, as far as it says so; 1 without."""
+    return announced(SIZES, 1)
+
+
+def launched_rank() -> int:
+    """The number among them."""
+    return announced(NUMBERS, 0)
+
+
+class Ranks:
+    """The processes of an MPI run. rank : the number of this one; size : how many there are"""
+
+    def __init__(self, comm: Any) -> None:
+        from mpi4py import MPI
+
+        self.mpi, self.comm, self.rank, self.size = MPI, comm, int(comm.rank), int(comm.size)
+
+    def total(self, values: Any) -> Any:
+        """Σ over all ranks of numbers of any shape."""
+        mine = np.ascontiguousarray(values, dtype=float)
+        if mine.size > FEW:
+            found = np.empty_like(mine)
+            self.comm.Allreduce(mine, found)
+            return found
+        of_all = np.empty((self.size, *mine.shape))
+        self.comm.Allgather(mine, of_all)
+        return of_all.sum(axis=0)
+
+    def largest(self, values: Any) -> Any:
+        """The largest of all ranks of numbers of any shape; NaN where one is."""
+        mine = np.ascontiguousarray(values, dtype=float)
+        of_all = np.empty((self.size, *mine.shape))
+        self.comm.Allgather(mine, of_all)
+        return of_all.max(axis=0)
+
+    def first(self, call: Callable[[], Result]) -> Result:
+        """What a call returns on rank 0, or raises there, on every rank."""
+        found: Any = None
+        if self.rank == 0:
+            try:
+                found = call(), None
+            except Exception as error:  # noqa: BLE001 - raised again, everywhere
+                found = None, error
+        result, error = self.comm.bcast(found, root=0)
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
+
+    def exchange(self, field: Array, axis: int, before: int, after: int, around: bool) -> None:
+        """Puts the cells of neighbours into the first and last cells of a slab along its axis.
+
+        before, after : how many these are, 0 at a wall; around : the last rank is the neighbour of the first one
+        """
+        left, right = self.rank - 1, self.rank + 1
+        if around:
+            left, right = left % self.size, right % self.size
+        null, lead = self.mpi.PROC_NULL, (slice(None),) * axis
+        left, right = left if before else null, right if after else null
+        n = field.shape[axis]
+        self.swap(field, (*lead, slice(before, 2 * before)), left, (*lead, slice(n - after, n)), right)
+        self.swap(field, (*lead, slice(n - 2 * after, n - after)), right, (*lead, slice(0, before)), left)
+
+    def swap(self, field: Array, mine: tuple[slice, ...], to: int, theirs: tuple[slice, ...], source: int) -> None:
+        """Sends one part of a field, and receives another."""
+        received = np.empty(field[theirs].shape)
+        self.comm.Sendrecv(np.ascontiguousarray(field[mine]), to, 0, received, source, 0)
+        field[theirs] = received
+
+    def gather(self, mine: Array, axis: int, ends: np.ndarray) -> Array | None:
+        """The field on rank 0 that the parts `mine` make along an axis, those of rank k from ends[k] to ends[k + 1]; else None."""
+        if self.rank > 0:
+            self.comm.Send(np.ascontiguousarray(mine), 0)
+            return None
+        lead, shape = (slice(None),) * axis, list(mine.shape)
+        shape[axis] = int(ends[-1])
+        field = np.empty(shape, mine.dtype)
+        field[(*lead, slice(ends[0], ends[1]))] = mine
+        for k in range(1, self.size):
+            shape[axis] = int(ends[k + 1] - ends[k])
+            part = np.empty(shape, mine.dtype)
+            self.comm.Recv(part, k)
+            field[(*lead, slice(ends[k], ends[k + 1]))] = part
+        return field
+
+    def turned(self, field: Array, ends: np.ndarray) -> Array:
+        """(before, n of this rank, after), cut across the middle → (before', n, after'), cut across what is longer of the others."""
+        side = longer_side(field)
+        parts = np.array_split(field, self.size, axis=side)
+        shapes = [tuple(np.insert(np.delete(parts[self.rank].shape, 1), 1, ends[k + 1] - ends[k])) for k in range(self.size)]
+        return np.concatenate(self.to_all(parts, shapes), axis=1)
+
+    def turned_back(self, field: Array, ends: np.ndarray, shape: tuple[int, int, int]) -> Array:
+        """What `turned` has made, as it was: shape : of this rank before."""
+        side = 0 if shape[0] >= shape[2] else 2
+        counts = [part.size for part in np.array_split(np.zeros(shape[side]), self.size)]
+        parts = np.split(field, ends[1:-1], axis=1)
+        shapes = [tuple(np.where(np.arange(3) == side, counts[k], shape)) for k in range(self.size)]
+        return np.concatenate(self.to_all(parts, shapes), axis=side)
+
+    def to_all(self, parts: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
+        """Sends one part to every rank, and receives one of each, of these shapes."""
+        sent = np.concatenate([part.reshape(-1) for part in parts])
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        received = np.empty(sum(sizes), sent.dtype)
+        kind = self.mpi._typedict[sent.dtype.char]
+        self.comm.Alltoallv([sent, [part.size for part in parts], kind], [received, sizes, kind])
+        starts = np.cumsum([0, *sizes])
+        return [received[starts[k] : starts[k + 1]].reshape(shapes[k]) for k in range(self.size)]
+
+    def abort(self) -> None:
+        """Ends all ranks: this one cannot go on, and others would wait for it."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.comm.Abort(1)
+
+
+def longer_side(field: Array) -> int:
+    """The side of (before, n, after) across which lines are cut."""
+    return 0 if field.shape[0] >= field.shape[2] else 2
+
+
+def ranks() -> Ranks | None:
+    """The ranks of this MPI run; None without an mpiexec, or with one process of it.
+
+    Raises InputError where an mpiexec has started several processes that do not find each other.
+    """
+    count, fix = launched(), "pip install 'gridflow[mpi]', and use the mpiexec that this brings, or that of your cluster's MPI"
+    if count == 1 and "PMIX_RANK" not in os.environ:
+        return None
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"an mpiexec with {count} processes, without MPI in Python: {error}", "mpi4py with its MPI", fix) from None
+    comm = MPI.COMM_WORLD
+    if comm.size == 1 and count > 1:
+        library = MPI.Get_library_version().partition("\n")[0].strip("\0 ")
+        received = f"an mpiexec that has started {count} processes, each of which is alone in the MPI of mpi4py ({library})"
+        raise InputError(received, "the mpiexec of that MPI", "start it with the mpiexec of the same MPI: gridflow doctor names it")
+    return None if comm.size == 1 else Ranks(comm.Dup())

@@ -1,0 +1,214 @@
+"""A slab: the cells of a grid that one rank has, cut across the longest line or circle, and a few of its neighbours' cells.
+
+    cells of the cut factor      0 … n
+    rank k has its own           [n k/P, n(k + 1)/P)
+    and of its neighbours        `ghosts` on either side, none beyond a wall
+
+A field on a slab has all of these cells. Those of neighbours are copies (`exchange`), as many as a stencil reaches, so that what
+a step computes in the cells of its own is what it would be on the whole grid, operation by operation. They count nothing in
+integrals: their `weights`, and with them `volume`, are 0. Functions of the position, as features and potentials are, are computed
+in all of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflow.errors import require
+from gridflow.slabs.ranks import Ranks
+from gridflow.space.coordinate import Coordinate
+from gridflow.space.factor import Array, Factor
+from gridflow.space.grid import Grid, Result, Values
+
+DRAWN = 2**22
+"""Random numbers that are drawn at a time: those of other ranks among them are thrown away."""
+CELLS_MIN = 4
+"""Of a slab along the cut: twice what a stencil reaches to one side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece(Coordinate):
+    """Some cells of a line or circle that follow each other, with walls where they end. Its geometry is that of the whole."""
+
+    of: Coordinate = field(kw_only=True)
+
+    @property
+    def components(self) -> int:  # type: ignore[override]
+        return self.of.components
+
+    @property
+    def walls(self) -> tuple[float, float]:
+        return float(self.edges[0]), float(self.edges[-1])
+
+    @property
+    def covariance(self) -> Array | None:
+        return self.of.covariance
+
+    def fold(self, x: Array) -> Array:
+        return self.of.fold(x)
+
+    def embed(self, x: Array) -> Array:
+        return self.of.embed(x)
+
+    def embed_tangent(self, x: Array) -> Array:
+        return self.of.embed_tangent(x)
+
+
+class Slab(Grid):
+    """The slab of one rank. whole : the grid; axis : of the cut factor; ghosts : cells of a neighbour beyond either end"""
+
+    def __init__(self, whole: Grid, ranks: Ranks, axis: int, ghosts: int) -> None:
+        self.grid, self.ranks, self.axis, self.ghosts = whole, ranks, axis, ghosts
+        factor = whole.factors[axis]
+        assert isinstance(factor, Coordinate)
+        n, self.around = factor.size, factor.period > 0
+        self.ends = np.array([n * k // ranks.size for k in range(ranks.size + 1)])
+        self.before = ghosts if self.around or ranks.rank > 0 else 0
+        self.after = ghosts if self.around or ranks.rank < ranks.size - 1 else 0
+        numbers = np.arange(self.ends[ranks.rank] - self.before, self.ends[ranks.rank + 1] + self.after)
+        self.cells = numbers % n
+        self.factors = tuple(piece(factor, numbers) if k == axis else f for k, f in enumerate(whole.factors))
+        self.order, self.shape = whole.order, tuple(f.size for f in self.factors)
+        self.mobility = tuple(np.ascontiguousarray(self.cut(m)) for m in whole.mobility)
+        self.own = (slice(None),) * axis + (slice(self.before, self.shape[axis] - self.after),)
+
+    @property
+    def whole(self) -> Grid:
+        return self.grid
+
+    @property
+    def alone(self) -> bool:
+        return False
+
+    @property
+    def weights(self) -> list[Array]:
+        found = [f.volumes for f in self.factors]
+        found[self.axis] = self.of_own(found[self.axis])
+        return found
+
+    def of_own(self, values: Array) -> Array:
+        """Values at the cells along the cut, 0 at those of neighbours."""
+        kept = np.zeros_like(values)
+        kept[self.own[-1]] = values[self.own[-1]]
+        return kept
+
+    def total(self, values: Values) -> Values:
+        found: Values = self.ranks.total(values)
+        return found
+
+    def largest(self, values: Values) -> Values:
+        found: Values = self.ranks.largest(values)
+        return found
+
+    def exchange(self, field: Array) -> Array:
+        self.ranks.exchange(field, self.axis, self.before, self.after, self.around)
+        return field
+
+    @property
+    def writes(self) -> bool:
+        return self.ranks.rank == 0
+
+    def first(self, call: Callable[[], Result]) -> Result:
+        return self.ranks.first(call)
+
+    def gather(self, field: Array) -> Array:
+        more = field.ndim - len(self.shape)
+        if more < 0 or field.shape[more:] != self.shape:
+            return field
+        found = self.ranks.gather(field[(slice(None),) * more + self.own], more + self.axis, self.ends)
+        return np.empty(0) if found is None else found
+
+    def scatter(self, field: Array) -> Array:
+        more = field.ndim - len(self.shape)
+        if more < 0 or field.shape[more:] != self.grid.shape:
+            return field
+        return field.take(self.cells, more + self.axis)
+
+    def cut(self, field: Array) -> Array:
+        return field if field.shape[self.axis] == 1 else field.take(self.cells, self.axis)
+
+    def has_wall(self, axis: int, side: int) -> bool:
+        return axis != self.axis or (self.before, self.after)[side] == 0
+
+    def drawn(self, draw: Callable[[tuple[int, ...]], Array]) -> Array:
+        whole, found = self.grid.shape, np.empty(self.shape)
+        rows = max(1, DRAWN // int(np.prod(whole[1:])))
+        for start in range(0, whole[0], rows):
+            numbers = draw((min(rows, whole[0] - start), *whole[1:]))
+            if self.axis > 0:
+                found[start : start + rows] = self.cut(numbers)
+                continue
+            here = (self.cells >= start) & (self.cells < start + rows)
+            found[here] = numbers[self.cells[here] - start]
+        return found
+
+    def density(self, masses: Array) -> Array:
+        return masses / reduce(np.multiply.outer, [f.volumes for f in self.factors])
+
+    def cells_of(self, axes: tuple[int, ...]) -> NDArray[np.int64] | slice:
+        if self.axis not in axes:
+            return slice(None)
+        shape = [self.grid.shape[k] for k in axes]
+        numbers = np.arange(int(np.prod(shape))).reshape(shape)
+        return numbers.take(self.cells, axes.index(self.axis)).reshape(-1)
+
+    def with_faces(self, field: Array, axis: int) -> Array:
+        """The cells on both sides of the faces of this rank along a factor: those before its own cells, along the cut."""
+        if axis != self.axis:
+            return field[self.own]
+        first = max(self.before - 1, 0)
+        return field[(slice(None),) * axis + (slice(first, self.shape[axis] - self.after),)]
+
+    def marginal_masses(self, density: Array, name: str) -> Array:
+        masses = super().marginal_masses(density, name)
+        if name == self.order[self.axis]:
+            own = np.zeros(self.grid.shape[self.axis])
+            own[self.cells[self.own[-1]]] = masses[self.own[-1]]
+            masses = own
+        return self.total(masses)
+
+    @cached_property
+    def boundary(self) -> NDArray[np.bool_]:
+        layer = np.zeros(self.shape, dtype=bool)
+        for axis, factor in enumerate(self.grid.factors):
+            if factor.walls and self.grid.mobility[axis].max() > 0:
+                outer = np.zeros(factor.size, dtype=bool)
+                outer[[0, -1]] = True
+                here = outer[self.cells] if axis == self.axis else outer
+                layer |= here.reshape([-1 if k == axis else 1 for k in range(len(self.shape))])
+        return layer
+
+
+def piece(factor: Coordinate, numbers: NDArray[np.int64]) -> Piece:
+    """Cells of a factor; numbers : of the cells, which go on around a circle."""
+    n, turns = factor.size, np.floor_divide(numbers, factor.size) * factor.period
+    faces = np.append(numbers, numbers[-1] + 1)
+    edges = factor.edges[faces % n] + np.floor_divide(faces, n) * factor.period if factor.period > 0 else factor.edges[faces]
+    cells, at = numbers % n, faces % n if factor.period > 0 else faces
+    return Piece(
+        factor.name, factor.kind, factor.units, factor.points[cells] + turns, factor.volumes[cells], edges, factor.distances[at],
+        of=factor,
+    )  # fmt: skip
+
+
+def cut_axis(grid: Grid) -> int:
+    """Of the longest line or circle along which mass moves. Raises InputError for a space without one."""
+    lines = [k for k, f in enumerate(grid.factors) if f.one_dimensional and grid.mobility[k].max() > 0]
+    allowed, fix = "a space with an interval or a circle, which is cut", "run it without mpiexec"
+    require(lines != [], "mpiexec with a space without intervals and circles", allowed, fix)
+    return max(lines, key=lambda k: (grid.shape[k], k))
+
+
+def slab_of(grid: Grid, ranks: Ranks, ghosts: int) -> Slab:
+    """The slab of this rank. Raises InputError for more ranks than the cut has cells for."""
+    axis = cut_axis(grid)
+    factor = grid.factors[axis]
+    most = factor.size // CELLS_MIN
+    received = f"{ranks.size} ranks for the {factor.size} cells of {factor.name!r}, the longest line of this grid"
+    allowed = f"at most {most}: {CELLS_MIN} cells for each"
+    require(ranks.size <= most, received, allowed, f"use mpiexec -n {max(most, 1)} or fewer, or more space.{factor.name}.cells")
+    return Slab(grid, ranks, axis, ghosts)
