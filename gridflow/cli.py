@@ -7,6 +7,7 @@ or was interrupted, 2 the input is wrong.
 import argparse
 import gc
 import sys
+import traceback
 from collections.abc import Sequence
 
 from gridflow import __version__
@@ -19,6 +20,7 @@ from gridflow.commands.sweep import SWEEP
 from gridflow.commands.validate import VALIDATE
 from gridflow.errors import InputError, SolveError, suggestion
 from gridflow.interrupts import stopping
+from gridflow.launched import end_all, end_together, launched
 from gridflow.memory import unlimited
 from gridflow.messages import reason_of
 
@@ -51,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message(f"gridflow: no command {named!r}\n  allowed: {', '.join(COMMANDS)}\n  fix: {fix}")
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
+    if launched() > 1 and arguments.command != SOLVE.name:
+        received = f"gridflow: an mpiexec with {launched()} processes for gridflow {arguments.command}"
+        message(f"{received}\n  allowed: mpiexec for gridflow solve\n  fix: run it without mpiexec")
+        return EXIT_INPUT
     try:
         with stopping(), unlimited(vars(arguments).get("force", False)):
             return COMMANDS[arguments.command].run(arguments)
@@ -64,7 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         message(f"gridflow: {reason_of(error)}")
+        end_together(reason_of(error))
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
+    except Exception:
+        if launched() > 1:
+            traceback.print_exc()
+            end_all("a fault of gridflow")
+        raise
 
 
 if __name__ == "__main__":

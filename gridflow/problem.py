@@ -179,7 +179,7 @@ class Problem:
     def check_start(self) -> None:
         """Raises InputError for an initial density, an energy or a pair of them that the grid does not admit."""
         start = self.start
-        mass = float(start.sum())  # of a result that a reaction has changed
+        mass = self.grid.sum(start)  # of a result that a reaction has changed
         fix = "start from a result of a flow that keeps its mass, or add flow.reaction"
         kept = not self.keeps_mass or abs(mass - 1) <= START_MASS_ERROR
         require(kept, f"initial: a density of mass {mass:.6g}", "mass 1 where no reaction changes it", fix)

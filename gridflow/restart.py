@@ -11,6 +11,7 @@ from gridflow.output.remains import ANEW
 from gridflow.paths import checkpoint_path, part_path
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.watch import Watch
+from gridflow.space.grid import Grid
 
 CHECKPOINT_SECONDS, CHECKPOINT_SECONDS_MAX = 2.0, 1800.0
 """Between two checkpoints at least and at most: a lost machine costs that much work."""
@@ -46,26 +47,24 @@ def final_state(checkpoint: Checkpoint, part: Part) -> bytes:
     return packed_state(checkpoint, FINAL_SHARE * part.records * part.kind.itemsize)
 
 
-def restored(
-    path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None, stepper: Stepper, watch: Watch
-) -> tuple[State, Part]:
-    """The state of a checkpoint, and the part that belongs to it; extends : see `gridflow.output.remains.Remains`.
+def part_of(path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None) -> Part:
+    """The part that belongs to a checkpoint; extends : see `gridflow.output.remains.Remains`.
 
-    Raises UnreadableError for files that do not fit together, InputError for another energy.
+    Raises UnreadableError for files that do not fit together.
     """
-    numbers, arrays = checkpoint.numbers, dict(checkpoint.arrays)
-    density, saved = arrays.pop("density"), numbers.state
-    if density.shape != layout.variables["density"].values.shape[1:] or set(saved) != set(STATE_NUMBERS):
+    numbers, shape = checkpoint.numbers, layout.variables["density"].values.shape[1:]
+    if checkpoint.arrays["density"].shape != shape or set(numbers.state) != set(STATE_NUMBERS):
         raise UnreadableError(checkpoint_path(path), "damaged", "holds a state of another shape")
     count, digest = numbers.counters.saved, numbers.part_digest
     if extends is None:
-        part = Part.resumed(part_path(path), layout, numbers.part_begin, count, digest)
-    else:
-        part = Part.rebuilt(part_path(path), layout, extends, count, digest)
-    try:
-        state = stepper.start(density, saved["time"], saved["dt"])
-        watch.resume(numbers.watch, state, saved["free_energy"], ANEW)
-    except BaseException:
-        part.close()
-        raise
-    return replace(state, arrays=arrays, reports=numbers.reports, **saved), part  # type: ignore[arg-type]
+        return Part.resumed(part_path(path), layout, numbers.part_begin, count, digest)
+    return Part.rebuilt(part_path(path), layout, extends, count, digest)
+
+
+def restored(checkpoint: Checkpoint, grid: Grid, stepper: Stepper, watch: Watch) -> State:
+    """The state of a checkpoint, on a grid or a slab of it. Raises InputError for another energy."""
+    numbers, arrays = checkpoint.numbers, {name: grid.scatter(array) for name, array in checkpoint.arrays.items()}
+    density, saved = arrays.pop("density"), numbers.state
+    state = stepper.start(density, saved["time"], saved["dt"])
+    watch.resume(numbers.watch, state, saved["free_energy"], ANEW)
+    return replace(state, arrays=arrays, reports=numbers.reports, **saved)  # type: ignore[arg-type]

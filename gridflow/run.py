@@ -5,7 +5,9 @@ progress.
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +17,24 @@ from gridflow.errors import SolveError, require
 from gridflow.interrupts import Held
 from gridflow.memory import require_disk
 from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
-from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, layout_of
+from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, NoWriter, Record, layout_of
 from gridflow.output.kept import UnreadableError
 from gridflow.output.layout import Layout
-from gridflow.output.part import Part
 from gridflow.output.remains import ANEW, Remains
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
-from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, restored
+from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, part_of, restored
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.guards import check_step, steps_done
 from gridflow.scheme.watch import Watch
+from gridflow.slabs.problem import cut_problem
 from gridflow.space.concentration import concentration_warnings, is_concentrated
 from gridflow.space.distances import wasserstein1
 from gridflow.space.walls import ON_GRID, bounds_reached, largest_shares, wall_shares, wall_warnings, widest_bounds
 from gridflow.sums.choice import Use
 
 if TYPE_CHECKING:
-    pass
+    from gridflow.slabs.ranks import Ranks
 
 FEWER = "save less often (time.save), or use fewer cells or data"
 
@@ -50,15 +52,17 @@ class Run:
         use: Use,
         held: Held,
         compare: bool = True,
+        ranks: "Ranks | None" = None,
     ) -> None:
         self.case, self.path, self.progress, self.use, self.held = case, path, progress, use, held
         began = time.monotonic()
-        problem = case.problem(energy)
+        whole = case.problem(energy)
+        problem = whole if ranks is None else cut_problem(case, whole, ranks)
         problem.check_start()
         self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
         self.watch = Watch(problem, energy, compare)
-        first = problem.grid.factors[0]
-        self.line = first if len(problem.grid.factors) == 1 and first.one_dimensional else None
+        first = whole.grid.factors[0]
+        self.line = first if len(whole.grid.factors) == 1 and first.one_dimensional else None
         self.stepper: Stepper = case.scheme.init(problem)
         self.watch.begin(self.stepper)
         rising = ", ".join(term.stated for term in problem.terms if not term.lowers_energy)
@@ -67,50 +71,74 @@ class Run:
         may_wait = case.time.steady == 0 or (problem.lowers_energy and not problem.annealed)
         require(may_wait, f"time.steady for a flow {why}", "steady = 0", "remove time.steady")
         self.times = case.time.save_times()
-        self.exact = None if case.exact is None else case.exact.solution(problem)
+        self.exact = None if case.exact is None else case.exact.solution(whole)
         if case.exact is not None and self.exact is not None:
-            case.exact.check(problem, self.times)
-        layout = layout_of(case, self.grid, self.bound.data, self.records(), self.watch.identity)
-        layout.attrs.update({**self.bound.attributes, **self.watch.attributes()})
-        if problem.gibbs is not None:
-            why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
-            layout.attrs["free_energy_bound"] = "free_energy_gap" if self.bound.convex and problem.keeps_mass else f"none: {why}"
+            case.exact.check(whole, self.times)
+        layout = self.layout() if self.grid.writes else Layout({})
         self.size = layout.bytes_per_record * len(self.times)
         if path is not None:
-            require_disk(f"a result of {len(self.times)} saves", self.size, path.parent, FEWER)
+            folder = path.parent
+            self.grid.first(lambda: require_disk(f"a result of {len(self.times)} saves", self.size, folder, FEWER))
         self.counters = Counters()
-        self.state, self.writer = self.beginning(layout, remains)
+        self.writer: MemoryWriter | FileWriter | NoWriter = NoWriter(layout)
+        self.state = self.beginning(layout, remains)
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpoint_due = began + CHECKPOINT_SECONDS
         if remains is not None and remains.extends is not None:
             self.save_checkpoint()
 
-    def beginning(self, layout: Layout, remains: Remains | None) -> tuple[State, MemoryWriter | FileWriter]:
-        """The state to start from, or to go on from, and the writer; the counters are those of the state."""
+    def layout(self) -> Layout:
+        """The dataset without its records."""
+        problem, bound = self.problem, self.bound
+        layout = layout_of(self.case, self.grid.whole, bound.data, self.records(), self.watch.identity)
+        layout.attrs.update({**bound.attributes, **self.watch.attributes()})
+        if problem.gibbs is not None:
+            why = "the energy is not convex" if problem.keeps_mass else "the mass is free"
+            layout.attrs["free_energy_bound"] = "free_energy_gap" if bound.convex and problem.keeps_mass else f"none: {why}"
+        return layout
+
+    def beginning(self, layout: Layout, remains: Remains | None) -> State:
+        """The state to start from, or to go on from, with the writer; the counters are those of the state."""
         notes = [] if remains is None else list(remains.notes)
         if self.path is not None and remains is not None:
             for checkpoint in remains.checkpoints:
+                reopen = partial(self.reopen, self.path, checkpoint, layout, remains.extends)
                 try:
-                    state, part = restored(self.path, checkpoint, layout, remains.extends, self.stepper, self.watch)
+                    self.grid.first(reopen)
                 except UnreadableError as error:
                     notes.append(str(error))
                     continue
+                try:
+                    state = restored(checkpoint, self.grid, self.stepper, self.watch)
+                except BaseException:
+                    self.writer.close()
+                    raise
                 self.counters = replace(checkpoint.numbers.counters)
                 if self.exact is not None:
                     for time_saved in self.times[: self.counters.saved]:  # the same steps as without an interruption
                         self.exact(time_saved)
                 self.progress.note("; ".join([*notes, f"goes on from time {state.time:.6g}"]))
-                return state, FileWriter(self.path, layout, part)
+                return state
             require(remains.extends is None, f"--resume: {'; '.join(notes)}", "a file as it was written", ANEW)
             if notes:
                 self.progress.note("; ".join([*notes, "starts anew"]))
-        state = self.stepper.start(self.problem.start / self.grid.volume)
+        state = self.stepper.start(self.grid.density(self.problem.start))
         self.counters.mass = self.grid.integrate(state.density)
         self.watch.start(state)
+        self.grid.first(partial(self.open, layout))
+        return state
+
+    def open(self, layout: Layout) -> None:
+        """The writer of a run from the start."""
         if self.path is None:
-            return state, MemoryWriter(layout)
+            self.writer = MemoryWriter(layout)
+            return
         remove_checkpoints(self.path)  # of an earlier run under this name
-        return state, FileWriter(self.path, layout)
+        self.writer = FileWriter(self.path, layout)
+
+    def reopen(self, path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None) -> None:
+        """The writer of a run that goes on from a checkpoint. Raises UnreadableError where its records are not there."""
+        self.writer = FileWriter(path, layout, part_of(path, checkpoint, layout, extends))
 
     def records(self) -> dict[str, tuple[str, str]]:
         """Units and long names of the numbers of every save, by name."""
@@ -131,13 +159,15 @@ class Run:
     def result(self) -> Ending:
         """Runs to the end, or until it stops: what it leaves beside its records."""
         status = "completed"
+        together = nullcontext() if self.grid.alone else self.held  # signals are looked at where all ranks do
         try:
-            for target in self.times[self.counters.saved :]:
-                self.step_to(target)
-                if self.is_steady():
-                    status = "steady"
-                    break
-                self.save_state()
+            with together:
+                for target in self.times[self.counters.saved :]:
+                    self.step_to(target)
+                    if self.is_steady():
+                        status = "steady"
+                        break
+                    self.save_state()
         except SolveError as error:
             status = f"failed: {error}"
         except KeyboardInterrupt:
@@ -149,7 +179,7 @@ class Run:
         finally:
             self.progress.close()
         with self.held:
-            final = self.checkpoint(self.writer.part) if isinstance(self.writer, FileWriter) else None
+            final = None if self.path is None else self.checkpoint()
             if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
                 self.save_state()  # the last good state
             return self.ending(status, final)
@@ -178,9 +208,20 @@ class Run:
                 self.watch.after_step(self.state, new)
                 self.state = new
             self.progress.update(new, counters.steps, counters.mass_error)
-            if time.monotonic() > self.checkpoint_due:
+            if self.agreed(time.monotonic() > self.checkpoint_due):
                 with self.held:
                     self.save_checkpoint()
+            self.look_at_signals()
+
+    def agreed(self, due: bool) -> bool:
+        """What the process that writes says, in all of them."""
+        return due if self.grid.alone else bool(self.grid.largest(float(due and self.grid.writes)) > 0)
+
+    def look_at_signals(self) -> None:
+        """Raises KeyboardInterrupt in all ranks where one has been asked to stop. (A run alone is interrupted at once.)"""
+        if not self.grid.alone and self.grid.largest(float(len(self.held.came))) > 0:
+            self.held.came.clear()
+            raise KeyboardInterrupt
 
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""
@@ -206,15 +247,14 @@ class Run:
         numbers |= self.problem.at_time(state.time).diagnose(state.density, state.evaluation)
         if self.exact is not None:
             exact = self.exact(state.time)
-            numbers["error_l1"] = float(abs(masses - exact).sum())
+            numbers["error_l1"] = grid.sum(abs(masses - grid.cut(exact)))
             if self.line is not None:
-                numbers["error_w1"] = wasserstein1(masses, exact, self.line)
+                numbers["error_w1"] = wasserstein1(grid.marginal_masses(state.density, self.line.name), exact, self.line)
         prediction = prediction_of(self.bound, masses, state.evaluation)
         if prediction is not None and self.bound.data is not None:
             prediction = self.bound.data.in_dataset(prediction)
-        record = Record(state.time, state.density, prediction, numbers)
         with self.held:
-            self.writer.append(record)
+            self.writer.append(Record(state.time, grid.gather(state.density), prediction, numbers))
             self.look_at_walls()
             self.watch.after_save(state)
             self.counters.saved += 1
@@ -260,30 +300,42 @@ class Run:
         narrow = concentration_warnings(self.grid, self.state.density, until)
         if lines := [*outer, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
             attrs["warnings"] = "\n".join(lines)
-        if isinstance(self.writer, MemoryWriter) or final is None:
-            return self.writer.finish(attrs)
         if status == "interrupted":
             self.save_checkpoint()
-            return replace(self.writer.suspend(attrs), reached=self.state.time)
+        return self.grid.first(lambda: self.finished(attrs, status, final))
+
+    def finished(self, attrs: dict[str, Any], status: str, final: Checkpoint | None) -> Ending:
+        """What `ending` returns, in the process that writes."""
+        writer = self.writer
+        if not isinstance(writer, FileWriter) or final is None:
+            return writer.finish(attrs)
+        if status == "interrupted":
+            return replace(writer.suspend(attrs), reached=self.state.time)
         try:
-            result = self.writer.finish(attrs, final_state(final, self.writer.part))
+            result = writer.finish(attrs, final_state(final, writer.part))
         except OSError:
-            write_checkpoint(self.writer.path, final)  # no step need be done again
+            write_checkpoint(writer.path, final)  # no step need be done again
             raise
-        remove_checkpoints(self.writer.path)
+        remove_checkpoints(writer.path)
         return result
 
-    def checkpoint(self, part: Part) -> Checkpoint:
-        """What is needed to go on from here."""
+    def checkpoint(self) -> Checkpoint | None:
+        """What is needed to go on from here, on any number of ranks; None in processes that do not write."""
         counters = replace(self.counters, wall_seconds=time.monotonic() - self.began)
-        return checkpoint_of(self.case.text(), self.state, counters, self.watch, part)
+        arrays = {name: self.grid.gather(array) for name, array in self.state.arrays.items()}
+        density = self.grid.gather(self.state.density)
+        if not isinstance(self.writer, FileWriter):
+            return None
+        whole = replace(self.state, density=density, arrays=arrays)
+        return checkpoint_of(self.case.text(), whole, counters, self.watch, self.writer.part)
 
     def save_checkpoint(self) -> None:
         """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
-        if not isinstance(self.writer, FileWriter):
+        if self.path is None:
             return
-        began = time.monotonic()
-        self.writer.part.synchronise()
-        write_checkpoint(self.writer.path, self.checkpoint(self.writer.part))
+        began, checkpoint = time.monotonic(), self.checkpoint()
+        if checkpoint is not None and isinstance(self.writer, FileWriter):
+            self.writer.part.synchronise()
+            write_checkpoint(self.writer.path, checkpoint)
         now = time.monotonic()
         self.checkpoint_due = now + checkpoint_interval(now - began)

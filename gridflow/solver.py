@@ -1,8 +1,8 @@
 """`gridflow.solve`: a case in, a density over time out. Why it stopped is its status; the loop is `gridflow.run`."""
 
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ from gridflow.threads import blas_threads
 
 if TYPE_CHECKING:
     import xarray
+
+    from gridflow.slabs.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,13 @@ def solve_to_file(
     resume: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
+    ranks: "Ranks | None" = None,
 ) -> Ending:
-    """What `solve` writes, without a dataset in memory: the attributes of the file, and its first and last numbers."""
-    return finished(case, None, output, overwrite, resume, progress, threads).ending
+    """What `solve` writes, without a dataset in memory: the attributes of the file, and its first and last numbers.
+
+    ranks : over which the grid is cut into slabs (`gridflow.slabs.ranks.ranks`); each of them calls this
+    """
+    return finished(case, None, output, overwrite, resume, progress, threads, ranks=ranks).ending
 
 
 def finished(
@@ -114,20 +120,22 @@ def finished(
     progress: Progress | bool | None,
     threads: int | None,
     compare: bool = True,
+    ranks: "Ranks | None" = None,
 ) -> Finished:
     """A run from its checks to its end; compare : whether the numbers of an energy of one's own, at the start."""
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
-    shows = shown(progress, lambda: progress_for(case.name, case.time.stop))
-    alone = nullcontext() if path is None else locked(path)
+    writes = ranks is None or ranks.rank == 0
+    shows = shown(progress, lambda: progress_for(case.name, case.time.stop)) if writes else Progress()
+    alone = nullcontext() if path is None else locked(path) if ranks is None else locked_by_first(path, ranks)
     with blas_threads(threads), on_compilation(shows.compiling), reductions(case.reductions) as use, alone, holding() as held:
         remains = None if path is None else remains_of(path, case, overwrite, resume)
         if path is not None and remains is not None and remains.complete is not None:
             shows.note(f"{path.name} is complete: nothing is done")
             shows.close()
             return Finished(remains.complete, lambda: dataset_in(path), [])
-        run = Run(case, energy, path, remains, shows, use, held, compare)
+        run = Run(case, energy, path, remains, shows, use, held, compare, ranks)
         if path is None:  # the records, and the dataset that they become
             require_memory(f"a result of {len(run.times)} saves", 2 * run.size, f"name an output file, or {FEWER}")
         try:
@@ -137,6 +145,14 @@ def finished(
             return Finished(ending, run.writer.dataset, run.watch.warnings())
         finally:
             run.writer.close()
+
+
+@contextmanager
+def locked_by_first(path: Path, ranks: "Ranks") -> Iterator[None]:
+    """`locked`, by rank 0 for all. Raises InputError, in all, where another run has the lock."""
+    with ExitStack() as stack:
+        ranks.first(lambda: stack.enter_context(locked(path)))
+        yield
 
 
 def check_one_energy(case: Case, energy: Energy | None) -> None:

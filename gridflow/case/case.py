@@ -26,6 +26,7 @@ from gridflow.exact.specs import ExactSpec
 from gridflow.files import regular_file
 from gridflow.flow.flow import Flow
 from gridflow.html import folded_html, table_html
+from gridflow.launched import launched_here
 from gridflow.memory import require_memory
 from gridflow.output.schema import RESERVED
 from gridflow.output.ugrid import reserved_names
@@ -110,7 +111,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def grid(self) -> Grid:
         """The product of the factors of [space], with the mobilities of [flow]."""
         size = math.prod(spec.size for spec in self.space.values())
-        require_memory(f"a run on a grid of {size} cells", size * BYTES_PER_CELL, "use fewer cells per factor")
+        here = size * launched_here()  # on all machines of an mpiexec together it is all of them
+        require_memory(f"a run on a grid of {size} cells", here * BYTES_PER_CELL, "use fewer cells per factor")
         factors: list[Factor] = [spec.factor(name) for name, spec in self.space.items()]
         taken = RESERVED.union(*(reserved_names(f.name) for f in factors if f.columns > 1))
         reserved = {name for name in self.space if name in taken or name.endswith("_bounds")}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gridflow.errors import suggestion
+from gridflow.launched import launched_rank
 
 if TYPE_CHECKING:
     from gridflow.case.case import Case
@@ -89,6 +90,6 @@ def changed_case(arguments: argparse.Namespace) -> "Case":
 
 
 def message(text: str, quiet: bool = False) -> None:
-    """Prints to stderr unless quiet."""
-    if not quiet:
+    """Prints to stderr unless quiet; of the processes of an mpiexec the first one alone."""
+    if not quiet and launched_rank() == 0:
         print(text, file=sys.stderr)

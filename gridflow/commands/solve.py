@@ -16,6 +16,7 @@ from gridflow.commands.base import (
 )
 from gridflow.commands.results import solve_json
 from gridflow.errors import require
+from gridflow.launched import end_all, launched_rank
 from gridflow.messages import command_to_resume, left_to_resume, reason_of, summary
 
 
@@ -39,11 +40,13 @@ def command_solve(arguments: argparse.Namespace) -> int:
         return solved(arguments, output)
     except KeyboardInterrupt:  # while it starts or ends; else the run has ended in good order
         message(f"interrupted {left_to_resume(output)}. Go on with:\n  {command_to_resume(arguments, output)}")
+        end_all()
     except (OSError, MemoryError) as error:  # a disk or a memory that does not suffice
         if arguments.debug:
             raise
         message(f"gridflow: {reason_of(error)}\n  {output} {left_to_resume(output)}. Once that is put right, go on with:")
         message(f"  {command_to_resume(arguments, output)}")
+        end_all("" if launched_rank() == 0 else reason_of(error))
     return EXIT_FAILED
 
 
@@ -52,6 +55,7 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
     from gridflow.files import check_new_file
     from gridflow.output.remains import check_output
     from gridflow.progress import progress_for
+    from gridflow.slabs.ranks import ranks
     from gridflow.solver import solve_to_file
 
     case = changed_case(arguments)
@@ -62,9 +66,18 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
         check_new_file(picture, {".png"}, arguments.overwrite or arguments.resume)
     progress = None if arguments.quiet else progress_for(case.name, case.time.stop)
     ending = solve_to_file(
-        case, output, overwrite=arguments.overwrite, resume=arguments.resume, progress=progress, threads=arguments.threads
+        case,
+        output,
+        overwrite=arguments.overwrite,
+        resume=arguments.resume,
+        progress=progress,
+        threads=arguments.threads,
+        ranks=ranks(),
     )
     status = ending.attrs["status"]
+    failed = status.startswith(("failed", "unconverged"))
+    if launched_rank() > 0:
+        return EXIT_FAILED if failed or status == "interrupted" else 0
     if arguments.json:
         print(solve_json(ending, output, picture if arguments.plot else None))
     if status == "interrupted":
@@ -72,7 +85,6 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
             f"interrupted at time {ending.reached:.6g}, with a checkpoint. Go on with:\n  {command_to_resume(arguments, output)}"
         )
         return EXIT_FAILED
-    failed = status.startswith(("failed", "unconverged"))
     message(summary(ending, output), arguments.quiet and not failed)
     if arguments.plot:
         from gridflow.output.plotting import plot

@@ -177,6 +177,13 @@ class MemoryWriter:
         return dataset_of(self.layout, {n: np.array([r[n] for r in self.records]) for n in self.records[0]}, self.attrs)
 
 
+class NoWriter(MemoryWriter):
+    """Of a process that does not write."""
+
+    def append(self, record: Record) -> None:
+        """Nothing is kept."""
+
+
 class FileWriter:
     """Writes records to NAME.part, and NAME from it at the end. Whether a file may be replaced is decided before.
 

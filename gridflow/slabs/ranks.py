@@ -11,38 +11,18 @@ on all.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gridflow.errors import InputError
+from gridflow.launched import launched
 from gridflow.space.factor import Array
 
 Result = TypeVar("Result")
 FEW = 4096
 """Numbers up to which a sum is that of all ranks in their order; beyond, the library chooses the order."""
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
-NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "MPI_LOCALRANKID")
-"""What the mpiexec of MPICH, Intel and Open MPI, and Slurm, tell a process: how many there are, and its number."""
-
-
-def announced(names: tuple[str, ...], otherwise: int) -> int:
-    """The first of these numbers in the environment."""
-    found = [os.environ[name] for name in names if os.environ.get(name, "").isdigit()]
-    return int(found[0]) if found else otherwise
-
-
-def launched() -> int:
-    """Processes that an mpiexec has started, as far as it says so; 1 without."""
-    return announced(SIZES, 1)
-
-
-def launched_rank() -> int:
-    """The number among them."""
-    return announced(NUMBERS, 0)
-
 
 class Ranks:
     """The processes of an MPI run. rank : the number of this one; size : how many there are"""
@@ -54,7 +34,7 @@ class Ranks:
 
     def total(self, values: Any) -> Any:
         """Σ over all ranks of numbers of any shape."""
-        mine = np.ascontiguousarray(values, dtype=float)
+        mine = np.array(values, dtype=float, order="C")
         if mine.size > FEW:
             found = np.empty_like(mine)
             self.comm.Allreduce(mine, found)
@@ -65,7 +45,7 @@ class Ranks:
 
     def largest(self, values: Any) -> Any:
         """The largest of all ranks of numbers of any shape; NaN where one is."""
-        mine = np.ascontiguousarray(values, dtype=float)
+        mine = np.array(values, dtype=float, order="C")
         of_all = np.empty((self.size, *mine.shape))
         self.comm.Allgather(mine, of_all)
         return of_all.max(axis=0)
@@ -143,12 +123,6 @@ class Ranks:
         self.comm.Alltoallv([sent, [part.size for part in parts], kind], [received, sizes, kind])
         starts = np.cumsum([0, *sizes])
         return [received[starts[k] : starts[k + 1]].reshape(shapes[k]) for k in range(self.size)]
-
-    def abort(self) -> None:
-        """Ends all ranks: this one cannot go on, and others would wait for it."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.comm.Abort(1)
 
 
 def longer_side(field: Array) -> int:
