@@ -224,7 +224,7 @@ def blocks_of_points(grid: Grid) -> Iterator[tuple[Array, slice]]:
 def weights_on(grid: Grid, target: TargetOn) -> TargetWeights:
     """The weights of a target on a grid."""
     shares = np.concatenate([target.shares_at(points) for points, _ in blocks_of_points(grid)], axis=1)
-    return TargetWeights(shares * grid.volume.ravel(), target.weights)
+    return TargetWeights(grid, shares * grid.volume.ravel(), target.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +237,7 @@ class BoundPotential(BoundEnergy):
 
     convex = True
     linear = True
-
-    @property
-    def slabs(self) -> bool:  # type: ignore[override]
-        return self.target is None
+    slabs = True
 
     @property
     def diagnostics(self) -> Records:  # type: ignore[override]

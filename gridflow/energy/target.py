@@ -19,6 +19,7 @@ from gridflow.energy.base import Records
 from gridflow.energy.tabulated import Tabulated
 from gridflow.errors import require
 from gridflow.space.factor import Array, Factor, block, columns_of
+from gridflow.space.grid import Grid
 from gridflow.space.mixture import Component, factor_masses
 
 PURPOSE = "energy.target"
@@ -90,10 +91,11 @@ class TargetOn:
 class TargetWeights:
     """The weights of a target on a grid. shares : r_k times the cell volume, (n_components, n_cells); weights : w_k"""
 
+    grid: Grid
     shares: Array
     weights: Array
 
     def numbers(self, density: Array) -> dict[str, float]:
         """`weight_error` of a density, for its mass divided by the whole."""
-        found = self.shares @ density.ravel()
+        found = self.grid.total(self.shares @ density.ravel())
         return {"weight_error": float(np.abs(found / found.sum() - self.weights).max())}

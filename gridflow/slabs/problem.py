@@ -26,6 +26,6 @@ def cut_problem(case: Case, problem: Problem, ranks: Ranks | None) -> Problem:
     allowed = "transport, a temperature and a reaction"
     require(not unfit, f"{ranks.size} ranks with {', '.join(unfit)}", allowed, f"remove it, or {ALONE}")
     fix = f"{ALONE}; shipped energies of the list can be summed"
-    allowed = "networks (without energy.stationarity), potentials (without energy.weights), and sums of them"
+    allowed = "networks, potentials, and sums of them"
     require(cut.bound.slabs, f"{ranks.size} ranks with {cut.bound.label}", allowed, fix)
     return cut

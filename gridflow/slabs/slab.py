@@ -156,6 +156,11 @@ class Slab(Grid):
         numbers = np.arange(int(np.prod(shape))).reshape(shape)
         return numbers.take(self.cells, axes.index(self.axis)).reshape(-1)
 
+    def joined(self, axes: tuple[int, ...], values: Array) -> Array:
+        found = np.zeros(int(np.prod([self.grid.shape[k] for k in axes])))
+        np.add.at(found, self.cells_of(axes), values)
+        return self.total(found)
+
     def with_faces(self, field: Array, axis: int) -> Array:
         """The cells on both sides of the faces of this rank along a factor: those before its own cells, along the cut."""
         if axis != self.axis:

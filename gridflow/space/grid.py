@@ -196,6 +196,10 @@ class Grid:
         """Which cells of a group of factors of the whole grid, the last axis fastest, these are."""
         return slice(None)
 
+    def joined(self, axes: tuple[int, ...], values: Array) -> Array:
+        """Sums over the cells of all other factors, at those of a group of the whole grid."""
+        return values
+
     @property
     def size(self) -> int:
         """Number of cells."""

@@ -90,7 +90,7 @@ class NetworkEnergy(Energy):
             grid,
             self.penalty(grid),
             self.stationarity(grid),
-            slabs=self.spec.stationarity is None,
+            slabs=True,
         )
 
     def model(self, grid: Grid, data: Data) -> BranchModel:

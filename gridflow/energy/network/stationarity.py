@@ -22,7 +22,7 @@ directions  S3 Examples 1 and 3, d = 2, ReLU: harmonics a_k = ∫|θ|e^{−ik·a
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -58,8 +58,9 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: Annotated[float, Meta(gt=0.0)] = 0.05
     harmonics: Annotated[int, Meta(ge=3, le=64)] = 8
 
-    def bind(self, branch: Branch, activation: str, teacher: TeacherData, data: Data, grid: Grid) -> "BoundStationarity":
-        """The numbers on a grid, for the one branch of a student. Raises InputError where S3 makes no statement."""
+    def bind(self, branch: Branch, activation: str, teacher: TeacherData, data: Data, on: Grid) -> "BoundStationarity":
+        """The numbers on a grid or a slab, for the one branch of a student. Raises InputError where S3 makes no statement."""
+        grid = on.whole
         by_name = {f.name: f for f in grid.factors}
         factors = [by_name[base(name)] for name in branch.weights]
         received = f"weights on {', '.join(f'the {f.kind} {f.name!r}' for f in factors)}"
@@ -93,7 +94,8 @@ class Stationarity(Struct, frozen=True, forbid_unknown_fields=True):
             "moment": lambda: Moment(*measures, MOMENT[activation]),
             "directions": lambda: Harmonics(*measures, self.harmonics, float(np.linalg.norm(data.inputs[0]))),
         }
-        return BoundStationarity(grid.volume, split, outer, tuple(parts[name]() for name in dict.fromkeys(self.statements)))
+        found = tuple(parts[name]() for name in dict.fromkeys(self.statements))
+        return BoundStationarity(on, tuple(grid.order[k] for k in split.outer), outer, found)
 
 
 def require_stated(
@@ -155,13 +157,18 @@ def volumes_of(grid: Grid, split: Split) -> Array:
 class BoundStationarity:
     """Statements on a grid; the energy depends on ρ through ∫u ρ du alone, u (1, n_outer) at the points of the outer factors.
 
-    volume : of the cells, shape of the grid
+    names : of the outer factors; u is that of the whole grid, of which there may be slabs
     """
 
-    volume: Array
-    split: Split
+    grid: Grid
+    names: tuple[str, ...]
     outer: Array
     parts: tuple[Any, ...]
+
+    @cached_property
+    def split(self) -> Split:
+        """The outer factors against the others."""
+        return self.grid.split(self.names)
 
     @property
     def records(self) -> Records:
@@ -170,10 +177,11 @@ class BoundStationarity:
 
     def weight_masses(self, mass: Array) -> Array:
         """∫u ρ du, (n_inner,), from cell masses in storage order."""
-        return self.split.contract(self.outer, mass)[0]
+        here = self.outer[:, self.grid.cells_of(self.split.outer)]
+        return self.grid.joined(self.split.inner, self.split.contract(here, mass)[0])
 
     def diagnose(self, density: Array, evaluation: Evaluation) -> dict[str, float]:
         """The numbers by name, for a density in storage order and its evaluation."""
-        masses = self.weight_masses(density * self.volume)
+        masses = self.weight_masses(density * self.grid.volume)
         numbers = [number for part in self.parts for number in part.numbers(masses, evaluation)]
         return dict(zip(self.records, numbers, strict=True))

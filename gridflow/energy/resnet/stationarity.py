@@ -75,7 +75,7 @@ class ResNetStationarity(Struct, frozen=True, forbid_unknown_fields=True):
 
         parts = {"condition": lambda: Condition(predict, between.targets), "modes": modes}
         found = tuple(parts[name]() for name in dict.fromkeys(self.statements))
-        return BoundStationarity(grid.volume, split, np.ones((1, split.n_outer)), found)
+        return BoundStationarity(grid, tuple(grid.order[k] for k in split.outer), np.ones((1, split.n_outer)), found)
 
 
 def features_of(model: str, activation: str, theta: Array, inputs: Array) -> Array:

@@ -30,7 +30,8 @@ class CutAxis:
             np.array_split(values.reshape(self.block[0], self.block[2]), slab.ranks.size, axis=side)[slab.ranks.rank]
             for values in (lines, volumes)
         )
-        self.there = LineAxis(slab.whole.factors[axis], mine.shape[1], mine.ravel(), across.ravel())
+        whole = slab.whole.factors[axis]
+        self.there = LineAxis(whole, mine.shape[1], mine.ravel(), across.ravel()) if mine.size else None
 
     def turned(self, field: Array) -> Array:
         """Some whole lines of a field."""
@@ -40,7 +41,9 @@ class CutAxis:
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         """The density after `time`."""
         field = drift.field if drift.field.size == 1 or drift.line is not None else self.turned(drift.field)
-        moved = self.there.advance(self.turned(density), drift._replace(field=field), time, diffusivity, second_order)
+        moved = self.turned(density)
+        if self.there is not None:  # there may be fewer lines than ranks
+            moved = self.there.advance(moved, drift._replace(field=field), time, diffusivity, second_order)
         out, shape = np.empty_like(density), density[self.slab.own].shape
         out[self.slab.own] = self.slab.ranks.turned_back(moved, self.slab.ends, self.block).reshape(shape)
         return self.slab.exchange(out)
