@@ -7,6 +7,7 @@ process. What gridflow needs is told apart from what only adds speed or formats.
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from gridflow.errors import InputError
 State = Literal["works", "lacks", "broken"]
 PACKAGES = {"numpy": "numpy", "scipy": "scipy", "numba": "numba", "xarray": "xarray", "netCDF4": "netcdf4", "msgspec": "msgspec"}
 """Modules that gridflow needs, and the packages that bring them."""
+MPI_SECONDS = 30.0
+"""For two processes to find each other: a second where nothing else runs."""
 INSTALL = "install gridflow again: pip install --force-reinstall gridflow"
 
 
@@ -214,6 +217,32 @@ def check_movies(name: str) -> Finding:
     return Finding(name, "lacks", ".gif alone: no ffmpeg", "pip install 'gridflow[movie]' for .mp4", needed=False)
 
 
+def check_mpi(name: str) -> Finding:
+    """Two processes of an mpiexec that find each other."""
+    from gridflow.launched import mpiexec_path
+
+    install = "pip install 'gridflow[mpi]' for grids larger than one machine"
+    if find_spec("mpi4py") is None:
+        return Finding(name, "lacks", "no mpi4py: one process for a grid", install, needed=False)
+    command = mpiexec_path()
+    if command is None:
+        return Finding(name, "lacks", "mpi4py without an mpiexec", install, needed=False)
+    code = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1), MPI.Get_library_version().splitlines()[0].strip(chr(0)))"
+    try:
+        words = [command, "-n", "2", sys.executable, "-c", code]
+        ran = subprocess.run(words, capture_output=True, text=True, timeout=MPI_SECONDS, check=False)
+        lines = ran.stdout.splitlines()
+        failed = ran.stderr.strip().splitlines()[-1:] if ran.returncode else []
+    except (OSError, subprocess.TimeoutExpired) as error:
+        lines, failed = [], [str(error)]
+    if len(lines) == 2 and all(line.startswith("2 ") for line in lines):
+        library = " ".join(lines[0][2:].replace("Version:", "").split())
+        return Finding(name, "works", f"{library}: {command} -n P gridflow solve CASE", needed=False)
+    found = failed[0] if failed else f"processes of {command} do not find each other"
+    fix = "use the mpiexec of the MPI that mpi4py was built with, or pip install 'gridflow[mpi]' anew"
+    return Finding(name, "broken", found, fix, needed=False)
+
+
 CHECKS: dict[str, Callable[[str], Finding]] = {
     "packages": check_packages,
     "compiler": check_compiled,
@@ -225,8 +254,9 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "netcdf": check_netcdf,
     "pictures": check_pictures,
     "movies": check_movies,
+    "mpi": check_mpi,
 }
-OPTIONAL = {"keops", "gpu", "movies"}
+OPTIONAL = {"keops", "gpu", "movies", "mpi"}
 """Checks of what gridflow does without."""
 
 

@@ -1,8 +1,10 @@
 """What an mpiexec tells the processes that it starts, by their environment: read without MPI."""
 
 import os
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 PATIENCE = 5.0
@@ -62,3 +64,9 @@ def abort() -> NoReturn:
     if (mpi := sys.modules.get("mpi4py.MPI")) is not None:
         mpi.COMM_WORLD.Abort(1)
     os._exit(1)
+
+
+def mpiexec_path() -> str | None:
+    """The mpiexec beside this Python, where a package has brought one, else that of the system."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    return str(beside) if beside.exists() else shutil.which("mpiexec")

@@ -28,8 +28,8 @@ def command_to_resume(arguments: argparse.Namespace, output: Path | None) -> str
     where = [] if output is None else ["-o", str(output)]
     where += ["--size", arguments.size] if vars(arguments).get("size", "screen") != "screen" else []
     own = [word for file in vars(arguments).get("particles") or [] for word in ("--particles", str(file))]
-    before = ["mpiexec", "-n", str(launched())] if launched() > 1 else []
-    return shlex.join([*before, "gridflow", arguments.command, arguments.case, *where, *own, *settings, *threads, *flags, "--resume"])
+    command = [*(["mpiexec", "-n", str(launched())] if launched() > 1 else []), "gridflow", arguments.command, arguments.case]
+    return shlex.join([*command, *where, *own, *settings, *threads, *flags, "--resume"])
 
 
 def reason_of(error: Exception) -> str:

@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -198,7 +198,7 @@ class Problem:
         """The energy at a density. Raises SolveError if it is not finite."""
         if self.has_own_energy:
             return self.finite(self.bound.evaluate_density(density, self.grid.volume))
-        seen = "raise" if self.grid.alone else "ignore"  # by one rank, while others wait for it: all look at what comes out
+        seen: Literal["raise", "ignore"] = "raise" if self.grid.alone else "ignore"  # by one rank, for which others would wait
         try:
             with np.errstate(over=seen, invalid=seen):
                 return self.finite(self.bound.evaluate_density(density, self.grid.volume))
@@ -222,5 +222,3 @@ class Problem:
         value, roundoff = self.grid.total(np.array(entropy(density, self.grid.volume))).tolist()
         total = evaluation.value + self.temperature * value
         return FreeEnergy(total, evaluation.roundoff + self.temperature * roundoff, value)
-
-

@@ -95,7 +95,7 @@ def test_the_power_method_finds_the_largest_eigenvalue(case, energy):
     stepper, density = stepper_of(case, energy)
     linearised = stepper.linearised(stepper.start(density))
     k, h = dense(linearised)
-    weight = linearised.volume.ravel()[:, None]
+    weight = linearised.grid.volume.ravel()[:, None]
     np.testing.assert_allclose(weight * k, (weight * k).T, atol=1e-9 * np.abs(weight * k).max())
     np.testing.assert_allclose(weight * h, (weight * h).T, atol=1e-3 * np.abs(weight * h).max())  # differences, of ρ·1e−5
     assert np.linalg.eigvalsh(weight * k).min() > -1e-9 * np.abs(weight * k).max()

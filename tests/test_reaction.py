@@ -397,7 +397,7 @@ def test_particles_with_a_wrong_rate_are_rejected(share, conserve, monkeypatch):
 @pytest.mark.parametrize("conserve", MODES)
 def test_particles_with_the_wrong_sign_are_rejected(conserve, monkeypatch):
     growth = Reaction.growth
-    monkeypatch.setattr("gridflow.flow.reaction.Reaction.growth", lambda self, xi, masses: -growth(self, xi, masses))
+    monkeypatch.setattr("gridflow.flow.reaction.Reaction.growth", lambda self, *given: -growth(self, *given))
     monkeypatch.setattr(Reaction, "exponential", exponential_of(growth))
     assert "w1:theta" in failures(validate(judged(conserve)))
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from gridflow.case.case import Case
 from gridflow.errors import InputError, SolveError
-from gridflow.memory import bytes_text
+from gridflow.memory import bytes_text, memory_limit
 from gridflow.scheme.base import Stepper
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
+from gridflow.slabs.slab import CELLS_MIN as CELLS_PER_RANK
+from gridflow.slabs.slab import cut_axis
 from gridflow.space.factor import Array
 
 SMALL, LARGE = 2**13, 2**16
@@ -26,6 +28,10 @@ SMALL, LARGE = 2**13, 2**16
 CELLS_MIN = 6
 """Cells of a line of these grids, at least."""
 STEPS = 5
+RANKS = (2, 16, 128)
+"""Of which the memory is said."""
+WRITING = 3
+"""Whole densities that the process that writes holds for a save: the density, its record, and the volumes of the cells."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Cost:
     """Memory and time of a run.
 
     shape : cells by factor; run_bytes : of the arrays of a run; step_seconds : of one step; measured : cells of the grids that
-    both were measured on; problem : why they were not
+    both were measured on; problem : why they were not; cell_bytes : of the arrays of a run, per cell; cut : the factor that an
+    mpiexec has cut into slabs, with its cells, none where this scheme does not come in slabs; ghosts : cells of a neighbour
     """
 
     shape: dict[str, int]
@@ -41,6 +48,9 @@ class Cost:
     step_seconds: float = np.nan
     measured: tuple[int, ...] = ()
     problem: str = ""
+    cell_bytes: float = np.nan
+    cut: tuple[str, int] = ("", 0)
+    ghosts: int = 0
 
     def lines(self) -> list[str]:
         """Sentences for `gridflow show`."""
@@ -52,9 +62,24 @@ class Cost:
             held, takes = bytes_text(self.run_bytes), seconds_text(self.step_seconds)
             lines.append(f"a run holds about {held} of arrays, and a step takes about {takes}:")
             lines.append(f"continued from steps on {' and '.join(map(str, self.measured))} cells, just now on this machine")
+            lines += self.plan(cells)
         if self.problem:
             lines.append(f"memory and time per step of a run are not known: {self.problem}")
         return lines
+
+    def plan(self, cells: int) -> list[str]:
+        """Sentences on what fits into this machine, and what an mpiexec needs."""
+        room = memory_limit()
+        lines = [f"up to about {room / self.cell_bytes:.0e} cells fit into the {bytes_text(room)} of this machine"]
+        name, size = self.cut
+        most = size // CELLS_PER_RANK
+        counts = [count for count in RANKS if count <= most]
+        if not counts:
+            return lines
+        held = [self.run_bytes / count * (1 + 2 * self.ghosts * count / size) for count in counts]
+        by_rank = ", ".join(f"{bytes_text(each)} on each of {count} ranks" for count, each in zip(counts, held, strict=True))
+        slabs = f"mpiexec -n P cuts it into slabs along {name}, up to {most}: about {by_rank}"
+        return [*lines, f"{slabs}; the first one holds {bytes_text(WRITING * 8 * cells)} more while it saves"]
 
 
 def seconds_text(number: float) -> str:
@@ -76,7 +101,11 @@ def cost_of(case: Case) -> Cost:
         return Cost(shape, problem=str(error).splitlines()[0])
     cells, run_bytes, seconds = np.array(samples).T
     memory, step_seconds = (extrapolation(cells, values, grid.size) for values in (run_bytes, seconds))
-    return Cost(shape, memory, step_seconds, tuple(int(n) for n in cells))
+    ghosts = case.scheme.ghosts if case.scheme.not_in_slabs() is None else None
+    movable = any(f.one_dimensional and m.max() > 0 for f, m in zip(grid.factors, grid.mobility, strict=True))
+    axis = cut_axis(grid) if ghosts is not None and movable else None
+    cut = ("", 0) if axis is None else (grid.order[axis], grid.shape[axis])
+    return Cost(shape, memory, step_seconds, tuple(int(n) for n in cells), "", memory / grid.size, cut, ghosts or 0)
 
 
 def extrapolation(cells: Array, values: Array, size: int) -> float:

@@ -22,7 +22,7 @@ integrated beside the positions. They have no density, hence no log ρ: with a t
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -33,10 +33,10 @@ from gridflow.flow.term import Advance, FlowTerm, Point
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
 
-Total = Callable[[np.float64], np.float64]
+Total = Callable[[Any], Any]
 
 
-def as_it_is(value: np.float64) -> np.float64:
+def as_it_is(value: Any) -> Any:
     """A sum to which nothing is added."""
     return value
 

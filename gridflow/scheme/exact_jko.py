@@ -64,6 +64,10 @@ class ExactWasserstein(Struct, frozen=True, forbid_unknown_fields=True, tag="exa
     step_key: ClassVar[str | None] = "tau"  # of the case, of first order
     ghosts: ClassVar[int | None] = None
 
+    def not_in_slabs(self) -> str | None:
+        """What keeps it from slabs of a grid."""
+        return "exact JKO steps: use entropic ones"
+
     def init(self, problem: Problem) -> "ExactWassersteinStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         instead = '"jko"' if problem.temperature > 0 else '"finite-volume"'

@@ -20,7 +20,8 @@ def cut_problem(case: Case, problem: Problem, ranks: Ranks | None) -> Problem:
     require(scheme.ghosts is not None, received, 'scheme.kind = "finite-volume" or "jko"', ALONE)
     assert scheme.ghosts is not None
     reason = scheme.not_in_slabs()
-    require(reason is None, f"{ranks.size} ranks with {reason}", "schemes whose stencils end after two cells", f"do so, or {ALONE}")
+    allowed = "schemes whose stencils end after two cells"
+    require(reason is None, f"{ranks.size} ranks with {reason}", allowed, f"do so, or {ALONE}")
     cut = replace(problem, grid=slab_of(problem.grid, ranks, scheme.ghosts))
     unfit = [term.stated for term in cut.terms if not term.slabs]
     allowed = "transport, a temperature and a reaction"

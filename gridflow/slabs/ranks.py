@@ -3,7 +3,7 @@
     exchange    cells at the ends of the slabs go to the neighbours
     total       sums over all ranks (`largest` likewise), the same to the last bit on each of them
     gather      a field of all slabs comes to rank 0 (`first` goes the other way)
-    turned      a field that is cut across an axis becomes one that is cut across the lines along it (`turned_back`): transposition
+    turned      a field that is cut across an axis becomes one that is cut across the lines along it: transposition
 
 The first three are what an explicit step and a save need. Every rank must come to each of them, in the same order: what a rank
 decides by itself (whether a step is short enough, whether there is time for a checkpoint) it decides by numbers that are the same
@@ -24,6 +24,7 @@ from gridflow.space.factor import Array
 Result = TypeVar("Result")
 FEW = 4096
 """Numbers up to which a sum is that of all ranks in their order; beyond, the library chooses the order."""
+
 
 class Ranks:
     """The processes of an MPI run. rank : the number of this one; size : how many there are"""
@@ -53,16 +54,17 @@ class Ranks:
 
     def first(self, call: Callable[[], Result]) -> Result:
         """What a call returns on rank 0, or raises there, on every rank."""
-        found: Any = None
+        outcome: Any = None
         if self.rank == 0:
             try:
-                found = call(), None
-            except Exception as error:  # noqa: BLE001 - raised again, everywhere
-                found = None, error
-        result, error = self.comm.bcast(found, root=0)
-        if error is not None:
-            raise error
-        return result  # type: ignore[no-any-return]
+                outcome = call(), None
+            except Exception as error:  # raised again, on all
+                outcome = None, error
+        result, fault = self.comm.bcast(outcome, root=0)
+        if fault is not None:
+            raise fault
+        found: Result = result
+        return found
 
     def exchange(self, field: Array, axis: int, before: int, after: int, around: bool) -> None:
         """Puts the cells of neighbours into the first and last cells of a slab along its axis.
@@ -85,7 +87,7 @@ class Ranks:
         field[theirs] = received
 
     def gather(self, mine: Array, axis: int, ends: np.ndarray) -> Array | None:
-        """The field on rank 0 that the parts `mine` make along an axis, those of rank k from ends[k] to ends[k + 1]; else None."""
+        """The field of all parts along an axis, that of rank k from ends[k] to ends[k + 1], on rank 0; None on others."""
         if self.rank > 0:
             self.comm.Send(np.ascontiguousarray(mine), 0)
             return None
@@ -101,7 +103,7 @@ class Ranks:
         return field
 
     def turned(self, field: Array, ends: np.ndarray) -> Array:
-        """(before, n of this rank, after), cut across the middle → (before', n, after'), cut across what is longer of the others."""
+        """(before, n of this rank, after) → (before', n, after'), cut across the longer one of the others."""
         side = longer_side(field)
         parts = np.array_split(field, self.size, axis=side)
         shapes = [tuple(np.insert(np.delete(parts[self.rank].shape, 1), 1, ends[k + 1] - ends[k])) for k in range(self.size)]
@@ -143,10 +145,12 @@ def ranks() -> Ranks | None:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of another MPI: see below
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        raise InputError(f"an mpiexec with {count} processes, without MPI in Python: {error}", "mpi4py with its MPI", fix) from None
+        received = f"an mpiexec with {count} processes, without MPI in Python: {error}"
+        raise InputError(received, "mpi4py with its MPI", fix) from None
     comm = MPI.COMM_WORLD
     if comm.size == 1 and count > 1:
         library = MPI.Get_library_version().partition("\n")[0].strip("\0 ")
         received = f"an mpiexec that has started {count} processes, each of which is alone in the MPI of mpi4py ({library})"
-        raise InputError(received, "the mpiexec of that MPI", "start it with the mpiexec of the same MPI: gridflow doctor names it")
+        fix = "start it with the mpiexec of the same MPI: gridflow doctor names it"
+        raise InputError(received, "the mpiexec of that MPI", fix)
     return None if comm.size == 1 else Ranks(comm.Dup())

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from gridflow.errors import require
 from gridflow.slabs.ranks import Ranks
 from gridflow.space.coordinate import Coordinate
-from gridflow.space.factor import Array, Factor
-from gridflow.space.grid import Grid, Result, Values
+from gridflow.space.factor import Array
+from gridflow.space.grid import Grid, Result
 
 DRAWN = 2**22
 """Random numbers that are drawn at a time: those of other ranks among them are thrown away."""
@@ -96,13 +96,11 @@ class Slab(Grid):
         kept[self.own[-1]] = values[self.own[-1]]
         return kept
 
-    def total(self, values: Values) -> Values:
-        found: Values = self.ranks.total(values)
-        return found
+    def total(self, values: Any) -> Any:
+        return self.ranks.total(values)
 
-    def largest(self, values: Values) -> Values:
-        found: Values = self.ranks.largest(values)
-        return found
+    def largest(self, values: Any) -> Any:
+        return self.ranks.largest(values)
 
     def exchange(self, field: Array) -> Array:
         self.ranks.exchange(field, self.axis, self.before, self.after, self.around)
@@ -158,8 +156,9 @@ class Slab(Grid):
 
     def joined(self, axes: tuple[int, ...], values: Array) -> Array:
         found = np.zeros(int(np.prod([self.grid.shape[k] for k in axes])))
-        np.add.at(found, self.cells_of(axes), values)
-        return self.total(found)
+        found[self.cells_of(axes)] += values  # 0 in the cells of neighbours, of which no cell is one twice
+        joined: Array = self.total(found)
+        return joined
 
     def with_faces(self, field: Array, axis: int) -> Array:
         """The cells on both sides of the faces of this rank along a factor: those before its own cells, along the cut."""

@@ -23,7 +23,6 @@ from gridflow.errors import InputError, require
 from gridflow.html import table_html
 from gridflow.space.factor import Array, Factor, factor_index
 
-Values = TypeVar("Values", Array, float, np.float64)
 Result = TypeVar("Result")
 
 
@@ -42,9 +41,9 @@ class Grid:
     shape : tuple of int
     volume : what a cell counts in integrals, its volume, shape of the grid; 0 in the cells that a slab has of its neighbours
 
-    A grid may be one slab of a larger one, which is cut across a factor (`gridflow.slabs.slab`): sums over all cells are sums over
-    slabs too, and go through `total`, `largest`, `sum` and `integrate`; fields get cells of neighbours by `exchange`. On a whole
-    grid these do nothing more.
+    A grid may be one slab of a larger one, which is cut across a factor (`gridflow.slabs.slab`): sums over all cells are then
+    sums over slabs too, and go through `total`, `largest`, `sum` and `integrate`; fields get cells of neighbours by `exchange`.
+    On a whole grid these do nothing more.
 
     Raises InputError for no factors, two factors of one name, a mobility with a wrong number of values or with values that are
     not finite and ≥ 0, and a mobility that depends on its own factor, on one that depends on it or on one that is not there.
@@ -143,11 +142,11 @@ class Grid:
     own: tuple[Any, ...] = (...,)
     """Index of the cells that are no neighbour's."""
 
-    def total(self, values: Values) -> Values:
+    def total(self, values: Any) -> Any:
         """Numbers summed over all slabs."""
         return values
 
-    def largest(self, values: Values) -> Values:
+    def largest(self, values: Any) -> Any:
         """The largest of all slabs."""
         return values
 

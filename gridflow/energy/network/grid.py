@@ -164,8 +164,8 @@ class BoundNetwork(BoundEnergy):
     """E(ρ) = Σ_j μ_j ℓ(f_ρ(x_j), y_j) + λ∫G dρ on a grid, with f_ρ of a model.
 
     For the squared loss evaluations go without the data where few others do (`gridflow.energy.network.reduced`): they have no
-    prediction then, which `predict` computes. model_at : the network at the inputs of any data, on the whole grid; grid : the same,
-    or one slab of it; penalty : λG at its cells, or None; slabs : whether there are slabs
+    prediction then, which `predict` computes. model_at : the network at the inputs of any data, on the whole grid; grid : the
+    same, or one slab of it; penalty : λG at its cells, or None; slabs : whether there may be slabs
     """
 
     data: Data

@@ -3,6 +3,7 @@
 `gridflow.scheme.finite_volume.surface_axis` has surfaces, `gridflow.scheme.finite_volume.implicit` puts factors together.
 """
 
+from math import prod
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -115,6 +116,12 @@ def alike_line(grid: Grid, values: Array) -> Array | None:
     """The first column of values (n, n_lines), where it is that of all of them up to constants; else None."""
     differs, largest = grid.largest(np.array([np.ptp(values - values[0], axis=1).max(), np.abs(values).max()])).tolist()
     return None if differs > ALIKE * largest else np.ascontiguousarray(values[:, :1])
+
+
+def line_axis(grid: Grid, axis: int, mobility: Array) -> LineAxis:
+    """Along an interval or a circle of a grid, whose lines are in memory."""
+    others = tuple(k for k in range(len(grid.shape)) if k != axis)
+    return LineAxis(grid.factors[axis], prod(grid.shape[axis + 1 :]), of_lines(grid, axis, mobility), grid.flat_volumes(others))
 
 
 def of_lines(grid: Grid, axis: int, mobility: Array) -> Array:

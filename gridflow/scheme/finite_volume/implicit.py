@@ -9,7 +9,6 @@ first order leads, so that the order is 2.
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from math import prod
 from typing import Self
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.errors import SolveError
 from gridflow.flow.term import Advance, Point
-from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, LineAxis, of_lines
+from gridflow.scheme.finite_volume.axis import NO_DRIFT, Axis, Drift, line_axis
 from gridflow.scheme.finite_volume.cut_axis import CutAxis
 from gridflow.scheme.finite_volume.surface_axis import SurfaceAxis
 from gridflow.slabs.slab import Slab
@@ -36,8 +35,7 @@ def axis_of(grid: Grid, axis: int, mobility: Array) -> Axis:
         return SurfaceAxis(grid, axis, mobility, mesh)
     if isinstance(grid, Slab) and axis == grid.axis:
         return CutAxis(grid, mobility)
-    others = tuple(k for k in range(len(grid.shape)) if k != axis)
-    return LineAxis(grid.factors[axis], prod(grid.shape[axis + 1 :]), of_lines(grid, axis, mobility), grid.flat_volumes(others))
+    return line_axis(grid, axis, mobility)
 
 
 class Implicit:

@@ -26,7 +26,7 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.errors import require
 from gridflow.flow.term import Advance, Point
-from gridflow.scheme.finite_volume.axis import Drift, LineAxis
+from gridflow.scheme.finite_volume.axis import Drift, LineAxis, line_axis
 from gridflow.scheme.finite_volume.sliding_fluxes import (
     add_cross_flux,
     add_flux_along,
@@ -170,7 +170,7 @@ class Sliding:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         axes = [k for k, (f, m) in enumerate(zip(grid.factors, grid.mobility, strict=True)) if f.moves and m.max() > 0]
-        self.axes = {k: LineAxis(grid, k, grid.mobility[k]) for k in axes}
+        self.axes = {k: line_axis(grid, k, grid.mobility[k]) for k in axes}
         self.tensor = SlidingTensor(grid, axes)
         self.memory = Memory(np.empty(grid.size), np.empty(grid.size), {k: np.empty(grid.size) for k in axes})
         self.last: tuple[Array, Viscosity | None] | None = None

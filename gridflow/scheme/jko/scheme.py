@@ -113,6 +113,10 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     step_key: ClassVar[str | None] = "tau"  # of the case, of first order
     ghosts: ClassVar[int | None] = None
 
+    def not_in_slabs(self) -> str | None:
+        """What keeps it from slabs of a grid."""
+        return None
+
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""
         problem.check(self.knows, "entropic JKO steps", 'use scheme.kind = "finite-volume"')
