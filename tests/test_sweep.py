@@ -120,9 +120,9 @@ def test_slabs_are_one_sweep_whatever_the_threads(grid, mode, rng, monkeypatch):
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     rho, base, xi = rng.random(view), rng.random(view), rng.standard_normal(view)
     whole, measured = both_stages(rho, base, xi, sweep_tables(grid), mode)
-    monkeypatch.setattr(tables_module, "SLAB_CELLS", 1)
+    monkeypatch.setattr(tables_module, "BAND_CELLS", 1)
     tables = sweep_tables(grid)
-    assert len(tables.slabs) == 1 + min(16, view[0])
+    assert len(tables.bands) == 1 + min(16, view[0])
     found = []
     for threads in (1, 2, 3):
         with blas_threads(threads):
@@ -155,7 +155,7 @@ def test_a_share_of_the_base(rng):
 def test_mass_is_exact_on_large_grids_and_across_slabs(rng):
     grid = Grid([Interval(bounds=(0.0, 1.0), cells=300).factor("x"), Circle(cells=256).factor("angle")])
     tables = sweep_tables(grid)
-    assert len(tables.slabs) > 2
+    assert len(tables.bands) > 2
     rho, xi, out = rng.random(grid.shape), rng.standard_normal(grid.shape), np.empty(grid.shape)
     stage(out, None, rho, xi, 1e-5, tables, True, None)
     assert grid.integrate(out) == pytest.approx(grid.integrate(rho), rel=1e-14)

@@ -13,7 +13,7 @@ dt·κ·max_cells Σ_faces A_f max(u_f, 0)/V ≤ 1. With a temperature D the flu
 (ξ + D log ρ)_c − (ξ + D log ρ)_o: the discrete free energy decreases.
 
 Layout: a field is a matrix (rows, m) whose rows run along the last factor. A row is finished before the next one starts. Surfaces
-come first, face by face (`gridflow.scheme.finite_volume.mesh`); then slabs of rows (`gridflow.scheme.finite_volume.rows`).
+come first, face by face (`gridflow.scheme.finite_volume.mesh`); then bands of rows (`gridflow.scheme.finite_volume.rows`).
 """
 
 import numpy as np
@@ -63,10 +63,10 @@ def stage(
         mesh_gain(T.mesh_gain, rho, xi, tables.surfaces, shrink, temperature)
     outflow = largest_rate(xi, tables, temperature) if base is None else 0.0
     base, share = (rho, 1.0) if base is None else (base, share)
-    measured = np.empty((3, tables.slabs.size - 1))
+    measured = np.empty((3, tables.bands.size - 1))
 
     def work(first: int, last: int) -> None:
-        sweep(out, base, rho, xi, dt, share, T, shrink, temperature, tables.slabs, first, last, tables.work[first], measured)
+        sweep(out, base, rho, xi, dt, share, T, shrink, temperature, tables.bands, first, last, tables.work[first], measured)
 
     share_out(work, measured.shape[1])
     moved, moved_before, low = measured.tolist()
@@ -80,9 +80,9 @@ def largest_rate(xi: Array, tables: Tables, temperature: float | None) -> float:
         mesh_outflow(T.mesh_outflow, xi, tables.surfaces, temperature)
 
     def work(first: int, last: int) -> None:
-        rates.append(largest_outflow(xi, T, temperature, tables.slabs[first], tables.slabs[last], tables.work[first]))
+        rates.append(largest_outflow(xi, T, temperature, tables.bands[first], tables.bands[last], tables.work[first]))
 
-    share_out(work, tables.slabs.size - 1)
+    share_out(work, tables.bands.size - 1)
     return max(rates)
 
 
@@ -93,11 +93,11 @@ def moved_energy(potential: Array, before: Array, after: Array, tables: Tables) 
 
 
 @kernel
-def sweep(out, base, rho, xi, dt, share, T, shrink, temperature, slabs, first, last, work, measured):
-    """Sweep slabs first to last, and write what they measure; arrays : see `Tables`."""
+def sweep(out, base, rho, xi, dt, share, T, shrink, temperature, bands, first, last, work, measured):
+    """Sweep bands first to last, and write what they measure; arrays : see `Tables`."""
     for k in range(first, last):
         measured[0, k], measured[1, k], measured[2, k] = sweep_rows(
-            out, base, rho, xi, dt, share, T, shrink, temperature, slabs[k], slabs[k + 1], work
+            out, base, rho, xi, dt, share, T, shrink, temperature, bands[k], bands[k + 1], work
         )  # fmt: skip
 
 

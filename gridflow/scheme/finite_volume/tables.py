@@ -12,9 +12,9 @@ from gridflow.space.mesh import surface_of
 SHRINK = 1.0 - 16 * float(np.finfo(float).eps)
 """Face values are extrapolated over this share of the distance: beside an empty cell ρ_f = ρ_a − ρ_a, and no rounding of
 the product may turn that negative."""
-SLAB_CELLS, SLABS_MAX = 2**15, 16
-"""Cells that a slab has at least, and the most slabs. They depend on the grid alone, so that results do not depend on threads.
-A slab computes the fluxes into its first rows once more; it takes some microseconds to hand to a thread, and sixty to sweep."""
+BAND_CELLS, BANDS_MAX = 2**15, 16
+"""Cells that a band has at least, and the most bands. They depend on the grid alone, so that results do not depend on threads.
+A band computes the fluxes into its first rows once more; it takes some microseconds to hand to a thread, and sixty to sweep."""
 PAGE, SHIFT = 512, 42
 """Numbers in a page of memory, and between the places of a page at which two rows start."""
 
@@ -61,8 +61,8 @@ class Tables(NamedTuple):
 
     rows: Rows
     surfaces: Surfaces | None  # None without one
-    slabs: np.ndarray  # (n_slabs + 1,) rows slabs[k]:slabs[k + 1] are swept apart from others
-    work: list[np.ndarray]  # (3 + buffers, > m) for each slab: kernels own no memory (`gridflow.scheme.finite_volume.compiler`)
+    bands: np.ndarray  # (n_bands + 1,) rows bands[k]:bands[k + 1] are swept apart from others
+    work: list[np.ndarray]  # (3 + buffers, > m) for each band: kernels own no memory (`gridflow.scheme.finite_volume.compiler`)
 
 
 def sweep_tables(grid: Grid) -> Tables:
@@ -72,10 +72,10 @@ def sweep_tables(grid: Grid) -> Tables:
     mobility = np.array([np.broadcast_to(m, (*sizes, 1)).reshape(rows) for m in grid.mobility], dtype=float)
     meshes = any(surface_of(f) is not None for f in grid.factors)
     tables = row_tables(grid, mobility, meshes)
-    count = min(rows, max(1, min(SLABS_MAX, grid.size // SLAB_CELLS)))
-    slabs = np.array([rows * k // count for k in range(count + 1)])
+    count = min(rows, max(1, min(BANDS_MAX, grid.size // BAND_CELLS)))
+    bands = np.array([rows * k // count for k in range(count + 1)])
     work = [working_memory(3 + tables.buffers, grid.factors[-1].size + 1) for _ in range(count)]
-    return Tables(tables, surface_tables(grid, mobility) if meshes else None, slabs, work)
+    return Tables(tables, surface_tables(grid, mobility) if meshes else None, bands, work)
 
 
 def working_memory(rows: int, columns: int) -> np.ndarray:
