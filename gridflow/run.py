@@ -173,8 +173,9 @@ class Run:
         except KeyboardInterrupt:
             status = "interrupted"
         except MemoryError:
-            with self.held:  # what there is of the run takes no further memory
-                self.save_checkpoint()
+            if self.grid.alone:  # ranks that have what they need do not come to a checkpoint
+                with self.held:  # what there is of the run takes no further memory
+                    self.save_checkpoint()
             raise
         finally:
             self.progress.close()
@@ -290,6 +291,7 @@ class Run:
             "energy_rise_max": self.state.rise,
             "energy_roundoff": self.state.rise_roundoff,
             **self.use.attributes,
+            **self.grid.attributes,
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"

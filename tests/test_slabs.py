@@ -89,6 +89,7 @@ def test_slabs_compute_what_a_whole_grid_does(solved, name, ranks):
     with xarray.open_dataset(whole) as one, xarray.open_dataset(solved / f"{name}.{ranks}.nc") as other:
         assert one.attrs["status"] == other.attrs["status"]
         assert set(one.variables) == set(other.variables)
+        assert other.attrs["slabs"].startswith(f"{ranks} ranks, cut along ")
         for variable in sorted(set(map(str, one.variables)) - OF_SMALL_DIFFERENCES):
             a, b = one[variable].to_numpy(), other[variable].to_numpy()
             largest = float(np.nanmax(np.abs(a), initial=0.0)) if a.dtype.kind == "f" else 1.0

@@ -115,8 +115,8 @@ def test_subnormal_densities_are_flushed():
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
-def test_slabs_are_one_sweep_whatever_the_threads(grid, mode, rng, monkeypatch):
-    """As many slabs as rows allow, at most 16: the same as one slab, and bitwise the same on one, two and three threads."""
+def test_bands_are_one_sweep_whatever_the_threads(grid, mode, rng, monkeypatch):
+    """As many bands as rows allow, at most 16: the same as one band, and bitwise the same on one, two and three threads."""
     view = (grid.size // grid.shape[-1], grid.shape[-1])
     rho, base, xi = rng.random(view), rng.random(view), rng.standard_normal(view)
     whole, measured = both_stages(rho, base, xi, sweep_tables(grid), mode)
@@ -152,7 +152,7 @@ def test_a_share_of_the_base(rng):
     np.testing.assert_allclose(out, 0.1 * base + 0.9 * euler, rtol=0, atol=1e-14)
 
 
-def test_mass_is_exact_on_large_grids_and_across_slabs(rng):
+def test_mass_is_exact_on_large_grids_and_across_bands(rng):
     grid = Grid([Interval(bounds=(0.0, 1.0), cells=300).factor("x"), Circle(cells=256).factor("angle")])
     tables = sweep_tables(grid)
     assert len(tables.bands) > 2

@@ -85,6 +85,10 @@ class Slab(Grid):
         return False
 
     @property
+    def attributes(self) -> dict[str, str]:
+        return {"slabs": f"{self.ranks.size} ranks, cut along {self.order[self.axis]}"}
+
+    @property
     def weights(self) -> list[Array]:
         found = [f.volumes for f in self.factors]
         found[self.axis] = self.of_own(found[self.axis])

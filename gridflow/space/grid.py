@@ -139,6 +139,11 @@ class Grid:
         """Whether it is a whole one."""
         return True
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Of the dataset: how it is cut."""
+        return {}
+
     own: tuple[Any, ...] = (...,)
     """Index of the cells that are no neighbour's."""
 
