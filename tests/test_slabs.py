@@ -37,6 +37,9 @@ CASES = {
     "langevin-network": {"space.w.cells": 28, "space.b.cells": 30},
     "langevin-annealing": {"space.x.cells": 64},
     "gaussian-mixture-fisher-rao": {"space.x.cells": 40, "space.y.cells": 32},  # a reaction
+    "mmd-gaussian": {"space.x.cells": 56, "space.y.cells": 60},  # kernels of low rank along both
+    "mmd-diffusion": {"space.x.cells": 30, "space.y.cells": 36},  # full matrices
+    "kuramoto": {"space.theta.cells": 64},
     "fitted": {"space.w.cells": 28, "space.b.cells": 30, "scheme.diffusion": "scharfetter-gummel"},
 }
 """Small changes of shipped cases; "fitted" is one of langevin-network."""
@@ -118,7 +121,7 @@ def test_a_run_in_slabs_goes_on_with_another_number_of_ranks(tmp_path):
     [
         (["solve", "heat-sphere"], "a space with an interval or a circle"),
         (["solve", "keller-segel"], "2 ranks with"),
-        (["solve", "mmd-noise"], "2 ranks with"),
+        (["solve", "mmd-noise"], "2 ranks with flow.noise_injection"),
         (["solve", "linear-network", "--set", "space.w.cells=4", "--set", "space.alpha.cells=6"], "at most 1: 4 cells for each"),
         (["solve", "linear-network", "--set", "scheme.diffusion=heat-semigroup"], "heat-semigroup"),
         (["validate", "linear-network"], "mpiexec for gridflow solve"),

@@ -6,13 +6,13 @@ Two networks a·tanh(w·x + b) are solved on one rank and on two, each in proces
     weak      half of the 3-D density on one rank, all of it on two
     memory    a 5-D density of 10⁸ cells on two ranks
 
-The bytes that a rank sends are counted, and compared with what a cut costs: in every exchange two layers of cells, 16 N/n bytes to a
-neighbour (N cells, n of them along the cut), and per sum a few numbers. The model takes the seconds per cell and the counts of
-exchanges and sums per step from here, and a cluster's constants from what its makers state (`CLUSTER`):
+The bytes that a rank sends are counted, and compared with what a cut costs: in every exchange two layers of cells, 16 N/n bytes
+to a neighbour (N cells, n of them along the cut), and per sum a few numbers. The model takes the seconds per cell and the counts
+of exchanges and sums per step from here, and a cluster's constants from what its makers state (`CLUSTER`):
 
     T(P) = t_cell (N/P + 4N/n) + exchanges·(α + 16(N/n)/β) + sums·α log₂ P        in each of at most n/4 ranks
 
-Times are medians of steps that follow each other; a machine that does other things shows it here twice: ranks wait for each other.
+Times are medians of steps that follow each other; a machine that does other things shows it twice: ranks wait for each other.
 """
 
 import json
@@ -181,28 +181,34 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         return Claim(f"slabs-{name}", "gridflow", says, quantity, value, **more)
 
     same = {"band": (0.0, EXACT), "reason": "the same operations but for the order of sums"}
-    found = (
-        f"Of 10¹⁰ cells in six dimensions a cut along one line of 46 cells ends at {46 // 4} nodes; a long line of 512 has 128, on"
-        " which a step takes the seconds of the model."
+    few = {"band": (1.0, 1.25 if quick else 1.01), "reason": "sums of some 40 numbers, which count where layers are small"}
+    ends = (
+        f"Of 10¹⁰ cells in six dimensions a cut along one line of 46 cells ends at {46 // 4} nodes; a line of 512 has 128, on which"
+        " a step takes the seconds of the model."
     )
+    size = f"{five['cells']} cells in 5-D on 2 ranks"
     return [
-        claim("same", "Slabs compute what a whole grid does.", "largest difference of densities, 1 and 2 ranks", apart(one, two), **same),
+        claim(
+            "same", "Slabs compute what a whole grid does.", "largest difference of densities on 2 ranks", apart(one, two), **same
+        ),
         claim("same-jko", "So do entropic JKO steps.", "the same for JKO", apart(plain, cut), **same),
         claim(
-            "bytes", "Networks communicate the surface of a slab and a few features.",
-            "bytes that a rank sends in a step over 16 N/n per exchange", two["bytes"] / formula, band=(1.0, 1.25 if quick else 1.01),
-            reason="the rest are sums of some 40 numbers, which count where layers are small",
+            "bytes", "A step sends the surface and few numbers.", "bytes over 16 N/n per exchange", two["bytes"] / formula, **few
         ),
         claim("strong", "Two ranks share the work.", "speed on 2 ranks over 1, 3-D network", strong),
-        claim("strong-jko", "Two ranks share the work of JKO steps.", "speed on 2 ranks over 1, plane", jko),
+        claim("strong-jko", "Two ranks share the work of JKO steps.", "speed on 2 ranks over 1, JKO in the plane", jko),
         claim("weak", "Twice the cells on two ranks take as long.", "seconds of half on 1 rank over those of all on 2", weak),
-        claim("memory", "A 5-D density is out of reach of one process alone.", f"GiB of 2 ranks, {five['cells']} cells", gibibytes),
-        claim("seconds", "", f"seconds of a step of {five['cells']} cells in 5-D on 2 ranks", five["seconds"]),
+        claim("memory", "A density may have the memory of several machines.", f"peak GiB of {size}", gibibytes),
+        claim("seconds", "So may it have their time.", f"seconds of a step of {size}", five["seconds"]),
         claim(
-            "model", "10¹⁰ cells in six dimensions are in reach of a cluster.", "model: seconds of a step of 512 × 28⁵ cells on 128 nodes",
-            large, finding=found, pictures=("scaling.png",),
+            "model",
+            "10¹⁰ cells in six dimensions are in reach of a cluster.",
+            "model: seconds of a step of 512 × 28⁵ cells on 128 nodes",
+            large,
+            finding=ends,
+            pictures=("scaling.png",),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

@@ -213,11 +213,13 @@ class Energy(ABC):
     """Immutable model data of an energy.
 
     summands : of a sum; compared : whether runs compare the numbers of an energy of one's own with each other
-    (`gridflow.energy.check`). False for one whose ξ is known not to be the derivative of its value, as an estimate by chance
+    (`gridflow.energy.check`). False for one whose ξ is known not to be the derivative of its value, as an estimate by chance;
+    slabs : whether it can be bound to slabs of a grid, as its `BoundEnergy` then says of the grid at hand
     """
 
     summands: tuple["Energy", ...] = ()
     compared: bool = True
+    slabs: bool = False
 
     @abstractmethod
     def bind(self, grid: Grid) -> BoundEnergy:

@@ -186,6 +186,8 @@ class PotentialEnergy(Energy):
     parts: tuple[Field, ...] = ()
     weights: bool = False
 
+    slabs = True
+
     def bind(self, grid: Grid) -> "BoundPotential":
         self.check(grid.factors)
         potential, whole = np.zeros(grid.shape), grid.whole

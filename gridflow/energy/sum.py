@@ -72,6 +72,10 @@ class SumEnergy(Energy):
     def summands(self) -> tuple[Energy, ...]:  # type: ignore[override]
         return self.parts
 
+    @property
+    def slabs(self) -> bool:  # type: ignore[override]
+        return all(part.slabs for part in self.parts)
+
     def bind(self, grid: Grid) -> "BoundSum":
         return BoundSum([bound_to(grid, part) for part in self.parts])
 

@@ -22,11 +22,12 @@ def cut_problem(case: Case, problem: Problem, ranks: Ranks | None) -> Problem:
     reason = scheme.not_in_slabs()
     allowed = "schemes whose stencils end after two cells"
     require(reason is None, f"{ranks.size} ranks with {reason}", allowed, f"do so, or {ALONE}")
+    energies = "networks, potentials, interactions and MMDs by products of kernels, and sums of them"
+    others = [type(part).__name__ for part in problem.energy.summands or (problem.energy,) if not part.slabs]
+    require(not others, f"{ranks.size} ranks with {', '.join(others)}", energies, ALONE)
     cut = replace(problem, grid=slab_of(problem.grid, ranks, scheme.ghosts))
     unfit = [term.stated for term in cut.terms if not term.slabs]
     allowed = "transport, a temperature and a reaction"
     require(not unfit, f"{ranks.size} ranks with {', '.join(unfit)}", allowed, f"remove it, or {ALONE}")
-    fix = f"{ALONE}; shipped energies of the list can be summed"
-    allowed = "networks, potentials, and sums of them"
-    require(cut.bound.slabs, f"{ranks.size} ranks with {cut.bound.label}", allowed, fix)
+    require(cut.bound.slabs, f"{ranks.size} ranks with {cut.bound.label}", energies, ALONE)
     return cut

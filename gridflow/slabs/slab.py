@@ -158,6 +158,15 @@ class Slab(Grid):
         numbers = np.arange(int(np.prod(shape))).reshape(shape)
         return numbers.take(self.cells, axes.index(self.axis)).reshape(-1)
 
+    def counted(self, masses: Array) -> Array:
+        kept = np.zeros_like(masses)
+        kept[self.own] = masses[self.own]
+        return kept
+
+    def of_factors(self, axes: list[int]) -> Grid:
+        found, cut = Grid([self.grid.factors[k] for k in axes]), self.order[self.axis]
+        return Slab(found, self.ranks, found.order.index(cut), self.ghosts) if cut in found.order else found
+
     def joined(self, axes: tuple[int, ...], values: Array) -> Array:
         found = np.zeros(int(np.prod([self.grid.shape[k] for k in axes])))
         found[self.cells_of(axes)] += values  # 0 in the cells of neighbours, of which no cell is one twice

@@ -200,6 +200,14 @@ class Grid:
         """Which cells of a group of factors of the whole grid, the last axis fastest, these are."""
         return slice(None)
 
+    def counted(self, masses: Array) -> Array:
+        """Cell masses as integrals count them: 0 in the cells of neighbours."""
+        return masses
+
+    def of_factors(self, axes: list[int]) -> "Grid":
+        """The product of some of the factors, all of which move freely."""
+        return Grid([self.factors[k] for k in axes])
+
     def joined(self, axes: tuple[int, ...], values: Array) -> Array:
         """Sums over the cells of all other factors, at those of a group of the whole grid."""
         return values

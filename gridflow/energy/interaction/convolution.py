@@ -14,7 +14,7 @@ take the distance in R³. Products (Gaussian, cosine, exponential) are for all f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import factorial, prod
 
@@ -22,6 +22,7 @@ import numpy as np
 import scipy
 
 from gridflow.memory import require_memory
+from gridflow.slabs.slab import Slab
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
 from gridflow.sums.kernels import InverseMultiquadric, Kernel, Polynomial, Radial, self_correction
@@ -52,9 +53,21 @@ class Operator:
     bound: float
     note: str = ""
 
+    @property
+    def slabs(self) -> bool:
+        """Whether it is there for slabs of a grid."""
+        return isinstance(self.apply, Products | SlabProducts)
+
+    def on(self, grid: Grid) -> "Operator":
+        """The operator of a whole grid on a slab of it, where it is there for slabs."""
+        found = SlabProducts(self.apply, grid) if isinstance(self.apply, Products) and isinstance(grid, Slab) else self.apply
+        return replace(self, apply=found)
+
 
 def operator(kernel: Kernel | Law | RadialLaw, grid: Grid) -> Operator:
     """∫k(·, u) m(du) on a grid, by the fastest method of the list above."""
+    if not grid.alone:
+        return operator(kernel, grid.whole).on(grid)
     if isinstance(kernel, Product):
         check_matrices(grid)
         return product_operator([kernel.matrix(f) for f in grid.factors], grid)
@@ -145,18 +158,42 @@ class Products:
     def __init__(self, matrices: list[Array | SymmetricFactor]) -> None:
         last = range(len(matrices))[::-1]
         low = {k: m.factor for k, m in enumerate(matrices) if isinstance(m, SymmetricFactor)}
-        self.steps = [(k, np.ascontiguousarray(low[k].T)) for k in last if k in low]
-        self.steps += [(k, m.factor if isinstance(m, SymmetricFactor) else m) for k, m in enumerate(matrices)][::-1]
+        self.gathers = [(k, np.ascontiguousarray(low[k].T)) for k in last if k in low]
+        self.spreads = [(k, m.factor if isinstance(m, SymmetricFactor) else m) for k, m in enumerate(matrices)][::-1]
 
     def __call__(self, mass: Array) -> Array:
-        field = mass
-        for axis, matrix in self.steps:
-            shape = field.shape
-            before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
-            flat = field.reshape(before, shape[axis], after)
-            field = matrix @ flat if after > 1 else flat[:, :, 0] @ matrix.T
-            field = field.reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])
-        return np.ascontiguousarray(field)
+        return np.ascontiguousarray(along_axes([*self.gathers, *self.spreads], mass))
+
+
+def along_axes(steps: list[tuple[int, Array]], field: Array) -> Array:
+    """Matrices along axes of a field, one after the other."""
+    for axis, matrix in steps:
+        shape = field.shape
+        before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
+        flat = field.reshape(before, shape[axis], after)
+        field = matrix @ flat if after > 1 else flat[:, :, 0] @ matrix.T
+        field = field.reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])
+    return field
+
+
+class SlabProducts:
+    """The same on a slab: what Fᵀ, or along the cut a whole matrix, makes of all slabs is added up before the rest is done."""
+
+    def __init__(self, whole: Products, slab: Slab) -> None:
+        self.slab, cut, cells = slab, slab.axis, slab.cells
+        low = any(k == cut for k, _ in whole.gathers)
+        matrix = next(m for k, m in whole.spreads if k == cut)
+        self.gathers = [(k, np.ascontiguousarray(m[:, cells]) if k == cut else m) for k, m in whole.gathers]
+        self.spreads = [(k, np.ascontiguousarray(m[cells]) if k == cut else m) for k, m in whole.spreads]
+        if not low:
+            self.gathers.append((cut, np.ascontiguousarray(matrix[cells].T)))
+            self.spreads = [(k, m) for k, m in self.spreads if k != cut]
+        self.taken = not low
+
+    def __call__(self, mass: Array) -> Array:
+        few = self.slab.total(along_axes(self.gathers, mass))
+        few = few.take(self.slab.cells, self.slab.axis) if self.taken else few
+        return np.ascontiguousarray(along_axes(self.spreads, few))
 
 
 class Moments:

@@ -55,10 +55,11 @@ class InteractionEnergy(Energy):
     amplitude: float = 1.0
     names: tuple[str, ...] | None = None
 
+    slabs = True
+
     def bind(self, grid: Grid) -> "BoundInteraction":
-        chosen = self.chosen(grid.factors)
-        sub = Grid([grid.factors[k] for k in chosen])
-        return BoundInteraction(self, grid, chosen, sub)
+        chosen = self.chosen(grid.whole.factors)
+        return BoundInteraction(self, grid, chosen, grid.of_factors(chosen))
 
     def particles(self, factors: tuple[Factor, ...]) -> "InteractionParticles":
         return InteractionParticles(self, factors, self.chosen(factors))
@@ -87,15 +88,17 @@ class BoundInteraction(BoundEnergy):
         self.seen = tuple(grid.shape[k] if k in axes else 1 for k in range(len(grid.factors)))
         kept = [grid.factors[k].name for k in axes]
         self.to_sub = tuple(kept.index(name) for name in sub.order)
-        self.operator = operator(energy.kernel, sub)
+        self.operator, self.sub = operator(energy.kernel, sub), sub
+        self.slabs = sub.whole is sub or self.operator.slabs
         self.convex = energy.amplitude > 0 and definite(energy.kernel)
         self.attributes = {"kernel_sums": self.operator.note} if self.operator.note else {}
 
     def evaluate(self, mass: Array) -> Evaluation:
-        seen = np.transpose(mass.sum(axis=self.others), self.to_sub)
+        seen = mass.sum(axis=self.others)
+        seen = np.transpose(seen if self.sub.alone == self.grid.alone else self.grid.total(seen), self.to_sub)
         field = self.energy.amplitude * self.operator.apply(np.ascontiguousarray(seen))
-        total = float(mass.sum())
-        value = 0.5 * float(np.vdot(seen, field))
+        total = float(self.grid.total(mass.sum()))
+        value = 0.5 * float(self.sub.total(np.vdot(seen, field)))
         roundoff = ROUNDOFF * total**2 * abs(self.energy.amplitude) * self.operator.bound
         back = np.transpose(field, np.argsort(self.to_sub)).reshape(self.seen)
         return Evaluation(value, np.ascontiguousarray(np.broadcast_to(back, self.grid.shape)), roundoff)

@@ -80,15 +80,17 @@ class MMDEnergy(Energy):
     target: TargetMeasure
     certificates: Certificates | None = None
 
+    slabs = True
+
     def bind(self, grid: Grid) -> "BoundMMD":
-        check_space(self.kernel, grid.factors)
+        check_space(self.kernel, grid.whole.factors)
         certificates = None
         if self.certificates is not None:
             lines = all(f.columns == 1 for f in grid.factors)
             require(lines, "certificates of an MMD on a surface", "intervals, circles and labels", "remove energy.certificates")
             problem = WeightedPoisson(grid, self.certificates.regularization)
             certificates = BoundCertificates(problem, self.target.masses_with_samples(grid))
-        return BoundMMD(self.kernel, grid, self.target.masses(grid), self.target.samples(grid.factors), certificates)
+        return BoundMMD(self.kernel, grid, self.target.masses(grid), self.target.samples(grid.whole.factors), certificates)
 
     def particles(self, factors: tuple[Factor, ...]) -> MMDParticles:
         check_space(self.kernel, factors)
@@ -153,26 +155,28 @@ class BoundMMD(BoundEnergy):
     """MMD on a grid. target : cell masses of its densities; samples : the rest of it, with its field at the cells."""
 
     convex = True  # the kernel is positive definite on differences of equal mass
+    label = "an MMD"
 
     def __init__(
         self, kernel: Kernel, grid: Grid, target: Array, samples: Samples | None, certificates: BoundCertificates | None
     ) -> None:
-        self.kernel, self.grid, self.target, self.samples, self.certificates = kernel, grid, target, samples, certificates
-        self.operator = operator(kernel, grid)
+        self.kernel, self.grid, self.samples, self.certificates = kernel, grid, samples, certificates
+        self.target, self.operator = grid.counted(target), operator(kernel, grid)
+        self.slabs = self.operator.slabs and certificates is None
         self.attributes = {"kernel_sums": self.operator.note} if self.operator.note else {}
         self.has_displacement_moments = isinstance(kernel, Gaussian)
         if certificates is not None:
             self.diagnostics = certificates.records
         if samples is not None:
-            self.field = samples.field(kernel, cell_points(grid), grid.factors)[0].reshape(grid.shape)
-            self.constant = samples.self_energy(kernel, grid.factors)
+            self.field = samples.field(kernel, cell_points(grid), grid.whole.factors)[0].reshape(grid.shape)
+            self.constant = samples.self_energy(kernel, grid.whole.factors)
 
     def evaluate(self, mass: Array) -> Evaluation:
         difference = mass - self.target
         xi = self.operator.apply(difference)
-        value, total = 0.5 * float(np.vdot(difference, xi)), float(np.abs(difference).sum())
+        value, total = self.grid.total(np.array([0.5 * np.vdot(difference, xi), np.abs(difference).sum()])).tolist()
         if self.samples is not None:
-            value += 0.5 * self.constant - float(np.vdot(difference, self.field))
+            value += 0.5 * self.constant - float(self.grid.total(np.vdot(difference, self.field)))
             xi -= self.field
             total += float(self.samples.weights.sum())
         # rounding of ξ is relative to ∫|k| dν + ∫|k| dν* ≤ 2 max|k|, whatever cancels in the difference

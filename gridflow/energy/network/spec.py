@@ -82,6 +82,8 @@ class NetworkEnergy(Energy):
     spec: Network
     data: Data
 
+    slabs = True
+
     def bind(self, grid: Grid) -> BoundNetwork:
         return BoundNetwork(
             self.data,
