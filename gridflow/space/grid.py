@@ -168,6 +168,15 @@ class Grid:
         """A field whose cells of neighbours are theirs: the same array."""
         return field
 
+    @property
+    def padded(self) -> "Grid":
+        """The grid with cells of neighbours."""
+        return self
+
+    def pad(self, field: Array) -> Array:
+        """A field on the `padded` grid."""
+        return field
+
     def gather(self, field: Array) -> Array:
         """A field, or several along leading axes, on the whole grid in the process that writes; an empty array in others."""
         return field
