@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridflow.launched import launched
 from gridflow.paths import checkpoint_path, older_path, part_path
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def command_to_resume(arguments: argparse.Namespace, output: Path | None) -> str
     where = [] if output is None else ["-o", str(output)]
     where += ["--size", arguments.size] if vars(arguments).get("size", "screen") != "screen" else []
     own = [word for file in vars(arguments).get("particles") or [] for word in ("--particles", str(file))]
-    return shlex.join(["gridflow", arguments.command, arguments.case, *where, *own, *settings, *threads, *flags, "--resume"])
+    before = ["mpiexec", "-n", str(launched())] if launched() > 1 else []
+    return shlex.join([*before, "gridflow", arguments.command, arguments.case, *where, *own, *settings, *threads, *flags, "--resume"])
 
 
 def reason_of(error: Exception) -> str:

@@ -11,6 +11,7 @@ on all.
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar
@@ -156,7 +157,8 @@ def ranks() -> Ranks | None:
     if count == 1 and "PMIX_RANK" not in os.environ:
         return None
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of another MPI: see below
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise InputError(f"an mpiexec with {count} processes, without MPI in Python: {error}", "mpi4py with its MPI", fix) from None
     comm = MPI.COMM_WORLD
