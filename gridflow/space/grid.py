@@ -42,9 +42,8 @@ class Grid:
     shape : tuple of int
     volume : what a cell counts in integrals, its volume, shape of the grid; 0 in the cells that a slab has of its neighbours
 
-    A grid may be one slab of a larger one, which is cut across a factor (`gridflow.slabs.slab`): sums over all cells are sums over
-    slabs too, and go through `total`, `largest`, `sum` and `integrate`; fields get cells of neighbours by `exchange`. On a whole
-    grid these do nothing more.
+    A grid may be one slab of a larger one (`gridflow.slabs.slab`): sums over all cells go through `total`, `largest`, `sum` and
+    `integrate`, fields get cells of neighbours by `exchange` and `pad`. On a whole grid these do nothing more.
 
     Raises InputError for no factors, two factors of one name, a mobility with a wrong number of values or with values that are
     not finite and ≥ 0, and a mobility that depends on its own factor, on one that depends on it or on one that is not there.
