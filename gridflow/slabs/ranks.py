@@ -106,7 +106,7 @@ class Ranks:
         side = longer_side(field)
         parts = np.array_split(field, self.size, axis=side)
         before, _, after = parts[self.rank].shape
-        shapes = [(before, int(ends[k + 1] - ends[k]), after) for k in range(self.size)]
+        shapes: list[tuple[int, ...]] = [(before, int(ends[k + 1] - ends[k]), after) for k in range(self.size)]
         received = self.to_all(np.ascontiguousarray(field).reshape(-1) if side == 0 else flat(parts), parts, shapes)
         return np.concatenate(pieces(received, shapes), axis=1)
 

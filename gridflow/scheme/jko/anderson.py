@@ -25,7 +25,8 @@ class Anderson:
 
     def __init__(self, total: Callable[[Array], Array], history: Single | None = None) -> None:
         self.total, self.oldest = total, 0
-        self.kept, self.shape = (0, ()) if history is None else (history.shape[1], history.shape[2:])
+        self.kept = 0 if history is None else history.shape[1]
+        self.shape: tuple[int, ...] = () if history is None else history.shape[2:]
         self.buffer: Single | None = None
         if history is not None:
             self.buffer = np.empty((2, WINDOW, history[0, 0].size), np.float32)

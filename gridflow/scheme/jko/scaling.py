@@ -121,7 +121,8 @@ def restriction(masses: Array, shape: tuple[int, ...], grid: Grid) -> Array:
         cells = grid.cells_of((axis,))
         if not isinstance(cells, slice):  # along the cut
             found = np.zeros((*masses.shape[:axis], n, *masses.shape[axis + 1 :]))
-            np.add.at(found, (slice(None),) * axis + (cells // (grid.whole.shape[axis] // n),), masses)
+            places = cells // (grid.whole.shape[axis] // n)
+            np.add.at(np.moveaxis(found, axis, 0), places, np.moveaxis(masses, axis, 0))
             masses = grid.total(found)
         elif masses.shape[axis] != n:
             masses = masses.reshape(*masses.shape[:axis], n, 2, *masses.shape[axis + 1 :]).sum(axis=axis + 1)

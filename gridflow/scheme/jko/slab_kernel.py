@@ -38,7 +38,8 @@ class SlabKernel(GibbsKernel):
         self.some = np.array_split(np.arange(self.block[self.side]), slab.ranks.size)[slab.ranks.rank]
         before = self.some if self.side == 0 else np.arange(self.block[0])
         stack, blocks = len(self.matrices[self.cut - 1]), before // prod(self.shape[1 : self.cut])
-        self.rows = [np.flatnonzero(blocks == k) for k in range(stack)] if stack > 1 else [np.arange(before.size)]
+        ends = np.searchsorted(blocks, np.arange(stack + 1)) if stack > 1 else [0, before.size]
+        self.rows = [slice(ends[k], ends[k + 1]) for k in range(stack)]
         """Of whole lines (before, n, after) with the same mobility."""
 
     def turned(self, field: Array) -> Array:
@@ -61,10 +62,12 @@ class SlabKernel(GibbsKernel):
 
     def along_cut(self, stack: Array, lines: Array) -> Array:
         """A matrix, or one per block, times whole lines."""
-        out = np.empty_like(lines)
+        out = np.empty(lines.shape)
         for matrix, rows in zip(stack, self.rows, strict=True):
-            part = lines[rows]
-            out[rows] = matrix @ part if part.shape[2] > 1 else (part[:, :, 0] @ matrix.T)[:, :, None]
+            if lines.shape[2] > 1:
+                np.matmul(matrix, lines[rows], out=out[rows])
+            else:
+                np.matmul(lines[rows, :, 0], matrix.T, out=out[rows, :, 0])
         return out
 
     def in_logarithms(self, logs: Array) -> Array:
@@ -91,9 +94,8 @@ class SlabKernel(GibbsKernel):
         """The product along whole lines."""
         out = np.empty_like(lines)
         for product, rows in zip(self.log_products[self.cut - 1], self.rows, strict=True):
-            if rows.size > 0:
-                chosen = slice(rows[0], rows[-1] + 1)  # blocks follow each other
-                product(lines[chosen], out[chosen])
+            if rows.stop > rows.start:
+                product(lines[rows], out[rows])
         return out
 
     def filtered(self, symbol: Array) -> Array:
