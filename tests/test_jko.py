@@ -181,7 +181,7 @@ def test_steps_that_go_on_unconverged_have_no_accuracy():
 def test_anderson_keeps_the_fixed_point(rng):
     """A linear contraction x ↦ Ax + b with a slow mode: the same limit, far fewer steps."""
     matrix, target = np.diag([0.9, 0.5, -0.7, 0.2]), rng.standard_normal(4)
-    x, mixing = np.zeros(4), Anderson()
+    x, mixing = np.zeros(4), Anderson(np.asarray)
     for _ in range(12):
         x = mixing.next(x, matrix @ (x - target) + target - x, np.ones(4))
     np.testing.assert_allclose(x, target, atol=1e-8)

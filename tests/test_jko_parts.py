@@ -86,9 +86,9 @@ def test_a_history_goes_on_where_it_ended(rng):
             x = mixing.next(x, (matrix - np.eye(4)) @ (x - target), np.ones(4))
         return x, mixing.history
 
-    x, history = steps(np.zeros(4), Anderson(), 4)
+    x, history = steps(np.zeros(4), Anderson(np.asarray), 4)
     assert history.shape == (2, 3, 4)
-    with_history, without = (np.abs(steps(x, Anderson(h), 3)[0] - target).max() for h in (history, None))
+    with_history, without = (np.abs(steps(x, Anderson(np.asarray, h), 3)[0] - target).max() for h in (history, None))
     assert with_history < 0.1 * without
 
 
@@ -96,17 +96,17 @@ def test_a_history_goes_on_where_it_ended(rng):
 def test_starts_are_extrapolated_with_the_best_order(degree, rng):
     """Sequences that are polynomials of the step are continued exactly, noise is not amplified; constants do not count."""
     coefficients = rng.standard_normal((degree + 1, 40))
-    weight, differences = rng.random(40), None
+    weight, differences, grid = rng.random(40), None, Grid([Circle(cells=40).factor("x")])
     for step in range(8):
         value = sum(c * step**k for k, c in enumerate(coefficients))
         if step > degree + 1:
-            start = extrapolated(differences, weight)
+            start = extrapolated(differences, weight, grid)
             error = (start - value) - weight @ (start - value) / weight.sum()
             assert np.abs(error).max() <= 1e-9 * np.abs(coefficients).max() * 8**degree
-        differences = next_differences(value, differences)
+        differences = next_differences(value, differences, grid)
     for _ in range(6):
-        differences = next_differences(rng.standard_normal(40), differences)
-    start = extrapolated(differences, weight)
+        differences = next_differences(rng.standard_normal(40), differences, grid)
+    start = extrapolated(differences, weight, grid)
     assert np.abs(start).max() <= 5 * np.abs(differences[0]).max()
 
 
@@ -126,7 +126,7 @@ def test_a_smooth_step_changes_the_density_as_its_fluxes_say(bias):
     smooth = 1e-4 * np.sin(x + 0.3) * (1 + 0.5 * np.cos(angle + 0.2)) * np.ones(grid.shape)
     moved = equation.defect(potential + smooth, logs, 0.05)
     true = float(np.abs(moved.masses - defect.masses).sum())
-    probe = type(defect)(defect.masses, defect.drive, smooth, 0.0, defect.log_ka, defect.log_kb, 0.0, defect.g)
+    probe = type(defect)(defect.masses, defect.drive, smooth, 0.0, defect.log_kb, 0.0, defect.g)
     assert equation.change_by_flux(probe) == pytest.approx(true, rel=0.05)  # smooth on the scale √ε: (ε/4)k² ≪ 1
     assert true < 0.1 * float((defect.masses * np.abs(smooth)).sum())  # where the crude estimate is far off
 

@@ -13,6 +13,7 @@ on all.
 import os
 import warnings
 from collections.abc import Callable
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,31 +107,47 @@ class Ranks:
         """(before, n of this rank, after) → (before', n, after'), cut across the longer one of the others."""
         side = longer_side(field)
         parts = np.array_split(field, self.size, axis=side)
-        shapes = [tuple(np.insert(np.delete(parts[self.rank].shape, 1), 1, ends[k + 1] - ends[k])) for k in range(self.size)]
-        return np.concatenate(self.to_all(parts, shapes), axis=1)
+        before, _, after = parts[self.rank].shape
+        shapes: list[tuple[int, ...]] = [(before, int(ends[k + 1] - ends[k]), after) for k in range(self.size)]
+        received = self.to_all(np.ascontiguousarray(field).reshape(-1) if side == 0 else flat(parts), parts, shapes)
+        return np.concatenate(pieces(received, shapes), axis=1)
 
     def turned_back(self, field: Array, ends: np.ndarray, shape: tuple[int, int, int]) -> Array:
         """What `turned` has made, as it was: shape : of this rank before."""
         side = 0 if shape[0] >= shape[2] else 2
         counts = [part.size for part in np.array_split(np.zeros(shape[side]), self.size)]
         parts = np.split(field, ends[1:-1], axis=1)
-        shapes = [tuple(np.where(np.arange(3) == side, counts[k], shape)) for k in range(self.size)]
-        return np.concatenate(self.to_all(parts, shapes), axis=side)
+        shapes = [(*shape[:side], count, *shape[side + 1 :]) for count in counts]
+        received = self.to_all(flat(parts), parts, shapes)
+        return received.reshape(shape) if side == 0 else np.concatenate(pieces(received, shapes), axis=side)
 
-    def to_all(self, parts: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
-        """Sends one part to every rank, and receives one of each, of these shapes."""
-        sent = np.concatenate([part.reshape(-1) for part in parts])
-        sizes = [int(np.prod(shape)) for shape in shapes]
+    def to_all(self, sent: Array, parts: list[Array], shapes: list[tuple[int, ...]]) -> Array:
+        """Sends one part to every rank, and receives one of each, of these shapes; both follow each other in memory."""
+        sizes = [prod(shape) for shape in shapes]
         received = np.empty(sum(sizes), sent.dtype)
         kind = self.mpi._typedict[sent.dtype.char]
         self.comm.Alltoallv([sent, [part.size for part in parts], kind], [received, sizes, kind])
-        starts = np.cumsum([0, *sizes])
-        return [received[starts[k] : starts[k + 1]].reshape(shapes[k]) for k in range(self.size)]
+        return received
 
 
 def longer_side(field: Array) -> int:
     """The side of (before, n, after) across which lines are cut."""
     return 0 if field.shape[0] >= field.shape[2] else 2
+
+
+def flat(parts: list[Array]) -> Array:
+    """The numbers of all parts, one part after the other; each is copied once."""
+    found, start = np.empty(sum(part.size for part in parts), parts[0].dtype), 0
+    for part in parts:
+        found[start : start + part.size].reshape(part.shape)[...] = part
+        start += part.size
+    return found
+
+
+def pieces(numbers: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+    """Parts of these shapes that follow each other in memory."""
+    ends = np.cumsum([prod(shape) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(numbers, ends[:-1]), shapes, strict=True)]
 
 
 def ranks() -> Ranks | None:

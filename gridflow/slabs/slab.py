@@ -26,6 +26,8 @@ from gridflow.space.grid import Grid, Result
 
 DRAWN = 2**22
 """Random numbers that are drawn at a time: those of other ranks among them are thrown away."""
+GHOSTS = 2
+"""What a stencil reaches to one side."""
 CELLS_MIN = 4
 """Of a slab along the cut: twice what a stencil reaches to one side."""
 
@@ -107,8 +109,20 @@ class Slab(Grid):
         return self.ranks.largest(values)
 
     def exchange(self, field: Array) -> Array:
-        self.ranks.exchange(field, self.axis, self.before, self.after, self.around)
+        if self.ghosts > 0:
+            self.ranks.exchange(field, self.axis, self.before, self.after, self.around)
         return field
+
+    @cached_property
+    def padded(self) -> "Slab":
+        return self if self.ghosts >= GHOSTS else Slab(self.grid, self.ranks, self.axis, GHOSTS)
+
+    def pad(self, field: Array) -> Array:
+        if self.padded is self:
+            return field
+        found = np.empty(self.padded.shape)
+        found[self.padded.own] = field[self.own]
+        return self.padded.exchange(found)
 
     @property
     def writes(self) -> bool:
@@ -134,7 +148,7 @@ class Slab(Grid):
         return field if field.shape[self.axis] == 1 else field.take(self.cells, self.axis)
 
     def has_wall(self, axis: int, side: int) -> bool:
-        return axis != self.axis or (self.before, self.after)[side] == 0
+        return axis != self.axis or (not self.around and self.ranks.rank == (0, self.ranks.size - 1)[side])
 
     def drawn(self, draw: Callable[[tuple[int, ...]], Array]) -> Array:
         whole, found = self.grid.shape, np.empty(self.shape)

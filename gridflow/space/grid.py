@@ -41,9 +41,8 @@ class Grid:
     shape : tuple of int
     volume : what a cell counts in integrals, its volume, shape of the grid; 0 in the cells that a slab has of its neighbours
 
-    A grid may be one slab of a larger one, which is cut across a factor (`gridflow.slabs.slab`): sums over all cells are then
-    sums over slabs too, and go through `total`, `largest`, `sum` and `integrate`; fields get cells of neighbours by `exchange`.
-    On a whole grid these do nothing more.
+    A grid may be one slab of a larger one (`gridflow.slabs.slab`): sums over all cells go through `total`, `largest`, `sum` and
+    `integrate`, fields get cells of neighbours by `exchange` and `pad`. On a whole grid these do nothing more.
 
     Raises InputError for no factors, two factors of one name, a mobility with a wrong number of values or with values that are
     not finite and ≥ 0, and a mobility that depends on its own factor, on one that depends on it or on one that is not there.
@@ -170,6 +169,15 @@ class Grid:
 
     def exchange(self, field: Array) -> Array:
         """A field whose cells of neighbours are theirs: the same array."""
+        return field
+
+    @property
+    def padded(self) -> "Grid":
+        """The grid with cells of neighbours."""
+        return self
+
+    def pad(self, field: Array) -> Array:
+        """A field on the `padded` grid."""
         return field
 
     def gather(self, field: Array) -> Array:

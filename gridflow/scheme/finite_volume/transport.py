@@ -45,7 +45,8 @@ class Transport:
     """
 
     def __init__(self, problem: Problem, order: int = 2, *, fitted: bool = False) -> None:
-        self.problem, grid = problem, problem.grid
+        self.problem, self.grid = problem, problem.grid.padded
+        grid = self.grid
         self.tables = sweep_tables(grid)
         self.view = (grid.size // grid.factors[-1].size, grid.factors[-1].size)
         self.fitted = problem.temperature if fitted and problem.temperature > 0 else None
@@ -86,7 +87,7 @@ class Transport:
 
     def of_all(self, swept: Swept, out: Array) -> Swept:
         """What a sweep of all slabs measures; the cells of neighbours in `out` become theirs."""
-        grid = self.problem.grid
+        grid = self.grid
         if grid.alone:
             return swept
         grid.exchange(out.reshape(grid.shape))
@@ -188,8 +189,9 @@ class Transport:
         The other terms of the flow add their own (`FlowTerm.dissipation`).
         """
         temperature = self.problem.temperature
-        rho, xi = density.reshape(self.view), np.ascontiguousarray(evaluation.first_variation)
-        drive, potential, after = evaluation.potential.reshape(self.view), xi.reshape(self.view), np.empty(self.view)
+        xi = np.ascontiguousarray(evaluation.first_variation)
+        rho, potential, drive = (self.problem.grid.pad(f).reshape(self.view) for f in (density, xi, evaluation.potential))
+        after = np.empty(self.view)
         if temperature == 0:
             self.stage(after, rho, rho, drive, 1.0, evaluation.diffusivity, EULER)
         else:

@@ -1,5 +1,7 @@
 """Anderson mixing, which accelerates a fixed-point iteration and keeps its fixed point (Anderson 1965; Walker and Ni 2011)."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,35 +17,39 @@ COEFFICIENTS_MAX = 20.0
 class Anderson:
     """Mixing of type II: the combination of the last steps that makes the residual smallest in a weighted norm.
 
-    history : (2, k, n) for k ≤ WINDOW, differences of steps, and differences of points plus those, in any order; kept from one
-    JKO step to the next, in single precision: half the memory to read, and a relative error of the correction of 1e−7
+    total : sums over all slabs of a grid
+    history : (2, k, shape of a step) for k ≤ WINDOW, differences of steps, and differences of points plus those, in any order;
+        kept from one JKO step to the next, in single precision: half the memory to read, and a relative error of the correction
+        of 1e−7
     """
 
-    def __init__(self, history: Single | None = None) -> None:
+    def __init__(self, total: Callable[[Array], Array], history: Single | None = None) -> None:
+        self.total, self.oldest = total, 0
         self.kept = 0 if history is None else history.shape[1]
-        self.oldest = 0
+        self.shape: tuple[int, ...] = () if history is None else history.shape[2:]
         self.buffer: Single | None = None
         if history is not None:
-            self.buffer = np.empty((2, WINDOW, history.shape[2]), np.float32)
-            self.buffer[:, : self.kept] = history
+            self.buffer = np.empty((2, WINDOW, history[0, 0].size), np.float32)
+            self.buffer[:, : self.kept] = history.reshape(2, self.kept, -1)
         self.last: tuple[Array, Array] | None = None
 
     @property
     def history(self) -> Single | None:
         """What `__init__` takes; None where there is none."""
-        return self.buffer[:, : self.kept] if self.buffer is not None and self.kept else None
+        return self.buffer[:, : self.kept].reshape(2, self.kept, *self.shape) if self.buffer is not None and self.kept else None
 
     def next(self, point: Array, step: Array, weight: Array) -> Array:
         """The next point, of the shape of all three: after `step` from `point`, in the norm with the given weights."""
         proposal = point + step
         if self.last is not None:
             self.remember(proposal, step, *self.last)
-        self.last = (proposal, step)
+        self.last, self.shape = (proposal, step), step.shape
         if self.kept == 0 or self.buffer is None:
             return proposal
         changes, moves = self.buffer[0, : self.kept], self.buffer[1, : self.kept]
         products = np.empty((self.kept + 1, self.kept))
         mixing_pass(changes, step.ravel(), weight.ravel(), products)
+        products = self.total(products)
         scale = 1 / np.sqrt(np.maximum(products.diagonal(), 1e-300))
         gram = np.tril(products[:-1]) * scale[:, None] * scale
         gram += np.tril(gram, -1).T + 1e-10 * np.eye(len(gram))

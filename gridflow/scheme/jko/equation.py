@@ -11,8 +11,9 @@ import numpy as np
 from gridflow.energy.base import Evaluation
 from gridflow.problem import Problem
 from gridflow.scheme.jko.gibbs import GibbsKernel
-from gridflow.scheme.jko.passes import exponentials, flux_pass, residual_pass, step_pass
+from gridflow.scheme.jko.passes import exponentials, flux_pass, residual_pass, residual_sum, step_pass, weighted_product
 from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
 
 LOG_FLOOR = -700.0
 """Of log p below its maximum: nothing above the smallest double is touched."""
@@ -23,17 +24,16 @@ SINGLE_MAX = 1e5
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
-    """p of a φ: masses pV; logs : log p, not below its maximum by more than LOG_FLOOR; log_ka, log_kb : of Ka and Kb."""
+    """p of a φ: masses pV; logs : log p, not below its maximum by more than LOG_FLOOR; log_kb : of Kb."""
 
     masses: Array
     logs: Array
-    log_ka: Array
     log_kb: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Defect:
-    """How far φ is from the solution: see `Equation.defect`. log_ka, log_kb : of Ka and Kb; constant : of R(φ), taken out of it.
+    """How far φ is from the solution: see `Equation.defect`. log_kb : of Kb; constant : of R(φ), taken out of it.
 
     change : estimate of what the step changes p by, in L1
     """
@@ -42,7 +42,6 @@ class Defect:
     drive: Array
     step: Array
     change: float
-    log_ka: Array
     log_kb: Array
     constant: float
     g: float
@@ -108,35 +107,37 @@ class Equation:
         force, g = self.weights(tau)
         with np.errstate(divide="ignore"):
             logs = np.log(density)
-        logs = np.maximum(logs, logs.max() + LOG_FLOOR)
+        logs = np.maximum(logs, self.grid.largest(logs.max()) + LOG_FLOOR)
         potential = self.correction(logs) - g * logs - force * evaluation.first_variation
-        return potential - (potential.max() + potential.min()) / 2
+        return potential - middle(self.grid, potential)
 
     def defect(self, potential: Array, log_before: Array, tau: float) -> Defect:
         """p(φ), R(φ), the quasi-Newton step without its p-mean, and the change of p in L1 that it would make."""
         force, g = self.weights(tau)
         found, symbol = self.marginal(potential, log_before), self.symbol(tau)
-        logs, masses = found.logs, found.masses
+        logs, masses, grid = found.logs, found.masses, self.grid
         residual, step = np.empty(potential.shape), np.empty(potential.shape)
-        total = float(masses.sum())
+        total = grid.sum(masses)
         drive = force * self.energy.evaluate(masses).first_variation
         if self.sweeps:
             drive -= self.correction(logs)
-        flat = potential.ravel(), drive.ravel(), logs.ravel()
-        constant, felt, size = residual_pass(*flat, g, masses.ravel(), total, residual.ravel())
+        flat, weight = (potential.ravel(), drive.ravel(), logs.ravel(), g, masses.ravel()), masses.ravel()
+        constant = float(grid.total(residual_sum(*flat))) / total
+        felt, square = grid.total(np.array(residual_pass(*flat, constant, residual.ravel()))).tolist()
         if symbol is not None:
-            single = self.kernel.single and size < SINGLE_MAX * felt
+            single = self.kernel.single and (square / grid.whole.size) ** 0.5 < SINGLE_MAX * (felt / total)
             residual = self.kernel.filter(residual.astype(np.float32) if single else residual, symbol)
-        change = 2 * step_pass(residual.ravel(), masses.ravel(), total, step.ravel())
-        return Defect(masses, drive, step, change, found.log_ka, found.log_kb, constant, g)
+        filtered = residual.ravel()
+        mean = float(grid.total(weighted_product(weight, filtered, filtered, False))) / total
+        change = 2 * float(grid.total(step_pass(filtered, weight, mean, step.ravel())))
+        return Defect(masses, drive, step, change, found.log_kb, constant, g)
 
     def marginal(self, potential: Array, log_before: Array) -> Marginal:
         """p(φ)."""
-        log_ka = self.kernel.apply_log(potential)
-        log_kb = self.kernel.apply_log(log_before - log_ka)  # b = q/(Ka)
+        log_kb = self.kernel.after_division(log_before, potential)  # b = q/(Ka)
         logs, masses = potential + log_kb, np.empty(potential.shape)
-        exponentials(logs.ravel(), float(logs.max()) + LOG_FLOOR, self.volume, masses.ravel())
-        return Marginal(masses, logs, log_ka, log_kb)
+        exponentials(logs.ravel(), float(self.grid.largest(logs.max())) + LOG_FLOOR, self.volume, masses.ravel())
+        return Marginal(masses, logs, log_kb)
 
     def symbol(self, tau: float) -> Array | None:
         """1/C; None where it is one."""
@@ -157,15 +158,16 @@ class Equation:
         """
         if self.faces is None:
             return np.inf
-        divergence = np.zeros_like(defect.step)
+        step, masses = self.grid.pad(defect.step), self.grid.pad(defect.masses)
+        divergence = np.zeros_like(step)
         for shape, *face in self.faces:
-            flux_pass(divergence.reshape(shape), defect.step.reshape(shape), defect.masses.reshape(shape), *face)
-        return self.epsilon / 2 * float(np.abs(divergence).sum())
+            flux_pass(divergence.reshape(shape), step.reshape(shape), masses.reshape(shape), *face)
+        return self.epsilon / 2 * self.grid.padded.sum(np.abs(divergence))
 
     @cached_property
     def faces(self) -> list[tuple[tuple[int, int, int], Array, Array, Array]] | None:
         """What `flux_pass` takes for every line, behind the shape of its fields; None with surfaces."""
-        grid, faces = self.grid, []
+        grid, faces = self.grid.padded, []
         if any(f.moves and not f.one_dimensional for f in grid.factors):
             return None
         for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.mobility, strict=True)):
@@ -180,9 +182,14 @@ class Equation:
     def hides_mass(self, defect: Defect) -> bool:
         """Whether the prox, p·exp(−R/(1 + g)) without any floor, has mass where p has none."""
         logs = defect.log_prox
-        top = float(logs.max())
+        top = float(self.grid.largest(logs.max()))
         logs -= top
         masses = np.empty(logs.shape)
         exponentials(logs.ravel(), -np.inf, self.volume, masses.ravel())
-        mass = top + np.log(masses.sum() / defect.masses.sum())
-        return not bool(mass < HIDDEN_MASS)
+        seen, known = self.grid.total(np.array([masses.sum(), defect.masses.sum()]))
+        return not bool(top + np.log(seen / known) < HIDDEN_MASS)
+
+
+def middle(grid: Grid, potential: Array) -> float:
+    """Between the largest and the smallest value."""
+    return float((grid.largest(potential.max()) - grid.largest(-potential.min())) / 2)

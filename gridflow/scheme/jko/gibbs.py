@@ -63,6 +63,21 @@ def gibbs_matrix(factor: Factor, epsilon: float) -> Array:
     return kernel / kernel.sum(axis=1, keepdims=True)
 
 
+def largest_square(grid: Grid) -> float:
+    """Largest (cell size)²/M of the factors that move, on surfaces the area of a cell: the unit of ε."""
+    squares = [
+        float(f.volumes.max()) ** (2 / f.dimension) / float(m[m > 0].min())
+        for f, m in zip(grid.factors, grid.mobility, strict=True)
+        if f.moves and (m > 0).any()
+    ]
+    return max(squares, default=1.0)
+
+
+def lines_of(shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Shapes of a block around every line of fields (blocks, line, line, …): (n_before, n_cells, n_after)."""
+    return [(prod(shape[1:k]), shape[k], prod(shape[k + 1 :])) for k in range(1, len(shape))]
+
+
 class GibbsKernel:
     """K on a grid, applied factor by factor.
 
@@ -70,13 +85,12 @@ class GibbsKernel:
     """
 
     def __init__(self, grid: Grid, epsilon: float) -> None:
-        self.epsilon = epsilon
+        self.grid, self.epsilon = grid, epsilon
         lines = [k for k, f in enumerate(grid.factors) if f.moves]
         labels = grid.shape[: len(grid.shape) - len(lines)]
         self.blocks = prod(labels)
         self.shape = (self.blocks, *(grid.shape[k] for k in lines))
-        self.lines = [(prod(self.shape[1:k]), self.shape[k], prod(self.shape[k + 1 :])) for k in range(1, len(self.shape))]
-        """Shapes of a block around every line: (n_before, n_cells, n_after)."""
+        self.cells, self.lines = grid.size, lines_of(self.shape)
         self.factors = [grid.factors[k] for k in lines]
         self.mobility: list[list[float]] = []
         """Distinct mobilities per line: one, or one per block."""
@@ -145,9 +159,13 @@ class GibbsKernel:
         if not self.lines:
             return logs.copy()
         if self.wide:
-            top = logs.max()
-            if top - logs.min() < RANGE_MAX:
+            top = self.grid.largest(logs.max())
+            if top + self.grid.largest(-logs.min()) < RANGE_MAX:
                 return np.log(self.apply(np.exp(logs - top))) + top
+        return self.in_logarithms(logs)
+
+    def in_logarithms(self, logs: Array) -> Array:
+        """The same for fields of any range."""
         fields, out = np.ascontiguousarray(logs).reshape(self.shape), np.empty(self.shape)
         for block, (x, last) in enumerate(zip(fields, out, strict=True)):  # all lines of a block while it is in the cache
             for k, (products, line) in enumerate(zip(self.log_products, self.lines, strict=True)):
@@ -156,13 +174,16 @@ class GibbsKernel:
                 x = target
         return out.reshape(logs.shape)
 
+    def after_division(self, log_before: Array, logs: Array) -> Array:
+        """log K(q/(K e^l)), with log q."""
+        return self.apply_log(log_before - self.apply_log(logs))
+
     @cached_property
     def wide(self) -> bool:
         """Whether products in the linear domain are faster: small grids, wide kernels, lines without others beside them."""
         if any(self.surfaces):
             return False
-        cells = prod(self.shape)
-        if any(stack.shape[1] * cells <= SMALL or cells < BLOCK * stack.shape[1] for stack in self.matrices):
+        if any(stack.shape[1] * self.cells <= SMALL or self.cells < BLOCK * stack.shape[1] for stack in self.matrices):
             return True
         return any(felt_share(matrix) > WIDE for stack in self.matrices for matrix in stack)
 
@@ -181,7 +202,7 @@ class GibbsKernel:
         A surface without a matrix has no transform but `ChebyshevModes`, and σ is approximate.
         """
         transforms: list[tuple[Array, Array] | ChebyshevModes | None] = []
-        sigma = np.ones((1,) * len(self.shape))
+        sigma = self.filtered(np.ones((1,) * len(self.shape)))
         for axis, (factor, stack) in enumerate(zip(self.factors, self.matrices, strict=True), start=1):
             surface = self.surfaces[axis - 1]
             if surface is not None:
@@ -196,8 +217,12 @@ class GibbsKernel:
                 values, vectors = np.linalg.eigh(root[:, None] * stack / root)
                 transforms.append((np.swapaxes(vectors, 1, 2) * root, vectors / root[:, None]))
             shape = [len(stack) if k == 0 else -1 if k == axis else 1 for k in range(len(self.shape))]
-            sigma = sigma * np.clip(values, 0.0, 1.0).reshape(shape)
+            sigma = sigma * self.filtered(np.clip(values, 0.0, 1.0).reshape(shape))
         return transforms, sigma
+
+    def filtered(self, symbol: Array) -> Array:
+        """What `filter` takes, of a symbol that broadcasts against (blocks, line, line, …)."""
+        return symbol
 
     @cached_property
     def single(self) -> bool:

@@ -8,10 +8,11 @@ import numpy as np
 from gridflow.errors import SolveError
 from gridflow.scheme.base import State
 from gridflow.scheme.jko.anderson import Anderson, Single
-from gridflow.scheme.jko.equation import Defect, Equation
+from gridflow.scheme.jko.equation import Defect, Equation, middle
 from gridflow.scheme.jko.passes import weighted_product
 from gridflow.scheme.jko.scaling import Hierarchy, relaxed_scaling
 from gridflow.space.factor import Array
+from gridflow.space.grid import Grid
 
 FAR, GROWTH = 20.0, 100.0
 """Estimated change of p in L1 (of at most 2), and its growth over the best, at which the quasi-Newton iteration is given up."""
@@ -57,7 +58,8 @@ class StepSolver:
         """R(φ) = const. Raises SolveError."""
         _, g = self.equation.weights(tau)
         if "differences" in state.arrays and tau == state.arrays["tau"][0]:
-            solution = self.newton(state, log_before, tau, extrapolated(state.arrays["differences"], state.density))
+            start = extrapolated(state.arrays["differences"], state.density, self.equation.grid)
+            solution = self.newton(state, log_before, tau, start)
         elif "differences" in state.arrays or abs(g) <= 1:
             base = self.equation.potential_at_rest(state.density, state.evaluation, tau)
             solution = self.newton(state, log_before, tau, base)
@@ -90,9 +92,9 @@ class StepSolver:
 
     def newton(self, state: State, log_before: Array, tau: float, potential: Array) -> Solution | None:
         """R(φ) = const by the quasi-Newton iteration; None where it diverges, or ends before the tolerance and may not."""
-        mixing, best = Anderson(), np.inf
-        if "history" in state.arrays and tau == state.arrays["tau"][0]:
-            mixing = Anderson(state.arrays["history"].astype(np.float32, copy=False))
+        total, best = self.equation.grid.total, np.inf
+        goes_on = "history" in state.arrays and tau == state.arrays["tau"][0]
+        mixing = Anderson(total, state.arrays["history"].astype(np.float32, copy=False) if goes_on else None)
         for iteration in range(1, self.max_iterations + 1):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a diverging iteration is seen by its change
                 defect = self.equation.defect(potential, log_before, tau)
@@ -101,7 +103,7 @@ class StepSolver:
             if self.is_solved(defect):
                 return Solution(potential, self.density(defect), iteration, True, mixing.history)
             if defect.change > 10 * best:
-                mixing = Anderson()
+                mixing = Anderson(total)
             best = min(best, defect.change)
             if iteration == self.max_iterations and self.continues:
                 return Solution(potential, self.density(defect), iteration, False, mixing.history)
@@ -113,7 +115,7 @@ class StepSolver:
         _, g = self.equation.weights(tau)
         masses, potential = state.density * self.equation.grid.volume, start
         drive = self.equation.defect(start, log_before, tau).drive
-        mixing, iterations, change = Anderson(), 0, np.inf
+        mixing, iterations, change = Anderson(self.equation.grid.total), 0, np.inf
         for _ in range(UPDATES):
             potential, sweeps = relaxed_scaling(
                 self.equation.kernel, masses, log_before, drive, g, potential, 0.1 * self.tolerance, self.max_iterations
@@ -151,7 +153,7 @@ class StepSolver:
         return defect.masses / self.equation.grid.volume
 
 
-def extrapolated(differences: Array, weight: Array) -> Array:
+def extrapolated(differences: Array, weight: Array, grid: Grid) -> Array:
     """The next φ of a sequence of equal steps from its backward differences φ, ∇φ, ∇²φ, … (k, grid).
 
     Extrapolation of order m would have erred by ∇^m φ in the last step: that with the smallest error, over p and without a mean,
@@ -159,19 +161,19 @@ def extrapolated(differences: Array, weight: Array) -> Array:
     """
     if len(differences) <= 2:
         return differences.sum(axis=0)
-    flat, total, errors = weight.ravel(), weight.sum(), []
-    for difference in differences[1:]:
-        d = difference.ravel()
-        errors.append(weighted_product(flat, d, d, True) - weighted_product(flat, d, d, False) ** 2 / total)
+    flat, rows = weight.ravel(), [d.ravel() for d in differences[1:]]
+    sums = [(weighted_product(flat, d, d, True), weighted_product(flat, d, d, False)) for d in rows]
+    squares, means = grid.total(np.array(sums)).T
+    errors = squares - means**2 / grid.total(weight.sum())
     return differences[: 1 + int(np.argmin(errors))].sum(axis=0)
 
 
-def next_differences(potential: Array, differences: Array | None, centred: bool = True) -> Array:
+def next_differences(potential: Array, differences: Array | None, grid: Grid, centred: bool = True) -> Array:
     """The backward differences with one more φ. centred : its constant does not matter, and is taken out."""
     if differences is None:
         differences = np.empty((0, *potential.shape))
     table = np.empty((min(len(differences), EXTRAPOLATION) + 1, *potential.shape))
-    table[0] = potential - (potential.max() + potential.min()) / 2 if centred else potential
+    table[0] = potential - middle(grid, potential) if centred else potential
     for order in range(1, len(table)):
         np.subtract(table[order - 1], differences[order - 1], out=table[order])
     return table

@@ -26,26 +26,28 @@ def exponentials(logs, floor, volume, masses):
 
 
 @sums
-def residual_pass(potential, drive, logs, g, masses, mass, residual):
-    """residual ← R = φ + drive + g log p minus its mean with weights `masses`, cut at ±LARGEST·(1 + |g|).
-
-    Returns (that mean, the mean of |R| with the weights, the root of the mean of R² without).
-    """
-    mean, felt, square, largest = 0.0, 0.0, 0.0, LARGEST * (1.0 + abs(g))
+def residual_sum(potential, drive, logs, g, masses):
+    """Σ masses·R, R = φ + drive + g log p."""
+    total = 0.0
     for i in range(logs.size):
-        mean += masses[i] * (potential[i] + drive[i] + g * logs[i])
-    mean /= mass
+        total += masses[i] * (potential[i] + drive[i] + g * logs[i])
+    return total
+
+
+@sums
+def residual_pass(potential, drive, logs, g, masses, mean, residual):
+    """residual ← R − mean, cut at ±LARGEST·(1 + |g|); (Σ masses·|residual|, Σ residual²)."""
+    felt, square, largest = 0.0, 0.0, LARGEST * (1.0 + abs(g))
     for i in range(logs.size):
         residual[i] = min(max(potential[i] + drive[i] + g * logs[i] - mean, -largest), largest)
         felt += masses[i] * abs(residual[i])
         square += residual[i] * residual[i]
-    return mean, felt / mass, (square / logs.size) ** 0.5
+    return felt, square
 
 
 @sums
-def step_pass(filtered, masses, mass, step):
-    """step ← the mean of `filtered` with weights `masses` minus `filtered`; the sum of |step|·masses."""
-    mean = weighted_product(masses, filtered, filtered, False) / mass
+def step_pass(filtered, masses, mean, step):
+    """step ← mean − filtered; Σ masses·|step|."""
     change = 0.0
     for i in range(step.size):
         step[i] = mean - filtered[i]

@@ -172,7 +172,7 @@ class PointwiseSolver:
 
     def solve(self, state: State, log_before: Array, tau: float) -> Solution:
         """φ and p of one step. Raises SolveError."""
-        sweeps, mixing, iterations = self.start(state, log_before, tau), Anderson(), 0
+        sweeps, mixing, iterations = self.start(state, log_before, tau), Anderson(self.equation.grid.total), 0
         for _ in range(UPDATES):
             for _ in range(1 if self.continues else ATTEMPTS):
                 more, met = sweeps.solve(self.tolerance, self.max_iterations)
@@ -199,12 +199,12 @@ class PointwiseSolver:
     def start(self, state: State, log_before: Array, tau: float) -> Sweeps:
         """Sweeps from the φ that the last steps extrapolate to, or from that of a step of another length; else from b = q."""
         logs = np.maximum(log_before, log_before.max() + LOG_FLOOR)
-        drive = self.drive(Marginal(state.density * self.equation.grid.volume, logs, logs, logs), tau)
+        drive = self.drive(Marginal(state.density * self.equation.grid.volume, logs, logs), tau)
         kernel, proximal, volume = self.equation.kernel, self.proximal(tau), self.equation.grid.volume
         if "differences" in state.arrays:
             ratio = tau / float(state.arrays["tau"][0])
             if ratio == 1:
-                start = extrapolated(state.arrays["differences"], state.density)
+                start = extrapolated(state.arrays["differences"], state.density, self.equation.grid)
             else:  # φ − β log p is proportional to the step
                 entropy = self.equation.beta * logs
                 start = ratio * (state.arrays["differences"][0] - entropy) + entropy

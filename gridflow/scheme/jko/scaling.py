@@ -49,7 +49,7 @@ def relaxed_scaling(
     for sweep in range(1, sweeps + 1):
         potential = (1 - omega) * potential + omega * (fixed - share * kernel.apply_log(u))
         exact = log_before - kernel.apply_log(potential)
-        error, since = float(np.abs(u - exact).max()), since + 1
+        error, since = float(kernel.grid.largest(np.abs(u - exact).max())), since + 1
         if error < tolerance:
             return potential, sweep
         u = (1 - omega) * u + omega * exact
@@ -64,7 +64,10 @@ def relaxed_scaling(
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Grids with half the cells along every line that allows it, and their kernels with four times the ε, from fine to coarse."""
+    """Grids with half the cells along every line that allows it, and their kernels with four times the ε, from fine to coarse.
+
+    Of a slab the coarser ones are whole, and every rank has them.
+    """
 
     grids: list[Grid]
     kernels: list[GibbsKernel]
@@ -73,7 +76,7 @@ class Hierarchy:
     def below(cls, grid: Grid, kernel: GibbsKernel) -> "Hierarchy":
         """The grids with two, four, … times wider cells."""
         grids, kernels = [grid], [kernel]
-        while (coarse := coarse_grid(grids[-1])) is not None:
+        while (coarse := coarse_grid(grids[-1].whole)) is not None:
             grids.append(coarse)
             kernels.append(GibbsKernel(coarse, 4 * kernels[-1].epsilon))
         return cls(grids, kernels)
@@ -82,21 +85,21 @@ class Hierarchy:
         """φ of the finest grid, from over-relaxed scaling on all coarser ones; drive = (2τ/ε)ξ, g = 2τD/ε − β."""
         masses, drives = [np.exp(log_before) * self.grids[0].volume], [drive]
         for fine, coarse in zip(self.grids[:-1], self.grids[1:], strict=True):
-            masses.append(restriction(masses[-1], coarse.shape))
-            drives.append(restriction(drives[-1] * fine.volume, coarse.shape) / coarse.volume / 4)
-        potential: Array | None = None
+            masses.append(restriction(masses[-1], coarse.shape, fine))
+            drives.append(restriction(drives[-1] * fine.volume, coarse.shape, fine) / coarse.volume / 4)
+        potential, lowest = None, -float(self.grids[0].largest(-log_before.min()))
         for level in range(len(self.grids) - 1, 0, -1):
             grid, kernel = self.grids[level], self.kernels[level]
             density = masses[level] / grid.volume
             with np.errstate(divide="ignore"):
-                logs = np.maximum(np.log(density), log_before.min())
+                logs = np.maximum(np.log(density), lowest)
             g_level = (g + beta) / 4**level - beta
             begin = -drives[level] / (1 + g_level) if potential is None else potential
             found, _ = relaxed_scaling(kernel, masses[level], logs, drives[level], g_level, begin, COARSE_TOLERANCE, sweeps)
             after = found + kernel.apply_log(logs - kernel.apply_log(found))
             kept = beta * np.maximum(after, after.max() - 80.0)  # what does not scale with 1/ε
-            potential = prolongation(4 * (found - kept) + kept, self.grids[level - 1])
-        return -drive / (1 + g) if potential is None else potential
+            potential = prolongation(4 * (found - kept) + kept, self.grids[level - 1].whole)
+        return -drive / (1 + g) if potential is None else self.grids[0].scatter(potential)
 
 
 def coarse_grid(grid: Grid) -> Grid | None:
@@ -112,10 +115,16 @@ def coarse_grid(grid: Grid) -> Grid | None:
     return coarse if coarse.order == grid.order else None
 
 
-def restriction(masses: Array, shape: tuple[int, ...]) -> Array:
-    """Sums over the pairs of cells that were joined."""
+def restriction(masses: Array, shape: tuple[int, ...], grid: Grid) -> Array:
+    """Sums over the pairs of cells that were joined; on the whole coarse grid, also those of a slab."""
     for axis, n in enumerate(shape):
-        if masses.shape[axis] != n:
+        cells = grid.cells_of((axis,))
+        if not isinstance(cells, slice):  # along the cut
+            found = np.zeros((*masses.shape[:axis], n, *masses.shape[axis + 1 :]))
+            places = cells // (grid.whole.shape[axis] // n)
+            np.add.at(np.moveaxis(found, axis, 0), places, np.moveaxis(masses, axis, 0))
+            masses = grid.total(found)
+        elif masses.shape[axis] != n:
             masses = masses.reshape(*masses.shape[:axis], n, 2, *masses.shape[axis + 1 :]).sum(axis=axis + 1)
     return masses
 

@@ -68,13 +68,13 @@ from gridflow.scheme.base import State
 from gridflow.scheme.finite_volume.transport import Transport
 from gridflow.scheme.jko.algorithm_1 import algorithm_1, kl_prox
 from gridflow.scheme.jko.equation import Equation
-from gridflow.scheme.jko.gibbs import GibbsKernel
+from gridflow.scheme.jko.gibbs import largest_square
 from gridflow.scheme.jko.newton import Solution, StepSolver, next_differences
 from gridflow.scheme.jko.pointwise import PointwiseSolver, other_parts
+from gridflow.scheme.jko.slab_kernel import kernel_on
 from gridflow.scheme.jko.unbalanced import UnbalancedSolver, check_reaction
 from gridflow.space.distances import wasserstein1
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid
 
 EPSILON_MIN = 0.5
 """ε below half of h² pins mass to the lattice: the kernel no longer reaches the next cell."""
@@ -111,7 +111,11 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     label: ClassVar[str] = "entropic JKO"
     knows: ClassVar[frozenset[str]] = frozenset({"temperature", "reaction"})
     step_key: ClassVar[str | None] = "tau"  # of the case, of first order
-    ghosts: ClassVar[int | None] = None
+    ghosts: ClassVar[int | None] = 0
+
+    def not_in_slabs(self) -> str | None:
+        """What keeps this scheme from slabs of a grid, and what to write instead."""
+        return 'scheme.algorithm = "scaling": use "newton"' if self.algorithm == "scaling" else None
 
     def not_in_slabs(self) -> str | None:
         """What keeps it from slabs of a grid."""
@@ -136,7 +140,7 @@ class JKOStepper:
 
     def __init__(self, scheme: JKO, problem: Problem) -> None:
         self.scheme, self.problem, self.grid = scheme, problem, problem.grid
-        square = largest_square(self.grid)
+        square = largest_square(self.grid.whole)
         received = f"scheme.epsilon = {scheme.epsilon} (in units of the largest cell²/mobility, {square:.3g})"
         allowed = f"at least {EPSILON_MIN}: below, the kernel does not reach the next cell, and mass is pinned to the lattice"
         require(scheme.epsilon >= EPSILON_MIN, received, allowed, f"use {EPSILON_MIN} or more; 1 to 2 is best")
@@ -146,7 +150,7 @@ class JKOStepper:
                 'use bias = "plain" or algorithm = "newton"',
             )  # fmt: skip
         self.epsilon = scheme.epsilon * square
-        self.kernel = GibbsKernel(self.grid, self.epsilon)
+        self.kernel = kernel_on(self.grid, self.epsilon)
         self.transport = Transport(problem)
         self.equation = Equation(problem, self.kernel, self.epsilon, scheme.bias, scheme.sweeps)
         continues = scheme.on_unconverged == "continue"
@@ -227,7 +231,7 @@ class JKOStepper:
         """Largest W1 distance of the marginals on lines and circles, in units of the largest cell."""
         return max(
             wasserstein1(self.grid.marginal_masses(one, f.name), self.grid.marginal_masses(two, f.name), f) / f.cell_width
-            for f in self.grid.factors
+            for f in self.grid.whole.factors
             if f.one_dimensional
         )
 
@@ -249,7 +253,7 @@ class JKOStepper:
             solution = self.solver.solve(state, log_before, tau)
             same = "differences" in state.arrays and tau == state.arrays["tau"][0]
             earlier = state.arrays["differences"] if same else None
-            differences = next_differences(solution.potential, earlier, isinstance(self.solver, StepSolver))
+            differences = next_differences(solution.potential, earlier, self.grid, isinstance(self.solver, StepSolver))
             arrays = {"differences": differences, "tau": np.array([tau]), "log_before": log_before}
             if solution.history is not None:
                 arrays["history"] = solution.history  # type: ignore[assignment]
@@ -293,14 +297,4 @@ class JKOStepper:
 
     def norm(self, density: Array) -> float:
         """L² norm over the volumes."""
-        return float(np.sqrt(np.vdot(density**2, self.grid.volume)))
-
-
-def largest_square(grid: Grid) -> float:
-    """Largest (cell size)²/M of the factors that move, on surfaces the area of a cell: the unit of ε."""
-    squares = [
-        float(f.volumes.max()) ** (2 / f.dimension) / float(m[m > 0].min())
-        for f, m in zip(grid.factors, grid.mobility, strict=True)
-        if f.moves and (m > 0).any()
-    ]
-    return max(squares, default=1.0)
+        return float(np.sqrt(self.grid.integrate(density**2)))

@@ -56,19 +56,20 @@ class UnbalancedSolver:
 
     def solve(self, state: State, log_before: Array, tau: float) -> Solution:
         """log a and p of one step. Raises SolveError."""
-        drive, mixing, iterations = self.drive(state.density, tau), Anderson(), 0
-        logs = np.maximum(log_before, log_before.max() + LOG_FLOOR)
+        drive, mixing, iterations = self.drive(state.density, tau), Anderson(self.equation.grid.total), 0
+        grid = self.equation.grid
+        logs = np.maximum(log_before, grid.largest(log_before.max()) + LOG_FLOOR)
         potential = self.beta * logs - drive
         if "differences" in state.arrays and tau == state.arrays["tau"][0]:
-            potential = extrapolated(state.arrays["differences"], state.density)
+            potential = extrapolated(state.arrays["differences"], state.density, grid)
         for _ in range(UPDATES):
             potential, logs, more, met = self.sweeps(log_before, drive, potential, tau)
             iterations += more
             if self.energy.linear or not met:
                 break
             density = np.exp(logs)
-            change, masses = self.drive(density, tau) - drive, density * self.equation.grid.volume
-            met = float(np.vdot(np.abs(change), masses)) < self.tolerance * float(masses.sum())
+            change, masses = self.drive(density, tau) - drive, density * grid.volume
+            met = self.is_met(change, masses)
             if met:
                 break
             drive = mixing.next(drive, change, masses)
@@ -82,9 +83,10 @@ class UnbalancedSolver:
     def sweeps(self, log_before: Array, drive: Array, potential: Array, tau: float) -> tuple[Array, Array, int, bool]:
         """(log a, log p, sweeps, whether they met the tolerance) for one drive. Raises SolveError for steps that are too long."""
         kernel, volume, s, share, met = self.equation.kernel, self.equation.grid.volume, self.s, self.share, False
-        if not drive.min() * s > -1:
+        lowest = -float(self.equation.grid.largest(-drive.min()))
+        if not lowest * s > -1:
             raise SolveError(
-                f"a JKO step of {tau:.3g} is too long for the reaction: 1 + τκξ/2 = {1 + s * float(drive.min()):.3g} at the"
+                f"a JKO step of {tau:.3g} is too long for the reaction: 1 + τκξ/2 = {1 + s * lowest:.3g} at the"
                 " lowest ξ; use a smaller scheme.tau"
             )
         growth = -np.log1p(s * drive) / s
@@ -93,11 +95,16 @@ class UnbalancedSolver:
             logs = (log_z + (1 + s) * growth) / share
             change = (logs - log_z) / (1 + s) - potential
             masses = np.exp(logs) * volume
-            met = float(np.vdot(np.abs(change), masses)) < self.tolerance * float(masses.sum())
+            met = self.is_met(change, masses)
             if met:
                 break
             potential = potential + share * change
         return potential, logs, sweep, met
+
+    def is_met(self, change: Array, masses: Array) -> bool:
+        """Whether a change of logarithms changes the masses by less than the tolerance, in L1."""
+        changed, mass = self.equation.grid.total(np.array([np.vdot(np.abs(change), masses), masses.sum()]))
+        return bool(changed < self.tolerance * mass)
 
     def next_iterate(self, potential: Array, log_before: Array, tau: float) -> tuple[Array, Array, Array]:
         """(log p of a φ; φ and log p after one iteration of scaling from there, for ξ at p)."""
