@@ -183,8 +183,8 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
     same = {"band": (0.0, EXACT), "reason": "the same operations but for the order of sums"}
     few = {"band": (1.0, 1.25 if quick else 1.01), "reason": "sums of some 40 numbers, which count where layers are small"}
     ends = (
-        f"Of 10¹⁰ cells in six dimensions a cut along one line of 46 cells ends at {46 // 4} nodes; a line of 512 has 128, on which"
-        " a step takes the seconds of the model."
+        f"Of 10¹⁰ cells in six dimensions a cut along one line of 46 cells ends at {46 // 4} nodes; a line of 512 has 128, with"
+        " the seconds of a step that the model gives."
     )
     size = f"{five['cells']} cells in 5-D on 2 ranks"
     return [

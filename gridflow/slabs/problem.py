@@ -20,7 +20,7 @@ def cut_problem(case: Case, problem: Problem, ranks: Ranks | None) -> Problem:
     require(scheme.ghosts is not None, received, 'scheme.kind = "finite-volume" or "jko"', ALONE)
     assert scheme.ghosts is not None
     reason = scheme.not_in_slabs()
-    allowed = "schemes whose stencils end after two cells"
+    allowed = "finite volumes without sliding and heat semigroup, and JKO steps by the quasi-Newton iteration"
     require(reason is None, f"{ranks.size} ranks with {reason}", allowed, f"do so, or {ALONE}")
     energies = "networks, potentials, interactions and MMDs by products of kernels, and sums of them"
     others = [type(part).__name__ for part in problem.energy.summands or (problem.energy,) if not part.slabs]

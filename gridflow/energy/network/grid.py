@@ -24,7 +24,8 @@ from gridflow.energy.network.low_rank import low_rank_features, spread
 from gridflow.energy.network.reduced import SMALL, reduction
 from gridflow.energy.network.stationarity import BoundStationarity
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid, Split
+from gridflow.space.grid import Grid
+from gridflow.space.split import Split
 
 HELD_OUT = {"held_out_loss": ("1", "loss of the data that are not trained on")}
 KINKED_MIN = 2**14

@@ -38,7 +38,8 @@ from gridflow.energy.network.teacher import TeacherData, check_inside
 from gridflow.errors import require
 from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array
-from gridflow.space.grid import Grid, Split
+from gridflow.space.grid import Grid
+from gridflow.space.split import Split
 
 Statement = Literal["modes", "parity", "moment", "directions"]
 PARITY = {"gaussian": "odd", "softplus": "odd", "tanh": "even", "arctan": "even", "sigmoid": "even"}
