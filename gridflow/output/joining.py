@@ -22,8 +22,8 @@ def concat(datasets: Iterable[xarray.Dataset]) -> xarray.Dataset:
     """Results on one grid with the same saved times, joined along the key in which their cases differ.
 
     The new dimension is called like that key, with underscores for dots as in `gridflow.sweep`, and has its values. Where cases
-    differ in several keys it is called "run", with a coordinate for each of them; where they do not differ, it has numbers. Attributes in which the results differ, status and case
-    among them, become variables along it.
+    differ in several keys it is called "run", with a coordinate for each of them; where they do not differ, it has numbers.
+    Attributes in which the results differ, status and case among them, become variables along it.
 
     >>> case = gridflow.load_case("ornstein-uhlenbeck").replace({"space.x.cells": 64, "time.save": 3, "exact": None})
     >>> runs = [gridflow.solve(case.replace({"flow.temperature": d})) for d in (0.2, 0.4)]

@@ -62,5 +62,5 @@ def attributes_of(name: str) -> dict[str, str]:
 
 
 def name_of_key(key: str) -> str:
-    """The name in a dataset of a key of a case, "flow_temperature" of "flow.temperature": letters, digits, underscores, as CF wants it."""
+    """The name in a dataset of a key of a case, of letters, digits and underscores as CF wants it: "flow_temperature"."""
     return key.replace(".", "_")
