@@ -16,6 +16,7 @@ from gridflow.particles.integrator import Adaptive, ProximalPoint, RungeKutta2
 from gridflow.particles.simulation import simulate
 from gridflow.solver import solve
 from gridflow.verdict.coarsening import check_coarsening
+from gridflow.verdict.plan import check_case
 
 FLAT = {k: v for k, v in ORNSTEIN_UHLENBECK.items() if k not in ("exact", "flow")}
 JKO = {"kind": "jko", "tau": 0.05}
@@ -154,6 +155,15 @@ def test_the_sizes_that_a_grid_too_coarse_to_coarsen_advises_work(name):
     sizes = re.findall(r"(space\.\w+\.\w+) = (\d+)", str(error.value).split("use ")[-1])
     assert sizes
     check_coarsening(case.replace({key: int(size) for key, size in sizes}), None, factor)
+
+
+def test_a_verdict_says_all_that_it_needs():
+    """Particles and thresholds at once, and with what it names the case can be judged."""
+    bare = case_of({k: v for k, v in FLOW.items() if k not in ("particles", "validation", "exact")})
+    with pytest.raises(InputError, match=r"counts = \[64, 256, 1024\].*w1 = \{ threshold = 0.01, reason") as error:
+        check_case(bare)
+    counts = [int(n) for n in re.findall(r"\d+", re.search(r"counts = (\[.*?\])", str(error.value))[1])]
+    check_case(bare.replace({"particles": {"counts": counts}, "validation.w1": {"threshold": 0.01, "reason": "a cell"}}))
 
 
 def test_a_run_that_is_short_of_everything_needs_one_change_at_a_time():
