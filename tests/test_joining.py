@@ -75,6 +75,7 @@ def test_a_swept_key_has_one_name(runs):
     np.testing.assert_array_equal(swept["energy"], joined["energy"])
     assert swept.flow_temperature.identical(joined.flow_temperature)
     assert joined.flow_temperature.attrs["long_name"] == "key flow.temperature of the case"
+    assert [n for n, v in joined.variables.items() if "long_name" not in v.attrs and not n.endswith("_bounds")] == []
 
 
 def test_what_does_not_fit_together_is_refused(runs):

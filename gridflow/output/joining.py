@@ -62,8 +62,12 @@ def concat(datasets: Iterable[xarray.Dataset]) -> xarray.Dataset:
     numbers = {} if swept else {RUN: (dim, list(range(len(runs))))}
     values_of_keys = {name_of_key(key): (dim, values, {"long_name": f"key {key} of the case"}) for key, values in swept.items()}
     joined = joined.assign_coords({**numbers, **values_of_keys})
-    texts = {name: (dim, ["" if v is None else v for v in values]) for name, values in attrs.items() if name not in kept}
-    joined = joined.assign(texts).assign_attrs(kept)
+    different = {
+        name: (dim, ["" if v is None else v for v in values], {"long_name": f"attribute {name} of the run"})
+        for name, values in attrs.items()
+        if name not in kept
+    }
+    joined = joined.assign(different).assign_attrs(kept)
     places = {run.encoding.get(DIRECTORY) for run in runs}
     joined.encoding = {DIRECTORY: places.pop()} if len(places) == 1 and None not in places else {}
     return joined
