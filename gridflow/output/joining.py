@@ -59,7 +59,7 @@ def concat(datasets: Iterable[xarray.Dataset]) -> xarray.Dataset:
     except ValueError as error:
         received, fix = f"results that differ in more than numbers ({error})", "solve all on one grid with the same time.save"
         raise InputError(received, "one grid, the same saved times and the same variables", fix) from error
-    numbers = {} if swept else {RUN: (dim, list(range(len(runs))))}
+    numbers: dict[str, Any] = {} if swept else {RUN: (dim, list(range(len(runs))))}
     values_of_keys = {name_of_key(key): (dim, values, {"long_name": f"key {key} of the case"}) for key, values in swept.items()}
     joined = joined.assign_coords({**numbers, **values_of_keys})
     different = {
