@@ -9,6 +9,7 @@ import types
 import pytest
 
 from validation.__main__ import main
+from validation.beside import BESIDE, README, with_six_figures
 from validation.claim import CONTRADICTED, MEASURED, NOT_SHOWN, SHOWN, Claim
 from validation.runner import run
 from validation.sources import SOURCES
@@ -43,6 +44,18 @@ def test_every_item_of_the_sources_has_a_claim():
 
 def test_the_table_is_that_of_the_record():
     assert (HERE / "README.md").read_text() == readme()
+
+
+def test_the_readme_shows_six_figures_of_the_sources():
+    """Of all four, each beside a picture of the same module as its claims; the text is that of the record."""
+    assert README.read_text(encoding="utf-8") == with_six_figures(README.read_text(encoding="utf-8"))
+    assert len(BESIDE) == 6
+    assert {b.item.split()[0] for b in BESIDE} == {"S1", "S2", "S3", "S4"}
+    rows = {row["name"]: (name, row) for name, part in recorded().items() for row in part["claims"]}
+    for beside in BESIDE:
+        assert beside.item in items_of(rows[beside.claims[0]][1])
+        assert len({rows[c][0] for c in beside.claims}) == 1
+        assert any(beside.picture in rows[c][1]["pictures"] for c in beside.claims)
 
 
 def test_verdicts_follow_the_bands():

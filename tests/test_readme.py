@@ -55,7 +55,7 @@ def test_the_methods_of_datasets_run():
     exec(python_with("gridflow.concat"), names)
     assert names["error"][-1] < 0.1
     assert names["mean"][-1] == pytest.approx(0.3, abs=0.1)
-    assert names["joined"].sizes["flow.temperature"] == 3
+    assert names["joined"].sizes["flow_temperature"] == 3
     assert names["again"].flow.temperature == 0.1
 
 

@@ -212,6 +212,13 @@ def test_without_particles_an_exact_solution_or_diagnostics_decide(tmp_path):
     assert validate(warm.replace({"validation.diagnostics.gibbs_distance.threshold": 2.0}), quick=True).attrs["verdict"] == "pass"
 
 
+def test_a_verdict_on_predictions_alone_is_worth_no_number_of_particles():
+    """Worth is that of a density: without one it is not said, nor how long such a run would take."""
+    result = validate(case_of({**FLOW, "validation": {"prediction": LIMIT, "times": 1}}, exact=None))
+    assert "nan" not in table(result)
+    assert "particles took" in table(result)
+
+
 # ---------------------------------------------------------------------------------------------------------- bad input
 def test_a_case_that_says_too_little_is_refused():
     with pytest.raises(InputError, match=r"no \[particles\]"):

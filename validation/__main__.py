@@ -4,9 +4,8 @@
 
 Without names it runs all of them, small ("quick"); --full runs them at full size. Claims (NAME.json) and pictures go to DIR
 (default: a new temporary directory), what a module prints to DIR/NAME.log. --record keeps verdicts and pictures in
-validation/claims and validation/figures and writes validation/README.md. Exit code 0: every module ran, and no verdict differs
-from the recorded one;
-1: something differs, is missing or crashed; 2: the input is wrong.
+validation/claims and validation/figures, and writes validation/README.md and the six figures of README.md. Exit code 0: every
+module ran, and no verdict differs from the recorded one; 1: something differs, is missing or crashed; 2: the input is wrong.
 """
 
 import argparse
@@ -19,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from validation.beside import README, with_six_figures
 from validation.runner import record, run
 from validation.table import HERE, difference, module_names, readme, recorded, row_text
 
@@ -71,7 +71,8 @@ def main(words: list[str] | None = None) -> int:
             else:
                 failures += difference(name, before.get(name), result)
     if options.record:
-        (HERE / "README.md").write_text(readme())
+        (HERE / "README.md").write_text(readme(), encoding="utf-8")
+        README.write_text(with_six_figures(README.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"pictures and logs in {directory}; {cpu:.0f} s of CPU")
     for failure in failures:
         print(f"FAILED: {failure}")

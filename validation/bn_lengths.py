@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gridflow
+from gridflow.output.style import BLUE, VERMILLION
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.particles.simulation import ParticleRun
 from gridflow.space.distances import quantiles_of_cells, quantiles_of_points, wasserstein
@@ -126,15 +127,16 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
 
 def draw(directory: Path, times: list[float], direction: Array, count: int) -> None:
     """Directions of short and long neurons at six iterations."""
-    figure = Figure(figsize=(15, 3.1), layout="constrained")
+    figure = Figure(figsize=(11, 2.35), layout="constrained")
     chosen = np.arange(SHOWN) * count // SHOWN
     circle = np.linspace(0, 2 * np.pi, 200)
     for axes, iteration in zip(figure.subplots(1, len(ITERATIONS)), ITERATIONS, strict=True):
         row = int(np.abs(np.array(times) - iteration / PER_TIME).argmin())
         axes.plot(np.cos(circle), np.sin(circle), color="0.7", lw=1)
-        for first, colour, radius in ((count, "purple", 1.0), (0, "C0", 0.8)):
+        for first, colour, radius in ((count, VERMILLION, 1.0), (0, BLUE, 0.8)):
             angles, zero = direction[row, first + chosen], np.zeros(SHOWN)
             axes.plot([zero, radius * np.cos(angles)], [zero, radius * np.sin(angles)], color=colour, lw=0.8, alpha=0.6)
         axes.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[], yticks=[], title=f"iteration {iteration}")
-    figure.suptitle("directions of neurons with ‖b‖ = 1 (blue, drawn shorter) and ‖b‖ = 10 (purple)", fontsize="medium")
-    figure.savefig(directory / "bn-lengths.png", dpi=56)
+        axes.title.set_fontsize("medium")
+    figure.suptitle("directions of neurons with ‖b‖ = 1 (blue, drawn shorter) and ‖b‖ = 10 (orange)")
+    figure.savefig(directory / "bn-lengths.png", dpi=84)

@@ -28,6 +28,7 @@ from scipy.special import ndtri
 
 import gridflow
 from gridflow.case.case import Case
+from gridflow.output.style import BLUE, VERMILLION
 from gridflow.particles.cloud import Cloud
 from gridflow.particles.integrator import RungeKutta2
 from gridflow.space.factor import Array
@@ -285,30 +286,28 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
 
 def draw(directory: Path, runs: list, densities: list[Array]) -> None:
     """Speeds at iteration 500 and directions at five iterations, a row with and a row without BN, as in S1 Fig. 1."""
-    figure = Figure(figsize=(17, 6), layout="constrained")
-    rows, angles = figure.subplots(2, 6, width_ratios=[1.7, 1, 1, 1, 1, 1]), (np.arange(BINS) + 0.5) * 360 / BINS
+    figure = Figure(figsize=(13, 4.7), layout="constrained")
+    rows, angles = figure.subplots(2, 6, width_ratios=[1.9, 1, 1, 1, 1, 1]), (np.arange(BINS) + 0.5) * 360 / BINS
     for line, name, (direction, speed, a), mean in zip(rows, NAMES, runs, densities, strict=True):
         line[0].plot(np.degrees(direction[1]), speed[1], ".", ms=4, alpha=0.6, label="neurons")
-        line[0].plot(angles, mean, "k", lw=1.2, label="density: mean by direction")
-        line[0].set(
-            xlim=(0, 360), ylim=(0, 1.35 * speed[1].max()), xticks=range(0, 361, 90), ylabel="speed of b along the tangent"
-        )
-        line[0].set(xlabel="direction of b in degrees", title=f"{name}, iteration 500 (own scale)")
+        line[0].plot(angles, mean, "k", lw=1.2, label="density, mean")
+        line[0].set(xlim=(0, 360), ylim=(0, 1.35 * speed[1].max()), xticks=range(0, 361, 90), ylabel="speed of b")
+        line[0].set(xlabel="direction of b in degrees", title=f"{name}, iteration 500")
         line[0].legend(fontsize="small", loc="upper right", ncols=2)
         for axes, iteration, k in zip(line[1:], ITERATIONS, (0, 2, 3, 4, 5), strict=True):
             chosen = slice(None, None, len(a[0]) // 100)
-            draw_directions(axes, direction[k][chosen], np.where(a[k][chosen] > 0, "C1", "C0"))
+            draw_directions(axes, direction[k][chosen], np.where(a[k][chosen] > 0, VERMILLION, BLUE))
             axes.set_title(f"{name}, {iteration}", fontsize="medium")
-    figure.savefig(directory / PICTURES[0], dpi=56)
+    figure.savefig(directory / PICTURES[0], dpi=75)
 
 
 def draw_directions(axes, angles: Array, colours: Array) -> None:
     """Neurons as lines to the unit circle; orange where a > 0, blue where a < 0."""
     circle = np.linspace(0, 2 * np.pi, 200)
-    axes.plot(np.cos(circle), np.sin(circle), color="red", lw=0.8)
+    axes.plot(np.cos(circle), np.sin(circle), color="0.6", lw=0.8)
     for angle, colour in zip(angles, colours, strict=True):
         axes.plot([0, np.cos(angle)], [0, np.sin(angle)], color=colour, lw=0.6, alpha=0.6)
-    axes.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    axes.set(aspect="equal", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[], yticks=[])
 
 
 def draw_law(

@@ -31,6 +31,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gridflow.output.style import BLACK, BLUE, ORANGE, VERMILLION
 from validation.claim import Claim
 
 Single = NDArray[np.float32]
@@ -201,8 +202,9 @@ def ratio(name: str, says: str, quantity: str, value: float, finding: str = "", 
 def picture(directory: Path, curves: dict[str, NDArray]) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     seen, other = figure.subplots(1, 2, sharey=True)
-    style = {"sgd": ("C0", "-"), "noise-half": ("C3", ":"), "noise": ("C3", "-"), "noise-double": ("C3", "--")}
-    style |= {"diffusion": ("C2", "-"), "diffusion-large": ("C2", "--"), "ksd": ("C4", "-.")}
+    style = {"sgd": (BLACK, "-"), "ksd": (ORANGE, "-.")}
+    style |= {"noise-half": (VERMILLION, ":"), "noise": (VERMILLION, "-"), "noise-double": (VERMILLION, "--")}
+    style |= {"diffusion": (BLUE, "-"), "diffusion-large": (BLUE, "--")}
     for name, rows in curves.items():
         colour, line = style[name]
         seen.loglog(rows[:, 0], rows[:, 1], color=colour, ls=line, label=METHODS[name].label)

@@ -25,6 +25,7 @@ from scipy.optimize import linear_sum_assignment
 import gridflow
 from gridflow.case.case import Case
 from gridflow.errors import SolveError
+from gridflow.output.style import BLACK, BLUE, SKY, VERMILLION
 from gridflow.particles.cloud import draw_cloud
 from gridflow.particles.integrator import IntegratorSpec, ProximalPoint, RungeKutta2
 from gridflow.particles.simulation import ParticleRun
@@ -288,13 +289,16 @@ def draw(
 ) -> None:  # fmt: skip
     figure = Figure(figsize=(12.5, 7.2), layout="constrained")
     (energy, distance, small), (start, end, other) = figure.subplots(2, 3)
-    curves = {"frobenius": ("C0-", "proximal point, Frobenius"), "assignment": ("C1--", "proximal point, $W_2$ by assignment")}
-    for name, (style, label) in curves.items():
-        energy.semilogy(large[name].energy, style, label=label)
-        distance.semilogy(range(1, ITERATIONS + 1), steps[name][:, int(name == "assignment")], style, label=label)
+    curves = {"frobenius": (BLUE, "-", "proximal point, Frobenius")}
+    curves["assignment"] = VERMILLION, "--", "proximal point, $W_2$ by assignment"
+    for name, (colour, line, label) in curves.items():
+        energy.semilogy(large[name].energy, line, color=colour, label=label)
+        apart = steps[name][:, int(name == "assignment")]
+        distance.semilogy(range(1, ITERATIONS + 1), apart, line, color=colour, label=label)
     energy.semilogy(flow.energy, "k:", label="gradient flow")
-    for kind, style, label in (("exact-wasserstein", "C3o", "grid, exact $W_2$"), ("jko", "C2x", "grid, entropic")):
-        energy.semilogy(grids[kind][0], style, ms=4, label=label)
+    dots = (("exact-wasserstein", BLACK, "o", "grid, exact $W_2$"), ("jko", SKY, "x", "grid, entropic"))
+    for kind, colour, marker, label in dots:
+        energy.semilogy(grids[kind][0], marker, color=colour, mfc="none", ms=4, label=label)
     energy.set(title=f"energy, γ = {GAMMA:g}", xlabel="iteration", ylabel="E")
     distance.set(title="distance between iterates", xlabel="iteration", ylabel="$d_F$ and $W_2^2$")
     for axes in (energy, distance):
@@ -302,7 +306,9 @@ def draw(
     small.loglog(GAMMAS, single["moved"], "C7s-", ms=4, label="length of the step, root mean square")
     small.loglog(GAMMAS, single["flow"], "ko-", ms=4, label="Frobenius − flow, median")
     seen = single["apart"] > 0
-    small.loglog(np.array(GAMMAS)[seen], single["apart"][seen], "C1^--", ms=5, label="Frobenius − assignment (else 0)")
+    small.loglog(
+        np.array(GAMMAS)[seen], single["apart"][seen], "^--", color=VERMILLION, ms=5, label="Frobenius − assignment (else 0)"
+    )
     small.loglog(GAMMAS, single["flow"][2] * np.array(GAMMAS) ** 2, "k:", lw=0.8, label="slope 2")
     small.set(title="one step from the start", xlabel="γ", ylabel="distance of neurons")
     first, last = large["frobenius"].points[0], {name: run.points[-1] for name, run in large.items()}
@@ -310,7 +316,7 @@ def draw(
     clouds = {start: (first, "start"), end: (last["frobenius"], f"{ITERATIONS} iterations, Frobenius")}
     clouds[other] = last["assignment"], f"{ITERATIONS} iterations, $W_2$ by assignment"
     for axes, (points, title) in clouds.items():
-        for value, colour, marker in ((1.0, "C3", "o"), (-1.0, "C0", "s")):
+        for value, colour, marker in ((1.0, VERMILLION, "o"), (-1.0, BLUE, "s")):
             at = (points[:, 0] == value) & ~idle
             axes.plot(points[at, 1], points[at, 2], marker, color=colour, ms=3.5, ls="", label=f"sign {value:+.0f}")
         axes.plot(points[idle, 1], points[idle, 2], "^", color="0.3", ms=5, mfc="none", label="activates no datum at the start")

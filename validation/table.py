@@ -8,7 +8,7 @@ from validation.sources import SOURCES
 
 HERE = Path(__file__).parent
 CLAIMS, FIGURES = HERE / "claims", HERE / "figures"
-NOT_REPRODUCTIONS = {"__init__", "__main__", "claim", "contact_sheet", "runner", "sources", "table"}
+NOT_REPRODUCTIONS = {"__init__", "__main__", "beside", "claim", "contact_sheet", "runner", "sources", "table"}
 
 
 def module_names() -> list[str]:

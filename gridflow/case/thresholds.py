@@ -10,7 +10,7 @@ class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
     """The largest error that a case tolerates in a quantity. threshold : the error; reason : why"""
 
     threshold: Annotated[float, Meta(gt=0.0)]
-    reason: Annotated[str, Meta(min_length=8)]
+    reason: Annotated[str, Meta(min_length=1)]
 
 
 class Validation(Struct, frozen=True, forbid_unknown_fields=True):

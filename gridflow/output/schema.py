@@ -59,3 +59,8 @@ def attributes_of(name: str) -> dict[str, str]:
     """Units and long name of a variable."""
     units, long_name = VARIABLES[name]
     return {"units": units, "long_name": long_name}
+
+
+def name_of_key(key: str) -> str:
+    """The name in a dataset of a key of a case, of letters, digits and underscores as CF wants it: "flow_temperature"."""
+    return key.replace(".", "_")

@@ -10,9 +10,9 @@ from gridflow.errors import InputError
 from gridflow.files import Contents, open_contents
 from gridflow.output.dataset import attributes
 from gridflow.output.reader import variable_of, words
-from gridflow.output.schema import VARIABLES
+from gridflow.output.schema import VARIABLES, name_of_key
 from gridflow.sweeps.member import Outcome
-from gridflow.sweeps.plan import Plan, changes_text, dimension
+from gridflow.sweeps.plan import Plan, changes_text
 
 if TYPE_CHECKING:
     import xarray
@@ -92,11 +92,11 @@ def plain_values(contents: Contents, name: str) -> np.ndarray:
 
 def coordinates(plan: Plan) -> dict[str, Any]:
     """Values of the swept keys along their dimensions; values that are no numbers as text."""
-    dims = [("member",)] * len(plan.axes) if plan.listed else [(dimension(key),) for key in plan.axes]
+    dims = [("member",)] * len(plan.axes) if plan.listed else [(name_of_key(key),) for key in plan.axes]
     found = {}
     for (key, values), dim in zip(plan.axes.items(), dims, strict=True):
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        found[dimension(key)] = (dim, values if numbers else [str(v) for v in values], {"long_name": f"key {key} of the case"})
+        found[name_of_key(key)] = (dim, values if numbers else [str(v) for v in values], {"long_name": f"key {key} of the case"})
     return found
 
 

@@ -21,7 +21,7 @@ from gridflow.case.case import Case
 from gridflow.case.changes import parse_value
 from gridflow.case.text import NotTOML, parse
 from gridflow.errors import InputError, require
-from gridflow.output.schema import RESERVED
+from gridflow.output.schema import RESERVED, name_of_key
 
 MEMBERS_MAX = 100_000
 """Members of one sweep: their names and results still fit one file and a few seconds."""
@@ -50,17 +50,12 @@ class Plan:
     @property
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions."""
-        return ("member",) if self.listed else tuple(map(dimension, self.axes))
+        return ("member",) if self.listed else tuple(map(name_of_key, self.axes))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Their lengths."""
         return (len(self.members),) if self.listed else tuple(map(len, self.axes.values()))
-
-
-def dimension(key: str) -> str:
-    """The name in a dataset of a key of a case: letters, digits and underscores, as CF wants it."""
-    return key.replace(".", "_")
 
 
 def sweep_plan(
@@ -75,7 +70,7 @@ def sweep_plan(
         one, "a sweep over both a grid and a list" if over else "a sweep over nothing", "one of the two", "use --over or --list"
     )
     rows, axes = listed_rows(listed) if listed is not None else combinations(over or {})
-    names = [dimension(key) for key in axes]
+    names = [name_of_key(key) for key in axes]
     taken = sorted({n for n in names if n in RESERVED | {"member"} or names.count(n) > 1})
     require(not taken, f"swept keys whose names are {taken} in a dataset", "other names", "sweep over other keys")
     members = []

@@ -64,12 +64,15 @@ def check_case(case: Case, own: bool = False) -> Particles | None:
     Raises InputError for a case without thresholds, and for one that nothing stands beside: no particles, no exact solution and
     no diagnostics that are judged.
     """
+    judged = bool(case.validation.thresholds())
     if not own and case.particles is None and case.exact is None and not case.validation.diagnostics:
         allowed = "particle runs, an exact solution, or thresholds on diagnostics"
-        raise InputError(f"{case.name} has no [particles]", allowed, "add [particles], [exact] or [validation.diagnostics]")
+        fix = "add [particles] with, for example, counts = [64, 256, 1024]; or [exact] or [validation.diagnostics]"
+        also = "" if judged else "; and [validation] with, for example, w1 = { threshold = 0.01, reason = '…' }"
+        raise InputError(f"{case.name} has no [particles]", allowed, fix + also)
     allowed = "for example w1 = { threshold = 0.01, reason = '…' }"
     fix = "add one for each quantity that should be judged; nothing passes by default"
-    require(bool(case.validation.thresholds()), f"{case.name} has no thresholds in [validation]", allowed, fix)
+    require(judged, f"{case.name} has no thresholds in [validation]", allowed, fix)
     return case.particles
 
 

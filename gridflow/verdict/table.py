@@ -99,10 +99,9 @@ def headline_lines(result: xarray.Dataset) -> list[str]:
             f" {count_text(a['worth'])} particles ({a['worth_quantity']}, worst time)"
         )
     if "particle_seconds" in a:
-        lines.append(
-            f"  a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's"
-            f" ({a['particle_seconds_count']} particles took {a['particle_seconds']:.2g} s; cost ~ N^{a['particle_cost_order']})"
-        )
+        took = f"{a['particle_seconds_count']} particles took {a['particle_seconds']:.2g} s; cost ~ N^{a['particle_cost_order']}"
+        many = f"a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's ({took})"
+        lines.append(f"  {many if a['worth_quantity'] != 'none' else took}")
     lines += [f"  note: {line}" for line in a.get("notes", "").splitlines()]
     return lines + [f"  warning: {line}" for line in a.get("warnings", "").splitlines()]
 
