@@ -100,14 +100,14 @@ def test_a_member_that_kills_its_worker_is_found(tmp_path):
     class Pool(Here):
         """Breaks as a whole while the culprit is among its members."""
 
-        def submit(self, function, task):
-            future = Future()
+        def submit(self, function, tasks):
+            future, (task,) = Future(), tasks
             self.broken = getattr(self, "broken", False) or task.case.flow.temperature == 0.2
             if self.broken:
                 self.broken = False if task.case.flow.temperature == 0.4 else self.broken
                 future.set_exception(BrokenExecutor("out of memory"))
             else:
-                future.set_result(function(task))
+                future.set_result(function(tasks))
             return future
 
     dataset = swept(tmp_path, {"flow.temperature": [0.2, 0.1, 0.4]}, executor=Pool())

@@ -134,7 +134,7 @@ def folder_of(output: str | Path | None) -> Iterator[Path]:
 def place_of(executor: Executor | None, scheduler: str | None, workers: int | None) -> Any:
     """A context that gives the pool where members run."""
     if executor is not None:
-        return nullcontext(lambda: Kept(executor))
+        return nullcontext(Pool(lambda: Kept(executor)))
     return local_pool(workers) if scheduler is None else dask_pool(scheduler, workers)
 
 
