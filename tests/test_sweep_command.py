@@ -13,6 +13,7 @@ from gridflow.progress import Progress
 from gridflow.solver import solve
 from gridflow.sweeps.picture import sweep_figure
 from gridflow.sweeps.plan import parse_over, read_list, sweep_plan
+from gridflow.sweeps.pools import together
 from gridflow.sweeps.sweep import sweep
 
 CASE = case_of({**ORNSTEIN_UHLENBECK, "time": {"stop": 0.1, "save": 3}})
@@ -57,6 +58,52 @@ def test_members_are_what_solve_gives(tmp_path):
         assert np.array_equal(member["density"], alone["density"][-1])
     with xarray.open_dataset(tmp_path / "sweep.nc") as written:
         assert np.array_equal(written["density"], dataset["density"])
+
+
+def test_members_of_a_moment_and_longer_ones_are_the_same(tmp_path, monkeypatch):
+    """In memory with a small file, or in a file with checkpoints: the same numbers bit for bit, now and in a later sweep."""
+    short, again = swept(tmp_path / "short"), swept(tmp_path / "short")
+    monkeypatch.setattr("gridflow.sweeps.member.MOMENT", 0.0)
+    long = swept(tmp_path / "long")
+    kinds = [{p.read_bytes()[:3] for p in (tmp_path / name / "members").iterdir()} for name in ("short", "long")]
+    assert kinds == [{b"CDF"}, {b"\x89HD"}]
+    for other in (again, long):
+        assert dict(other.sizes) == dict(short.sizes)
+        for name, variable in short.variables.items():
+            assert other[name].attrs == variable.attrs
+            assert name == "seconds" or np.array_equal(other[name], variable)
+    with xarray.open_dataset(tmp_path / "short" / short["file"].values[0, 0]) as member:
+        alone = solve(CASE.replace({"flow.temperature": 0.1, "initial.0.weight": 1.0}))
+        assert np.array_equal(member["density"], alone["density"])
+        assert set(member.coords) == set(alone.coords)
+
+
+def test_a_turn_ends_after_a_while(tmp_path, monkeypatch):
+    """A worker gives back what it has not begun, and the sweep gives it out again."""
+    given = []
+
+    class Noted(Here):
+        def submit(self, function, tasks):
+            given.append(len(tasks))
+            return super().submit(function, tasks)
+
+    monkeypatch.setattr("gridflow.sweeps.pools.together", lambda *sizes: 3)
+    over = {"flow.temperature": [round(0.1 + 0.01 * k, 2) for k in range(9)]}
+    assert (swept(tmp_path / "lots", over, Noted())["status"] == "completed").all()
+    assert given == [1, 1, 1, 1, 3, 2]
+    given.clear()
+    monkeypatch.setattr("gridflow.sweeps.member.TURN", 0.0)
+    assert (swept(tmp_path / "turns", over, Noted())["status"] == "completed").all()
+    assert sum(given) > len(given) >= 9 - 3
+    assert given.count(1) == 4 + 3
+
+
+def test_how_many_members_go_to_a_worker_together():
+    """Lots of half a turn, a quarter of a second, of at most 32, and four of them for each worker."""
+    assert together(0.004, 1000, 2) == 32
+    assert together(0.05, 1000, 2) == 5
+    assert together(10.0, 1000, 2) == 1
+    assert together(0.004, 40, 10) == 1
 
 
 def test_what_is_done_is_not_run_again(tmp_path):
