@@ -4,8 +4,8 @@
     DIR/sweep.nc          all of them as one dataset
     DIR/sweep.png         a record against a key
 
-A member that is done is not run again; one that was interrupted goes on from its checkpoint, if it had run for long enough to have
-one (`gridflow.sweeps.member`).
+A member that is done is not run again; one that was interrupted goes on from its checkpoint, if it ran for long
+enough to have one (`gridflow.sweeps.member`).
 """
 
 import tempfile
