@@ -62,6 +62,7 @@ def test_members_are_what_solve_gives(tmp_path):
 
 def test_members_of_a_moment_and_longer_ones_are_the_same(tmp_path, monkeypatch):
     """In memory with a small file, or in a file with checkpoints: the same numbers bit for bit, now and in a later sweep."""
+    monkeypatch.setattr("gridflow.sweeps.member.MOMENT", 600.0)  # however busy the machine
     short, again = swept(tmp_path / "short"), swept(tmp_path / "short")
     monkeypatch.setattr("gridflow.sweeps.member.MOMENT", 0.0)
     long = swept(tmp_path / "long")
@@ -88,6 +89,7 @@ def test_a_turn_ends_after_a_while(tmp_path, monkeypatch):
             return super().submit(function, tasks)
 
     monkeypatch.setattr("gridflow.sweeps.pools.together", lambda *sizes: 3)
+    monkeypatch.setattr("gridflow.sweeps.member.TURN", 600.0)
     over = {"flow.temperature": [round(0.1 + 0.01 * k, 2) for k in range(9)]}
     assert (swept(tmp_path / "lots", over, Noted())["status"] == "completed").all()
     assert given == [1, 1, 1, 1, 3, 2]
@@ -139,8 +141,12 @@ def test_lost_workers_cost_nothing(tmp_path):
         def __init__(self):
             pass
 
+    name = sweep_plan(CASE, OVER, None).members[0].name
+    (tmp_path / "members").mkdir()
+    (tmp_path / "members" / f"{name}.nc.host-1.tmp").write_bytes(b"CDF")  # of a worker that died while it wrote
     dataset = swept(tmp_path, executor=Pool())
     assert (dataset["status"] == "completed").all()
+    assert {p.suffix for p in (tmp_path / "members").iterdir()} == {".nc"}
 
 
 def test_a_member_that_kills_its_worker_is_found(tmp_path):

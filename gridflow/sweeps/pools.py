@@ -85,13 +85,15 @@ def dask_pool(address: str, workers: int | None) -> Iterator[Pool]:
 def outcomes(tasks: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outcome]]:
     """(key, outcome) of every task, in the order in which they end.
 
-    Where workers die before anything is done, members run alone until one is found whose worker dies then too: it is an outcome.
+    Where workers die again and again before anything is done, members run alone until one is found whose worker dies then too: it
+    is an outcome.
     """
-    waiting = dict(tasks)
+    waiting, idle = dict(tasks), 0
     while waiting:
         before = len(waiting)
         yield from one_round(waiting, pool)
-        if len(waiting) < before:
+        idle = 0 if len(waiting) < before else idle + 1
+        if idle < TRIES:  # once may be chance
             continue
         for key in list(waiting):
             alone = {key: waiting[key]}

@@ -102,6 +102,9 @@ def run_members(plan: Plan, folder: Path, validate: bool, quick: bool, pool: Poo
             progress.advance()
     finally:
         progress.close()
+    for left in store.glob("*.tmp"):  # of workers that were killed
+        if left.name.split(".")[0] in found:
+            left.unlink(missing_ok=True)
     return found
 
 
