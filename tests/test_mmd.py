@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from gridflow.case.case import load_case
 from gridflow.energy.interaction.convolution import Fourier, Moments, Pairs, Products, cell_points, operator
-from gridflow.energy.mmd.mmd import MMD, Target
+from gridflow.energy.mmd.mmd import MMD, BoundMMD, Target
 from gridflow.errors import InputError
 from gridflow.space.circle import Circle
 from gridflow.space.densities import Normal, Uniform
@@ -365,3 +365,17 @@ def test_riesz_particles_sort_and_so_cost_n_log_n(rng):
     result = particles.evaluate(points, weights)
     rank = (np.argsort(np.argsort(points[:, 0])) + 0.5) / 7  # ∂ξ = −2(F_ν − F_ν*), half of a particle's own mass on either side
     np.testing.assert_allclose(-result.gradient[:, 0], 2 * (rank - ndtr((points[:, 0] + 0.2) / 0.2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(1.0), Riesz(1.0)])
+def test_the_value_keeps_its_digits_near_the_target(kernel):
+    """F(ν* + sδ) = s²F(ν* + δ): to round-off over s of the masses, 1e−9, where interaction, potential and constant cancel to no
+    digit (1e−16/s² = 1)."""
+    grid = Grid([Interval(bounds=(-5.0, 5.0), cells=64).factor("x")])
+    x = grid.factors[0].points
+    target = np.exp(-(x**2) / 2) / np.exp(-(x**2) / 2).sum()
+    change = target * (np.sin(x) - (target * np.sin(x)).sum())
+    bound = BoundMMD(kernel, grid, target, None, None)
+    whole, near = (bound.evaluate(target + s * change) for s in (1.0, 1e-8))
+    assert near.value == pytest.approx(1e-16 * whole.value, rel=1e-6)
+    np.testing.assert_allclose(near.first_variation, 1e-8 * whole.first_variation, atol=1e-14 * abs(whole.first_variation).max())

@@ -19,6 +19,7 @@ from gridflow.sums.distance import OfDistance
 from gridflow.sums.keops import KeOpsUnavailable
 from gridflow.sums.kernels import Gaussian, InverseMultiquadric, Kernel, Laplace, Polynomial, Riesz
 from gridflow.sums.laws import Bessel, Cosine, Exponential, Law, Logarithmic, Morse, PowerLaw
+from gridflow.sums.powers import MollifiedLogarithm
 from gridflow.sums.probe import Probe
 from gridflow.sums.sliced import distance_sums_sliced, slice_directions, slice_errors
 from gridflow.threads import blas_threads
@@ -40,6 +41,7 @@ EVERYWHERE = [
     PowerLaw(attraction=3.0, repulsion=0.5, softening=0.1),
     Logarithmic(),
     Logarithmic(softening=0.3),
+    MollifiedLogarithm(0.3),
     Morse(),
     Exponential(0.8),
 ]
@@ -78,7 +80,7 @@ def assert_close(found, expected, tolerance):
 
 def test_every_kernel_is_tried():
     classes = {c for union in (Kernel, Law) for c in get_args(union)}
-    assert {type(kernel) for kernel, _ in CASES} == classes
+    assert {type(kernel) for kernel, _ in CASES} == classes | {MollifiedLogarithm}
 
 
 @pytest.mark.parametrize(("kernel", "lengths"), CASES, ids=name)

@@ -13,6 +13,7 @@ from gridflow.progress import Progress
 from gridflow.solver import solve
 from gridflow.sweeps.picture import sweep_figure
 from gridflow.sweeps.plan import parse_over, read_list, sweep_plan
+from gridflow.sweeps.pools import together
 from gridflow.sweeps.sweep import sweep
 
 CASE = case_of({**ORNSTEIN_UHLENBECK, "time": {"stop": 0.1, "save": 3}})
@@ -59,6 +60,54 @@ def test_members_are_what_solve_gives(tmp_path):
         assert np.array_equal(written["density"], dataset["density"])
 
 
+def test_members_of_a_moment_and_longer_ones_are_the_same(tmp_path, monkeypatch):
+    """In memory with a small file, or in a file with checkpoints: the same numbers bit for bit, now and in a later sweep."""
+    monkeypatch.setattr("gridflow.sweeps.member.MOMENT", 600.0)  # however busy the machine
+    short, again = swept(tmp_path / "short"), swept(tmp_path / "short")
+    monkeypatch.setattr("gridflow.sweeps.member.MOMENT", 0.0)
+    long = swept(tmp_path / "long")
+    kinds = [{p.read_bytes()[:3] for p in (tmp_path / name / "members").iterdir()} for name in ("short", "long")]
+    assert kinds == [{b"CDF"}, {b"\x89HD"}]
+    for other in (again, long):
+        assert dict(other.sizes) == dict(short.sizes)
+        for name, variable in short.variables.items():
+            assert other[name].attrs == variable.attrs
+            assert name == "seconds" or np.array_equal(other[name], variable)
+    with xarray.open_dataset(tmp_path / "short" / short["file"].values[0, 0]) as member:
+        alone = solve(CASE.replace({"flow.temperature": 0.1, "initial.0.weight": 1.0}))
+        assert np.array_equal(member["density"], alone["density"])
+        assert set(member.coords) == set(alone.coords)
+
+
+def test_a_turn_ends_after_a_while(tmp_path, monkeypatch):
+    """A worker gives back what it has not begun, and the sweep gives it out again."""
+    given = []
+
+    class Noted(Here):
+        def submit(self, function, tasks):
+            given.append(len(tasks))
+            return super().submit(function, tasks)
+
+    monkeypatch.setattr("gridflow.sweeps.pools.together", lambda *sizes: 3)
+    monkeypatch.setattr("gridflow.sweeps.member.TURN", 600.0)
+    over = {"flow.temperature": [round(0.1 + 0.01 * k, 2) for k in range(9)]}
+    assert (swept(tmp_path / "lots", over, Noted())["status"] == "completed").all()
+    assert given == [1, 1, 1, 1, 3, 2]
+    given.clear()
+    monkeypatch.setattr("gridflow.sweeps.member.TURN", 0.0)
+    assert (swept(tmp_path / "turns", over, Noted())["status"] == "completed").all()
+    assert sum(given) > len(given) >= 9 - 3
+    assert given.count(1) == 4 + 3
+
+
+def test_how_many_members_go_to_a_worker_together():
+    """Lots of half a turn, a quarter of a second, of at most 32, and four of them for each worker."""
+    assert together(0.004, 1000, 2) == 32
+    assert together(0.05, 1000, 2) == 5
+    assert together(10.0, 1000, 2) == 1
+    assert together(0.004, 40, 10) == 1
+
+
 def test_what_is_done_is_not_run_again(tmp_path):
     swept(tmp_path, {"flow.temperature": [0.1, 0.2]})
     tally = Counted()
@@ -92,22 +141,26 @@ def test_lost_workers_cost_nothing(tmp_path):
         def __init__(self):
             pass
 
+    name = sweep_plan(CASE, OVER, None).members[0].name
+    (tmp_path / "members").mkdir()
+    (tmp_path / "members" / f"{name}.nc.host-1.tmp").write_bytes(b"CDF")  # of a worker that died while it wrote
     dataset = swept(tmp_path, executor=Pool())
     assert (dataset["status"] == "completed").all()
+    assert {p.suffix for p in (tmp_path / "members").iterdir()} == {".nc"}
 
 
 def test_a_member_that_kills_its_worker_is_found(tmp_path):
     class Pool(Here):
         """Breaks as a whole while the culprit is among its members."""
 
-        def submit(self, function, task):
-            future = Future()
+        def submit(self, function, tasks):
+            future, (task,) = Future(), tasks
             self.broken = getattr(self, "broken", False) or task.case.flow.temperature == 0.2
             if self.broken:
                 self.broken = False if task.case.flow.temperature == 0.4 else self.broken
                 future.set_exception(BrokenExecutor("out of memory"))
             else:
-                future.set_result(function(task))
+                future.set_result(function(tasks))
             return future
 
     dataset = swept(tmp_path, {"flow.temperature": [0.2, 0.1, 0.4]}, executor=Pool())

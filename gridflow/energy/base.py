@@ -180,6 +180,7 @@ class ParticleEnergy(ABC):
     order : power of N in the cost of an evaluation
     strata : the factor each of whose labels needs its exact mass in every cloud, or None
     driven : particles follow the `drive` of the evaluations instead of ξ
+    attributes : of the dataset of a verdict, text by name
     label : what messages call the energy
 
     A new field needs a rule in `gridflow.energy.sum.PARTICLE_RULES`.
@@ -188,6 +189,7 @@ class ParticleEnergy(ABC):
     order: int = 1
     strata: str | None = None
     driven: bool = False
+    attributes: Mapping[str, str] = MappingProxyType({})
     label: str = "this energy"
 
     @abstractmethod
@@ -199,6 +201,10 @@ class ParticleEnergy(ABC):
 
     def check_start(self, points: Array, weights: Array) -> None:  # noqa: B027 - optional
         """Raises InputError for a cloud that this energy cannot start from."""
+
+    def refined(self) -> "ParticleEnergy":
+        """The same energy with kernels mollified on half the length: itself where none is."""
+        return self
 
     def extend(self, reach: float) -> "ParticleEnergy":
         """The same energy with `gradient_at` for places so far beyond the walls: what noise injection needs."""

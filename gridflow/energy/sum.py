@@ -170,6 +170,7 @@ PARTICLE_RULES: dict[str, Rule] = {
     "order": max,
     "strata": one_strata,
     "driven": no_drive,
+    "attributes": joined,
     "label": lambda values: "a sum of energies",
 }
 """A rule for every field of `ParticleEnergy`."""
@@ -252,6 +253,10 @@ class SumParticles(ParticleEnergy):
         xi = reduce(np.add, variations) if len(variations) == len(terms) else None
         gradient = reduce(np.add, [t.gradient for t in terms])
         return ParticleEvaluation(sum(t.value for t in terms), gradient, first(predictions), xi)
+
+    def refined(self) -> "ParticleEnergy":
+        parts = [part.refined() for part in self.parts]
+        return SumParticles(parts) if any(new is not old for new, old in zip(parts, self.parts, strict=True)) else self
 
     def check_start(self, points: Array, weights: Array) -> None:
         for part in self.parts:

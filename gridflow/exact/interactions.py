@@ -61,7 +61,8 @@ class LogGas(Exact, frozen=True, forbid_unknown_fields=True, tag="log-gas", tag_
         self.require(isinstance(start, Semicircle) and isinstance(well, Quadratic))
         assert isinstance(start, Semicircle)
         assert isinstance(well, Quadratic)
-        self.require(interaction.kernel == Logarithmic() and well.stiffness > 0 and c > 0)
+        kernel = interaction.kernel
+        self.require(isinstance(kernel, Logarithmic) and kernel.softening == 0 and well.stiffness > 0 and c > 0)
         k, rest = well.stiffness, 2 * c / well.stiffness
 
         def at(t: float) -> Array:

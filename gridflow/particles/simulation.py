@@ -125,7 +125,7 @@ class Simulator:
         pieces: int = 1,
         substeps: int = 1,
     ) -> ParticleRun:
-        """See `simulate`; pieces, substeps : see `Dynamics`."""
+        """See `simulate`; pieces, substeps : see `Dynamics`; with substeps the energy is `ParticleEnergy.refined` too."""
         problem, chosen = self.problem, integrator or self.integrator
         if chosen is None:
             raise InputError("a particle run without an integrator", "one in [particles]", "pass integrator=…")
@@ -141,9 +141,10 @@ class Simulator:
         self.check_energy(cloud)
         increase = len(saves) >= 2 and saves[0] == 0 and all(a < b < np.inf for a, b in pairwise(saves))
         require(increase, f"times {saves}", "at least two, increasing from 0", "begin with 0.0")
+        energy = self.energy if substeps == 1 else self.energy.refined()
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
-            self.energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, problem.flow.mean_temperature,
+            energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, problem.flow.mean_temperature,
             random, batches, pieces, substeps,
         )  # fmt: skip
         check_terms(problem.terms, chosen.knows, chosen.label, f"use particles.integrator.kind = {chosen.instead}")
@@ -162,7 +163,7 @@ class Simulator:
     def result(self, saves: list[float], states: list[tuple[Array, Array]], dynamics: Dynamics, seconds: float) -> ParticleRun:
         """The run of unfolded positions and weights at the times. Raises SolveError where its energy is not finite."""
         points, weights = [fold(p, self.factors) for p, _ in states], [w for _, w in states]
-        evaluations = [self.energy.evaluate(p, w) for p, w in zip(points, weights, strict=True)]
+        evaluations = [dynamics.energy.evaluate(p, w) for p, w in zip(points, weights, strict=True)]
         values = np.array([e.value for e in evaluations])
         if not np.isfinite(values).all():
             raise SolveError("a particle run diverged (its energy is not finite); use a smaller step")

@@ -10,8 +10,8 @@ k(x, y) of r = |x − y|, or of x·y; the interaction of a case is amplitude·k 
     exponential   e^{rate·x·y}                            self-attention on spheres (Geshkovski et al. 2023)
 
 Where k is infinite at r = 0 points do not act on themselves: sums leave r = 0 out, and on a grid `gridflow.sums.lattice` has what
-stands for it. With a `softening` ε > 0, r is (|x − y|² + ε²)^½ in power laws and logarithms, on grids and at
-particles alike.
+stands for it. With a `softening` ε > 0, r is (|x − y|² + ε²)^½ in power laws and logarithms, on grids and at particles alike;
+with a `mollification` particles alone have a smooth logarithm, and grids −log r (`gridflow.sums.powers`).
 
 definite : whether k is positive definite on differences of equal mass: its energy is then convex in the density
 peaked : whether `gridflow.sums.lattice` gives k(0) on a grid, because k is infinite or steep there; singular : infinite

@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from gridflow.errors import InputError, require
-from gridflow.sweeps.member import Outcome, Task, run_member
+from gridflow.sweeps.member import TURN, Outcome, Task, run_in_turn
 from gridflow.threads import runs_side_by_side
 
 TRIES = 2
@@ -22,8 +23,18 @@ WORKERS_MAX = 4096
 ANSWER_SECONDS = 10
 """A scheduler that is silent for so long is taken for absent."""
 
-Pool = Callable[[], Executor]
-"""Makes an executor, again after it was lost."""
+AHEAD = 4
+"""Members for each worker that are given out one by one, before it is known how long one takes."""
+TOGETHER = 32
+"""Members that go to a worker together, at most; so many that they take half a turn (`gridflow.sweeps.member`)."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """make : an executor, again after it was lost; workers : of it, as far as known."""
+
+    make: Callable[[], Executor]
+    workers: int = 1
 
 
 @contextmanager
@@ -34,7 +45,7 @@ def local_pool(workers: int | None) -> Iterator[Pool]:
     require(1 <= number <= WORKERS_MAX, f"workers = {workers}", f"a whole number from 1 to {WORKERS_MAX}", fix)
     context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     try:
-        yield lambda: ProcessPoolExecutor(number, mp_context=context, initializer=ignore_interrupts)
+        yield Pool(lambda: ProcessPoolExecutor(number, mp_context=context, initializer=ignore_interrupts), number)
     except KeyboardInterrupt:
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()  # what it runs has a checkpoint
@@ -55,9 +66,10 @@ def dask_pool(address: str, workers: int | None) -> Iterator[Pool]:
         fix = "pip install 'gridflow[cluster]', or leave --scheduler out for processes of this machine"
         raise InputError(f"the scheduler {address!r}, but Dask is not installed", "the package distributed", fix) from None
     if address == "local":
-        cluster = LocalCluster(n_workers=workers or runs_side_by_side(None), threads_per_worker=1, dashboard_address=None)
+        number = workers or runs_side_by_side(None)
+        cluster = LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=None)
         with cluster, Client(cluster) as client:
-            yield client.get_executor
+            yield Pool(client.get_executor, number)
         return
     try:
         client = Client(address, timeout=ANSWER_SECONDS)
@@ -67,19 +79,21 @@ def dask_pool(address: str, workers: int | None) -> Iterator[Pool]:
         fix = "start one with `dask scheduler` and workers with `dask worker ADDRESS`, and use the address that it prints"
         raise InputError(received, "the address of a scheduler, such as tcp://host:8786, or local", fix) from None
     with client:
-        yield client.get_executor
+        yield Pool(client.get_executor, sum(client.nthreads().values()))
 
 
 def outcomes(tasks: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outcome]]:
     """(key, outcome) of every task, in the order in which they end.
 
-    Where workers die before anything is done, members run alone until one is found whose worker dies then too: it is an outcome.
+    Where workers die again and again before anything is done, members run alone until one is found whose worker dies then too: it
+    is an outcome.
     """
-    waiting = dict(tasks)
+    waiting, idle = dict(tasks), 0
     while waiting:
         before = len(waiting)
         yield from one_round(waiting, pool)
-        if len(waiting) < before:
+        idle = 0 if len(waiting) < before else idle + 1
+        if idle < TRIES:  # once may be chance
             continue
         for key in list(waiting):
             alone = {key: waiting[key]}
@@ -94,19 +108,36 @@ def outcomes(tasks: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outcome]
 
 
 def one_round(waiting: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outcome]]:
-    """Runs what waits on one executor, and removes what is done: what was lost with its worker still waits."""
-    executor, lost, waits = pool(), lost_workers(), True
-    futures: dict[Future[Outcome], Any] = {}
+    """Runs what waits on one executor, and removes what is done: what was lost with its worker still waits.
+
+    The first members go out one by one, the others together where these are short: each worker loads, or compiles, in its first.
+    """
+    executor, lost, waits = pool.make(), lost_workers(), True
+    futures: dict[Future[list[Outcome]], list[Any]] = {}
+
+    def submit(keys: list[Any], size: int) -> None:
+        for start in range(0, len(keys), size):
+            part = keys[start : start + size]
+            futures[executor.submit(run_in_turn, [waiting[key] for key in part])] = part
+
     try:
-        for key, task in waiting.items():
-            futures[executor.submit(run_member, task)] = key
-        for future in as_completed(futures):
-            try:
-                outcome = future.result()
-            except lost:
-                continue
-            del waiting[futures[future]]
-            yield futures[future], outcome
+        later, seconds = list(waiting)[AHEAD * pool.workers :], list[float]()
+        submit(list(waiting)[: AHEAD * pool.workers], 1)
+        while futures:
+            for future in as_completed(list(futures)):
+                keys, found = futures.pop(future), list[Outcome]()
+                with suppress(*lost):
+                    found = future.result()
+                for key, outcome in zip(keys, found, strict=False):
+                    del waiting[key]
+                    yield key, outcome
+                if found:
+                    submit(keys[len(found) :], 1)
+                seconds += [outcome.seconds for outcome in found]
+                if later and (len(seconds) > pool.workers or not futures):
+                    submit(later, together(min(seconds), len(later), pool.workers) if seconds else 1)
+                    later = []
+                    break  # to wait for these too
     except BrokenExecutor:  # broken while tasks are submitted
         return
     except KeyboardInterrupt:
@@ -116,6 +147,11 @@ def one_round(waiting: dict[Any, Task], pool: Pool) -> Iterator[tuple[Any, Outco
         for future in futures:
             future.cancel()
         executor.shutdown(wait=waits)
+
+
+def together(seconds: float, members: int, workers: int) -> int:
+    """How many members of so many seconds go to a worker together: each still gets some such lots."""
+    return max(1, min(TOGETHER, int(0.5 * TURN / max(seconds, 1e-3)), members // (AHEAD * workers)))
 
 
 def lost_workers() -> tuple[type[BaseException], ...]:

@@ -4,7 +4,8 @@
     DIR/sweep.nc          all of them as one dataset
     DIR/sweep.png         a record against a key
 
-A member that is done is not run again; one that was interrupted goes on from its checkpoint.
+A member that is done is not run again; one that was interrupted goes on from its checkpoint, if it ran for long
+enough to have one (`gridflow.sweeps.member`).
 """
 
 import tempfile
@@ -101,6 +102,9 @@ def run_members(plan: Plan, folder: Path, validate: bool, quick: bool, pool: Poo
             progress.advance()
     finally:
         progress.close()
+    for left in store.glob("*.tmp"):  # of workers that were killed
+        if left.name.split(".")[0] in found:
+            left.unlink(missing_ok=True)
     return found
 
 
@@ -134,7 +138,7 @@ def folder_of(output: str | Path | None) -> Iterator[Path]:
 def place_of(executor: Executor | None, scheduler: str | None, workers: int | None) -> Any:
     """A context that gives the pool where members run."""
     if executor is not None:
-        return nullcontext(lambda: Kept(executor))
+        return nullcontext(Pool(lambda: Kept(executor)))
     return local_pool(workers) if scheduler is None else dask_pool(scheduler, workers)
 
 

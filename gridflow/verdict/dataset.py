@@ -30,7 +30,8 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[Experiment, Judgement], An
     "allowed": (QT, lambda e, j: j.allowed, "bound of the grid error + resolution", NUMBER),
     "resolution": (QT, lambda e, j: j.resolution,
      "95 % quantile of the distance between verdict ensembles + time_step_error", NUMBER),
-    "time_step_error": (QT, lambda e, j: e.time_step, "distance of a particle run to itself with a refined time step", NUMBER),
+    "time_step_error": (QT, lambda e, j: e.judging.time_step,
+     "distance of a particle run to itself with a refined time step, and a kernel mollified on half the length", NUMBER),
     "sensitivity": (QT, lambda e, j: e.grids.sensitivity,
      "distance per relative error of the speed: velocity, and temperature with it", NUMBER),
     "detects": (QT, lambda e, j: j.detects, "smallest relative error of the speed that fails the verdict for certain", NUMBER),
@@ -120,8 +121,10 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
     cost |= {"warnings": grids.warnings} if grids.warnings else {}
     cost |= {"notes": "\n".join(experiment.notes)} if experiment.notes else {}
     cost |= {"mass_at_walls": grids.at_walls} if grids.at_walls else {}
-    if verdict is None:
+    energy = experiment.particle_energy
+    if verdict is None or energy is None:
         return {"worth_quantity": "none"} | cost
+    cost |= energy.attributes
     density = np.array([q.kind in DENSITY_KINDS for q in plan.quantities])
     worths = np.where(density, judgement.worth, np.inf)
     worth = float(worths.min()) if density.any() else float("nan")
@@ -133,17 +136,17 @@ def headline_attributes(experiment: Experiment, judgement: Judgement) -> dict[st
     }
     if not experiment.random:  # what who brings particles wants to know first
         return found | cost | {"agrees": int(judgement.consistent.all() and "fail" not in experiment.start.outcome)}
-    return found | cost | seconds_of_particles(experiment, worth)
+    return found | cost | seconds_of_particles(experiment, worth, energy.order)
 
 
-def seconds_of_particles(experiment: Experiment, worth: float) -> dict[str, Any]:
-    """What a run of as many particles as the grid is worth would take."""
+def seconds_of_particles(experiment: Experiment, worth: float, order: int) -> dict[str, Any]:
+    """What a run of as many particles as the grid is worth would take; order : of the cost of an evaluation."""
     last = experiment.random[-1]
-    seconds = float(last.seconds * np.float64(worth / last.count) ** experiment.particle_order)
+    seconds = float(last.seconds * np.float64(worth / last.count) ** order)
     return {
         "particle_seconds": last.seconds,
         "particle_seconds_count": last.count,
-        "particle_cost_order": experiment.particle_order,
+        "particle_cost_order": order,
         "worth_seconds": seconds,
         "time_ratio": seconds / experiment.grids.seconds,
     }

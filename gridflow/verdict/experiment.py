@@ -4,7 +4,7 @@
     exact           where the case names an exact solution
     random runs     `ensembles` independent runs of N particles for every N in `counts`
     verdict runs    as many of `verdict` particles, drawn by `sampling`
-    time step       one run repeated with a refined step on the same Brownian path
+    time step       one run repeated with a refined step on the same Brownian path; where kernels are mollified, one of every N
     start           the clouds of the verdict runs at t = 0, which are made without the grid (`gridflow.verdict.start`)
 
 A particle run is reduced to its sketches as soon as it is done: distances are all that stays in memory. In files, runs are kept
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gridflow.case.case import Case
-from gridflow.energy.base import Energy
+from gridflow.energy.base import Energy, ParticleEnergy
 from gridflow.particles.simulation import Simulator
 from gridflow.progress import Progress
 from gridflow.space.factor import Array
@@ -40,17 +40,17 @@ NO_START = Start([], np.zeros(0), np.zeros(0))
 class Experiment:
     """All that was run.
 
-    start : of the grid beside that of the clouds; time_step : distance of a particle run to its refined twin;
-    random, verdict : the ensembles; none where the case has no particles; notes : what those of a user's own leave open
+    start : of the grid beside that of the clouds
+    random, verdict : the ensembles, and `particle_energy`, the energy in them; none where the case has no particles
+    notes : what those of a user's own leave open
     """
 
     plan: Plan
     grids: Grids
     start: Start
-    time_step: Array
     random: list[Series]
     verdict: Series | None
-    particle_order: int
+    particle_energy: ParticleEnergy | None
     notes: tuple[str, ...] = ()
 
     @property
@@ -79,11 +79,12 @@ def run_experiment(
     if plan.particles is None:
         tally.start(len(LEVELS) + 1)
         grids = run_grids(plan, tally, finished_runs(plan.problem, folder))
-        return Experiment(plan, grids, NO_START, np.zeros(grids.sensitivity.shape), [], None, 1)
+        return Experiment(plan, grids, NO_START, [], None, None)
     simulator, particles = Simulator.of(plan.case, plan.problem.energy), plan.particles
     finished = finished_runs(plan.problem, folder)
     runs = Runs(plan, simulator, side_by_side, finished.of_particles(simulator))
     particle_runs = particles.ensembles * len(particles.counts) + particles.verdict.ensembles + 2
+    particle_runs += 2 * (len(particles.counts) + 1) if runs.mollifies else 0
     tally.start(len(LEVELS) + 1 + particle_runs)
     tally.stage("time step of the particles")  # first: it is cheap and finds out whether particles can run at all
     time_step = runs.time_step(tally)
@@ -100,15 +101,14 @@ def experiment_with_own(plan: Plan, own: Own, tally: Progress, folder: Path | No
     grids = run_grids(plan, tally, finished_runs(plan.problem, folder))
     series = ensembles.series(found, grids.fine)
     start = start_comparison(plan.case.initial, plan.problem.grid, grids.start, series.starts) if ensembles.start else NO_START
-    time_step, order = np.zeros(grids.sensitivity.shape), simulator.energy.order
-    return Experiment(plan, grids, start, time_step, [], series, order, tuple(ensembles.notes))
+    return Experiment(plan, grids, start, [], series, simulator.energy, tuple(ensembles.notes))
 
 
 def run_ensembles(runs: Runs, time_step: Array, grids: Grids, tally: Progress) -> Experiment:
     """The experiment of grids that have run, with all ensembles of particles."""
     plan, particles = runs.plan, runs.particles
     chosen = particles.verdict
-    series = [runs.series(n, particles.ensembles, "random", grids.fine, tally) for n in particles.counts]
-    verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, tally)
+    series = [runs.series(n, particles.ensembles, "random", grids.fine, time_step, tally) for n in particles.counts]
+    verdict = runs.series(chosen.count, chosen.ensembles, chosen.sampling, grids.fine, time_step, tally)
     start = start_comparison(plan.case.initial, plan.problem.grid, grids.start, verdict.starts)
-    return Experiment(plan, grids, start, time_step, series, verdict, runs.simulator.energy.order)
+    return Experiment(plan, grids, start, series, verdict, runs.simulator.energy)

@@ -109,7 +109,8 @@ class OwnEnsembles:
     def series(self, found: tuple[list[Sketches], Array, list[list[Any]]], grid: Sketches) -> Series:
         """These ensembles, measured against the grid and each other; nobody knows what they cost."""
         sketches, energies, starts = found
-        return series_of(self.plan, self.count, sketches, grid, energies, np.nan, starts)
+        no_twin = np.zeros((len(self.plan.quantities), len(self.plan.times)))
+        return series_of(self.plan, self.count, sketches, grid, no_twin, energies, np.nan, starts)
 
 
 def own_ensembles(plan: Plan, simulator: Simulator, particles: Source | Sequence[Source]) -> OwnEnsembles:

@@ -102,6 +102,7 @@ def headline_lines(result: xarray.Dataset) -> list[str]:
         took = f"{a['particle_seconds_count']} particles took {a['particle_seconds']:.2g} s; cost ~ N^{a['particle_cost_order']}"
         many = f"a run of so many would take {a['worth_seconds']:.2g} s, {a['time_ratio']:.2g} times the grid's ({took})"
         lines.append(f"  {many if a['worth_quantity'] != 'none' else took}")
+    lines += [f"  the kernel between particles: {a['particle_kernel']}"] if "particle_kernel" in a else []
     lines += [f"  note: {line}" for line in a.get("notes", "").splitlines()]
     return lines + [f"  warning: {line}" for line in a.get("warnings", "").splitlines()]
 

@@ -7,7 +7,8 @@ For each quantity and time, with d the distance in that quantity:
   grids inside and outside of the asymptotic range (Roache 1994). Where σ has a kink the velocity jumps, no order above 1 can be
   relied upon (Delarue, Lagoutière and Vauchelet 2017), and e⁺ takes p ≤ 1;
 * sampling error q of the particles, *measured*: the 95 % quantile of d between independent ensembles of equal N;
-* time error τ of the particles: d between a run and the same run with a refined step.
+* time error τ of the particles: d between a run and the same run with a refined step, and, where a kernel between particles is
+  mollified, half the length of that, of every N.
 
 consistent  the mean of d(ensemble, grid) is at most `allowed` = e⁺ + q + τ. For a right grid the mean is near the mean of d
             between ensembles over √2, well below q, so that chance does not fail a verdict.
@@ -171,10 +172,10 @@ def judge(experiment: Experiment, scale: float = 1.0) -> Judgement:
     worst = np.maximum(floor, error if grids.exact is None else np.maximum(error, grids.exact))
     if experiment.verdict is None:
         return judgement_of_grids(experiment, diagnostics, limit, error, order, bound)
-    resolution = null_quantile(experiment.verdict) + experiment.time_step + floor
+    resolution = null_quantile(experiment.verdict) + experiment.verdict.time_step + floor
     allowed = bound + resolution
     distance = experiment.verdict.distance.mean(axis=-1)
-    random_allowed = [bound + null_quantile(s) + experiment.time_step + floor for s in random]
+    random_allowed = [bound + null_quantile(s) + s.time_step + floor for s in random]
     with np.errstate(divide="ignore"):
         detects = np.where(grids.sensitivity > 0, 2 * allowed / grids.sensitivity, np.inf)
     shown = random or [experiment.verdict]  # of a user's own particles there is one N

@@ -72,6 +72,39 @@ def process_seconds(words: list[str], **environment: str) -> tuple[float, float]
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - began
 
 
+def side_by_side(program: str, repeats: int) -> float:
+    """How many processes' work two processes do at once: what two threads can reach on this machine, as it is.
+
+    program : Python that defines `evaluate()`, of one thread. Each process calls it for a second.
+    """
+    text = f"""{program}
+import sys, time
+evaluate()
+print("ready", flush=True)
+sys.stdin.readline()
+began, count = time.perf_counter(), 0
+while time.perf_counter() < began + 1.0:
+    evaluate()
+    count += 1
+print(count / (time.perf_counter() - began))
+"""
+
+    def rate(number: int) -> float:
+        """Evaluations per second of so many processes together."""
+        words = [sys.executable, "-c", text]
+        processes = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(number)]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return sum(float(process.communicate()[0]) for process in processes)
+
+    return statistics.median(rate(2) / rate(1) for _ in range(repeats))
+
+
 def exponent(sizes: list[int], seconds: list[float]) -> float:
     """k of the least-squares line: seconds ∝ size^k."""
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])

@@ -7,10 +7,11 @@ whatever its place in the others. Sums on grids are in `gridflow.energy.interact
 (midpoint rule), with the value of a singular kernel at r = 0 that keeps the order 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ from gridflow.energy.table import EnergyTable
 from gridflow.space.factor import Array, Factor, block, columns_of, factor_index
 from gridflow.space.grid import Grid
 from gridflow.sums.distance import OfDistance
+from gridflow.sums.kernel import PairKernel
 from gridflow.sums.kernels import periods
-from gridflow.sums.laws import Exponential, Law, Peaked
+from gridflow.sums.laws import Exponential, Law, Logarithmic, Peaked
 
 
 class Interaction(EnergyTable, frozen=True, forbid_unknown_fields=True, tag="interaction", tag_field="kind"):
@@ -105,7 +107,7 @@ class BoundInteraction(BoundEnergy):
 
 
 class InteractionParticles(ParticleEnergy):
-    """½ΣΣ w_i w_j W(x_i, x_j).
+    """½ΣΣ w_i w_j W(x_i, x_j), with the mollified kernel where the case has one (`gridflow.sums.powers`).
 
     Where W is infinite at r = 0 the terms i = j are left out, and the others weighed by m²/(m² − Σw_i²), m = Σw_i, in their
     place: the average over random points is then ½∬W dρdρ. (Its change with w_i, of the order 1/N, is left out of ξ.)
@@ -114,17 +116,20 @@ class InteractionParticles(ParticleEnergy):
     label = "an interaction"
 
     def __init__(self, energy: InteractionEnergy, factors: tuple[Factor, ...], chosen: list[int]) -> None:
-        self.energy, columns = energy, columns_of(factors)
+        self.energy, self.factors, self.chosen, columns = energy, factors, chosen, columns_of(factors)
         self.parts = [(factors[k], columns[k]) for k in chosen]
         self.embeds = isinstance(energy.kernel, Exponential)
         self.lengths = periods(tuple(f for f, _ in self.parts))
         self.order = energy.kernel.order(self.lengths.size)
+        self.attributes = particle_note(energy.kernel)
 
     def evaluate(self, points: Array, weights: Array, batch: NDArray[np.int64] | None = None) -> ParticleEvaluation:
+        named = self.energy.kernel
+        kernel = named.of_particles(len(points)) if isinstance(named, Logarithmic) else named
         places = np.column_stack([self.place(f, block(points, c)) for f, c in self.parts])
         lengths = np.zeros(places.shape[1]) if self.embeds else self.lengths
-        field, slopes = self.energy.kernel.sum(places, places, weights, lengths)
-        scale = self.energy.amplitude * self.pairs_for_all(weights)
+        field, slopes = kernel.sum(places, places, weights, lengths)
+        scale = self.energy.amplitude * pairs_for_all(kernel, weights)
         field, gradient, start = scale * field, np.zeros(points.shape), 0
         for factor, c in self.parts:
             x = block(points, c)
@@ -135,14 +140,31 @@ class InteractionParticles(ParticleEnergy):
             start += width
         return ParticleEvaluation(0.5 * float(weights @ field), gradient, first_variation=field)
 
-    def pairs_for_all(self, weights: Array) -> float:
-        """What the weight of pairs of different particles is raised by."""
+    def refined(self) -> "InteractionParticles":
         kernel = self.energy.kernel
-        if not (isinstance(kernel, Peaked) and kernel.singular):
-            return 1.0
-        all_pairs, same = float(weights.sum()) ** 2, float(weights @ weights)
-        return all_pairs / (all_pairs - same) if all_pairs > same else 1.0
+        if not (isinstance(kernel, Logarithmic) and kernel.mollification > 0):
+            return self
+        finer = msgspec.structs.replace(kernel, mollification=kernel.mollification / 2)
+        return InteractionParticles(replace(self.energy, kernel=finer), self.factors, self.chosen)
 
     def place(self, factor: Factor, x: Array) -> Array:
         """Positions as the kernel takes them."""
         return factor.embed(x) if self.embeds else x
+
+
+def pairs_for_all(kernel: PairKernel | OfDistance, weights: Array) -> float:
+    """What the weight of pairs of different particles is raised by."""
+    if not (isinstance(kernel, Peaked) and kernel.singular):
+        return 1.0
+    all_pairs, same = float(weights.sum()) ** 2, float(weights @ weights)
+    return all_pairs / (all_pairs - same) if all_pairs > same else 1.0
+
+
+def particle_note(kernel: AnyKernel) -> dict[str, str]:
+    """What stands for a singular kernel between particles, for the dataset of a verdict."""
+    if not (isinstance(kernel, Peaked) and kernel.singular):
+        return {}
+    note = "singular as on the grid, without pairs of a particle with itself"
+    if isinstance(kernel, Logarithmic) and kernel.mollification > 0:
+        note = f"-log(r^2 + e^2)/2 + e^2/(r^2 + e^2) for -log(r), e = {kernel.mollification:g} N^(-1/2) with N particles"
+    return {"particle_kernel": note}

@@ -5,6 +5,10 @@
 (S4 prints the opposite sign of ξ and no ½; time runs twice as fast there.) Kernels are in `gridflow.sums.kernels`, their sums
 on grids in `gridflow.energy.interaction.convolution`, those of particles in `gridflow.energy.mmd.particles`. Cell points stand
 for cells (midpoint rule): second order.
+
+Up to a constant F is the interaction ½∬k dνdν beside the potential −∫k dν*, and shares its operator. It is summed over ν − ν*,
+not over these terms: they cancel as ν nears ν*, and their sum has a relative error of 1e−3 where ν − ν* is 1e−6 of ν, and no
+digit at 1e−8, where that over the difference has nine.
 """
 
 from dataclasses import dataclass
