@@ -37,7 +37,7 @@ from gridflow.solver import solve
 from validation.faults.damaged_cases import damaged_case
 
 SHOW_SECONDS, LIMIT_SECONDS = 2.0, 60.0
-ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 1.5 * 2**30
+ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 2**30
 """Bytes. Compiled code needs far more addresses than memory."""
 FULL, STEPS_EVERY, CHILDREN = 50_000, 10, 2
 CELLS_MAX, STEPS = 200_000, 3
@@ -85,7 +85,7 @@ def stages(seed: int, number: int, steps: bool, folder: Path, shows: bool = True
 
 def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = True) -> Outcome:
     """What becomes of one case; steps : whether it takes some; shows : whether `gridflow show` is tried."""
-    stage, before = "load", peak()
+    stage, kind, text = "load", "clean", ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", RuntimeWarning)
@@ -93,18 +93,18 @@ def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = Tru
             for stage in stages(seed, number, steps, folder, shows):  # noqa: B007
                 pass
         except (InputError, SolveError) as error:
-            return Outcome(stage, "refused" if isinstance(error, InputError) else "failed", str(error))
+            kind, text = "refused" if isinstance(error, InputError) else "failed", str(error)
         except TimeoutError:
-            return Outcome(stage, "slow", f"gridflow show took more than {SHOW_SECONDS:g} s")
+            kind, text = "slow", f"gridflow show took more than {SHOW_SECONDS:g} s"
         except Exception as error:
-            return Outcome(stage, *fault(str(error) if "Traceback" in str(error) else traceback.format_exc()))
-    large = peak() > max(before, RESIDENT_MAX)
-    return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, "clean")
+            kind, text = fault(str(error) if "Traceback" in str(error) else traceback.format_exc())
+    large = kind in FINE and peak() > RESIDENT_MAX
+    return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, kind, text)
 
 
 def peak() -> float:
-    """Most bytes that were in use so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Most bytes that this process, or one that it started, has had in use so far."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024
 
 
 def fault(text: str) -> tuple[str, str]:
@@ -115,7 +115,7 @@ def fault(text: str) -> tuple[str, str]:
 
 
 def child(pipe: Connection, seed: int) -> None:
-    """Answers numbers with outcomes until the pipe closes."""
+    """Answers numbers with outcomes until the pipe closes, or one was large: the peak of a process does not sink."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_MAX, ADDRESS_MAX))
     with tempfile.TemporaryDirectory() as folder:
         while True:
@@ -123,7 +123,10 @@ def child(pipe: Connection, seed: int) -> None:
                 number, steps = pipe.recv()
             except EOFError:
                 return
-            pipe.send(outcome(seed, number, steps, Path(folder)))
+            found = outcome(seed, number, steps, Path(folder))
+            pipe.send(found)
+            if found.kind == "large":
+                return
 
 
 class Child:
@@ -146,7 +149,10 @@ class Child:
         """The outcome; None while it runs."""
         try:
             if self.pipe.poll(0.01):
-                return self.pipe.recv()
+                found: Outcome = self.pipe.recv()
+                if found.kind == "large":
+                    self.process.join()
+                return found
         except (EOFError, ConnectionResetError):
             self.process.join()
             return Outcome("?", "signal", f"exit code {self.process.exitcode}")
