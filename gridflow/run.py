@@ -38,7 +38,7 @@ FEWER = "save less often (time.save), or use fewer cells or data"
 
 
 class Run:
-    """One run of a case: its parts, and the loop. size : of its records, in bytes."""
+    """One run of a case: its parts, and the loop. size : of its records, in bytes; late : a file is begun with a checkpoint."""
 
     def __init__(
         self,
@@ -50,8 +50,9 @@ class Run:
         use: Use,
         held: Held,
         compare: bool = True,
+        late: bool = False,
     ) -> None:
-        self.case, self.path, self.progress, self.use, self.held = case, path, progress, use, held
+        self.case, self.path, self.progress, self.use, self.held, self.late = case, path, progress, use, held, late
         began = time.monotonic()
         problem = case.problem(energy)
         problem.check_start()
@@ -107,10 +108,9 @@ class Run:
         state = self.stepper.start(self.problem.start / self.grid.volume)
         self.counters.mass = self.grid.integrate(state.density)
         self.watch.start(state)
-        if self.path is None:
-            return state, MemoryWriter(layout)
-        remove_checkpoints(self.path)  # of an earlier run under this name
-        return state, FileWriter(self.path, layout)
+        if self.path is not None:
+            remove_checkpoints(self.path)  # of an earlier run under this name
+        return state, MemoryWriter(layout) if self.path is None or self.late else FileWriter(self.path, layout)
 
     def records(self) -> dict[str, tuple[str, str]]:
         """Units and long names of the numbers of every save, by name."""
@@ -150,7 +150,7 @@ class Run:
             self.progress.close()
         with self.held:
             final = self.checkpoint(self.writer.part) if isinstance(self.writer, FileWriter) else None
-            if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
+            if self.state.time > self.saved_time and (status != "interrupted" or isinstance(self.writer, MemoryWriter)):
                 self.save_state()  # the last good state
             return self.ending(status, final)
 
@@ -280,8 +280,10 @@ class Run:
 
     def save_checkpoint(self) -> None:
         """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
-        if not isinstance(self.writer, FileWriter):
-            return
+        if isinstance(self.writer, MemoryWriter):
+            if self.path is None:
+                return
+            self.writer = self.writer.in_file(self.path)
         began = time.monotonic()
         self.writer.part.synchronise()
         write_checkpoint(self.writer.path, self.checkpoint(self.writer.part))

@@ -76,9 +76,10 @@ class Job:
             return subprocess.Popen(self.command("--resume"), stderr=stream, stdout=stream)
 
     def kept(self) -> Iterator[Path]:
-        """What it goes on from: its checkpoint, its finished runs."""
-        yield from self.folder.glob("*.checkpoint")
+        """What it goes on from: its checkpoint, its finished runs and those under way."""
+        yield from self.folder.rglob("*.checkpoint")
         yield from self.folder.glob("*.kept/*.run")
+        yield from self.folder.glob("*.kept/*.particles")
 
     def litter(self) -> list[str]:
         """What should not be left beside the output."""
