@@ -41,8 +41,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line, by default that of the process; returns the exit code."""
+def main(argv: Sequence[str] | None = None, came: Sequence[int] = ()) -> int:
+    """Runs a command line, by default that of the process; returns the exit code.
+
+    came : signals that have asked the process to stop, before and while this module was imported
+    """
     gc.set_threshold(GARBAGE_AFTER)
     words = list(sys.argv[1:] if argv is None else argv)
     named = next((w for w in words if not w.startswith("-")), None)
@@ -53,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(words)
     try:
         with stopping(), unlimited(vars(arguments).get("force", False)):
+            if came:
+                raise KeyboardInterrupt
             return COMMANDS[arguments.command].run(arguments)
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()

@@ -658,6 +658,26 @@ def test_sigterm_twice_anywhere_loses_nothing_and_says_how_to_go_on(
     go_on(error, whole_of_words)
 
 
+def test_signals_while_the_command_line_is_imported_are_obeyed_after_that(here):
+    """Python's own answers are silence and a traceback."""
+    script = (
+        "import os, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'gridflow.commands.solve':\n"
+        "            os.kill(os.getpid(), {0})\n"
+        "            os.kill(os.getpid(), {0})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from gridflow.__main__ import main\nsys.exit(main())"
+    )
+    for number in SIGNALS:
+        command = [sys.executable, "-c", script.format(int(number)), *WORDS]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "gridflow: solve was interrupted; the same command starts it again\n"
+        assert os.listdir() == []
+
+
 def test_a_signal_while_numpy_is_imported_says_how_to_go_on(here):
     """It cannot be imported a second time, to look at what there is."""
     script = (

@@ -68,7 +68,7 @@ class Job:
     def command(self, *more: str) -> list[str]:
         """What starts it."""
         where = ["-o", str(self.output), "--quiet"] if self.words[0] == "solve" else ["-o", str(self.folder)]
-        return [sys.executable, "-m", "gridflow.cli", *self.words, *where, "--threads", "1", *more]
+        return [sys.executable, "-m", "gridflow", *self.words, *where, "--threads", "1", *more]
 
     def started(self, log: Path) -> subprocess.Popen:
         """It, or the rest of it, in a process of its own."""
