@@ -284,3 +284,11 @@ def test_damaged_cases_are_refused_or_run(tmp_path):
     found = [(number, outcome(1, number, False, tmp_path, shows=False)) for number in range(100)]
     assert [f for f in found if f[1].kind not in FINE] == []
     assert {f[1].kind for f in found} == {"clean", "refused"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no alarms")
+def test_damaged_particles_are_refused_or_run(tmp_path):
+    """The first of the other series: runs of 32 particles."""
+    found = [(number, outcome(1, number, False, tmp_path, verdicts=True)) for number in range(30)]
+    assert [f for f in found if f[1].kind not in FINE] == []
+    assert {f[1].kind for f in found} >= {"clean", "refused"}

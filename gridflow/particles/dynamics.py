@@ -36,11 +36,15 @@ Positive = Annotated[float, Meta(gt=0.0)]
 
 @dataclass(frozen=True)
 class Course:
-    """A run with fixed steps so far: the states at the save times, the current one, and the steps since the last save."""
+    """A run so far: the states at the save times, and the current one.
+
+    steps : since the last save, where they are fixed; at : else the time, and the length of the next one
+    """
 
     saved: list[Array]
     state: Array
     steps: int = 0
+    at: tuple[float, float] | None = None
 
 
 class Keeper(Protocol):
@@ -67,7 +71,7 @@ class Dynamics:
     evaluations, unconverged : of the velocity, and implicit steps that ended before their tolerance, so far
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
         of two substeps follow the same Brownian path: their difference is the error in time
-    keeper : of runs with fixed steps, or none
+    keeper : of the run, or none
     """
 
     energy: ParticleEnergy

@@ -34,7 +34,7 @@ class RunUnderWay:
             numbers[name] for name in ("evaluations", "unconverged", "seconds")
         )
         *saved, state = (in_layout(arrays[str(k)], fortran) for k, fortran in enumerate(numbers["fortran"]))
-        return Course(saved, state, numbers["steps"])
+        return Course(saved, state, numbers["steps"], None if numbers["at"] is None else tuple(numbers["at"]))
 
     def after_step(self, dynamics: Dynamics, course: Course) -> None:
         """Writes the file, if it is time."""
@@ -48,6 +48,7 @@ class RunUnderWay:
             "unconverged": dynamics.unconverged,
             "seconds": self.seconds + now - self.began,
             "steps": course.steps,
+            "at": course.at,
             "fortran": [bool(state.flags.fnc) for state in states],
         }
         write_kept(self.path, {str(k): state for k, state in enumerate(states)}, numbers)
