@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import QUADRATIC, case_of
 
+from gridflow.errors import SolveError
 from gridflow.particles.integrator import Adaptive, GradientDescent, RungeKutta2
 from gridflow.particles.proximal import ProximalPoint
 from gridflow.particles.simulation import Simulator
@@ -91,6 +92,17 @@ def test_a_damaged_file_is_not_used(tmp_path, at_every_step):
 def test_a_short_run_makes_no_file(tmp_path):
     keeper = RunUnderWay(tmp_path / "a")
     Simulator(case_of(QUADRATIC).problem()).run(20, times=TIMES, integrator=RungeKutta2(step=0.05), keeper=keeper)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_leaves_no_empty_folder(tmp_path):
+    """Else the next validation would be told that one was interrupted."""
+
+    def failing(kept):
+        raise SolveError("diverged")
+
+    with pytest.raises(SolveError):
+        Finished(tmp_path / "kept").parts("a", {}, failing)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,6 +19,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
@@ -78,8 +79,13 @@ class Finished:
         if found is not None:
             return found
         self.folder.mkdir(exist_ok=True)
-        with reductions(CURRENT.get().chosen) as use:
-            arrays, numbers = plain_parts(*make(path))
+        try:
+            with reductions(CURRENT.get().chosen) as use:
+                arrays, numbers = plain_parts(*make(path))
+        except BaseException:
+            with suppress(OSError):  # there is something to go on from
+                self.folder.rmdir()
+            raise
         write_kept(path, arrays, {"key": key, "reductions": sorted(use.used), "numbers": numbers})
         for left in self.folder.glob(f"{path.name}.*"):
             left.unlink()
