@@ -18,7 +18,7 @@ from gridflow.commands.solve import SOLVE
 from gridflow.commands.sweep import SWEEP
 from gridflow.commands.validate import VALIDATE
 from gridflow.errors import InputError, SolveError, suggestion
-from gridflow.interrupts import stopping
+from gridflow.interrupts import interruptions, stopping
 from gridflow.memory import unlimited
 from gridflow.messages import reason_of
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None, came: Sequence[int] = ()) -> int:
         return EXIT_INPUT
     arguments = build_parser().parse_args(words)
     try:
-        with stopping(), unlimited(vars(arguments).get("force", False)):
+        with interruptions(), stopping(), unlimited(vars(arguments).get("force", False)):
             if came:
                 raise KeyboardInterrupt
             return COMMANDS[arguments.command].run(arguments)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
-from gridflow.interrupts import Held
+from gridflow.interrupts import Held, interruptions
 from gridflow.memory import require_disk
 from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, Record, layout_of
@@ -154,6 +154,7 @@ class Run:
                 self.save_state()  # the last good state
             return self.ending(status, final)
 
+    @interruptions()
     def step_to(self, target: float) -> None:
         """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
         counters = self.counters
@@ -189,6 +190,7 @@ class Run:
             return False
         return abs(self.stepper.dissipation(state.density, state.evaluation, state.time)) <= steady
 
+    @interruptions()
     def save_state(self) -> None:
         """Appends a record of the current state."""
         state, grid = self.state, self.grid

@@ -140,7 +140,10 @@ def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = Tru
         except TimeoutError:
             kind, text = "slow", f"gridflow show took more than {SHOW_SECONDS:g} s"
         except Exception as error:
-            kind, text = fault(str(error) if "Traceback" in str(error) else traceback.format_exc())
+            left = isinstance(error.__cause__, UnfinishedError)  # Numba makes a SystemError of it
+            kind, text = (
+                ("unfinished", "") if left else fault(str(error) if "Traceback" in str(error) else traceback.format_exc())
+            )
     large = kind in FINE and peak() > RESIDENT_MAX
     return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, kind, text)
 
