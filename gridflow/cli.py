@@ -19,7 +19,7 @@ from gridflow.commands.solve import SOLVE
 from gridflow.commands.sweep import SWEEP
 from gridflow.commands.validate import VALIDATE
 from gridflow.errors import InputError, SolveError, suggestion
-from gridflow.interrupts import stopping
+from gridflow.interrupts import interruptions, stopping
 from gridflow.launched import end_all, end_together, launched
 from gridflow.memory import unlimited
 from gridflow.messages import reason_of
@@ -43,8 +43,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line, by default that of the process; returns the exit code."""
+def main(argv: Sequence[str] | None = None, came: Sequence[int] = ()) -> int:
+    """Runs a command line, by default that of the process; returns the exit code.
+
+    came : signals that have asked the process to stop, before and while this module was imported
+    """
     gc.set_threshold(GARBAGE_AFTER)
     words = list(sys.argv[1:] if argv is None else argv)
     named = next((w for w in words if not w.startswith("-")), None)
@@ -58,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         message(f"{received}\n  allowed: mpiexec for gridflow solve\n  fix: run it without mpiexec")
         return EXIT_INPUT
     try:
-        with stopping(), unlimited(vars(arguments).get("force", False)):
+        with interruptions(), stopping(), unlimited(vars(arguments).get("force", False)):
+            if came:
+                raise KeyboardInterrupt
             return COMMANDS[arguments.command].run(arguments)
     except BrokenPipeError:  # `gridflow list | head`
         sys.stderr.close()

@@ -1,8 +1,9 @@
 """Files that a user names: opened and refused in one place, with one kind of message.
 
 A file may come from anywhere. It has to be a regular file, and what is read of it has to fit into the memory of the machine, by
-its own header. HDF5 has checksums for its structure, not for numbers: 1500 files with changed or lost bytes ended in the errors
-of `BROKEN` or in other numbers, none in a crash or without end. Classic formats have none (`gridflow.classic`).
+its own header. It may not name other files (`gridflow.hdf5.links`). HDF5 has checksums for its structure, not for numbers: 1500
+files with changed or lost bytes ended in the errors of `BROKEN` or in other numbers, none in a crash or without end. Classic
+formats have none (`gridflow.classic`).
 """
 
 import math
@@ -19,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridflow.classic import check_classic
 from gridflow.errors import InputError, require
+from gridflow.hdf5.links import ElsewhereError
 from gridflow.memory import require_memory
 from gridflow.netcdf import ONE_THREAD, read_dataset, read_file
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 BROKEN = (OSError, RuntimeError, ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
 """What netCDF4 and xarray raise for a file that is damaged or has attributes of the wrong type."""
-HDF5 = b"\x89HDF\r\n\x1a\n"
-"""How a NetCDF-4 file begins."""
 PATH_FIX = "check the path; in a case file it starts at its folder, in --set of a shipped case at the current directory"
 
 
@@ -80,6 +79,9 @@ def reading(name: str, purpose: str) -> Iterator[None]:
     """Within it, nothing but a library that reads a file: what it raises becomes an InputError."""
     try:
         yield
+    except ElsewhereError as error:
+        fix = "ask for a file that holds its numbers itself; nccopy writes one, where those files are to be trusted"
+        raise InputError(f"{purpose}: {name!r} {error}", "numbers in the file itself", fix) from None
     except BROKEN as error:
         raise InputError(
             f"{purpose}: {name!r} cannot be read as NetCDF ({type(error).__name__})", "a NetCDF file", "check the file"
@@ -108,19 +110,13 @@ def regular_file(path: Path, purpose: str, bytes_max: float = float("inf")) -> P
     return path
 
 
-def check_file(path: Path, purpose: str) -> None:
-    """Raises InputError for a path without a file, for folders, pipes and devices, and for what is no NetCDF file."""
-    regular_file(path, purpose)
-    with reading(path.name, purpose), path.open("rb") as file:
-        first = file.read(len(HDF5))
-        if first != HDF5:
-            check_classic(path)
-
-
 @contextmanager
 def open_contents(path: Path, purpose: str) -> Iterator[Contents]:
-    """The header of a NetCDF file, and its numbers on demand. Raises InputError if there is none or it cannot be read."""
-    check_file(path, purpose)
+    """The header of a NetCDF file, and its numbers on demand.
+
+    Raises InputError if there is none, it cannot be read, or it names other files with numbers.
+    """
+    regular_file(path, purpose)
     with ExitStack() as stack:
         with reading(path.name, purpose):
             handle = stack.enter_context(read_file(path.resolve()))
@@ -145,7 +141,7 @@ def open_netcdf(path: Path, purpose: str) -> Iterator["xarray.Dataset"]:
 
     Raises InputError if there is none or it cannot be read.
     """
-    check_file(path, purpose)
+    regular_file(path, purpose)
     with ONE_THREAD:
         with reading(path.name, purpose), unwarned():
             dataset = read_dataset(path.resolve(), decode_coords=False, decode_times=False, decode_timedelta=False)

@@ -60,6 +60,17 @@ class Held:
 
 
 @contextmanager
+def interruptions() -> Iterator[None]:
+    """Within it, a KeyboardInterrupt that comes while Numba calls compiled code, and becomes a SystemError, is one again."""
+    try:
+        yield
+    except SystemError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from error
+
+
+@contextmanager
 def installed(handler: Callable[[int, FrameType | None], Any], chosen: list[signal.Signals]) -> Iterator[None]:
     """Within it, a handler of signals; in the main thread alone, which signals reach."""
     if threading.current_thread() is not threading.main_thread():

@@ -3,6 +3,9 @@
 Neither netCDF nor HDF5, which it is built on, is safe for threads, not even with different files: two threads that write end the
 process. xarray has a lock for the numbers that it reads and writes, not for headers. `ONE_THREAD` is held for both. While it is
 held nobody else's dataset reads from a file either, since it takes the lock of xarray too, where xarray is loaded.
+
+Neither is safe for files of others. Before they open one, its format is checked: by the grammar of the classic formats, and for
+HDF5 that it names no other files, which would be read with it.
 """
 
 import errno
@@ -12,6 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
+
+from gridflow.classic import check_classic
+from gridflow.hdf5.links import check_self_contained
+from gridflow.hdf5.structure import SIGNATURE
 
 if TYPE_CHECKING:
     import netCDF4
@@ -71,9 +78,21 @@ def lock_of_xarray() -> Any:
     return HDF5_LOCK
 
 
+def check_format(path: Path) -> None:
+    """Raises OSError for what is no NetCDF file, and for a file that names others (`gridflow.hdf5.links.ElsewhereError`)."""
+    with path.open("rb") as file:
+        first = file.read(len(SIGNATURE))
+    try:
+        check = check_self_contained if first == SIGNATURE else check_classic
+        check(path)
+    except ValueError as error:
+        raise OSError(f"no NetCDF file: {error}") from None
+
+
 @contextmanager
 def read_file(path: Path) -> Iterator["netCDF4.Dataset"]:
-    """A file that is read by this thread alone. Raises what netCDF4 raises."""
+    """A file that is read by this thread alone. Raises what `check_format` and netCDF4 raise."""
+    check_format(path)
     with ONE_THREAD:
         import netCDF4
 
@@ -97,9 +116,13 @@ def written_file(path: Path, mode: Literal["w", "a"], kind: Format = "NETCDF4") 
 
 
 def read_dataset(path: str | Path, **decoding: Any) -> "xarray.Dataset":
-    """The dataset of a file, of which numbers are read when they are used; decoding : of xarray.open_dataset."""
+    """The dataset of a file, of which numbers are read when they are used; decoding : of xarray.open_dataset.
+
+    Raises what `check_format` and xarray raise.
+    """
     import xarray
 
+    check_format(Path(path))
     with ONE_THREAD:
         return xarray.open_dataset(path, engine="netcdf4", lock=ONE_THREAD, **decoding)
 

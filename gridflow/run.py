@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
-from gridflow.interrupts import Held
+from gridflow.interrupts import Held, interruptions
 from gridflow.memory import require_disk
 from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
 from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, NoWriter, Record, layout_of
@@ -40,7 +40,7 @@ FEWER = "save less often (time.save), or use fewer cells or data"
 
 
 class Run:
-    """One run of a case: its parts, and the loop. size : of its records, in bytes."""
+    """One run of a case: its parts, and the loop. size : of its records, in bytes; late : a file is begun with a checkpoint."""
 
     def __init__(
         self,
@@ -52,9 +52,10 @@ class Run:
         use: Use,
         held: Held,
         compare: bool = True,
+        late: bool = False,
         ranks: "Ranks | None" = None,
     ) -> None:
-        self.case, self.path, self.progress, self.use, self.held = case, path, progress, use, held
+        self.case, self.path, self.progress, self.use, self.held, self.late = case, path, progress, use, held, late
         began = time.monotonic()
         whole = case.problem(energy)
         problem = whole if ranks is None else cut_problem(case, whole, ranks)
@@ -130,11 +131,9 @@ class Run:
 
     def open(self, layout: Layout) -> None:
         """The writer of a run from the start."""
-        if self.path is None:
-            self.writer = MemoryWriter(layout)
-            return
-        remove_checkpoints(self.path)  # of an earlier run under this name
-        self.writer = FileWriter(self.path, layout)
+        if self.path is not None:
+            remove_checkpoints(self.path)  # of an earlier run under this name
+        self.writer = MemoryWriter(layout) if self.path is None or self.late else FileWriter(self.path, layout)
 
     def reopen(self, path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None) -> None:
         """The writer of a run that goes on from a checkpoint. Raises UnreadableError where its records are not there."""
@@ -181,10 +180,11 @@ class Run:
             self.progress.close()
         with self.held:
             final = None if self.path is None else self.checkpoint()
-            if self.state.time > self.saved_time and (status != "interrupted" or self.path is None):
+            if self.state.time > self.saved_time and (status != "interrupted" or self.in_memory):
                 self.save_state()  # the last good state
             return self.ending(status, final)
 
+    @interruptions()
     def step_to(self, target: float) -> None:
         """Steps to the save time `target`, or to a steady state before it. Raises SolveError where no step can follow."""
         counters = self.counters
@@ -214,6 +214,11 @@ class Run:
                     self.save_checkpoint()
             self.look_at_signals()
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether there is no file, or not yet."""
+        return self.path is None or (self.late and not isinstance(self.writer, FileWriter))
+
     def agreed(self, due: bool) -> bool:
         """What the process that writes says, in all of them."""
         return due if self.grid.alone else bool(self.grid.largest(float(due and self.grid.writes)) > 0)
@@ -231,6 +236,7 @@ class Run:
             return False
         return abs(self.stepper.dissipation(state.density, state.evaluation, state.time)) <= steady
 
+    @interruptions()
     def save_state(self) -> None:
         """Appends a record of the current state."""
         state, grid = self.state, self.grid
@@ -302,7 +308,7 @@ class Run:
         narrow = concentration_warnings(self.grid, self.state.density, until)
         if lines := [*outer, *narrow, *self.stepper.warnings(self.state), *self.watch.warnings()]:
             attrs["warnings"] = "\n".join(lines)
-        if status == "interrupted":
+        if status == "interrupted" and not self.in_memory:
             self.save_checkpoint()
         return self.grid.first(lambda: self.finished(attrs, status, final))
 
@@ -335,6 +341,8 @@ class Run:
         """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
         if self.path is None:
             return
+        if self.late and isinstance(self.writer, MemoryWriter):
+            self.writer = self.writer.in_file(self.path)
         began, checkpoint = time.monotonic(), self.checkpoint()
         if checkpoint is not None and isinstance(self.writer, FileWriter):
             self.writer.part.synchronise()

@@ -89,9 +89,14 @@ def solve(
     return with_directory(run.dataset(), case.directory)
 
 
-def solve_compared(case: Case, energy: Energy) -> "xarray.Dataset":
-    """The dataset of a case with an energy whose numbers have been compared before."""
-    return finished(case, energy, None, False, False, None, None, compare=False).dataset()
+def solve_compared(case: Case, energy: Energy, path: Path | None = None) -> "xarray.Dataset":
+    """The dataset of a case with an energy whose numbers have been compared before.
+
+    path : of the file that a long run begins, and from which it goes on; a short one makes none
+    """
+    again = path is not None
+    run = finished(case, energy, path, overwrite=again, resume=again, progress=None, threads=None, compare=False, late=again)
+    return run.dataset()
 
 
 def solve_to_file(
@@ -120,9 +125,10 @@ def finished(
     progress: Progress | bool | None,
     threads: int | None,
     compare: bool = True,
+    late: bool = False,
     ranks: "Ranks | None" = None,
 ) -> Finished:
-    """A run from its checks to its end; compare : whether the numbers of an energy of one's own, at the start."""
+    """A run from its checks to its end; compare : whether numbers of an energy of one's own, at the start; late : see `Run`."""
     if path is not None:
         check_output(path, overwrite, resume)
     check_one_energy(case, energy)
@@ -135,8 +141,8 @@ def finished(
             shows.note(f"{path.name} is complete: nothing is done")
             shows.close()
             return Finished(remains.complete, lambda: dataset_in(path), [])
-        run = Run(case, energy, path, remains, shows, use, held, compare, ranks)
-        if path is None:  # the records, and the dataset that they become
+        run = Run(case, energy, path, remains, shows, use, held, compare, late, ranks)
+        if path is None or late:  # the records, and the dataset that they become
             require_memory(f"a result of {len(run.times)} saves", 2 * run.size, f"name an output file, or {FEWER}")
         try:
             LOG.info("%r starts at time %g", case, run.state.time)

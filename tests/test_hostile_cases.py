@@ -15,6 +15,7 @@ from gridflow.case.changes import parse_setting
 from gridflow.case.cost import Cost
 from gridflow.case.text import BYTES_MAX
 from gridflow.errors import InputError, shortened
+from gridflow.particles.simulation import Simulator
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.solver import solve
 from gridflow.space.circle import Circle
@@ -284,3 +285,20 @@ def test_damaged_cases_are_refused_or_run(tmp_path):
     found = [(number, outcome(1, number, False, tmp_path, shows=False)) for number in range(100)]
     assert [f for f in found if f[1].kind not in FINE] == []
     assert {f[1].kind for f in found} == {"clean", "refused"}
+
+
+@pytest.mark.parametrize("energy", [{"kind": "mmd", "kernel": "gaussian", "bandwidth": 1.0}, {"kind": "sobolev"}])
+def test_particles_of_a_target_on_another_space_are_refused(energy):
+    """It was a KeyError of `gridflow.simulate`."""
+    target = [{"density": {name: {"kind": "normal", "mean": 0.0, "deviation": 0.5} for name in ("x", "y")}}]
+    case = case_of(ORNSTEIN_UHLENBECK, exact=None, energy={**energy, "target": target})
+    with pytest.raises(InputError, match=r"(?s)energy.target: densities for \['x', 'y'\].*remove density.y"):
+        Simulator.of(case)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no alarms")
+def test_damaged_particles_are_refused_or_run(tmp_path):
+    """The first of the other series: runs of 32 particles."""
+    found = [(number, outcome(1, number, False, tmp_path, verdicts=True)) for number in range(30)]
+    assert [f for f in found if f[1].kind not in FINE] == []
+    assert {f[1].kind for f in found} >= {"clean", "refused"}

@@ -93,6 +93,8 @@ LINE = {
     "missing value": (attribute("mass", "missing_value", 1.0), "'missing_value'"),
     "days": (attribute("time", "units", "days since 1900-01-01"), "'time' in units 'days since 1900-01-01'"),
     "coordinates": (attribute("density", "coordinates", 3), "the attribute 'coordinates' of 'density' of type int64"),
+    "covariance": (attribute("theta", "covariance", "days"), "the attribute 'covariance' of 'theta' = 'days'"),
+    "period": (attribute("theta", "period", np.array([1.0, 2.0])), "the attribute 'period' of 'theta'"),
     "title": (attribute("", "title", np.array([1.0, 2.0])), "the attribute 'title' of type ndarray"),
     "long title": (attribute("", "title", "a" * 2000), "a title of 2000 characters"),
     "case": (attribute("", "case", "[energy"), "'case' that is no case"),

@@ -25,7 +25,7 @@ from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.commands import solve as solve_command
 from gridflow.errors import InputError
-from gridflow.interrupts import SIGNALS, Stop, holding, stopping
+from gridflow.interrupts import SIGNALS, Stop, holding, interruptions, stopping
 from gridflow.output import dataset, kept
 from gridflow.output.checkpoint import read_checkpoint
 from gridflow.output.kept import DIGEST, FORMAT, UnreadableError, read_kept, retried, write_kept
@@ -656,6 +656,49 @@ def test_sigterm_twice_anywhere_loses_nothing_and_says_how_to_go_on(
     error = capsys.readouterr().err
     assert "gridflow: already stopping" in error or "interrupted" in error
     go_on(error, whole_of_words)
+
+
+def broken_by(cause):
+    """What Numba makes of an exception that a signal raises while it calls compiled code."""
+    raise SystemError("returned a result with an exception set") from cause
+
+
+def test_an_interruption_of_compiled_code_is_one(here, capsys, monkeypatch, whole_of_words):
+    calls = []
+
+    def step(self, *arguments):
+        calls.append(1)
+        return broken_by(KeyboardInterrupt()) if len(calls) == 4 else whole_step(self, *arguments)
+
+    whole_step = FiniteVolumeStepper.step
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteVolumeStepper, "step", step)
+        assert main(WORDS) == 1
+    error = capsys.readouterr().err
+    assert "interrupted" in error
+    go_on(error, whole_of_words)
+    with pytest.raises(SystemError), interruptions():
+        broken_by(ValueError())
+
+
+def test_signals_while_the_command_line_is_imported_are_obeyed_after_that(here):
+    """Python's own answers are silence and a traceback."""
+    script = (
+        "import os, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'gridflow.commands.solve':\n"
+        "            os.kill(os.getpid(), {0})\n"
+        "            os.kill(os.getpid(), {0})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from gridflow.__main__ import main\nsys.exit(main())"
+    )
+    for number in SIGNALS:
+        command = [sys.executable, "-c", script.format(int(number)), *WORDS]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "gridflow: solve was interrupted; the same command starts it again\n"
+        assert os.listdir() == []
 
 
 def test_a_signal_while_numpy_is_imported_says_how_to_go_on(here):

@@ -17,6 +17,7 @@ FLOORS = [
         "compiled",
         "errors",
         "files",
+        "hdf5",
         "html",
         "interrupts",
         "launched",

@@ -16,6 +16,7 @@ from gridflow.commands.base import (
 )
 from gridflow.commands.results import solve_json
 from gridflow.errors import require
+from gridflow.interrupts import interruptions
 from gridflow.launched import end_all, launched_rank
 from gridflow.messages import command_to_resume, left_to_resume, reason_of, summary
 
@@ -37,7 +38,8 @@ def command_solve(arguments: argparse.Namespace) -> int:
     """Solves a case into a file, and draws it with --plot."""
     output = arguments.output or Path(f"{Path(arguments.case).stem}.nc")
     try:
-        return solved(arguments, output)
+        with interruptions():
+            return solved(arguments, output)
     except KeyboardInterrupt:  # while it starts or ends; else the run has ended in good order
         message(f"interrupted {left_to_resume(output)}. Go on with:\n  {command_to_resume(arguments, output)}")
         end_all()

@@ -16,6 +16,7 @@ from gridflow.commands.base import (
     message,
 )
 from gridflow.commands.results import validate_json
+from gridflow.interrupts import interruptions
 from gridflow.messages import command_to_resume, reason_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def command_validate(arguments: argparse.Namespace) -> int:
 
         progress = None if arguments.quiet else RunTally(case.name)
         chosen = {name: vars(arguments)[name] for name in ("quick", "overwrite", "resume", "threads", "particles")}
-        result = validate(case, directory, progress=progress, **chosen)
+        with interruptions():
+            result = validate(case, directory, progress=progress, **chosen)
     except (KeyboardInterrupt, OSError, MemoryError) as error:
         if arguments.debug and isinstance(error, Exception):
             raise

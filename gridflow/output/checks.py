@@ -27,6 +27,8 @@ SPELLED: tuple[str, ...] = (
 )
 SPELLED += ("cf_role", "axis", "calendar", "grid_mapping", "title", "source", "case", "status", "exported", "gridflow_version")
 """Attributes that are text."""
+NUMERIC = {"covariance": (4, 9), "period": (1,)}
+"""Attributes that are numbers, and how many."""
 TITLE_MAX = 1000
 """Characters of a title."""
 FORMAT = "density (time, factors…), cell_volume and coordinates, as gridflow writes them"
@@ -57,6 +59,9 @@ def check_attributes(file: Contents, name: str, attrs: dict[str, Any]) -> None:
         fits, what = plain and (isinstance(value, str) or key not in SPELLED), "text" if key in SPELLED else "text or numbers"
         where = f"the attribute {key!r}" + (f" of {name!r}" if name else "")
         file.require(fits, f"has {where} of type {type(value).__name__}", what, "remove or correct the attribute")
+        if key in NUMERIC:
+            numbers = not isinstance(value, str) and np.size(value) in NUMERIC[key] and np.isfinite(value).all()
+            file.require(numbers, f"has {where} = {str(value)[:40]!r}", f"{' or '.join(map(str, NUMERIC[key]))} numbers", ANEW)
         file.require("/" not in key and key.isprintable(), f"has {where}", "a name without slashes", "rename it")
 
 

@@ -176,6 +176,13 @@ class MemoryWriter:
         """All records, with the attributes."""
         return dataset_of(self.layout, {n: np.array([r[n] for r in self.records]) for n in self.records[0]}, self.attrs)
 
+    def in_file(self, path: Path) -> "FileWriter":
+        """The writer of a file, with all records so far."""
+        writer = FileWriter(path, self.layout)
+        for values in self.records:
+            writer.part.append(values)
+        return writer
+
 
 class NoWriter(MemoryWriter):
     """Of a process that does not write."""

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from gridflow.case.case import Case, Time
-from gridflow.errors import require
+from gridflow.errors import InputError, require
 from gridflow.files import check_new_file
+from gridflow.hdf5.links import ElsewhereError
 from gridflow.netcdf import read_file
 from gridflow.output.checkpoint import Checkpoint, read_checkpoint, read_final_state
 from gridflow.output.dataset import OF_THE_ENERGY, Ending
@@ -164,10 +165,12 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def attributes_of_file(path: Path) -> dict[str, Any]:
-    """Global attributes of a NetCDF file; none where it cannot be read."""
+    """Global attributes of a NetCDF file; none where it cannot be read. Raises InputError where it names other files."""
     try:
         with read_file(path) as file:
             return {name: file.getncattr(name) for name in file.ncattrs()}
+    except ElsewhereError as error:
+        raise InputError(f"--resume: {path.name!r} {error}", "numbers in the file itself", ANEW) from None
     except (OSError, RuntimeError, AttributeError, UnicodeDecodeError):
         return {}
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from msgspec import Meta
@@ -34,6 +34,32 @@ from gridflow.space.factor import Array, Factor, columns_of
 Positive = Annotated[float, Meta(gt=0.0)]
 
 
+@dataclass(frozen=True)
+class Course:
+    """A run so far: the states at the save times, and the current one.
+
+    steps : since the last save, where they are fixed; at : else the time, and the length of the next one
+    """
+
+    saved: list[Array]
+    state: Array
+    steps: int = 0
+    at: tuple[float, float] | None = None
+
+
+class Keeper(Protocol):
+    """What keeps a run, so that it goes on after it was killed: with the generators and counts of `Dynamics`, bit by bit."""
+
+    seconds: float
+    """That it took before."""
+
+    def begin(self, dynamics: "Dynamics", course: Course) -> Course:
+        """Where it goes on, or the start that is given."""
+
+    def after_step(self, dynamics: "Dynamics", course: Course) -> None:
+        """It has come so far."""
+
+
 @dataclass
 class Dynamics:
     """The velocity of states, and the noise.
@@ -45,6 +71,7 @@ class Dynamics:
     evaluations, unconverged : of the velocity, and implicit steps that ended before their tolerance, so far
     pieces : normal increments that make up one step; substeps : into which every step is divided. A run of two pieces and one
         of two substeps follow the same Brownian path: their difference is the error in time
+    keeper : of the run, or none
     """
 
     energy: ParticleEnergy
@@ -57,6 +84,7 @@ class Dynamics:
     batches: Generator
     pieces: int = 1
     substeps: int = 1
+    keeper: Keeper | None = None
     evaluations: int = 0
     unconverged: int = 0
     time: float = 0.0
@@ -161,13 +189,20 @@ def fixed_steps(
 
     Surfaces: a step is made in R³ and then retracted.
     """
-    yield points
-    for before, after in pairwise(times):
+    keeper, course = dynamics.keeper, Course([points], points)
+    if keeper is not None:
+        course = keeper.begin(dynamics, course)
+    saved, points, done = list(course.saved), course.state, course.steps
+    yield from course.saved
+    for before, after in list(pairwise(times))[len(saved) - 1 :]:
         count = dynamics.substeps * max(
             1, ceil((after - before) / dt_max * (1 - 1e-9))
         )  # a multiple of dt_max up to round-off is one
         dt = (after - before) / count
-        for k in range(count):
+        for k in range(done, count):
             dynamics.time = before + k * dt
             points = retract(advance(points, dt), dynamics.factors)
+            if keeper is not None:
+                keeper.after_step(dynamics, Course(saved, points, k + 1))
+        saved, done = [*saved, points], 0
         yield points

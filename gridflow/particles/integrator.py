@@ -14,7 +14,7 @@ from gridflow.errors import SolveError, require
 from gridflow.flow.flow import KEYS
 from gridflow.flow.noise import NoiseTerm
 from gridflow.particles.cloud import fold
-from gridflow.particles.dynamics import Dynamics, Positive, fixed_steps
+from gridflow.particles.dynamics import Course, Dynamics, Positive, fixed_steps
 from gridflow.particles.proximal import ProximalPoint
 from gridflow.space.factor import Array
 
@@ -133,13 +133,29 @@ class Adaptive(Struct, frozen=True, forbid_unknown_fields=True, tag="adaptive", 
                 )
             return dynamics.velocity(y.reshape(shape)).ravel()
 
-        solution: Any = scipy.integrate.solve_ivp(
-            velocity, (0.0, times[-1]), points.ravel(),
-            method="DOP853", t_eval=times, rtol=tolerance, atol=tolerance,
-        )  # fmt: skip
-        if not solution.success:
-            raise SolveError(f"a particle run failed: {solution.message}")
-        return (column.reshape(shape) for column in solution.y.T)
+        start = Course([points.ravel().reshape(shape)], points)
+        course = start if dynamics.keeper is None else dynamics.keeper.begin(dynamics, start)
+        begin, length = course.at or (0.0, None)
+        first = None if length is None else times[-1] - begin
+        solver: Any = scipy.integrate.DOP853(
+            velocity, begin, course.state.ravel(), times[-1], first_step=first, rtol=tolerance, atol=tolerance
+        )
+        if length is not None:
+            solver.h_abs = length
+            dynamics.evaluations -= 1  # the velocity there has been counted
+        saved = list(course.saved)
+        yield from course.saved
+        while solver.status == "running":
+            message = solver.step()
+            if solver.status == "failed":
+                raise SolveError(f"a particle run failed: {message}")
+            reached = [t for t in times[len(saved) :] if t <= solver.t]
+            within: Any = solver.dense_output() if reached else None
+            for t in reached:
+                saved.append(within(t).reshape(shape))
+                yield saved[-1]
+            if dynamics.keeper is not None and solver.status == "running":
+                dynamics.keeper.after_step(dynamics, Course(saved, solver.y.reshape(shape), at=(solver.t, solver.h_abs)))
 
 
 IntegratorSpec = GradientDescent | RungeKutta2 | Adaptive | ProximalPoint

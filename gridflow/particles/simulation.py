@@ -17,7 +17,7 @@ from gridflow.flow.flow import check_drive, check_terms
 from gridflow.html import table_html
 from gridflow.memory import require_memory
 from gridflow.particles.cloud import Cloud, Sampling, column_names, draw_cloud, fold
-from gridflow.particles.dynamics import Dynamics
+from gridflow.particles.dynamics import Dynamics, Keeper
 from gridflow.particles.integrator import IntegratorSpec
 from gridflow.problem import Problem
 from gridflow.space.factor import Array, columns_of
@@ -124,8 +124,9 @@ class Simulator:
         integrator: IntegratorSpec | None = None,
         pieces: int = 1,
         substeps: int = 1,
+        keeper: Keeper | None = None,
     ) -> ParticleRun:
-        """See `simulate`; pieces, substeps : see `Dynamics`; with substeps the energy is `ParticleEnergy.refined` too."""
+        """See `simulate`; pieces, substeps, keeper : see `Dynamics`; with substeps the energy is `ParticleEnergy.refined` too."""
         problem, chosen = self.problem, integrator or self.integrator
         if chosen is None:
             raise InputError("a particle run without an integrator", "one in [particles]", "pass integrator=…")
@@ -145,13 +146,14 @@ class Simulator:
         random, batches = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         dynamics = Dynamics(
             energy, problem.grid.factors, cloud.weights, self.mobility, problem.terms, problem.flow.mean_temperature,
-            random, batches, pieces, substeps,
+            random, batches, pieces, substeps, keeper,
         )  # fmt: skip
         check_terms(problem.terms, chosen.knows, chosen.label, f"use particles.integrator.kind = {chosen.instead}")
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # the velocity of a run that diverges stops it
             states = [dynamics.split(state) for state in chosen.run(dynamics, dynamics.state(cloud.points), saves)]
-            return self.result(saves, states, dynamics, time.perf_counter() - began)
+            before = 0.0 if keeper is None else keeper.seconds
+            return self.result(saves, states, dynamics, before + time.perf_counter() - began)
 
     def check_energy(self, cloud: Cloud) -> None:
         """Compares the numbers of an energy of one's own, at the first cloud. Raises InputError (`gridflow.energy.check`)."""

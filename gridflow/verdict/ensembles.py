@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import CloudSnapshot
 from gridflow.verdict.sketches import Sketches
 from gridflow.verdict.start import cyclic_pairs, marginals_of_points
+from gridflow.verdict.under_way import RunUnderWay
 
 MOLLIFICATION_FACTOR = 4 / 3
 """Error over the change that half the length makes, 1/(1 − 2^−2)."""
@@ -107,10 +109,15 @@ class Runs:
         chosen = {"times": [0.0, *self.plan.times], "seed": seed, "sampling": sampling, **options}
         label = "-".join(["particles", str(count), sampling, str(number), *options])
         determined_by = {"case": self.case_text, "count": count, **chosen}
-        return run_of(*self.finished.parts(label, determined_by, lambda: parts_of_run(self.checked_run(count, number, chosen))))
+        return run_of(*self.finished.parts(label, determined_by, partial(self.run_parts, count, number, chosen)))
+
+    def run_parts(self, count: int, number: int, chosen: dict[str, Any], kept: Path | None) -> Parts:
+        """The run itself, as it is kept; kept : the start of the name of the file from which it goes on, if any."""
+        keeper = None if kept is None else RunUnderWay(kept.with_name(f"{kept.name}.particles"))
+        return parts_of_run(self.checked_run(count, number, {**chosen, "keeper": keeper}))
 
     def checked_run(self, count: int, number: int, chosen: dict[str, Any]) -> ParticleRun:
-        """The run itself. Raises SolveError if it diverges, or some of its steps did not reach their tolerance."""
+        """The run. Raises SolveError if it diverges, or some of its steps did not reach their tolerance."""
         name = f"ensemble {number + 1} of {count} particles"
         try:
             run = self.simulator.run(count, **chosen)

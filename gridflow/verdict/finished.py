@@ -11,12 +11,15 @@ hash of all that determines the numbers of the run:
 
 A run with the same hash is read instead of made. No seed depends on which runs those are, so that the verdict is the same to the
 last bit, with the seconds that were measured when a run was made. A file that is damaged, or of anything else, is not used.
+
+While a run lasts it has files of its own beside that place, NAME.run.…, from which it goes on.
 """
 
 import json
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
@@ -44,8 +47,16 @@ Parts = tuple[dict[str, Array], dict[str, Any]]
 PACKAGES = ("numpy", "scipy", "numba")
 CLOUD = 128
 """Particles at which an energy is known by its numbers, or as many as there are labels, each of which may need its mass."""
-ABOUT = frozenset({"title", "source", "description", "seconds", "exact", "validation", "particles"})
-"""Keys of a case that no run on a grid depends on."""
+ABOUT: dict[str, Any] = {
+    "title": "",
+    "source": "",
+    "description": "",
+    "seconds": 0.0,
+    "exact": None,
+    "validation": {},
+    "particles": None,
+}
+"""Keys of a case that no run on a grid depends on, and how they are left out."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +66,29 @@ class Finished:
     folder: Path | None = None
     common: str = ""
 
-    def parts(self, label: str, determined_by: Mapping[str, Any], make: Callable[[], Parts]) -> Parts:
-        """The parts of a run: read where it is kept, else made and kept. They are the same bit by bit, in one memory layout."""
+    def parts(self, label: str, determined_by: Mapping[str, Any], make: Callable[[Path | None], Parts]) -> Parts:
+        """The parts of a run: read where it is kept, else made and kept. They are the same bit by bit, in one memory layout.
+
+        make : given the start of the names of files from which the run may go on, or None where it keeps none
+        """
         if self.folder is None:
-            return plain_parts(*make())
+            return plain_parts(*make(None))
         key = digest(self.common, label, determined_by)
         path = self.folder / f"{label}-{key[:16]}{ENDING}"
         found = kept_parts(path, key)
         if found is not None:
             return found
-        with reductions(CURRENT.get().chosen) as use:
-            arrays, numbers = plain_parts(*make())
         self.folder.mkdir(exist_ok=True)
+        try:
+            with reductions(CURRENT.get().chosen) as use:
+                arrays, numbers = plain_parts(*make(path))
+        except BaseException:
+            with suppress(OSError):  # there is something to go on from
+                self.folder.rmdir()
+            raise
         write_kept(path, arrays, {"key": key, "reductions": sorted(use.used), "numbers": numbers})
+        for left in self.folder.glob(f"{path.name}.*"):
+            left.unlink()
         return arrays, numbers
 
     def of_particles(self, simulator: Simulator) -> "Finished":
@@ -151,7 +172,7 @@ def digest_of_arrays(*arrays: Array | float | None) -> str:
 
 def determining_text(case: Case, *without: str) -> str:
     """The case without what no run on a grid depends on, and without further keys."""
-    return case.text(without=ABOUT.union(without))
+    return case.text(without={*ABOUT, *without})
 
 
 def digest(*parts: Any) -> str:

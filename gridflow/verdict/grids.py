@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gridflow.progress import Progress
 from gridflow.solver import solve_compared
 from gridflow.space.factor import Array
 from gridflow.verdict.coarsening import LEVELS, coarse_case, longer_step
-from gridflow.verdict.finished import NOT_KEPT, Finished, Parts, determining_text
+from gridflow.verdict.finished import ABOUT, NOT_KEPT, Finished, Parts, determining_text
 from gridflow.verdict.plan import Plan
 from gridflow.verdict.quantities import GridSnapshot
 from gridflow.verdict.sketches import Sketches, arrays_of, sketches_of
@@ -81,7 +82,7 @@ def run_grids(plan: Plan, tally: Progress, finished: Finished = NOT_KEPT) -> Gri
     tally.stage("sensitivity")
     case = coarse_case(plan.case, 2, order)
     determined_by = {"case": determining_text(case), "of": names, "times": plan.times}
-    sensitive = finished.parts("sensitivity", determined_by, lambda: ({"sensitivity": sensitivity(plan, case)}, {}))[0]
+    sensitive = finished.parts("sensitivity", determined_by, lambda kept: ({"sensitivity": sensitivity(plan, case, kept)}, {}))[0]
     tally.advance()
     fine = [[row[k] for k in plan.saves] for row in runs[1].sketches]
     pairs = [(runs[1], runs[2]), (runs[2], runs[4])]
@@ -96,9 +97,9 @@ def run_grids(plan: Plan, tally: Progress, finished: Finished = NOT_KEPT) -> Gri
     )
 
 
-def grid_parts(plan: Plan, case: Case) -> Parts:
-    """The run of a coarsened case as a `GridRun` keeps it."""
-    snapshots, dataset = grid_path(plan, case)
+def grid_parts(plan: Plan, case: Case, kept: Path | None) -> Parts:
+    """The run of a coarsened case as a `GridRun` keeps it; kept : see `grid_path`."""
+    snapshots, dataset = grid_path(plan, case, kept)
     arrays = {"energies": np.array([s.energy for s in snapshots]), "start": snapshots[0].masses}
     numbers = {
         "diagnostics": {name: float(dataset[name][-1]) for name in ("dissipation", *plan.problem.diagnostics)},
@@ -118,29 +119,34 @@ def exact_error(plan: Plan, fine: Sketches) -> Array | None:
     return plan.distances(fine, plan.sketches([grid_snapshot(plan.problem, m) for m in solution]))
 
 
-def sensitivity(plan: Plan, case: Case) -> Array:
-    """Distance per relative error of the speed, (n_quantities, n_times), on the grid of a coarsened case.
+def sensitivity(plan: Plan, case: Case, kept: Path | None) -> Array:
+    """Distance per relative error of the speed, (n_quantities, n_times), on the grid of a coarsened case; kept : see `grid_path`.
 
     A velocity 1 + δ times too large, and with it temperature and reaction, solves the case in faster time, ρ((1 + δ)t): δ = 1 %.
     """
     right, fast = plan.times, [SPEED * t for t in plan.times]
     if case.scheme.step_key is not None:  # the same steps, 1 % longer: each errs by itself, however short
-        before, after = (
-            grid_path(plan, case.replace({"time.stop": times[-1], "time.save": times, **longer_step(case, factor)}))[0][1:]
-            for times, factor in ((right, 1.0), (fast, SPEED))
-        )
+        chosen = [
+            ("right", case.replace({"time.stop": right[-1], "time.save": right})),
+            ("fast", case.replace({"time.stop": fast[-1], "time.save": fast, **longer_step(case, SPEED)})),
+        ]
+        before, after = (grid_path(plan, same, kept, name)[0][1:] for name, same in chosen)
     else:
         saves = sorted({*right, *fast})
-        path = grid_path(plan, case.replace({"time.stop": fast[-1], "time.save": saves}))[0]
+        path = grid_path(plan, case.replace({"time.stop": fast[-1], "time.save": saves}), kept)[0]
         snapshots = dict(zip([0.0, *saves], path, strict=True))
         before, after = [snapshots[t] for t in right], [snapshots[t] for t in fast]
     return plan.distances(plan.sketches(before), plan.sketches(after)) / 0.01
 
 
-def grid_path(plan: Plan, case: Case) -> tuple[list[GridSnapshot], "xarray.Dataset"]:
-    """The solution of a coarsened case at every save, and its dataset. Raises SolveError for a run that does not complete."""
+def grid_path(plan: Plan, case: Case, kept: Path | None, name: str = "grid") -> tuple[list[GridSnapshot], "xarray.Dataset"]:
+    """The solution of a coarsened case at every save, and its dataset. Raises SolveError for a run that does not complete.
+
+    kept : the start of the name of the file, with `name`, in which the run goes on after it was killed; None for none
+    """
     problem = case.problem(plan.problem.energy)
-    dataset = solve_compared(case.replace({"exact": None}), problem.energy)
+    file = None if kept is None else kept.with_name(f"{kept.name}.{name}.nc")
+    dataset = solve_compared(case.replace(ABOUT), problem.energy, file)
     if dataset.attrs["status"] == "interrupted":
         raise KeyboardInterrupt
     if dataset.attrs["status"] != "completed":

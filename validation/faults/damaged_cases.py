@@ -15,8 +15,8 @@ from gridflow.case.case import Case, load_case
 from gridflow.case.changes import parse_setting
 from gridflow.case.shipped import shipped_cases
 
-CELLS = 24
-"""Along lines of most cases."""
+CELLS, CELLS_OF_VERDICTS = 24, 64
+"""Along lines of most cases; a verdict has four times wider ones too, and twice as wide again where it is quick."""
 NUMBERS: list[Any] = [
     -1, 0, 1, 2, 3, 4, 5, 7, 1000, 10**5, 10**6, 10**9, 2**31, 2**63, 2**64, 10**20, 10**200, -(10**30), 0.0, -0.0, 5e-324,
     1e-300, 1e-150, 1e-30, 1e-9, 0.5, 1.5, 1e5, 1e9, 1e30, 1e75, 1e100, 1e149, 1e150, 1e308, -0.5, -1e-300, -1e9, -1e149,
@@ -144,11 +144,35 @@ def settings(table: dict[str, Any], rng: random.Random) -> list[str]:
     return found
 
 
-def coarse(table: dict[str, Any]) -> None:
-    """Few cells and a few steps, in place, before the damage."""
+def coarse(table: dict[str, Any], cells: int = CELLS, level: int = 1) -> None:
+    """Few cells, in place, before the damage."""
     for factor in table["space"].values():
-        factor |= {"cells": min(factor["cells"], CELLS)} if "cells" in factor else {}
-        factor |= {"level": min(factor["level"], 1)} if "level" in factor else {}
+        factor |= {"cells": min(factor["cells"], cells)} if "cells" in factor else {}
+        factor |= {"level": min(factor["level"], level)} if "level" in factor else {}
+
+
+def few_particles(table: dict[str, Any]) -> None:
+    """As many as a verdict needs at least, in place, before the damage."""
+    table["particles"] |= {"counts": [16, 32, 128], "ensembles": 8, "verdict": {"count": 32, "ensembles": 8}}
+
+
+def damaged_verdict(seed: int, number: int) -> Case:
+    """The case of a number with particles, of which the damage is more often in what concerns them. Raises InputError."""
+    rng = random.Random(f"verdict {seed} {number}")
+    name = rng.choice(sorted(name for name, table in tables().items() if "particles" in table))
+    table = deepcopy(tables()[name])
+    coarse(table, CELLS_OF_VERDICTS, 4)
+    few_particles(table)
+    table["validation"]["times"] = 2
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        part = rng.choice(["particles", "particles", "validation", "flow", "initial", ""])
+        if isinstance(table.get(part), dict | list) and table[part]:
+            inside = {part: table[part]}
+            damage(inside, rng)
+            table = {key: value for key, value in table.items() if key != part} | inside
+        else:
+            damage(table, rng)
+    return Case.from_dict(table, name, shipped_cases()[name].parent)
 
 
 def damaged_case(seed: int, number: int, small: bool, folder: Path) -> Case:

@@ -10,15 +10,17 @@ SolveError. Anything else is a fault:
     large       more than RESIDENT_MAX of memory is in use
 
 Cases run in child processes with a limit on their address space; a child that hangs or dies is replaced. `--full` has 50,000
-cases, of which every tenth takes steps.
+cases, of which every tenth takes steps. With `--verdicts` the damage is mostly to what concerns particles: a run of few is made,
+and every tenth case has its verdict, as `gridflow validate --quick` makes it; what takes more than UNFINISHED_SECONDS is left.
 
-    python -m validation.faults.fuzz_cases [--full] [--count N] [--first K] [--seed S] [--steps EVERY]
+    python -m validation.faults.fuzz_cases [--full] [--count N] [--first K] [--seed S] [--steps EVERY] [--verdicts]
 """
 
 import argparse
 import multiprocessing
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -28,17 +30,21 @@ from collections import Counter
 from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from gridflow.errors import InputError, SolveError
+from gridflow.particles.simulation import Simulator
 from gridflow.preview import preview
 from gridflow.scheme.jko.scheme import JKO
 from gridflow.solver import solve
-from validation.faults.damaged_cases import damaged_case
+from gridflow.verdict.runner import validate
+from validation.faults.damaged_cases import damaged_case, damaged_verdict
 
 SHOW_SECONDS, LIMIT_SECONDS = 2.0, 60.0
-ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 1.5 * 2**30
+ADDRESS_MAX, RESIDENT_MAX = 4 * 2**30, 2**30
 """Bytes. Compiled code needs far more addresses than memory."""
+UNFINISHED_SECONDS = 20
 FULL, STEPS_EVERY, CHILDREN = 50_000, 10, 2
 CELLS_MAX, STEPS = 200_000, 3
 """Cells of grids on which more than `show` is tried, which takes however long; steps."""
@@ -52,7 +58,11 @@ class Outcome(NamedTuple):
     text: str = ""
 
 
-FINE = ("clean", "refused", "failed")
+FINE = ("clean", "refused", "failed", "unfinished")
+
+
+class UnfinishedError(Exception):
+    """A run goes on, and is left."""
 
 
 def processor_seconds() -> float:
@@ -69,8 +79,11 @@ def stages(seed: int, number: int, steps: bool, folder: Path, shows: bool = True
     case.text()
     if shows:
         preview(case)
-        if processor_seconds() - began > SHOW_SECONDS:
-            raise TimeoutError
+        if processor_seconds() - began > SHOW_SECONDS:  # kernels were compiled, once, or else it takes that long again
+            began = processor_seconds()
+            preview(case)
+            if processor_seconds() - began > SHOW_SECONDS:
+                raise TimeoutError
     if prod(spec.size for spec in case.space.values()) > CELLS_MAX:
         return
     yield "problem"
@@ -83,28 +96,61 @@ def stages(seed: int, number: int, steps: bool, folder: Path, shows: bool = True
     yield "end"
 
 
-def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = True) -> Outcome:
-    """What becomes of one case; steps : whether it takes some; shows : whether `gridflow show` is tried."""
-    stage, before = "load", peak()
+def stages_of_verdict(seed: int, number: int, judged: bool) -> Any:
+    """The same of a case whose particles are run; judged : whether it has a verdict."""
+    yield "load"
+    case = damaged_verdict(seed, number)
+    yield "particles"
+    before = signal.signal(signal.SIGALRM, leave)
+    signal.alarm(UNFINISHED_SECONDS)
+    try:
+        if prod(spec.size for spec in case.space.values()) > CELLS_MAX or case.particles is None:
+            return
+        simulator, times = Simulator.of(case), [0.0, case.time.stop * 1e-3]
+        for sampling, options in (("random", {"pieces": 2}), (case.particles.verdict.sampling, {"substeps": 2})):
+            simulator.run(case.particles.verdict.count, times=times, sampling=sampling, **options)
+        if judged:
+            yield "verdict"
+            validate(case, quick=True, threads=1)
+        yield "end"
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """Ends what goes on for too long."""
+    raise UnfinishedError
+
+
+def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = True, verdicts: bool = False) -> Outcome:
+    """What becomes of one case; steps : whether it takes some; shows : whether `gridflow show` is; verdicts : see the top."""
+    stage, kind, text = "load", "clean", ""
+    chosen = stages_of_verdict(seed, number, steps) if verdicts else stages(seed, number, steps, folder, shows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            for stage in stages(seed, number, steps, folder, shows):  # noqa: B007
+            for stage in chosen:  # noqa: B007
                 pass
         except (InputError, SolveError) as error:
-            return Outcome(stage, "refused" if isinstance(error, InputError) else "failed", str(error))
+            kind, text = "refused" if isinstance(error, InputError) else "failed", str(error)
+        except UnfinishedError:
+            kind = "unfinished"
         except TimeoutError:
-            return Outcome(stage, "slow", f"gridflow show took more than {SHOW_SECONDS:g} s")
+            kind, text = "slow", f"gridflow show took more than {SHOW_SECONDS:g} s"
         except Exception as error:
-            return Outcome(stage, *fault(str(error) if "Traceback" in str(error) else traceback.format_exc()))
-    large = peak() > max(before, RESIDENT_MAX)
-    return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, "clean")
+            left = isinstance(error.__cause__, UnfinishedError)  # Numba makes a SystemError of it
+            kind, text = (
+                ("unfinished", "") if left else fault(str(error) if "Traceback" in str(error) else traceback.format_exc())
+            )
+    large = kind in FINE and peak() > RESIDENT_MAX
+    return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, kind, text)
 
 
 def peak() -> float:
-    """Most bytes that were in use so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Most bytes that this process, or one that it started, has had in use so far."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024
 
 
 def fault(text: str) -> tuple[str, str]:
@@ -114,8 +160,8 @@ def fault(text: str) -> tuple[str, str]:
     return "warning" if last.startswith("RuntimeWarning") else "traceback", f"{last[:160]} ({where})"
 
 
-def child(pipe: Connection, seed: int) -> None:
-    """Answers numbers with outcomes until the pipe closes."""
+def child(pipe: Connection, seed: int, verdicts: bool) -> None:
+    """Answers numbers with outcomes until the pipe closes, or one was large: the peak of a process does not sink."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_MAX, ADDRESS_MAX))
     with tempfile.TemporaryDirectory() as folder:
         while True:
@@ -123,16 +169,19 @@ def child(pipe: Connection, seed: int) -> None:
                 number, steps = pipe.recv()
             except EOFError:
                 return
-            pipe.send(outcome(seed, number, steps, Path(folder)))
+            found = outcome(seed, number, steps, Path(folder), verdicts=verdicts)
+            pipe.send(found)
+            if found.kind == "large":
+                return
 
 
 class Child:
     """A process that takes one case at a time."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, verdicts: bool) -> None:
         context = multiprocessing.get_context("spawn")
-        self.seed, (self.pipe, theirs) = seed, context.Pipe()
-        self.process = context.Process(target=child, args=(theirs, seed), daemon=True)
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=child, args=(theirs, seed, verdicts), daemon=True)
         self.process.start()
         theirs.close()
         self.number, self.began = -1, 0.0
@@ -146,7 +195,10 @@ class Child:
         """The outcome; None while it runs."""
         try:
             if self.pipe.poll(0.01):
-                return self.pipe.recv()
+                found: Outcome = self.pipe.recv()
+                if found.kind == "large":
+                    self.process.join()
+                return found
         except (EOFError, ConnectionResetError):
             self.process.join()
             return Outcome("?", "signal", f"exit code {self.process.exitcode}")
@@ -157,9 +209,9 @@ class Child:
         return None
 
 
-def series(seed: int, numbers: range, every: int) -> list[tuple[int, Outcome]]:
-    """Outcomes of the cases of these numbers; every so many take steps."""
-    children, left, found = [Child(seed) for _ in range(CHILDREN)], iter(numbers), []
+def series(seed: int, numbers: range, every: int, verdicts: bool) -> list[tuple[int, Outcome]]:
+    """Outcomes of the cases of these numbers; every so many take steps, or have a verdict."""
+    children, left, found = [Child(seed, verdicts) for _ in range(CHILDREN)], iter(numbers), []
     busy: dict[int, Child] = {}
     for k, worker in enumerate(children):
         if (number := next(left, None)) is not None:
@@ -171,7 +223,7 @@ def series(seed: int, numbers: range, every: int) -> list[tuple[int, Outcome]]:
                 continue
             found.append((worker.number, answer))
             if not worker.process.is_alive():
-                worker = Child(seed)
+                worker = Child(seed, verdicts)
             if (number := next(left, None)) is None:
                 del busy[k]
                 worker.pipe.close()
@@ -200,10 +252,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=STEPS_EVERY, help="every so many cases take steps")
+    parser.add_argument("--steps", type=int, default=STEPS_EVERY, help="every so many cases take steps, or have a verdict")
+    parser.add_argument("--verdicts", action="store_true", help="run particles, and judge")
     arguments = parser.parse_args()
     count = FULL if arguments.full else arguments.count
-    found = series(arguments.seed, range(arguments.first, arguments.first + count), arguments.steps)
+    found = series(arguments.seed, range(arguments.first, arguments.first + count), arguments.steps, arguments.verdicts)
     print(report(found))
     return int(any(o.kind not in FINE for _, o in found))
 

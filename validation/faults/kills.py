@@ -68,7 +68,7 @@ class Job:
     def command(self, *more: str) -> list[str]:
         """What starts it."""
         where = ["-o", str(self.output), "--quiet"] if self.words[0] == "solve" else ["-o", str(self.folder)]
-        return [sys.executable, "-m", "gridflow.cli", *self.words, *where, "--threads", "1", *more]
+        return [sys.executable, "-m", "gridflow", *self.words, *where, "--threads", "1", *more]
 
     def started(self, log: Path) -> subprocess.Popen:
         """It, or the rest of it, in a process of its own."""
@@ -76,9 +76,10 @@ class Job:
             return subprocess.Popen(self.command("--resume"), stderr=stream, stdout=stream)
 
     def kept(self) -> Iterator[Path]:
-        """What it goes on from: its checkpoint, its finished runs."""
-        yield from self.folder.glob("*.checkpoint")
+        """What it goes on from: its checkpoint, its finished runs and those under way."""
+        yield from self.folder.rglob("*.checkpoint")
         yield from self.folder.glob("*.kept/*.run")
+        yield from self.folder.glob("*.kept/*.particles")
 
     def litter(self) -> list[str]:
         """What should not be left beside the output."""

@@ -101,6 +101,7 @@ class MMDEnergy(Energy):
         samples, densities = self.target.samples(factors), self.target.densities
         named = all(c.density for _, c in densities)
         require(named, "particles of an MMD to a target from a file", "named densities", "write the target as a mixture")
+        self.target.check(factors)
         return MMDParticles(self.kernel, factors, densities, samples)
 
 

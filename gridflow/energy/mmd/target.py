@@ -13,7 +13,7 @@ from gridflow.errors import require
 from gridflow.space.deposit import deposit
 from gridflow.space.factor import Array, Factor
 from gridflow.space.grid import Grid
-from gridflow.space.mixture import Component, mixture_masses
+from gridflow.space.mixture import Component, factor_masses, mixture_masses
 from gridflow.sums.kernels import Kernel, periods
 from gridflow.sums.pairs import Sums
 
@@ -68,6 +68,12 @@ class TargetMeasure:
         points = [read_samples(c, factors, self.directory) for c in sampled]
         weights = [np.full(len(p), c.weight / self.total / len(p)) for c, p in zip(sampled, points, strict=True)]
         return Samples(np.concatenate(points), np.concatenate(weights))
+
+    def check(self, factors: tuple[Factor, ...]) -> None:
+        """Raises InputError for named densities that are not those of the factors."""
+        for _, component in self.densities:
+            if component.density:
+                factor_masses(component, factors, "energy.target")
 
     def masses(self, grid: Grid) -> Array:
         """Cell masses of the densities."""

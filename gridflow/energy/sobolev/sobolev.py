@@ -93,6 +93,7 @@ class SobolevEnergy(Energy):
             f"at most {MODES_MAX} products of modes",
             "lower energy.modes",
         )
+        self.target.check(factors)
         return SobolevParticles(self.spec, factors, densities, samples)
 
 

@@ -114,8 +114,8 @@ class JKO(Struct, frozen=True, forbid_unknown_fields=True, tag="jko", tag_field=
     ghosts: ClassVar[int | None] = 0
 
     def not_in_slabs(self) -> str | None:
-        """What keeps it from slabs of a grid."""
-        return None
+        """What keeps this scheme from slabs of a grid, and what to write instead."""
+        return 'scheme.algorithm = "scaling": use "newton"' if self.algorithm == "scaling" else None
 
     def init(self, problem: Problem) -> "JKOStepper":
         """Bind to a problem. Raises InputError for a combination that this scheme cannot do."""

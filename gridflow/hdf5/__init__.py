@@ -1,0 +1,1 @@
+"""What HDF5 files hold, read without the C library."""
