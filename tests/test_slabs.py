@@ -15,11 +15,12 @@ import gridflow
 from gridflow.errors import InputError
 from gridflow.launched import mpiexec_path
 from gridflow.slabs.ranks import Ranks
-from gridflow.slabs.slab import Slab, cut_axis, piece, slab_of
+from gridflow.slabs.slab import Slab, cut_axis, slab_of
 from gridflow.space.circle import Circle
 from gridflow.space.grid import Grid
 from gridflow.space.labels import Labels
 from gridflow.space.line import Grading, Interval
+from gridflow.space.piece import piece
 from gridflow.space.sphere import Sphere
 
 MPIEXEC = mpiexec_path()

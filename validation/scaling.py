@@ -51,8 +51,9 @@ THREADS_SHARE = 0.5
 """Of 64 times the speed of one core: a sweep is bound by the memory of its node before all cores are."""
 LARGE = {"3-D, 16384 × 781²": (16384, 16384 * 781**2), "6-D, 512 × 28⁵": (512, 512 * 28**5), "6-D, 46⁶": (46, 46**6)}
 """Grids of about 10¹⁰ cells: cells along the cut, and in all."""
-EXACT = 1e-12
-"""Relative, of sums that are taken in another order, after a few steps."""
+EXACT, EXACT_JKO = 1e-12, 1e-10
+"""Relative, of sums that are taken in another order, after a few steps. The iteration of a JKO step ends at 1e-8 and keeps its
+residuals and its history in single precision: the round-off of a step is 1e-12 to 1e-11."""
 
 
 def network(cells: dict[str, int], jko: bool) -> Case:
@@ -96,9 +97,9 @@ def measured(case: Case, steps: int) -> dict[str, Any] | None:
             counts["bytes"] += 8 * np.size(values)
             return super().total(values)
 
-        def to_all(self, parts, shapes):
+        def to_all(self, sent, parts, shapes):
             counts["bytes"] += sum(part.nbytes for k, part in enumerate(parts) if k != self.rank)
-            return super().to_all(parts, shapes)
+            return super().to_all(sent, parts, shapes)
 
     found = ranks()
     own = None if found is None else Counting(found.comm)
@@ -191,7 +192,9 @@ def reproduce(directory: Path, quick: bool) -> list[Claim]:
         claim(
             "same", "Slabs compute what a whole grid does.", "largest difference of densities on 2 ranks", apart(one, two), **same
         ),
-        claim("same-jko", "So do entropic JKO steps.", "the same for JKO", apart(plain, cut), **same),
+        claim(
+            "same-jko", "So do entropic JKO steps.", "the same for JKO", apart(plain, cut), **same | {"band": (0.0, EXACT_JKO)}
+        ),
         claim(
             "bytes", "A step sends the surface and few numbers.", "bytes over 16 N/n per exchange", two["bytes"] / formula, **few
         ),

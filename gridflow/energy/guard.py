@@ -209,6 +209,10 @@ class GuardedParticles(ParticleEnergy):
     def check_start(self, points: Array, weights: Array) -> None:
         self.inner.check_start(points, weights)
 
+    def refined(self) -> ParticleEnergy:
+        finer = of_class(self.inner.refined(), ParticleEnergy)
+        return self if finer is self.inner else guarded_particles(finer)
+
     def extend(self, reach: float) -> ParticleEnergy:
         return guarded_particles(self.inner.extend(reach))
 

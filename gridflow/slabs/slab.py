@@ -11,7 +11,6 @@ in all of them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import Any
 
@@ -23,6 +22,7 @@ from gridflow.slabs.ranks import Ranks
 from gridflow.space.coordinate import Coordinate
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Result
+from gridflow.space.piece import goes_around, piece
 
 DRAWN = 2**22
 """Random numbers that are drawn at a time: those of other ranks among them are thrown away."""
@@ -32,34 +32,6 @@ CELLS_MIN = 4
 """Of a slab along the cut: twice what a stencil reaches to one side."""
 
 
-@dataclass(frozen=True, eq=False)
-class Piece(Coordinate):
-    """Some cells of a line or circle that follow each other, with walls where they end. Its geometry is that of the whole."""
-
-    of: Coordinate = field(kw_only=True)
-
-    @property
-    def components(self) -> int:  # type: ignore[override]
-        return self.of.components
-
-    @property
-    def walls(self) -> tuple[float, float]:
-        return float(self.edges[0]), float(self.edges[-1])
-
-    @property
-    def covariance(self) -> Array | None:
-        return self.of.covariance
-
-    def fold(self, x: Array) -> Array:
-        return self.of.fold(x)
-
-    def embed(self, x: Array) -> Array:
-        return self.of.embed(x)
-
-    def embed_tangent(self, x: Array) -> Array:
-        return self.of.embed_tangent(x)
-
-
 class Slab(Grid):
     """The slab of one rank. whole : the grid; axis : of the cut factor; ghosts : cells of a neighbour beyond either end"""
 
@@ -67,7 +39,7 @@ class Slab(Grid):
         self.grid, self.ranks, self.axis, self.ghosts = whole, ranks, axis, ghosts
         factor = whole.factors[axis]
         assert isinstance(factor, Coordinate)
-        n, self.around = factor.size, factor.period > 0
+        n, self.around = factor.size, goes_around(factor)
         self.ends = np.array([n * k // ranks.size for k in range(ranks.size + 1)])
         self.before = ghosts if self.around or ranks.rank > 0 else 0
         self.after = ghosts if self.around or ranks.rank < ranks.size - 1 else 0
@@ -144,7 +116,7 @@ class Slab(Grid):
             return field
         return field.take(self.cells, more + self.axis)
 
-    def cut(self, field: Array) -> Array:
+    def cut(self, field: np.ndarray) -> np.ndarray:
         return field if field.shape[self.axis] == 1 else field.take(self.cells, self.axis)
 
     def has_wall(self, axis: int, side: int) -> bool:
@@ -201,29 +173,6 @@ class Slab(Grid):
             own[self.cells[self.own[-1]]] = masses[self.own[-1]]
             masses = own
         return self.total(masses)
-
-    @cached_property
-    def boundary(self) -> NDArray[np.bool_]:
-        layer = np.zeros(self.shape, dtype=bool)
-        for axis, factor in enumerate(self.grid.factors):
-            if factor.walls and self.grid.mobility[axis].max() > 0:
-                outer = np.zeros(factor.size, dtype=bool)
-                outer[[0, -1]] = True
-                here = outer[self.cells] if axis == self.axis else outer
-                layer |= here.reshape([-1 if k == axis else 1 for k in range(len(self.shape))])
-        return layer
-
-
-def piece(factor: Coordinate, numbers: NDArray[np.int64]) -> Piece:
-    """Cells of a factor; numbers : of the cells, which go on around a circle."""
-    n, turns = factor.size, np.floor_divide(numbers, factor.size) * factor.period
-    faces = np.append(numbers, numbers[-1] + 1)
-    edges = factor.edges[faces % n] + np.floor_divide(faces, n) * factor.period if factor.period > 0 else factor.edges[faces]
-    cells, at = numbers % n, faces % n if factor.period > 0 else faces
-    return Piece(
-        factor.name, factor.kind, factor.units, factor.points[cells] + turns, factor.volumes[cells], edges, factor.distances[at],
-        of=factor,
-    )  # fmt: skip
 
 
 def cut_axis(grid: Grid) -> int:

@@ -95,7 +95,7 @@ class Grid:
             )
         return self.along(index, values)
 
-    def along(self, axis: int, values: Array) -> Array:
+    def along(self, axis: int, values: np.ndarray) -> np.ndarray:
         """Values of one factor, reshaped to broadcast against the grid."""
         return values.reshape([-1 if k == axis else 1 for k in range(len(self.factors))])
 
@@ -189,7 +189,7 @@ class Grid:
         """The cells of this grid of such a field of the whole one; other arrays are as they were."""
         return field
 
-    def cut(self, field: Array) -> Array:
+    def cut(self, field: np.ndarray) -> np.ndarray:
         """A field on the whole grid, or one that broadcasts against it, at the cells of this one."""
         return field
 
@@ -262,10 +262,12 @@ class Grid:
     @cached_property
     def boundary(self) -> NDArray[np.bool_]:
         """True in the outermost cell layer of every no-flux factor that is not frozen."""
-        layer = np.zeros(self.shape, dtype=bool)
-        for axis, factor in enumerate(self.factors):
-            if factor.walls and self.mobility[axis].max() > 0:
-                layer[(slice(None),) * axis + ([0, -1],)] = True
+        layer, whole = np.zeros(self.shape, dtype=bool), self.whole
+        for axis, factor in enumerate(whole.factors):
+            if factor.walls and whole.mobility[axis].max() > 0:
+                outer = np.zeros(factor.size, dtype=bool)
+                outer[[0, -1]] = True
+                layer |= self.cut(whole.along(axis, outer))
         return layer
 
     def split(self, names: tuple[str, ...]) -> Split:

@@ -86,7 +86,9 @@ class ImplicitStepper(FiniteVolumeStepper):
         )
         spread = [step.implicit for step in self.others if isinstance(step, Spread)]
         self.first_time = min(implicit.first_time() for implicit in (self.implicit, *spread))
-        moving = [grid.whole.factors[axis] for implicit in (self.implicit, *spread) for axis in implicit.moving]
+        whole = grid.whole
+        moving = [f for f, m in zip(whole.factors, whole.mobility, strict=True) if f.moves and m.max() > 0]
+        moving += [whole.factors[axis] for implicit in spread for axis in implicit.moving]
         cells = max([CELLS_MIN, *(int(f.size ** (1 / f.dimension)) for f in moving)])
         self.tolerance = max(ERROR_MAX * (accuracy**0.5 / cells) ** 3, ROUNDOFF)
 
