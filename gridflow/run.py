@@ -16,14 +16,15 @@ from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
 from gridflow.interrupts import Held, interruptions
 from gridflow.memory import require_disk
-from gridflow.output.checkpoint import Checkpoint, Counters, remove_checkpoints, write_checkpoint
-from gridflow.output.dataset import Ending, FileWriter, MemoryWriter, NoWriter, Record, layout_of
+from gridflow.output.checkpoint import Checkpoint, Counters
+from gridflow.output.dataset import Ending, NoWriter, Record, layout_of
 from gridflow.output.kept import UnreadableError
 from gridflow.output.layout import Layout
 from gridflow.output.remains import ANEW, Remains
 from gridflow.output.schema import RECORDS, REPORTS, RESERVED
 from gridflow.progress import Progress
-from gridflow.restart import CHECKPOINT_SECONDS, checkpoint_interval, checkpoint_of, final_state, part_of, restored
+from gridflow.restart import CHECKPOINT_SECONDS, restored
+from gridflow.run_files import RunFiles
 from gridflow.scheme.base import State, Stepper
 from gridflow.scheme.guards import check_step, steps_done
 from gridflow.scheme.watch import Watch
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 FEWER = "save less often (time.save), or use fewer cells or data"
 
 
-class Run:
+class Run(RunFiles):
     """One run of a case: its parts, and the loop. size : of its records, in bytes; late : a file is begun with a checkpoint."""
 
     def __init__(
@@ -81,7 +82,7 @@ class Run:
             folder = path.parent
             self.grid.first(lambda: require_disk(f"a result of {len(self.times)} saves", self.size, folder, FEWER))
         self.counters = Counters()
-        self.writer: MemoryWriter | FileWriter | NoWriter = NoWriter(layout)
+        self.writer = NoWriter(layout)
         self.state = self.beginning(layout, remains)
         self.began = time.monotonic() - self.counters.wall_seconds
         self.checkpoint_due = began + CHECKPOINT_SECONDS
@@ -128,16 +129,6 @@ class Run:
         self.watch.start(state)
         self.grid.first(partial(self.open, layout))
         return state
-
-    def open(self, layout: Layout) -> None:
-        """The writer of a run from the start."""
-        if self.path is not None:
-            remove_checkpoints(self.path)  # of an earlier run under this name
-        self.writer = MemoryWriter(layout) if self.path is None or self.late else FileWriter(self.path, layout)
-
-    def reopen(self, path: Path, checkpoint: Checkpoint, layout: Layout, extends: Path | None) -> None:
-        """The writer of a run that goes on from a checkpoint. Raises UnreadableError where its records are not there."""
-        self.writer = FileWriter(path, layout, part_of(path, checkpoint, layout, extends))
 
     def records(self) -> dict[str, tuple[str, str]]:
         """Units and long names of the numbers of every save, by name."""
@@ -213,11 +204,6 @@ class Run:
                 with self.held:
                     self.save_checkpoint()
             self.look_at_signals()
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether there is no file, or not yet."""
-        return self.path is None or (self.late and not isinstance(self.writer, FileWriter))
 
     def agreed(self, due: bool) -> bool:
         """What the process that writes says, in all of them."""
@@ -311,41 +297,3 @@ class Run:
         if status == "interrupted" and not self.in_memory:
             self.save_checkpoint()
         return self.grid.first(lambda: self.finished(attrs, status, final))
-
-    def finished(self, attrs: dict[str, Any], status: str, final: Checkpoint | None) -> Ending:
-        """What `ending` returns, in the process that writes."""
-        writer = self.writer
-        if not isinstance(writer, FileWriter) or final is None:
-            return writer.finish(attrs)
-        if status == "interrupted":
-            return replace(writer.suspend(attrs), reached=self.state.time)
-        try:
-            result = writer.finish(attrs, final_state(final, writer.part))
-        except OSError:
-            write_checkpoint(writer.path, final)  # no step need be done again
-            raise
-        remove_checkpoints(writer.path)
-        return result
-
-    def checkpoint(self) -> Checkpoint | None:
-        """What is needed to go on from here, on any number of ranks; None in processes that do not write."""
-        counters = replace(self.counters, wall_seconds=time.monotonic() - self.began)
-        arrays = {name: self.grid.gather(array) for name, array in self.state.arrays.items()}
-        density = self.grid.gather(self.state.density)
-        if not isinstance(self.writer, FileWriter):
-            return None
-        whole = replace(self.state, density=density, arrays=arrays)
-        return checkpoint_of(self.case.text(), whole, counters, self.watch, self.writer.part)
-
-    def save_checkpoint(self) -> None:
-        """Records of the part come first, so that a checkpoint never counts a lost one. Nothing for a run in memory."""
-        if self.path is None:
-            return
-        if self.late and isinstance(self.writer, MemoryWriter):
-            self.writer = self.writer.in_file(self.path)
-        began, checkpoint = time.monotonic(), self.checkpoint()
-        if checkpoint is not None and isinstance(self.writer, FileWriter):
-            self.writer.part.synchronise()
-            write_checkpoint(self.writer.path, checkpoint)
-        now = time.monotonic()
-        self.checkpoint_due = now + checkpoint_interval(now - began)

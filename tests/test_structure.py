@@ -41,7 +41,7 @@ FLOORS = [
     ["output.layout", "output.ugrid"],
     ["case"],
     ["output", "accessor", "particles.simulation", "progress"],
-    ["restart", "run", "slabs.problem", "solver"],
+    ["restart", "run", "run_files", "slabs.problem", "solver"],
     ["verdict"],
     ["sweeps"],
     ["reports"],
