@@ -20,7 +20,7 @@ import pytest
 import xarray
 from helpers import ORNSTEIN_UHLENBECK, QUADRATIC, case_of
 
-from gridflow import restart, run
+from gridflow import restart, run, run_files
 from gridflow.case.case import load_case
 from gridflow.cli import main
 from gridflow.commands import solve as solve_command
@@ -279,7 +279,7 @@ def resume(path, case=CASE, whole=None):
 def at_every_step(monkeypatch):
     """A checkpoint after every step."""
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(run, "checkpoint_interval", lambda seconds: -1.0)
+    monkeypatch.setattr(run_files, "checkpoint_interval", lambda seconds: -1.0)
 
 
 @pytest.fixture(scope="module")
@@ -538,7 +538,7 @@ def test_checkpoints_take_a_fiftieth_of_a_run(seconds, interval):
 def test_the_first_checkpoint_comes_after_two_seconds(tmp_path, monkeypatch):
     """A clock on which a step takes half a second and a checkpoint a tenth: then one every five seconds."""
     now, written, taken = [100.0], [], []
-    write, step = run.write_checkpoint, FiniteVolumeStepper.step
+    write, step = run_files.write_checkpoint, FiniteVolumeStepper.step
 
     def slow_write(*arguments):
         now[0] += 0.1
@@ -550,8 +550,9 @@ def test_the_first_checkpoint_comes_after_two_seconds(tmp_path, monkeypatch):
         taken.append(now[0])
         return step(*arguments)
 
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(run, "write_checkpoint", slow_write)
+    for module in (run, run_files):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(run_files, "write_checkpoint", slow_write)
     monkeypatch.setattr(FiniteVolumeStepper, "step", slow_step)
     steps = int(solve(CASE, tmp_path / "a.nc")["steps"][-1])
     assert written == list(range(5, steps + 1, 10))  # more than 2 s, then more than 5 s later
@@ -779,17 +780,17 @@ def test_memory_that_does_not_suffice_leaves_a_checkpoint(here, capsys, monkeypa
 
 
 # -------------------------------------------------------------------------------------------------------------- real kills
-@pytest.mark.parametrize("place", ["Part.count", "kept.publish", "dataset.publish", "run.remove_checkpoints"])
+@pytest.mark.parametrize("place", ["Part.count", "kept.publish", "dataset.publish", "run_files.remove_checkpoints"])
 def test_sigkill_in_a_write(place, here, capsys, whole_of_words):
     """Between a record and its number, before a checkpoint and the complete file have their names, before the rest is removed."""
     script = (
         "import os, signal, sys\n"
-        "from gridflow import run\nfrom gridflow.output import dataset, kept\nfrom gridflow.output.part import Part\n"
-        "run.CHECKPOINT_SECONDS, run.checkpoint_interval = -1.0, lambda seconds: -1.0\n"
+        "from gridflow import run, run_files\nfrom gridflow.output import dataset, kept\nfrom gridflow.output.part import Part\n"
+        "run.CHECKPOINT_SECONDS, run_files.checkpoint_interval = -1.0, lambda seconds: -1.0\n"
         f"calls, call = [], {place}\n"
         "def killed(*arguments):\n"
         "    calls.append(1)\n"
-        f"    if len(calls) == {2 if place == 'run.remove_checkpoints' else 1 if place == 'dataset.publish' else 9}:\n"
+        f"    if len(calls) == {2 if place == 'run_files.remove_checkpoints' else 1 if place == 'dataset.publish' else 9}:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return call(*arguments)\n"
         f"{place} = killed\n"

@@ -38,8 +38,8 @@ TIMES = [0.0, 0.12, 0.5, 0.6]
 @pytest.fixture
 def at_every_step(monkeypatch):
     """A file after every step."""
-    for module in ("verdict.under_way", "run"):
-        monkeypatch.setattr(f"gridflow.{module}.CHECKPOINT_SECONDS", -1.0)
+    for module, loop in (("verdict.under_way", "verdict.under_way"), ("run_files", "run")):
+        monkeypatch.setattr(f"gridflow.{loop}.CHECKPOINT_SECONDS", -1.0)
         monkeypatch.setattr(f"gridflow.{module}.checkpoint_interval", lambda seconds: -1.0)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gridflow.errors import require
 from gridflow.slabs.ranks import Ranks
-from gridflow.space.coordinate import Coordinate
+from gridflow.space.coordinate import coordinate_of
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid, Result
 from gridflow.space.piece import goes_around, piece
@@ -38,14 +38,13 @@ class Slab(Grid):
     def __init__(self, whole: Grid, ranks: Ranks, axis: int, ghosts: int) -> None:
         self.grid, self.ranks, self.axis, self.ghosts = whole, ranks, axis, ghosts
         factor = whole.factors[axis]
-        assert isinstance(factor, Coordinate)
         n, self.around = factor.size, goes_around(factor)
         self.ends = np.array([n * k // ranks.size for k in range(ranks.size + 1)])
         self.before = ghosts if self.around or ranks.rank > 0 else 0
         self.after = ghosts if self.around or ranks.rank < ranks.size - 1 else 0
         numbers = np.arange(self.ends[ranks.rank] - self.before, self.ends[ranks.rank + 1] + self.after)
         self.cells = numbers % n
-        self.factors = tuple(piece(factor, numbers) if k == axis else f for k, f in enumerate(whole.factors))
+        self.factors = tuple(piece(coordinate_of(factor), numbers) if k == axis else f for k, f in enumerate(whole.factors))
         self.order, self.shape = whole.order, tuple(f.size for f in self.factors)
         self.mobility = tuple(np.ascontiguousarray(self.cut(m)) for m in whole.mobility)
         self.own = (slice(None),) * axis + (slice(self.before, self.shape[axis] - self.after),)
