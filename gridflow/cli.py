@@ -73,15 +73,21 @@ def main(argv: Sequence[str] | None = None, came: Sequence[int] = ()) -> int:
         return EXIT_FAILED
     except (InputError, SolveError, OSError, MemoryError) as error:  # wrong input, a run that cannot go on, a disk that is full
         if arguments.debug:
+            fail_together()
             raise
         message(f"gridflow: {reason_of(error)}")
         end_together(reason_of(error))
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
     except Exception:
-        if launched() > 1:
-            traceback.print_exc()
-            end_all("a fault of gridflow")
+        fail_together()
         raise
+
+
+def fail_together() -> None:
+    """Of the processes of an mpiexec, one that ends with a traceback ends the others, who would wait for it."""
+    if launched() > 1:
+        traceback.print_exc()
+        end_all("an error with a traceback")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,10 @@ class InputError(ValueError):
         self.parts = shortened(printable(received)), printable(allowed), printable(fix)
         super().__init__("{}\n  allowed: {}\n  fix: {}".format(*self.parts))
 
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        """So that other processes can have it."""
+        return InputError, self.parts
+
 
 def shortened(text: str) -> str:
     """A text, or its first and last words."""

@@ -22,8 +22,9 @@ def announced(names: tuple[str, ...], otherwise: int) -> int:
 
 
 def launched() -> int:
-    """Processes that an mpiexec has started, as far as it says so; 1 without."""
-    return announced(SIZES, 1)
+    """Processes that an mpiexec has started, as far as it says so, or MPI where it has been imported; 1 without."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return announced(SIZES, 1 if mpi is None else int(mpi.COMM_WORLD.size))
 
 
 def launched_rank() -> int:
@@ -33,7 +34,10 @@ def launched_rank() -> int:
 
 def launched_here() -> float:
     """Share of these processes that is on this machine, as far as mpiexec says so."""
-    return min(announced(LOCAL_SIZES, launched()), launched()) / launched()
+    count = launched()
+    slurm = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "") if "PMIX_RANK" in os.environ else ""  # "4(x2),3": the first node
+    tasks = slurm.partition(",")[0].partition("(")[0]
+    return min(announced(LOCAL_SIZES, int(tasks) if tasks.isdigit() else count), count) / count
 
 
 def end_all(text: str = "") -> None:

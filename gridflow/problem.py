@@ -151,7 +151,7 @@ class Problem:
         """The Gibbs density of a temperature, which a flow that ξ drives tends to; else None."""
         grid, temperature = self.grid, self.temperature
         grows = any(term.weighs for term in self.terms)  # mass comes and goes everywhere
-        moves = [grows or (f.moves and float(m.max()) > 0) for f, m in zip(grid.factors, grid.mobility, strict=True)]
+        moves = [grows or (f.moves and float(m.max()) > 0) for f, m in zip(grid.factors, grid.whole.mobility, strict=True)]
         axes = tuple(axis for axis, move in enumerate(moves) if move)
         return Gibbs(grid, temperature, axes) if temperature > 0 and axes and not self.driven else None
 

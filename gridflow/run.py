@@ -5,7 +5,6 @@ progress.
 """
 
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -148,16 +147,23 @@ class Run(RunFiles):
 
     def result(self) -> Ending:
         """Runs to the end, or until it stops: what it leaves beside its records."""
+        if self.grid.alone:
+            return self.outcome()
+        with self.held:  # signals are looked at where all ranks do; late ones come to a run that ends
+            ending = self.outcome()
+            self.held.came.clear()
+            return ending
+
+    def outcome(self) -> Ending:
+        """The same, whatever signals are held back."""
         status = "completed"
-        together = nullcontext() if self.grid.alone else self.held  # signals are looked at where all ranks do
         try:
-            with together:
-                for target in self.times[self.counters.saved :]:
-                    self.step_to(target)
-                    if self.is_steady():
-                        status = "steady"
-                        break
-                    self.save_state()
+            for target in self.times[self.counters.saved :]:
+                self.step_to(target)
+                if self.is_steady():
+                    status = "steady"
+                    break
+                self.save_state()
         except SolveError as error:
             status = f"failed: {error}"
         except KeyboardInterrupt:
@@ -287,7 +293,7 @@ class Run(RunFiles):
         }
         if not self.stepper.conserves_mass:
             attrs["mass_free"] = "the reaction changes the mass"
-        outer = wall_warnings(self.grid.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
+        outer = wall_warnings(self.grid.whole.factors, self.counters.at_walls, ON_GRID, self.counters.reached)
         if outer:
             attrs["mass_at_walls"] = "\n".join(outer)
         until = self.counters.spread_until if isinstance(self.case.time.save, int) else 0.0  # a list may name later times

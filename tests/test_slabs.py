@@ -1,6 +1,7 @@
 """A grid in slabs over the ranks of MPI: what it computes is what a whole grid does."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 import xarray
 
 import gridflow
-from gridflow.errors import InputError
+from gridflow.errors import InputError, SolveError
 from gridflow.launched import mpiexec_path
+from gridflow.output.kept import UnreadableError
+from gridflow.output.lock import locked
 from gridflow.slabs.ranks import Ranks
 from gridflow.slabs.slab import Slab, cut_axis, slab_of
 from gridflow.space.circle import Circle
@@ -41,9 +44,17 @@ CASES = {
     "mmd-gaussian": {"space.x.cells": 56, "space.y.cells": 60},  # kernels of low rank along both
     "mmd-diffusion": {"space.x.cells": 30, "space.y.cells": 36},  # full matrices
     "kuramoto": {"space.theta.cells": 64},
+    "varying": {  # a mobility that varies from line to line along the cut, along which ξ is the same up to constants
+        "space.x.cells": 40,
+        "space.y.cells": 32,
+        "energy": {"kind": "potential", "terms": {name: {"kind": "quadratic"} for name in "xy"}},
+        "flow.mobility": {"x": {"factor": "y", "power": 2}},
+    },
     "fitted": {"space.w.cells": 28, "space.b.cells": 30, "scheme.diffusion": "scharfetter-gummel"},
 }
-"""Small changes of shipped cases; "fitted" is one of langevin-network."""
+"""Small changes of shipped cases."""
+OTHERS = {"fitted": "langevin-network", "varying": "gaussian-mixture-sampling"}
+"""The shipped cases of those with names of their own."""
 POLITE = {"OPENBLAS_NUM_THREADS": "1", "MPIR_CVAR_ENABLE_HEAVY_YIELD": "1", "MPIR_CVAR_POLLS_BEFORE_YIELD": "50"}
 """Processes of MPICH that wait for each other leave the processors to others, of which there may be fewer than processes."""
 RELATIVE = 1e-12
@@ -53,7 +64,7 @@ OF_SMALL_DIFFERENCES = {"time", "time_step", "error_w1", "error_l1", "boundary_m
 
 
 def case_of(name: str) -> gridflow.Case:
-    case = gridflow.load_case("langevin-network" if name == "fitted" else name)
+    case = gridflow.load_case(OTHERS.get(name, name))
     return case.replace({**CASES[name], "time.max_steps": STEPS, "time.save": 3})
 
 
@@ -149,6 +160,22 @@ def test_without_an_mpiexec_nothing_of_mpi_is_imported(tmp_path):
     code = "import sys; from gridflow.cli import main; main(sys.argv[1:]); sys.exit('mpi4py' in sys.modules)"
     command = ["solve", "linear-network", "--quiet", "--set", "space.w.cells=8", "--set", "space.alpha.cells=8"]
     assert subprocess.run([sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True).returncode == 0
+
+
+@with_mpi
+def test_an_output_that_another_run_writes_is_refused_by_all(tmp_path):
+    with locked(tmp_path / "run.nc"):
+        text = run_mpi(2, [sys.executable, "-m", "gridflow", "solve", "linear-network", "-o", "run.nc"], code=2, cwd=tmp_path)
+    assert text.count("is being written by") == 1
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("a", "b", "c"), UnreadableError(Path("a.nc"), "damaged", "is no file"), SolveError("no step")]
+)
+def test_errors_of_one_process_reach_the_others(error):
+    found = pickle.loads(pickle.dumps(error))
+    assert (type(found), str(found), vars(found)) == (type(error), str(error), vars(error))
 
 
 # ------------------------------------------------------------------------------------------------------ without an mpiexec

@@ -66,7 +66,7 @@ def solved(arguments: argparse.Namespace, output: Path) -> int:
     require(arguments.plot or arguments.size == "screen", "--size without --plot", "both or none", "add --plot")
     if arguments.plot:
         check_new_file(picture, {".png"}, arguments.overwrite or arguments.resume)
-    progress = None if arguments.quiet else progress_for(case.name, case.time.stop)
+    progress = None if arguments.quiet or launched_rank() > 0 else progress_for(case.name, case.time.stop)
     ending = solve_to_file(
         case,
         output,

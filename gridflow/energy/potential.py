@@ -189,7 +189,7 @@ class PotentialEnergy(Energy):
     slabs = True
 
     def bind(self, grid: Grid) -> "BoundPotential":
-        self.check(grid.factors)
+        self.check(grid.whole.factors)
         potential, whole = np.zeros(grid.shape), grid.whole
         for axis, factor in enumerate(whole.factors):
             if factor.name in self.terms:

@@ -46,7 +46,11 @@ class UnreadableError(RuntimeError):
 
     def __init__(self, path: Path, reason: Literal["missing", "damaged", "version"], why: str) -> None:
         super().__init__(f"{path.name!r} {why}")
-        self.reason = reason
+        self.path, self.reason, self.why = path, reason, why
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that other processes can have it."""
+        return UnreadableError, (self.path, self.reason, self.why)
 
 
 def retried(call: Callable[[], Result]) -> Result:

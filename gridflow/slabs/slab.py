@@ -12,7 +12,7 @@ in all of them.
 
 from collections.abc import Callable
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ CELLS_MIN = 4
 class Slab(Grid):
     """The slab of one rank. whole : the grid; axis : of the cut factor; ghosts : cells of a neighbour beyond either end"""
 
+    alone: ClassVar[bool] = False
+
     def __init__(self, whole: Grid, ranks: Ranks, axis: int, ghosts: int) -> None:
         self.grid, self.ranks, self.axis, self.ghosts = whole, ranks, axis, ghosts
         factor = whole.factors[axis]
@@ -52,10 +54,6 @@ class Slab(Grid):
     @property
     def whole(self) -> Grid:
         return self.grid
-
-    @property
-    def alone(self) -> bool:
-        return False
 
     @property
     def attributes(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ A field on the grid has one of four layouts, which share memory wherever a view 
 from collections.abc import Callable
 from functools import cached_property, reduce
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,10 +134,8 @@ class Grid:
         """The grid of which this one is a slab."""
         return self
 
-    @property
-    def alone(self) -> bool:
-        """Whether it is a whole one."""
-        return True
+    alone: ClassVar[bool] = True
+    """Whether it is a whole one."""
 
     @property
     def attributes(self) -> dict[str, str]:

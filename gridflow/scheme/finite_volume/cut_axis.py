@@ -32,6 +32,8 @@ class CutAxis:
         )
         whole = slab.whole.factors[axis]
         self.there = LineAxis(whole, mine.shape[1], mine.ravel(), across.ravel()) if mine.size else None
+        if self.there is not None:
+            self.there.alike = self.here.alike  # of all lines: ranks do the same
 
     def turned(self, field: Array) -> Array:
         """Some whole lines of a field."""
@@ -40,7 +42,8 @@ class CutAxis:
 
     def advance(self, density: Array, drift: Drift, time: float, diffusivity: float, second_order: bool) -> Array:
         """The density after `time`."""
-        field = drift.field if drift.field.size == 1 or drift.line is not None else self.turned(drift.field)
+        by_line = self.here.alike and second_order and drift.line is not None
+        field = drift.field if drift.field.size == 1 or by_line else self.turned(drift.field)
         moved = self.turned(density)
         if self.there is not None:  # there may be fewer lines than ranks
             moved = self.there.advance(moved, drift._replace(field=field), time, diffusivity, second_order)

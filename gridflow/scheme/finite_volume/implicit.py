@@ -47,7 +47,8 @@ class Implicit:
 
     def __init__(self, grid: Grid, mobility: Sequence[Array], temperature: float, linear: bool = True) -> None:
         self.grid, self.mobility, self.temperature, self.linear = grid, mobility, temperature, linear
-        moving = [k for k, f in enumerate(grid.factors) if f.moves and temperature * mobility[k].max() > 0]
+        largest = [float(grid.largest(m.max())) for m in mobility]
+        moving = [k for k, f in enumerate(grid.factors) if f.moves and temperature * largest[k] > 0]
         self.moving = sorted(moving, key=lambda k: grid.whole.factors[k].size)
         self.axes = {k: axis_of(grid, k, mobility[k]) for k in moving}
         self.constant = all(m.size == 1 for m in mobility)

@@ -142,7 +142,7 @@ def finish_across(
         through[b, q] = east
         new = flush((1.0 - share) * base[r, q] + share * (rho[r, q] + dt * gain))
         out[r, q] = new
-        low = least(low, new if cells[1, q] > 0.0 else low)  # cells of neighbours count nothing
+        low = least(low, new)
         weight = xi[r, q] * cells[1, q]
         moved += weight * (new - rho[r, q])
         moved_before += weight * (rho[r, q] - base[r, q])

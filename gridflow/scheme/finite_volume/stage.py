@@ -127,11 +127,10 @@ def sweep_rows(out, base, rho, xi, dt, share, T, shrink, temperature, start, sto
                 continue
             if T.adds:
                 add_gain(through, b, gain, 1 / T.inverse_volume[c])
-            one, two, lowest = finish_across(
+            one, two, low = finish_across(
                 out, base, share, dt, along, through, b, rho, xi, r, around, face, T.inverse_volume[c], T.last_cells, low,
                 shrink, temperature,
             )  # fmt: skip
-            low = lowest if T.row_volume[r] > 0.0 else low
             moved += T.row_volume[r] * one
             moved_before += T.row_volume[r] * two
     return moved, moved_before, low

@@ -90,9 +90,9 @@ class Transport:
         grid = self.grid
         if grid.alone:
             return swept
-        grid.exchange(out.reshape(grid.shape))
+        field = grid.exchange(out.reshape(grid.shape))  # before, cells of neighbours lacked what the next ones bring
         moved, moved_before = grid.total(np.array([swept.moved, swept.moved_before])).tolist()
-        outflow, low = grid.largest(np.array([swept.outflow, -swept.low])).tolist()
+        outflow, low = grid.largest(np.array([swept.outflow, -field.min()])).tolist()
         return swept._replace(outflow=outflow, moved=moved, moved_before=moved_before, low=-low)
 
     def outflow(self, rho: Array, evaluation: Evaluation) -> float:
@@ -168,7 +168,7 @@ class Transport:
             return 0.0
         grid, worst = self.problem.grid, 0.0
         masses, everything = density * grid.volume, grid.integrate(density)
-        for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.mobility, strict=True)):
+        for axis, (factor, mobility) in enumerate(zip(grid.factors, grid.whole.mobility, strict=True)):
             if factor.one_dimensional and mobility.max() > 0:
                 lower, upper = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
                 steep = np.abs(xi[upper] - xi[lower]) > PECLET_MAX * self.fitted
