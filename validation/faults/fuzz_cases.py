@@ -126,6 +126,7 @@ def leave(number: int, frame: FrameType | None) -> None:
 def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = True, verdicts: bool = False) -> Outcome:
     """What becomes of one case; steps : whether it takes some; shows : whether `gridflow show` is; verdicts : see the top."""
     stage, kind, text = "load", "clean", ""
+    before = peak()  # of a process that did other things
     chosen = stages_of_verdict(seed, number, steps) if verdicts else stages(seed, number, steps, folder, shows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,7 +145,7 @@ def outcome(seed: int, number: int, steps: bool, folder: Path, shows: bool = Tru
             kind, text = (
                 ("unfinished", "") if left else fault(str(error) if "Traceback" in str(error) else traceback.format_exc())
             )
-    large = kind in FINE and peak() > RESIDENT_MAX
+    large = kind in FINE and peak() > max(RESIDENT_MAX, before)
     return Outcome(stage, "large", f"{peak() / 2**30:.1f} GiB") if large else Outcome(stage, kind, text)
 
 
