@@ -302,7 +302,7 @@ def failing(experiment: Experiment) -> tuple[Judgement, tuple[str, ...]]:
 def numbers(experiment: Experiment) -> list[np.ndarray]:
     """Every distance of an experiment."""
     series = [experiment.verdict, *experiment.random]
-    return [experiment.time_step, experiment.grids.coarse, *(s.distance for s in series), *(s.null for s in series)]
+    return [experiment.grids.coarse, *(values for s in series for values in (s.time_step, s.distance, s.null))]
 
 
 class Trial:
