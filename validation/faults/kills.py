@@ -138,7 +138,7 @@ def one_run(job: Job, whole: Path, seconds: float, found: Found, chance: random.
             seconds = seconds if turn else min(seconds, time.time() - began)  # the machine had less to do
             break
         found.kills[moment] = found.kills.get(moment, 0) + 1
-        found.lost.append(time.time() - max([began, *map(written, job.kept())]))
+        found.lost.append(time.time() - max([began, *map(written, [*job.kept(), job.output])]))  # a complete one has all
     else:
         process = job.started(log)
         process.wait()
