@@ -5,7 +5,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
 
 PATIENCE = 5.0
 """Seconds that a process with an error waits for the others to meet the same."""
@@ -46,7 +45,11 @@ def end_all(text: str = "") -> None:
         return
     if text:
         print(f"gridflow: process {launched_rank()} of {launched()}: {text}", file=sys.stderr)
-    abort()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if (mpi := sys.modules.get("mpi4py.MPI")) is not None:
+        mpi.COMM_WORLD.Abort(1)
+    os._exit(1)
 
 
 def end_together(text: str) -> None:
@@ -59,15 +62,6 @@ def end_together(text: str) -> None:
         if time.monotonic() - waited > PATIENCE:
             end_all(text)
         time.sleep(0.01)
-
-
-def abort() -> NoReturn:
-    """Ends this process, and by MPI, where it has started, the others."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if (mpi := sys.modules.get("mpi4py.MPI")) is not None:
-        mpi.COMM_WORLD.Abort(1)
-    os._exit(1)
 
 
 def mpiexec_path() -> str | None:

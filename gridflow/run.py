@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gridflow.case.case import Case
 from gridflow.energy.base import Energy, prediction_of
 from gridflow.errors import SolveError, require
@@ -58,7 +60,7 @@ class Run(RunFiles):
         self.case, self.path, self.progress, self.use, self.held, self.late = case, path, progress, use, held, late
         began = time.monotonic()
         whole = case.problem(energy)
-        problem = whole if ranks is None else cut_problem(case, whole, ranks)
+        problem = cut_problem(case, whole, ranks)
         problem.check_start()
         self.problem, self.grid, self.bound = problem, problem.grid, problem.bound
         self.watch = Watch(problem, energy, compare)
@@ -206,20 +208,20 @@ class Run(RunFiles):
                 self.watch.after_step(self.state, new)
                 self.state = new
             self.progress.update(new, counters.steps, counters.mass_error)
-            if self.agreed(time.monotonic() > self.checkpoint_due):
+            due, stop = self.agreed(time.monotonic() > self.checkpoint_due)
+            if due:
                 with self.held:
                     self.save_checkpoint()
-            self.look_at_signals()
+            if stop:
+                self.held.came.clear()
+                raise KeyboardInterrupt
 
-    def agreed(self, due: bool) -> bool:
-        """What the process that writes says, in all of them."""
-        return due if self.grid.alone else bool(self.grid.largest(float(due and self.grid.writes)) > 0)
-
-    def look_at_signals(self) -> None:
-        """Raises KeyboardInterrupt in all ranks where one has been asked to stop. (A run alone is interrupted at once.)"""
-        if not self.grid.alone and self.grid.largest(float(len(self.held.came))) > 0:
-            self.held.came.clear()
-            raise KeyboardInterrupt
+    def agreed(self, due: bool) -> tuple[bool, bool]:
+        """(what the process that writes says, in all of them; whether one has been asked to stop, as a run alone is at once)."""
+        if self.grid.alone:
+            return due, False
+        said = self.grid.largest(np.array([due and self.grid.writes, len(self.held.came) > 0], dtype=float)) > 0
+        return bool(said[0]), bool(said[1])
 
     def is_steady(self) -> bool:
         """Whether the dissipation is below time.steady; the cheap measure of the last step is confirmed before it counts."""

@@ -20,7 +20,7 @@ from gridflow.memory import bytes_text, memory_limit
 from gridflow.scheme.base import Stepper
 from gridflow.scheme.finite_volume.scheme import FiniteVolume
 from gridflow.slabs.slab import CELLS_MIN as CELLS_PER_RANK
-from gridflow.slabs.slab import cut_axis
+from gridflow.slabs.slab import cut_axis, lines_that_move
 from gridflow.space.factor import Array
 
 SMALL, LARGE = 2**13, 2**16
@@ -102,8 +102,7 @@ def cost_of(case: Case) -> Cost:
     cells, run_bytes, seconds = np.array(samples).T
     memory, step_seconds = (extrapolation(cells, values, grid.size) for values in (run_bytes, seconds))
     ghosts = case.scheme.ghosts if case.scheme.not_in_slabs() is None else None
-    movable = any(f.one_dimensional and m.max() > 0 for f, m in zip(grid.factors, grid.mobility, strict=True))
-    axis = cut_axis(grid) if ghosts is not None and movable else None
+    axis = cut_axis(grid) if ghosts is not None and lines_that_move(grid) else None
     cut = ("", 0) if axis is None else (grid.order[axis], grid.shape[axis])
     return Cost(shape, memory, step_seconds, tuple(int(n) for n in cells), "", memory / grid.size, cut, ghosts or 0)
 

@@ -74,7 +74,7 @@ class Heap:
             raise ValueError("links that are huge or tiny")
         begin = int.from_bytes(place[1 : 1 + self.place], "little")
         count = int.from_bytes(place[1 + self.place : 1 + self.place + self.count], "little")
-        block, begin, size = self.root, begin, self.start
+        block, size = self.root, self.start
         if self.rows:
             block, begin, size = self.block(self.root, self.rows, begin)
         if begin < self.prefix or begin + count > size:

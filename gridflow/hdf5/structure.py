@@ -92,14 +92,9 @@ class Structure:
             size, begin = start.number(1 << (flags & 3)), address + start.at
         else:
             start = self.at(address, 16)
-            version, flags, _, _, size, begin = (
-                start.number(2),
-                0,
-                start.number(2),
-                start.number(4),
-                start.number(4),
-                address + 16,
-            )
+            version, flags = start.number(2), 0
+            start.bytes(6)
+            size, begin = start.number(4), address + 16
         if version != (2 if second else 1):
             raise ValueError("an object header of unusual version")
         chunks = [self.at(begin, size)]

@@ -105,7 +105,7 @@ class Ranks:
 
     def turned(self, field: Array, ends: np.ndarray) -> Array:
         """(before, n of this rank, after) → (before', n, after'), cut across the longer one of the others."""
-        side = longer_side(field)
+        side = longer_side(field.shape)
         parts = np.array_split(field, self.size, axis=side)
         before, _, after = parts[self.rank].shape
         shapes: list[tuple[int, ...]] = [(before, int(ends[k + 1] - ends[k]), after) for k in range(self.size)]
@@ -114,7 +114,7 @@ class Ranks:
 
     def turned_back(self, field: Array, ends: np.ndarray, shape: tuple[int, int, int]) -> Array:
         """What `turned` has made, as it was: shape : of this rank before."""
-        side = 0 if shape[0] >= shape[2] else 2
+        side = longer_side(shape)
         counts = [part.size for part in np.array_split(np.zeros(shape[side]), self.size)]
         parts = np.split(field, ends[1:-1], axis=1)
         shapes = [(*shape[:side], count, *shape[side + 1 :]) for count in counts]
@@ -125,14 +125,13 @@ class Ranks:
         """Sends one part to every rank, and receives one of each, of these shapes; both follow each other in memory."""
         sizes = [prod(shape) for shape in shapes]
         received = np.empty(sum(sizes), sent.dtype)
-        kind = self.mpi._typedict[sent.dtype.char]
-        self.comm.Alltoallv([sent, [part.size for part in parts], kind], [received, sizes, kind])
+        self.comm.Alltoallv([sent, [part.size for part in parts]], [received, sizes])
         return received
 
 
-def longer_side(field: Array) -> int:
-    """The side of (before, n, after) across which lines are cut."""
-    return 0 if field.shape[0] >= field.shape[2] else 2
+def longer_side(shape: tuple[int, ...]) -> int:
+    """The axis of (before, n, after) across which the lines along the middle one are shared out."""
+    return 0 if shape[0] >= shape[2] else 2
 
 
 def flat(parts: list[Array]) -> Array:

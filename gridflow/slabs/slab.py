@@ -12,6 +12,7 @@ in all of them.
 
 from collections.abc import Callable
 from functools import cached_property, reduce
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,8 +29,8 @@ DRAWN = 2**22
 """Random numbers that are drawn at a time: those of other ranks among them are thrown away."""
 GHOSTS = 2
 """What a stencil reaches to one side."""
-CELLS_MIN = 4
-"""Of a slab along the cut: twice what a stencil reaches to one side."""
+CELLS_MIN = 2 * GHOSTS
+"""Of a slab along the cut: what stencils of both neighbours reach."""
 
 
 class Slab(Grid):
@@ -67,9 +68,7 @@ class Slab(Grid):
 
     def of_own(self, values: Array) -> Array:
         """Values at the cells along the cut, 0 at those of neighbours."""
-        kept = np.zeros_like(values)
-        kept[self.own[-1]] = values[self.own[-1]]
-        return kept
+        return values_at(values, self.own[-1:])
 
     def total(self, values: Any) -> Any:
         return self.ranks.total(values)
@@ -142,9 +141,7 @@ class Slab(Grid):
         return numbers.take(self.cells, axes.index(self.axis)).reshape(-1)
 
     def counted(self, masses: Array) -> Array:
-        kept = np.zeros_like(masses)
-        kept[self.own] = masses[self.own]
-        return kept
+        return values_at(masses, self.own)
 
     def of_factors(self, axes: list[int]) -> Grid:
         found, cut = Grid([self.grid.factors[k] for k in axes]), self.order[self.axis]
@@ -164,17 +161,39 @@ class Slab(Grid):
         return field[(slice(None),) * axis + (slice(first, self.shape[axis] - self.after),)]
 
     def marginal_masses(self, density: Array, name: str) -> Array:
-        masses = super().marginal_masses(density, name)
-        if name == self.order[self.axis]:
-            own = np.zeros(self.grid.shape[self.axis])
-            own[self.cells[self.own[-1]]] = masses[self.own[-1]]
-            masses = own
-        return self.total(masses)
+        return self.joined((self.order.index(name),), super().marginal_masses(density, name))
+
+    @cached_property
+    def block(self) -> tuple[int, int, int]:
+        """Shape of the own cells around the cut: (before, n of this rank, after)."""
+        n = self.shape[self.axis] - self.before - self.after
+        return prod(self.shape[: self.axis]), n, prod(self.shape[self.axis + 1 :])
+
+    def turned(self, field: Array) -> Array:
+        """Some whole lines along the cut of a field, (before, n, after): see `Ranks.turned`."""
+        own = np.ascontiguousarray(field.reshape(self.shape)[self.own])
+        return self.ranks.turned(own.reshape(self.block), self.ends)
+
+    def turned_back(self, lines: Array) -> Array:
+        """The own cells of the field of which these are some lines, of the shape `block`."""
+        return self.ranks.turned_back(lines, self.ends, self.block)
+
+
+def values_at(values: Array, index: tuple[slice, ...]) -> Array:
+    """The values there, 0 elsewhere."""
+    kept = np.zeros_like(values)
+    kept[index] = values[index]
+    return kept
+
+
+def lines_that_move(grid: Grid) -> list[int]:
+    """Lines and circles along which mass moves, any of which a cut may cross."""
+    return [k for k, f in enumerate(grid.factors) if f.one_dimensional and grid.mobility[k].max() > 0]
 
 
 def cut_axis(grid: Grid) -> int:
     """Of the longest line or circle along which mass moves. Raises InputError for a space without one."""
-    lines = [k for k, f in enumerate(grid.factors) if f.one_dimensional and grid.mobility[k].max() > 0]
+    lines = lines_that_move(grid)
     allowed, fix = "a space with an interval or a circle, which is cut", "run it without mpiexec"
     require(lines != [], "mpiexec with a space without intervals and circles", allowed, fix)
     return max(lines, key=lambda k: (grid.shape[k], k))

@@ -11,6 +11,7 @@ from gridflow.scheme.finite_volume.implicit_stepper import ImplicitStepper
 from gridflow.scheme.finite_volume.internal_stepper import InternalStepper, splits_internal
 from gridflow.scheme.finite_volume.sliding import check_sliding
 from gridflow.scheme.finite_volume.stepper import FiniteVolumeStepper
+from gridflow.slabs.slab import GHOSTS
 
 
 class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-volume", tag_field="kind"):
@@ -31,7 +32,7 @@ class FiniteVolume(Struct, frozen=True, forbid_unknown_fields=True, tag="finite-
     label: ClassVar[str] = "finite volumes, SSP-RK2"
     knows: ClassVar[frozenset[str]] = KEYS | {DRIVE}
     step_key: ClassVar[str | None] = None  # steps follow from the accuracy
-    ghosts: ClassVar[int | None] = 2
+    ghosts: ClassVar[int | None] = GHOSTS
 
     def not_in_slabs(self) -> str | None:
         """What keeps this scheme from slabs of a grid, and what to write instead."""

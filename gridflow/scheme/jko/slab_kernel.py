@@ -12,6 +12,7 @@ import scipy
 
 from gridflow.errors import require
 from gridflow.scheme.jko.gibbs import GibbsKernel, lines_of
+from gridflow.slabs.ranks import longer_side
 from gridflow.slabs.slab import Slab
 from gridflow.space.factor import Array
 from gridflow.space.grid import Grid
@@ -33,8 +34,7 @@ class SlabKernel(GibbsKernel):
         self.cut = 1 + self.factors.index(slab.whole.factors[slab.axis])
         self.shape = (*self.shape[: self.cut], slab.shape[slab.axis], *self.shape[self.cut + 1 :])
         self.lines = lines_of(self.shape)
-        self.block = prod(self.shape[: self.cut]), self.shape[self.cut], prod(self.shape[self.cut + 1 :])
-        self.side = 0 if self.block[0] >= self.block[2] else 2
+        self.block, self.side = slab.block, longer_side(slab.block)
         self.some = np.array_split(np.arange(self.block[self.side]), slab.ranks.size)[slab.ranks.rank]
         before = self.some if self.side == 0 else np.arange(self.block[0])
         stack, blocks = len(self.matrices[self.cut - 1]), before // prod(self.shape[1 : self.cut])
@@ -44,11 +44,11 @@ class SlabKernel(GibbsKernel):
 
     def turned(self, field: Array) -> Array:
         """Some whole lines of a field, (before, n, after)."""
-        return self.slab.ranks.turned(field.reshape(self.block), self.slab.ends)
+        return self.slab.turned(field)
 
     def turned_back(self, lines: Array) -> Array:
         """The field of this rank, of its `shape`."""
-        return self.slab.ranks.turned_back(lines, self.slab.ends, self.block).reshape(self.shape)
+        return self.slab.turned_back(lines).reshape(self.shape)
 
     def beside(self) -> list[int]:
         """Axes of the lines beside the cut."""
